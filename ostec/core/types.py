@@ -1,0 +1,172 @@
+"""Conventions of the whole package, and the frozen records that stages hand to each other.
+
+Conventions
+-----------
+* **Images**: RGB float32 in [0, 1], shape [H, W, 3], outside networks.
+* **Pixels**: (x, y), origin at the top-left *corner* of the top-left pixel; its centre is (0.5, 0.5).
+* **3D**: right-handed, x to the image's right, y up, z towards the viewer.
+* **Canonical frame**: neutral pose, the face looks along +z; unit millimetre, scaled so that the outer eye corners
+  (FaceMesh 33 and 263) are 90 mm apart; the origin is their midpoint moved 60 mm back along -z.
+* **Pose**: (pitch, yaw, roll); degrees in the interface (``*_deg``), radians inside. Positive yaw turns the nose towards
+  the image's right, positive pitch turns it up, positive roll turns the head counter-clockwise in the image.
+  R = Rz(roll) Ry(yaw) Rx(-pitch).
+* **UV**: (u, v) in [0, 1], v up (OBJ); the image's first row is v = 1. Texel (row i, column j) of an S x S texture has its
+  centre at u = (j + 0.5) / S, v = 1 - (i + 0.5) / S.
+* **Triangles**: counter-clockwise seen from outside.
+* **Photo frame** of landmarks: x and y in photo pixels (y down), z in the same unit, *away* from the viewer
+  (MediaPipe's sign), which is right-handed too.
+* **Rasterizers** return what nvdiffrast returns: [B, H, W, 4] = (u, v, z/w, triangle + 1), rows from y = -1 up.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Array = npt.NDArray[np.floating]
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int32]
+ByteArray = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
+
+EYE_CORNERS = (33, 263)
+"""FaceMesh ids of the outer eye corners: the one on the image's left of a frontal photo, then the other."""
+EYE_CORNER_DISTANCE_MM = 90.0
+ORIGIN_SETBACK_MM = 60.0
+
+
+class Provenance(IntEnum):
+    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``."""
+
+    OUTSIDE = 0
+    PHOTO = 1
+    MIRRORED = 2
+    PRIOR = 3
+    FRONT = 4
+    BOTTOM = 5
+    BOTTOM_LEFT = 6
+    BOTTOM_RIGHT = 7
+    LEFT = 8
+    RIGHT = 9
+    PADDING = 10
+
+
+@dataclass(frozen=True)
+class FaceBox:
+    """One detected face, in photo pixels."""
+
+    box: FloatArray
+    """[4]: x0, y0, x1, y1; may reach over the border."""
+    confidence: float
+    """0 to 1."""
+    points: FloatArray
+    """[5, 2]: the eye on the image's left, the other eye, nose tip, mouth corner on the image's left, the other."""
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in pixels."""
+        return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+@dataclass(frozen=True)
+class FaceLandmarks:
+    """Dense landmarks of one face."""
+
+    points: FloatArray
+    """[468, 3]: FaceMesh points in the photo frame (x, y pixels, z away from the viewer in the same unit)."""
+    confidence: float
+    """FaceMesh's face probability, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A face mesh whose vertices are linear in dense landmarks, with its single-chart UV layout.
+
+    V vertices, F triangles, N landmarks. The UV chart has no seam, so UV and position triangles coincide.
+    """
+
+    name: str
+    sha256: str
+    triangles: IntArray
+    """[F, 3], counter-clockwise seen from outside."""
+    uv: FloatArray
+    """[V, 2], v up; mirror vertices have u and 1 - u exactly."""
+    operator: sparse.csr_matrix
+    """[V, N] sparse: vertices = operator @ landmarks; rows sum to one (subdivision surface)."""
+    mirror: IntArray
+    """[V]: the vertex on the other side of the face; its own id on the midline."""
+    mirror_landmarks: IntArray
+    """[N]: the same for the landmarks."""
+    mean_landmarks: FloatArray
+    """[N, 3]: mean face in the canonical frame, mirror-symmetric."""
+    rigid_weight: FloatArray
+    """[N]: how much a landmark counts in the rigid alignment (stable bone high, mouth and jaw low)."""
+    regions: dict[str, FloatArray] = field(default_factory=dict)
+    """Named polygons in UV, [K, 2] each: ``eye_left``, ``eye_right`` (image side), ``mouth``, ``lips``, ..."""
+
+
+@dataclass(frozen=True)
+class FittedFace:
+    """A face mesh in the canonical frame with the camera that saw it."""
+
+    vertices: FloatArray
+    """[V, 3] canonical frame, millimetres."""
+    landmarks: FloatArray
+    """[468, 3] photo frame."""
+    rotation: DoubleArray
+    """[3, 3]: canonical to camera axes (x right, y up, z towards the viewer)."""
+    camera_matrix: DoubleArray
+    """[3, 4]: homogeneous canonical millimetres to homogeneous photo pixels (scaled orthography: last row 0 0 0 1)."""
+    pose_deg: tuple[float, float, float]
+    """Pitch, yaw, roll."""
+    scale: float
+    """Photo pixels per millimetre."""
+    residual: float
+    """Robust root mean square of the rigid alignment to the mean face, in per cent of the outer-eye distance."""
+
+
+@dataclass(frozen=True)
+class UvObservation:
+    """What one picture shows of the face, brought into the UV layout. S is the texture's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]; zero where not visible."""
+    cosine: FloatArray
+    """[S, S]: cosine of the angle between surface normal and view direction; <= 0 where it faces away."""
+    visible: BoolArray
+    """[S, S]: inside the layout, inside the picture, facing the viewer and not behind another part of the face."""
+    mask: FloatArray
+    """[S, S] in [0, 1]: how far the texel is unoccluded face (1) rather than hair, hand, glasses or background (0)."""
+
+
+@dataclass(frozen=True)
+class CompletedTexture:
+    """A texture without holes."""
+
+    texture: FloatArray
+    """[S, S, 3] in [0, 1], padded beyond the layout."""
+    provenance: ByteArray
+    """[S, S] of :class:`Provenance`."""
+
+
+@dataclass(frozen=True)
+class TexturedFace:
+    """All that the exporters need of one face."""
+
+    face: FittedFace
+    topology: Topology
+    completed: CompletedTexture
+    frontal: FloatArray | None = None
+    """[H, W, 3] in [0, 1], the frontal portrait, if asked for."""
+    stages: dict[str, FloatArray] = field(default_factory=dict)
+    """Pictures of the stages for the HTML page, in order: title -> [H, W, 3] in [0, 1]."""
+    latents: dict[str, FloatArray] = field(default_factory=dict)
+    """View name -> W+ [num_ws, W]."""
