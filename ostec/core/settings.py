@@ -1,0 +1,71 @@
+"""Settings of a run, their validation, and their way to and from the JSON beside a result."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Mode = Literal["auto", "soft", "hard"]
+Faces = Literal["largest", "all"]
+Device = Literal["auto", "cpu", "cuda"]
+
+MIN_UV_SIZE = 256
+MAX_UV_SIZE = 4096
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class CompleteSettings:
+    """What decides the content of one completion; equal settings, seed, device and threads give equal files.
+
+    Raises:
+        ValueError: a value is out of range, or nothing is left that could fill unseen texels.
+    """
+
+    mode: Mode = "auto"
+    """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
+    iterations: int = 200
+    """Iterations per projected view; 0 projects none and leaves unseen texels to the prior."""
+    frontalize: bool = False
+    """Also write the frontal portrait."""
+    iterations_frontalize: int = 300
+    """Iterations of the frontal portrait's own projection."""
+    faces: Faces = "largest"
+    """Which faces of a photo are completed."""
+    generator: str | None = None
+    """Checkpoint of the generator; None takes the one that ships."""
+    prior: str = "default"
+    """``default``, ``none`` or a file of ``ostec train prior``."""
+    uv_size: int = 1024
+    """Side of the UV texture in texels, 256 to 4096."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    turntable: bool = False
+    """Also write an animation of the head turning."""
+
+    def __post_init__(self) -> None:
+        _check_choice("mode", self.mode, ("auto", "soft", "hard"))
+        _check_choice("faces", self.faces, ("largest", "all"))
+        for name in ("iterations", "iterations_frontalize", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
+            raise ValueError(f"uv_size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {self.uv_size}.")
+        if self.iterations == 0 and self.prior == "none":
+            raise ValueError("iterations 0 with prior none leaves nothing that could fill unseen texels.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values, by field name."""
+    return dataclasses.asdict(settings)
+
+
+def from_json(kind: type[_T], values: dict[str, Any]) -> _T:
+    """Build the settings dataclass ``kind`` from :func:`to_json`'s values; fields it does not know are left out."""
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{k: v for k, v in values.items() if k in known})
