@@ -1,0 +1,56 @@
+# Two commands for a fresh clone:  make demo  (see it work)  and  make test  (check it).
+# Needs Python >= 3.10 with venv, make and a C compiler. Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON = python3
+VENV = .venv
+BIN = $(VENV)/bin
+PHOTOS = ../shared/data/photos
+
+.PHONY: help demo test slow photos clean
+
+help:
+	@echo "make demo    complete the photos in examples/ into results/"
+	@echo "make test    lint, types and tests"
+	@echo "make slow    the tests that take minutes"
+	@echo "make photos  complete the development photos in $(PHOTOS), where they are"
+	@echo "make clean   remove what the other targets made, but for $(VENV)"
+
+demo: $(VENV)/.installed
+	$(BIN)/ostec complete examples --save-dir results --iterations 0 --frontalize
+	@echo "Done: open results/index.html in a browser; the textures and meshes lie beside it."
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+photos: $(VENV)/.installed
+	@if [ -d "$(PHOTOS)" ]; then \
+		$(BIN)/ostec complete "$(PHOTOS)" --save-dir results/photos --iterations 0 --frontalize; \
+	else \
+		echo "Skipped: the development photos are not at $(PHOTOS)."; \
+	fi
+
+clean:
+	rm -rf results build dist .pytest_cache .mypy_cache .ruff_cache .coverage
+	find ostec tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Each stamp is newer than pyproject.toml once its step is done; the step is repeated when pyproject.toml changes.
+# The install is editable: what is edited here is what runs.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "ostec needs Python 3.10 or newer; name one with: make PYTHON=python3.12 demo" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

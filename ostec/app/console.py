@@ -1,0 +1,146 @@
+"""What the commands say: logging, plain lines, and the progress bar.
+
+Results go to standard output, a line each; warnings, errors and the progress bar to standard error. The bar is drawn on
+a terminal only; it takes the place of the lines where both would end up on the same screen.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+PROGRAM = "ostec"
+
+_errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, emoji=False)
+"""The only way to the terminal while a bar is drawn: what it prints appears above the bar."""
+
+
+class _Handler(logging.Handler):
+    """Log records as ``ostec: warning: sentence``; a warning that was given before is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+            if record.levelno == logging.WARNING:
+                if text in self._given:
+                    return
+                self._given.add(text)
+            if record.exc_info:
+                text += "\n" + logging.Formatter().formatException(record.exc_info)
+            _errors.print(f"{PROGRAM}: {record.levelname.lower()}: {text}")
+        except OSError:  # standard error is gone; the work goes on
+            return
+        except Exception:  # noqa: BLE001 - as every logging handler does
+            self.handleError(record)
+
+
+def set_up_logging(quiet: bool = False, verbose: bool = False) -> None:
+    """Warnings and errors of all libraries, and this package's messages as ``-q`` and ``-v`` ask for them."""
+    root = logging.getLogger()
+    for handler in [h for h in root.handlers if isinstance(h, _Handler)]:
+        root.removeHandler(handler)
+    root.addHandler(_Handler())
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.getLogger(PROGRAM).setLevel(level)
+    # Python's own warnings are for developers.
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+
+
+def say(text: str) -> None:
+    """A line on standard output; where nobody listens any more (``| head``) the work goes on in silence."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        silence_stdout()
+
+
+def silence_stdout() -> None:
+    """Send standard output nowhere, so that the interpreter does not stumble over it at its end either."""
+    with contextlib.suppress(OSError, ValueError):
+        target = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(target, sys.stdout.fileno())
+        os.close(target)
+
+
+class Display:
+    """Progress of a batch, as a bar or as lines; use it in a ``with`` statement."""
+
+    def __init__(self, total: int, quiet: bool = False) -> None:
+        self._total = total
+        on_terminal = _errors.is_terminal and not _errors.is_dumb_terminal
+        self._progress: Progress | None = _make_progress() if on_terminal and not quiet else None
+        self._lines = not quiet and (self._progress is None or not sys.stdout.isatty())
+        self._overall: TaskID | None = None
+        self._current: TaskID | None = None
+        self._finished = 0
+
+    def __enter__(self) -> "Display":
+        if self._progress is not None:
+            self._progress.start()
+            if self._total > 1:
+                self._overall = self._progress.add_task("", total=self._total, what=f"{self._total} photos", stage="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._progress is not None:
+            with contextlib.suppress(OSError):
+                self._progress.stop()
+
+    def begin(self, label: str) -> None:
+        """Work on a photo begins."""
+        if self._progress is not None:
+            what = f"{self._finished + 1}/{self._total} {label}"
+            self._current = self._progress.add_task("", total=1.0, what=what, stage="")
+
+    def stage(self, stage: str, fraction: float) -> None:
+        """A stage of the current photo begins, with ``fraction`` of the photo's work done."""
+        if self._progress is not None and self._current is not None:
+            self._progress.update(self._current, completed=min(max(fraction, 0.0), 1.0), stage=stage)
+            if self._overall is not None:
+                self._progress.update(self._overall, completed=self._finished + fraction)
+
+    def end(self, label: str, outcome: str | None) -> None:
+        """A photo is dealt with; ``outcome`` completes the line about it, None says nothing."""
+        self._finished += 1
+        if self._progress is not None:
+            if self._current is not None:
+                self._progress.remove_task(self._current)
+                self._current = None
+            if self._overall is not None:
+                self._progress.update(self._overall, completed=self._finished)
+        if self._lines and outcome is not None:
+            say(f"{self._finished}/{self._total} {label} {outcome}")
+
+
+def _make_progress() -> "Progress":
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.fields[what]}", markup=False),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[stage]:<10}", markup=False),
+        TimeRemainingColumn(),
+        console=_errors,
+        transient=True,
+        refresh_per_second=5,
+        # A projection takes minutes: the speed is that of the last half hour, not of the last half minute.
+        speed_estimate_period=1800.0,
+        # Lines for a file or pipe must not be drawn into the terminal's picture.
+        redirect_stdout=sys.stdout.isatty(),
+    )

@@ -1,0 +1,99 @@
+"""What a run does with each photo: complete it, add to its result, skip it or refuse it."""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from ostec.app.results import (
+    Record,
+    face_name,
+    faces_of,
+    is_foreign,
+    is_whole,
+    read_record,
+    sha256_of,
+    source_sha256,
+)
+from ostec.app.sources import Photo
+from ostec.core.settings import CompleteSettings, from_json
+
+
+class Action(Enum):
+    """What a run does with a photo."""
+
+    COMPLETE = "complete"
+    EXTEND = "extend"
+    SKIP = "skip"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A photo and what is to be done with it."""
+
+    photo: Photo
+    action: Action
+    names: tuple[str, ...] = ()
+    """The results that exist: to be extended, or skipped."""
+    reason: str = ""
+    other_settings: bool = False
+    """The results that exist were made with other settings, and are kept."""
+
+
+def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: bool) -> Step:
+    """What is to be done with a photo, from what lies in the folder of results.
+
+    A result is the photo's if its record holds the photo's SHA-256. One of another photo (of another folder, or of this
+    one before it was edited) is never replaced without ``overwrite``: nobody asked for its loss.
+
+    Raises:
+        ImageError: results exist, and the photo cannot be read to compare it.
+    """
+    if overwrite:
+        return Step(photo, Action.COMPLETE)
+    first = photo.name if settings.faces == "largest" else face_name(photo.name, 1)
+    if not (save_dir / f"{first}.json").exists():
+        return Step(photo, Action.COMPLETE)
+    if is_foreign(save_dir / f"{first}.json"):
+        return Step(photo, Action.REFUSE, reason=f"{first}.json is in the way, which no earlier run has made")
+    record = read_record(save_dir / f"{first}.json")
+    if record is None:
+        return Step(photo, Action.COMPLETE, reason=f"{first}.json is damaged")
+    names = (
+        [first] if settings.faces == "largest" else [face_name(photo.name, k) for k in range(1, faces_of(record) + 1)]
+    )
+    records = [record, *(read_record(save_dir / f"{name}.json") for name in names[1:])]
+    digest = sha256_of(photo.path)
+    if any(r is not None and source_sha256(r) != digest for r in records):
+        reason = f"{first}.json belongs to another photo, or this one has been edited since"
+        return Step(photo, Action.REFUSE, reason=reason)
+    whole = [r for r in records if r is not None and is_whole(save_dir, r)]
+    if len(whole) < len(records):
+        return Step(photo, Action.COMPLETE, reason="files of its result are missing")
+    other = any(_decisive(_settings_of(r)) != _decisive(settings) for r in whole)
+    short = tuple(n for n, r in zip(names, whole, strict=True) if lacking(n, r, settings) != (False, False))
+    action = Action.EXTEND if short else Action.SKIP
+    return Step(photo, action, short or tuple(names), other_settings=other)
+
+
+def lacking(name: str, record: Record, settings: CompleteSettings) -> tuple[bool, bool]:
+    """Whether a finished result lacks the frontal portrait and the turntable that ``settings`` ask for."""
+    files = [str(file) for file in record["files"]]
+    frontal = settings.frontalize and f"{name}_frontal.png" not in files
+    turntable = settings.turntable and not any(file.startswith(f"{name}_turntable.") for file in files)
+    return frontal, turntable
+
+
+def _settings_of(record: Record) -> CompleteSettings | None:
+    try:
+        return from_json(CompleteSettings, record["settings"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _decisive(settings: CompleteSettings | None) -> CompleteSettings | None:
+    """Settings without what can be added later, and without what then has no effect."""
+    if settings is None:
+        return None
+    return dataclasses.replace(settings, frontalize=False, turntable=False, iterations_frontalize=0, faces="largest")

@@ -1,0 +1,139 @@
+"""What a folder of results says about itself: which files are results, which photos are done.
+
+NAME.json means done. Before a photo's files are written, a hidden marker ``.NAME.ostec-pending`` is put beside them and
+taken away afterwards: where a run was killed in between, the next one knows the files without a NAME.json for what they
+are, rather than for photos.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ostec.core.errors import ImageError
+from ostec.io.files import write_atomic
+
+RESULT_ENDINGS = (
+    ".png",
+    ".obj",
+    ".mtl",
+    ".glb",
+    "_frontal.png",
+    "_provenance.png",
+    ".json",
+    ".npz",
+    ".html",
+    "_turntable.gif",
+    "_turntable.webp",
+    "_turntable.mp4",
+)
+"""What follows NAME in the names of a result's files."""
+RUN_FILES = ("index.html", "run.jsonl", "failures.jsonl")
+PENDING = ".{name}.ostec-pending"
+_MAX_RECORD_BYTES = 16 << 20
+"""Larger JSON files are no records, and not worth reading to find out."""
+
+Record = dict[str, Any]
+
+
+def read_record(path: Path) -> Record | None:
+    """A result's record; None if there is none, it is damaged (a power cut can empty a file) or something else."""
+    value = _read_json(path)
+    if not isinstance(value, dict) or not isinstance(value.get("files"), list) or not source_sha256(value):
+        return None
+    return value
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file called NAME.json is whole and yet no record, so that somebody else must have put it there."""
+    return _read_json(path) is not None and read_record(path) is None
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _MAX_RECORD_BYTES:
+            return ""
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def source_sha256(record: Record) -> str:
+    """The SHA-256 of the photo that a result was made from; empty if the record does not tell."""
+    source = record.get("source")
+    return str(source.get("sha256") or "") if isinstance(source, dict) else ""
+
+
+def listed_files(folder: Path) -> set[str]:
+    """Names of the files in a folder that are results: those that a NAME.json lists, and those of a killed run."""
+    files: set[str] = set()
+    for path in folder.glob("*.json"):
+        record = read_record(path)
+        if record is not None:
+            files.update(str(name) for name in record["files"])
+    for marker in folder.glob(PENDING.format(name="*")):
+        files.update(name + ending for name in _pending_names(marker) for ending in RESULT_ENDINGS)
+    return files
+
+
+@contextlib.contextmanager
+def pending(save_dir: Path, photo_name: str, names: Sequence[str]) -> Iterator[None]:
+    """Mark the results ``names`` of a photo as being written; where that fails the mark stays.
+
+    Raises:
+        OutputError: the mark cannot be written.
+    """
+    marker = save_dir / PENDING.format(name=photo_name)
+    write_atomic(marker, json.dumps({"names": list(names)}).encode())
+    yield
+    marker.unlink(missing_ok=True)
+
+
+def remove_stale_marks(save_dir: Path) -> None:
+    """Remove the marks of results that are whole: their run was killed between the last file and the mark."""
+    for marker in save_dir.glob(PENDING.format(name="*")):
+        if all(is_whole(save_dir, read_record(save_dir / f"{name}.json")) for name in _pending_names(marker)):
+            marker.unlink(missing_ok=True)
+
+
+def _pending_names(marker: Path) -> list[str]:
+    try:
+        names = json.loads(marker.read_bytes())["names"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def is_whole(save_dir: Path, record: Record | None) -> bool:
+    """Whether there is a record and every file that it lists."""
+    return record is not None and all((save_dir / str(name)).is_file() for name in record["files"])
+
+
+def face_name(name: str, number: int) -> str:
+    """What the results of one face are called where all faces of a photo are asked for; counted from 1."""
+    return f"{name}_face{number}"
+
+
+def faces_of(record: Record) -> int:
+    """How many faces of its photo were completed together with this one."""
+    faces = record.get("faces")
+    count = faces.get("count") if isinstance(faces, dict) else None
+    return count if isinstance(count, int) and count > 0 else 1
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()

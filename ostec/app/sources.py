@@ -1,0 +1,223 @@
+"""Which files a run takes for photos, and what their results are called.
+
+NAME is a photo's stem. Where two sources would share a file of their results, the later one (sorted by path) gets
+``stem_ext``, then ``stem_2``, ``stem_3``, ...; letters of another case and composed umlauts count as the same, because
+some file systems think so. With every face of a photo asked for, a face's results are called ``NAME_face1``,
+``NAME_face2``, ..., also where only one face is found: the names follow from the sources alone.
+"""
+
+import glob
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostec.app.results import RESULT_ENDINGS, RUN_FILES, listed_files
+from ostec.core.errors import UsageError
+from ostec.core.settings import Faces
+from ostec.io.images import is_image_file
+
+logger = logging.getLogger(__name__)
+
+_FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
+"""Photos that cannot be read: taken, so that the run says so, instead of passing them over."""
+_MAX_NAME_BYTES = 180
+"""File systems allow 255; the rest is for ``_face12``, the endings and the names of unfinished files."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One source of a run."""
+
+    path: Path
+    name: str
+    """Stem of its results."""
+
+    @property
+    def label(self) -> str:
+        """The file's name, fit for a terminal."""
+        return shown(self.path.name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search for photos came to."""
+
+    photos: list[Path]
+    """Sorted, each file once."""
+    results: int
+    """How many files were left out because they are results of an earlier run."""
+
+
+def shown(text: str | Path) -> str:
+    """A file's name as one may print it: what no terminal can show (bytes that are no UTF-8, controls) is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+
+
+def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
+    """Look for photos in files, folders and globs.
+
+    Files that are named are taken whatever they hold; in folders those that end like a picture or are one, hidden
+    ones apart. A name with ``*``, ``?`` or ``[`` in it that exists is that file, not a pattern.
+
+    Raises:
+        UsageError: a source does not exist, cannot be read or is neither file nor folder, or no photo is found.
+    """
+    photos: dict[Path, None] = {}
+    results: dict[Path, set[str]] = {}
+    left_out = 0
+    for path in (p for source in sources for p in _expand(source)):
+        for file in _walk(path, recursive) if path.is_dir() else [path]:
+            folder = Path(os.path.realpath(file.parent))
+            if folder not in results:
+                results[folder] = listed_files(folder)
+            if file.name in results[folder]:
+                left_out += 1
+            else:
+                photos[folder / file.name] = None
+    if not photos:
+        where = ", ".join(shown(s) for s in sources)
+        also = f" ({left_out} pictures are results of earlier runs)" if left_out else ""
+        raise UsageError(f"No photo was found in {where}{also}." if where else "No source was named.")
+    return Found(sorted(photos, key=os.fspath), left_out)
+
+
+def _expand(source: str) -> list[Path]:
+    path = Path(source)
+    if not source:
+        raise UsageError("A source has an empty name.")
+    try:
+        if path.is_file() or path.is_dir():
+            return [path]
+        if os.path.lexists(path):
+            what = "is a link to nothing" if path.is_symlink() and not path.exists() else "is neither file nor folder"
+            raise UsageError(f"{shown(path)} {what}.")
+        # pathlib's own glob takes no absolute patterns.
+        matches = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []  # noqa: PTH207
+    except (OSError, ValueError) as error:  # a folder above is unreadable, the name is too long or impossible
+        raise UsageError(f"{shown(path)} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    if not matches:
+        raise UsageError(f"There is no file or folder {shown(path)}.")
+    return [m for m in map(Path, matches) if m.is_dir() or _is_photo(m)]
+
+
+def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
+    """The pictures in a folder and, if ``recursive``, below it; links are followed, each folder is entered once."""
+    entered: set[tuple[int, int]] = set()
+
+    def refuse_or_warn(error: OSError) -> None:
+        what = f"The folder {shown(error.filename)} cannot be read ({error.strerror})"
+        if Path(error.filename) == folder:
+            raise UsageError(f"{what}.") from error
+        logger.warning("%s and is left out.", what)
+
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse_or_warn):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
+        yield from (p for p in (Path(parent, f) for f in sorted(files)) if _is_photo(p))
+
+
+def _is_photo(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    if path.suffix.lower() in _FOREIGN_SUFFIXES:
+        return True
+    if is_image_file(path):
+        return True
+    # A link to a photo that is gone is reported with the photos that failed, like an unreadable one.
+    return path.is_symlink() and not path.exists()
+
+
+def assign_names(photos: Sequence[Path]) -> list[Photo]:
+    """Name each photo's results; ``photos`` are sorted, and earlier ones choose first."""
+    taken = {comparable(name) for name in RUN_FILES}
+    named = []
+    for path in photos:
+        for name in _candidates(path):
+            outputs = {comparable(name + ending) for ending in RESULT_ENDINGS}
+            if taken.isdisjoint(outputs):
+                break
+        taken |= outputs
+        named.append(Photo(path, name))
+    return named
+
+
+def _candidates(path: Path) -> Iterator[str]:
+    stem = _clean(path.stem)
+    yield stem
+    if path.suffix[1:]:
+        yield _clean(f"{stem}_{path.suffix[1:]}")
+    number = 2
+    while True:
+        yield f"{stem}_{number}"
+        number += 1
+
+
+def _clean(stem: str) -> str:
+    """A stem that can be written into any file and with any ending: valid Unicode, no controls, not too long."""
+    name = "".join("_" if unicodedata.category(c) in ("Cc", "Cs") else c for c in stem)
+    while len(name.encode("utf-8")) > _MAX_NAME_BYTES:
+        name = name[:-1]
+    return name
+
+
+def comparable(name: str) -> str:
+    """Equal for names that some file system takes for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def refuse_replacing(photos: Sequence[Photo], save_dir: Path, faces: Faces, overwrite: bool) -> None:
+    """Make sure that no result replaces a source, nor, unless ``overwrite``, a picture that no run has made.
+
+    Raises:
+        UsageError: one would.
+    """
+    if not save_dir.is_dir():
+        return
+    outputs = {comparable(photo.name + ending): photo for photo in photos for ending in RESULT_ENDINGS}
+    identities = {_identity(photo.path): photo.path for photo in photos}
+    identities.pop(None, None)
+    known = listed_files(save_dir)
+    with os.scandir(save_dir) as entries:
+        for entry in entries:
+            name = comparable(entry.name)
+            photo = outputs.get(_without_face(name) if faces == "all" else name)
+            if photo is None:
+                continue
+            source = identities.get(_identity(Path(entry.path)))
+            if source is not None:
+                raise UsageError(
+                    f"The results of {photo.label} would replace the source {shown(source)}; choose another --save-dir."
+                )
+            ours = entry.name in known or _has_companions(save_dir, entry.name)
+            if name.endswith(".png") and not (ours or overwrite):
+                raise UsageError(
+                    f"The results of {photo.label} would replace {shown(entry.path)}, which no earlier run has made; "
+                    "choose another --save-dir, or allow it with --overwrite."
+                )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _has_companions(save_dir: Path, file: str) -> bool:
+    """Whether a picture lies beside other files of a result, as where somebody deleted NAME.json to have it redone."""
+    stems = [file[: -len(ending)] for ending in RESULT_ENDINGS if file.endswith(ending)]
+    return any((save_dir / f"{stem}.npz").exists() or (save_dir / f"{stem}.obj").exists() for stem in stems)
+
+
+def _without_face(name: str) -> str:
+    endings = "|".join(re.escape(ending) for ending in RESULT_ENDINGS)
+    return re.sub(rf"_face[1-9]\d*(?=(?:{endings})\Z)", "", name)

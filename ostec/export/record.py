@@ -1,0 +1,149 @@
+"""The records of a run: ``NAME.json`` beside each result, ``run.jsonl`` and ``failures.jsonl`` beside all.
+
+``NAME.json`` is what decides whether a photo is done, so it is written last. Nothing in it may differ between two equal
+runs. Keys that other parts rely on: ``source`` (the photo's name), ``files`` (names of the result's files), ``settings``,
+``pose_deg``, ``mode``, ``mode_reason``, ``warnings``, ``versions``, ``weights``; more may be added.
+"""
+
+import importlib.metadata
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ostec import __version__
+from ostec.core.errors import OutputError
+from ostec.io.files import write_atomic
+
+KIND = "ostec result"
+"""Value of ``kind`` in every ``NAME.json``, by which other JSON files in the folder are told apart."""
+
+_LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "kornia", "trimesh")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that could not be done."""
+
+    file: str
+    """Its path as it was given."""
+    stage: str
+    """The stage that failed."""
+    reason: str
+    """One sentence."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result can depend on: ostec, Python (major.minor) and the libraries installed."""
+    found = {"ostec": __version__, "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for library in _LIBRARIES:
+        try:
+            found[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:  # not needed for this result, or from another distribution
+            continue
+    return found
+
+
+def write_record(directory: Path, name: str, record: Mapping[str, Any]) -> Path:
+    """Write ``NAME.json``: sorted, indented, the same bytes for the same record.
+
+    Args:
+        directory: the results' folder.
+        name: the result's name.
+        record: plain values, NumPy numbers and arrays, paths.
+
+    Raises:
+        ValueError: a number is NaN or infinite, or a value has no JSON form.
+        OutputError: it cannot be written.
+    """
+    path = directory / f"{name}.json"
+    write_atomic(path, (_to_text({**record, "kind": KIND}, indent=2) + "\n").encode("utf-8"))
+    return path
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Read a ``NAME.json``; None if there is none, it is damaged, or it is another program's JSON file."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("kind") == KIND else None
+
+
+def read_records(directory: Path) -> dict[str, dict[str, Any]]:
+    """Return every finished result of a folder by name, in order of name."""
+    records = {path.stem: read_record(path) for path in sorted(directory.glob("*.json"))}
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def append_run(directory: Path, entry: Mapping[str, Any]) -> None:
+    """Append one line to ``run.jsonl``: what may differ between equal runs (time, place, seconds, memory).
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = directory / "run.jsonl"
+    line = (_to_text(entry) + "\n").encode("utf-8")
+    try:
+        # One write to a file opened for appending: lines of processes that share the folder do not mix.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+def write_failures(directory: Path, failures: Iterable[Failure]) -> Path:
+    """Rewrite ``failures.jsonl``, one line per photo; empty if every photo was done.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = directory / "failures.jsonl"
+    write_atomic(path, "".join(_to_text(asdict(failure)) + "\n" for failure in failures).encode("utf-8"))
+    return path
+
+
+def read_failures(directory: Path) -> list[Failure]:
+    """Return the last run's failures; lines that are none are left out."""
+    try:
+        text = (directory / "failures.jsonl").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    failures = []
+    for line in text.splitlines():
+        try:
+            fields = json.loads(line)
+            failures.append(Failure(str(fields["file"]), str(fields["stage"]), str(fields["reason"])))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return failures
+
+
+def _to_text(values: Mapping[str, Any], indent: int | None = None) -> str:
+    try:
+        return (
+            json.dumps(values, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
+            .encode("utf-8", "backslashreplace")
+            .decode("utf-8")
+        )  # file names may hold bytes that are no text
+    except TypeError as error:
+        raise ValueError(f"expected plain values in a record: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    """Turn what the stages hand over into what JSON knows."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,296 @@
+"""Pictures to arrays and back. The only module that knows Pillow.
+
+What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold no more); 16-bit grey keeps its depth.
+"""
+
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from ostec.core.errors import ImageError
+from ostec.core.types import ByteArray, FloatArray
+from ostec.io.files import write_atomic
+
+logger = logging.getLogger(__name__)
+
+# TGA comes last: it has no magic number, so that it may only have what nobody else recognised.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
+_ENDINGS = (
+    ("jpg", "jpeg", "jpe", "jfif", "mpo"),
+    ("png", "apng"),
+    ("webp",),
+    ("tif", "tiff"),
+    ("bmp", "dib"),
+    ("gif",),
+    ("avif", "avifs"),
+    ("jp2", "j2k", "jpx", "jpf", "j2c", "jpc"),
+    ("ppm", "pgm", "pbm", "pnm", "pfm"),
+    ("tga", "icb", "vda", "vst"),
+)
+IMAGE_SUFFIXES = frozenset(f".{ending}" for endings in _ENDINGS for ending in endings)
+"""Endings, in lower case, of files that are taken for photos whatever they hold."""
+
+_ORIENTATION = 0x0112  # EXIF tag
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_FILTERS = {
+    "area": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
+
+
+def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
+    """Read a photo: turned as its EXIF says, in sRGB, transparent parts on white; of several frames the first.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name.
+        max_megapixels: larger pictures are refused before they are decoded (Pillow itself stops at about 179).
+
+    Returns:
+        [H, W, 3] RGB in [0, 1].
+
+    Raises:
+        ImageError: the file is missing, unreadable, no picture, damaged or too large.
+    """
+    path = Path(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
+        try:
+            with path.open("rb") as stream:
+                picture = _open(stream, path, max_megapixels)
+                picture.load()
+                return _to_rgb(_turn_upright(picture))
+        except ImageError:
+            raise
+        except FileNotFoundError as error:
+            raise ImageError(f"{path} does not exist.") from error
+        except IsADirectoryError as error:
+            raise ImageError(f"{path} is a folder, not a picture.") from error
+        except PermissionError as error:
+            raise ImageError(f"{path} cannot be read (permission denied).") from error
+        except Exception as error:  # whatever a decoder trips over, the picture is damaged
+            raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
+
+
+def _open(stream: io.BufferedReader, path: Path, max_megapixels: float) -> Image.Image:
+    """Read the header only, and refuse what is no picture or too large."""
+    if not stream.peek(1):
+        raise ImageError(f"{path} is empty.")
+    try:
+        picture = Image.open(stream, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM, TGA)."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} has more than {max_megapixels:g} megapixels.") from error
+    width, height = picture.size
+    if width * height > max_megapixels * 1e6:
+        raise ImageError(
+            f"{path} has {width} x {height} pixels, more than {max_megapixels:g} megapixels; please make it smaller."
+        )
+    return picture
+
+
+def is_image_file(path: Path) -> bool:
+    """Tell whether a file found in a folder is meant as a photo: by its ending, or by its content.
+
+    A text file called ``.jpg`` counts (reading it then says what is wrong), one called ``.txt`` does not.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return path.is_file()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with path.open("rb") as stream, Image.open(stream, formats=_FORMATS[:-1]):
+                return True
+        except Image.DecompressionBombError:
+            return True
+        except (OSError, ValueError, SyntaxError):  # what Pillow raises for headers that are none
+            return False
+
+
+def _turn_upright(picture: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; a picture with unreadable EXIF stays as it is."""
+    try:
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF parsers raise anything, and the pixels are fine
+        logger.debug("unreadable EXIF data", exc_info=True)
+        return picture
+    method = _TRANSPOSE.get(orientation)
+    return picture if method is None else picture.transpose(method)
+
+
+def _to_rgb(picture: Image.Image) -> FloatArray:
+    """Convert any of Pillow's modes to [H, W, 3] sRGB in [0, 1]."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        grey = _scale_deep_grey(np.asarray(picture), picture.mode)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        alpha = np.asarray(rgba.getchannel("A"), np.float32)[..., None] / np.float32(255)
+        rgb = _through_profile(rgba.convert("RGB"), picture.info.get("icc_profile"))
+        return _as_float(rgb) * alpha + (1 - alpha)  # on white, as viewers show it
+    if picture.mode not in _PROFILE_SPACES:
+        picture_rgb = picture.convert("RGB")
+        picture_rgb.info = picture.info
+        picture = picture_rgb
+    return _as_float(_through_profile(picture, picture.info.get("icc_profile")).convert("RGB"))
+
+
+def _as_float(picture: Image.Image) -> FloatArray:
+    return np.asarray(picture, np.float32) / np.float32(255)
+
+
+def _scale_deep_grey(values: np.ndarray, mode: str) -> FloatArray:
+    """Bring 16-bit, 32-bit or floating grey [H, W] into [0, 1]; Pillow's mode does not tell the white point."""
+    grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    peak = float(grey.max(initial=0.0))
+    if mode == "F":
+        white = 1.0 if peak <= 1 else 255.0 if peak <= 255 else 65535.0
+    else:
+        white = 65535.0 if peak <= 65535 else 2.0**31 - 1
+    return np.clip(grey / white, 0, 1).astype(np.float32)
+
+
+def _through_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB where the file carries another colour profile that fits its channels."""
+    if not profile:
+        return picture
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() != _PROFILE_SPACES[picture.mode]:
+            return picture
+        if "srgb" in (source.profile.profile_description or "").lower():
+            return picture
+        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        logger.debug("unreadable colour profile", exc_info=True)
+        return picture
+    return picture if converted is None else converted
+
+
+def to_bytes(image: FloatArray) -> ByteArray:
+    """Quantise [...] in [0, 1] to 0..255, halves up; values beyond are clipped, and NaN is refused.
+
+    Raises:
+        ValueError: a value is NaN.
+    """
+    if np.isnan(image).any():
+        raise ValueError("expected numbers, got NaN in the picture")
+    return np.clip(image * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+def _check_rgb(image: FloatArray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"expected a picture of shape [H, W, 3], got {image.shape}")
+
+
+def encode_png(image: FloatArray) -> bytes:
+    """Encode [H, W, 3] in [0, 1] as an 8-bit RGB PNG; equal pictures give equal bytes."""
+    _check_rgb(image)
+    buffer = io.BytesIO()
+    Image.fromarray(to_bytes(image)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def encode_jpeg(image: FloatArray, quality: int = 90) -> bytes:
+    """Encode [H, W, 3] in [0, 1] as a JPEG of that quality (1 to 95)."""
+    _check_rgb(image)
+    buffer = io.BytesIO()
+    Image.fromarray(to_bytes(image)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def write_png(path: Path, image: FloatArray) -> None:
+    """Write [H, W, 3] in [0, 1] as an 8-bit RGB PNG, whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_atomic(path, encode_png(image))
+
+
+def write_palette_png(path: Path, indices: ByteArray, palette: ByteArray) -> None:
+    """Write a map of classes as an 8-bit palette PNG, whole or not at all.
+
+    Args:
+        path: the file.
+        indices: [H, W] uint8, each below K.
+        palette: [K, 3] uint8 RGB, K up to 256.
+
+    Raises:
+        ValueError: shapes, types or indices do not fit.
+        OutputError: it cannot be written.
+    """
+    if indices.ndim != 2 or indices.dtype != np.uint8:
+        raise ValueError(f"expected indices of shape [H, W] uint8, got {indices.shape} {indices.dtype}")
+    if palette.ndim != 2 or palette.shape[1] != 3 or len(palette) > 256 or palette.dtype != np.uint8:
+        raise ValueError(f"expected a palette of shape [K, 3] uint8, got {palette.shape} {palette.dtype}")
+    if indices.max(initial=0) >= len(palette):
+        raise ValueError(f"expected indices below {len(palette)}, got {indices.max()}")
+    picture = Image.fromarray(indices)
+    picture.putpalette(palette.tobytes(), "RGB")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue())
+
+
+def read_palette_png(path: Path) -> ByteArray:
+    """Read the indices [H, W] uint8 of a palette PNG.
+
+    Raises:
+        ImageError: the file is missing, damaged or has no palette.
+    """
+    try:
+        with path.open("rb") as stream, Image.open(stream, formats=("PNG",)) as picture:
+            if picture.mode != "P":
+                raise ImageError(f"{path} has no palette.")
+            return np.array(picture, np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"{path} cannot be read ({error}).") from error
+
+
+def resize_image(
+    image: FloatArray, width: int, height: int, method: Literal["area", "bilinear", "lanczos"] = "area"
+) -> FloatArray:
+    """Resize [H, W, C] of any range to [height, width, C]; when shrinking, every method averages over its support.
+
+    Lanczos may overshoot; the result is clipped to the range of the input.
+    """
+    if image.ndim != 3:
+        raise ValueError(f"expected a picture of shape [H, W, C], got {image.shape}")
+    if width < 1 or height < 1:
+        raise ValueError(f"expected a size of at least 1 x 1, got {width} x {height}")
+    channels = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize((width, height), _FILTERS[method]))
+        for channel in np.moveaxis(image, 2, 0)
+    ]
+    return np.clip(np.stack(channels, axis=2), image.min(), image.max()).astype(np.float32)
+
+
+def to_pillow(image: FloatArray, jpeg: bool = False) -> Image.Image:
+    """Quantise [H, W, 3] in [0, 1] for libraries that take Pillow's pictures.
+
+    Args:
+        image: the picture.
+        jpeg: mark it as a photo, so that libraries that embed it (trimesh) choose JPEG instead of PNG.
+    """
+    _check_rgb(image)
+    picture = Image.fromarray(to_bytes(image))
+    picture.format = "JPEG" if jpeg else "PNG"
+    return picture

@@ -1,0 +1,310 @@
+"""Every picture that people have arrives as the same upright sRGB array; every bad one as one sentence."""
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from ostec.core.errors import ImageError, OutputError
+from ostec.io import images
+
+LOSSLESS = {
+    "PNG": {},
+    "WEBP": {"lossless": True},
+    "TIFF": {"compression": "tiff_lzw"},
+    "BMP": {},
+    "JPEG2000": {"irreversible": False},
+    "PPM": {},
+    "TGA": {},
+}
+LOSSY = {"JPEG": {"quality": 95, "subsampling": 0}, "AVIF": {"quality": 95}, "GIF": {}}
+
+
+def gradient(height: int = 24, width: int = 40) -> np.ndarray:
+    """An asymmetric smooth picture, [height, width, 3] uint8."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 2], axis=2).astype(np.uint8)
+
+
+def save(path: Path, picture: Image.Image, **options: object) -> Path:
+    picture.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_lossless_formats_arrive_exactly_whatever_the_file_is_called(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "photo.dat", Image.fromarray(gradient()), format=name, **LOSSLESS[name])
+    image = images.read_image(path)
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, gradient().astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_lossy_formats_arrive_closely(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / "photo.txt", Image.fromarray(gradient()), format=name, **LOSSY[name])
+    assert np.abs(images.read_image(path) - gradient() / 255).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_first_frame_of_an_animation_is_read(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ((255, 0, 0), (0, 255, 0))]
+    path = tmp_path / "moving"
+    frames[0].save(path, format=name, save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(images.read_image(path), np.broadcast_to([1.0, 0, 0], (6, 8, 3)), atol=0.02)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
+    upright = gradient()
+    # What a camera held that way would store, so that the viewer's transformation brings it upright.
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(tmp_path / "a.png", Image.fromarray(np.ascontiguousarray(stored)), exif=exif)
+    np.testing.assert_array_equal(images.read_image(path), upright.astype(np.float32) / np.float32(255))
+
+
+def test_damaged_exif_does_not_lose_the_photo(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.fromarray(gradient()), exif=b"Exif\x00\x00MM\x00*\x00\x00\xff\xff broken")
+    assert images.read_image(path).shape == (24, 40, 3)
+
+
+def test_grey_palette_one_bit_and_cmyk_agree_with_their_colours(tmp_path: Path) -> None:
+    grey = Image.fromarray(gradient()[..., 0])
+    expected = np.repeat(gradient()[..., :1].astype(np.float32) / 255, 3, axis=2)
+    np.testing.assert_allclose(images.read_image(save(tmp_path / "l.png", grey)), expected, atol=1e-6)
+
+    flat = Image.new("RGB", (4, 3), (200, 30, 60))
+    colour = np.broadcast_to(np.array([200, 30, 60], np.float32) / 255, (3, 4, 3))
+    palette = save(tmp_path / "p.png", flat.convert("P", palette=Image.Palette.ADAPTIVE))
+    np.testing.assert_allclose(images.read_image(palette), colour, atol=1e-6)
+
+    bits = Image.fromarray(np.array([[0, 255], [255, 255]], np.uint8)).convert("1")
+    np.testing.assert_array_equal(images.read_image(save(tmp_path / "1.png", bits))[..., 2], [[0, 1], [1, 1]])
+
+    for name, options in (("c.tif", {}), ("c.jpg", {"quality": 95})):  # Pillow writes JPEG inverted as Adobe does
+        cmyk = save(tmp_path / name, flat.convert("CMYK"), **options)
+        np.testing.assert_allclose(images.read_image(cmyk), colour, atol=0.02)
+
+
+def test_transparency_shows_white(tmp_path: Path) -> None:
+    rgba = np.zeros((2, 3, 4), np.uint8)
+    rgba[..., 0] = 255
+    rgba[0, :, 3] = (0, 51, 255)
+    expected = [[1, 1, 1], [1, 0.8, 0.8], [1, 0, 0]]
+    image = images.read_image(save(tmp_path / "rgba.png", Image.fromarray(rgba)))
+    np.testing.assert_allclose(image[0], expected, atol=1e-6)
+
+    la = np.array([[[0, 0], [0, 255], [100, 255]]], np.uint8)
+    image = images.read_image(save(tmp_path / "la.png", Image.fromarray(la, mode="LA")))
+    np.testing.assert_allclose(image[0, :, 1], [1, 0, 100 / 255], atol=1e-6)
+
+    keyed = Image.fromarray(np.array([[[9, 9, 9], [0, 0, 255]]], np.uint8))
+    image = images.read_image(save(tmp_path / "keyed.png", keyed, transparency=(9, 9, 9)))
+    np.testing.assert_allclose(image[0], [[1, 1, 1], [0, 0, 1]], atol=1e-6)
+
+    indexed = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+    indexed.putpalette([10, 20, 30, 255, 0, 0])
+    image = images.read_image(save(tmp_path / "p.gif", indexed, transparency=0))
+    np.testing.assert_allclose(image[0], [[1, 1, 1], [1, 0, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+def test_sixteen_bit_grey_keeps_its_depth(tmp_path: Path, name: str) -> None:
+    values = np.array([[0, 1, 257], [1000, 32768, 65535]], np.uint16)
+    image = images.read_image(save(tmp_path / name, Image.fromarray(values)))
+    np.testing.assert_allclose(image[..., 1], values / 65535, atol=1e-7)
+
+
+def test_sixteen_bit_colour_is_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[[0, 32768, 65535], [257, 1000, 60000]]], ">u2")
+    path = tmp_path / "rgb48.png"
+    rows = b"".join(b"\x00" + row.tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    np.testing.assert_allclose(images.read_image(path), values / 65535, atol=1 / 255)
+
+
+def test_floating_and_32_bit_grey_find_their_white_point(tmp_path: Path) -> None:
+    unit = np.array([[0.0, 0.25, 1.0], [np.nan, -1, 0.5]], np.float32)
+    image = images.read_image(save(tmp_path / "f.tif", Image.fromarray(unit)))
+    np.testing.assert_allclose(image[..., 0], [[0, 0.25, 1], [0, 0, 0.5]], atol=1e-7)
+    image = images.read_image(save(tmp_path / "g.tif", Image.fromarray(np.array([[0, 51, 255]], np.float32))))
+    np.testing.assert_allclose(image[0, :, 0], [0, 0.2, 1], atol=1e-6)
+    image = images.read_image(save(tmp_path / "i.tif", Image.fromarray(np.array([[0, 65535]], np.int32))))
+    np.testing.assert_allclose(image[0, :, 0], [0, 1], atol=1e-6)
+
+
+def test_colour_profile_is_applied_and_a_broken_one_ignored(tmp_path: Path) -> None:
+    def swapped_profile() -> bytes:
+        """An sRGB profile whose red and green primaries changed places, and whose name says so."""
+        data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+        tags = {bytes(data[o : o + 4]): o for o in range(132, 132 + 12 * struct.unpack(">I", data[128:132])[0], 12)}
+        red, green = tags[b"rXYZ"], tags[b"gXYZ"]
+        data[red : red + 4], data[green : green + 4] = b"gXYZ", b"rXYZ"
+        return bytes(data).replace("sRGB".encode("utf-16-be"), "swap".encode("utf-16-be"))
+
+    picture = Image.new("RGB", (3, 2), (200, 30, 60))
+    image = images.read_image(save(tmp_path / "swapped.png", picture, icc_profile=swapped_profile()))
+    np.testing.assert_allclose(image[0, 0] * 255, [30, 200, 60], atol=3)
+    image = images.read_image(save(tmp_path / "broken.png", picture, icc_profile=b"no profile at all"))
+    np.testing.assert_allclose(image[0, 0] * 255, [200, 30, 60], atol=1e-4)
+    grey = Image.new("L", (3, 2), 100)  # a profile for colour on a grey picture, as some editors write
+    image = images.read_image(save(tmp_path / "grey.png", grey, icc_profile=swapped_profile()))
+    np.testing.assert_allclose(image[0, 0] * 255, [100, 100, 100], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY])
+def test_truncated_file_is_refused_in_one_sentence(tmp_path: Path, name: str) -> None:
+    buffer = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(buffer, name, **{**LOSSLESS, **LOSSY}[name])
+    path = tmp_path / "half.png"
+    path.write_bytes(buffer.getvalue()[: len(buffer.getvalue()) // 2])
+    with pytest.raises(ImageError, match=r"half\.png is (damaged|not a picture)"):
+        images.read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", r"is empty\.$"), (b"Dear diary, today I wrote text.\n" * 9, r"is not a picture that can be read \(JPEG")],
+)
+def test_empty_and_text_files_are_named(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "mein Foto ü.jpg"
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=r"mein Foto ü\.jpg " + reason):
+        images.read_image(path)
+
+
+def test_absent_folder_and_forbidden_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match=r"none\.jpg does not exist\.$"):
+        images.read_image(tmp_path / "none.jpg")
+    with pytest.raises(ImageError, match=r"is a folder, not a picture\.$"):
+        images.read_image(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # the super-user may read everything, so that a real file cannot refuse
+    with pytest.raises(ImageError, match=r"a\.jpg cannot be read \(permission denied\)\.$"):
+        images.read_image(tmp_path / "a.jpg")
+
+
+def png_header(width: int, height: int) -> bytes:
+    data = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + data + struct.pack(">I", zlib.crc32(data)) + b"\0\0\1\0IDAT"
+
+
+@pytest.mark.parametrize(("width", "height"), [(10001, 10000), (12000, 10000), (65000, 65000)])
+def test_size_is_checked_in_the_header_before_decoding(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "huge.png"
+    path.write_bytes(png_header(width, height))  # there are no pixels to decode
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ImageError, match=r"huge\.png has .*more than 100 megapixels"):
+            images.read_image(path)
+
+
+def test_size_limit_is_the_callers(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (100, 100)))
+    assert images.read_image(path, max_megapixels=0.01).shape == (100, 100, 3)
+    with pytest.raises(ImageError, match=r"has 100 x 100 pixels, more than 0\.009 megapixels"):
+        images.read_image(path, max_megapixels=0.009)
+
+
+def test_writing_and_reading_every_8_bit_value_is_identity(tmp_path: Path) -> None:
+    values = np.arange(256, dtype=np.float32).reshape(16, 16, 1).repeat(3, axis=2) / np.float32(255)
+    path = tmp_path / "Über uns.png"
+    images.write_png(path, values)
+    np.testing.assert_array_equal(images.read_image(path), values)
+    first = path.read_bytes()
+    images.write_png(path, images.read_image(path))
+    assert path.read_bytes() == first
+
+
+def test_quantisation_rounds_half_up_and_clips() -> None:
+    values = np.array([-1, 0, 0.49 / 255, 0.5 / 255, 254.49 / 255, 254.51 / 255, 1, 7], np.float32)
+    assert images.to_bytes(values).tolist() == [0, 0, 0, 1, 254, 255, 255, 255]
+    with pytest.raises(ValueError, match="got NaN"):
+        images.to_bytes(np.array([np.nan], np.float32))
+
+
+def test_jpeg_is_small_and_close() -> None:
+    image = gradient().astype(np.float32) / 255
+    data = images.encode_jpeg(image, quality=90)
+    assert data[:3] == b"\xff\xd8\xff"
+    assert np.abs(np.asarray(Image.open(io.BytesIO(data)), np.float32) / 255 - image).mean() < 0.03
+    assert len(images.encode_jpeg(image, quality=20)) < len(data)
+
+
+def test_palette_png_keeps_its_indices_and_colours(tmp_path: Path) -> None:
+    indices = np.array([[0, 1, 10], [2, 2, 3]], np.uint8)
+    palette = np.random.default_rng(0).integers(0, 255, (11, 3), np.uint8)
+    path = tmp_path / "map.png"
+    images.write_palette_png(path, indices, palette)
+    np.testing.assert_array_equal(images.read_palette_png(path), indices)
+    np.testing.assert_allclose(images.read_image(path), palette[indices] / 255, atol=1e-6)
+
+
+def test_palette_png_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    palette = np.zeros((3, 3), np.uint8)
+    with pytest.raises(ValueError, match="expected indices below 3, got 3"):
+        images.write_palette_png(tmp_path / "a.png", np.full((2, 2), 3, np.uint8), palette)
+    with pytest.raises(ValueError, match="uint8"):
+        images.write_palette_png(tmp_path / "a.png", np.zeros((2, 2), np.int64), palette)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="palette of shape"):
+        images.write_palette_png(tmp_path / "a.png", np.zeros((2, 2), np.uint8), palette[:, :2])
+    images.write_png(tmp_path / "rgb.png", np.zeros((2, 2, 3), np.float32))
+    with pytest.raises(ImageError, match="has no palette"):
+        images.read_palette_png(tmp_path / "rgb.png")
+
+
+def test_wrong_shapes_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected a picture of shape \[H, W, 3\], got \(4, 4\)"):
+        images.write_png(tmp_path / "a.png", np.zeros((4, 4), np.float32))
+    with pytest.raises(OutputError, match=r"a\.png cannot be written \(No such file or directory\)"):
+        images.write_png(tmp_path / "none" / "a.png", np.zeros((4, 4, 3), np.float32))
+
+
+def test_area_resizing_averages_blocks() -> None:
+    image = np.random.default_rng(0).random((8, 6, 2), np.float32)
+    expected = image.reshape(4, 2, 3, 2, 2).mean((1, 3))
+    np.testing.assert_allclose(images.resize_image(image, 3, 4), expected, atol=1e-6)
+
+
+def test_lanczos_stays_in_range_and_keeps_a_constant() -> None:
+    step = np.zeros((8, 8, 1), np.float32)
+    step[:, 4:] = 1
+    larger = images.resize_image(step, 32, 16, "lanczos")
+    assert larger.shape == (16, 32, 1)
+    assert larger.min() >= 0
+    assert larger.max() <= 1
+    constant = np.full((5, 7, 3), 0.3, np.float32)
+    np.testing.assert_allclose(images.resize_image(constant, 11, 2, "lanczos"), 0.3, atol=1e-6)
+    with pytest.raises(ValueError, match="got 0 x 2"):
+        images.resize_image(constant, 0, 2)
+
+
+def test_photos_in_a_folder_are_known_by_ending_or_content(tmp_path: Path) -> None:
+    (tmp_path / "text.JPG").write_text("no photo", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("no photo", encoding="utf-8")
+    (tmp_path / "folder.png").mkdir()
+    save(tmp_path / "no_ending", Image.new("RGB", (3, 3)), format="PNG")
+    found = {path.name for path in tmp_path.iterdir() if images.is_image_file(path)}
+    assert found == {"text.JPG", "no_ending"}
