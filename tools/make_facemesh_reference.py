@@ -19,7 +19,6 @@ import argparse
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,16 +86,16 @@ def smooth_noise() -> Pixels:
 
 def make_photos(photos: list[Path], target: Path) -> None:
     """Run MediaPipe on each photo; write file names, hashes and landmarks [N, 468, 3] in steps of 1/32 pixel."""
-    rows: dict[str, list[Any]] = {"names": [], "sha256": [], "static": [], "tracked": []}
+    hashes, static, tracked = [], [], []
     for path in photos:
         with Image.open(path) as photo:
             pixels = np.asarray(photo.convert("RGB"))
-        rows["names"].append(path.name)
-        rows["sha256"].append(hashlib.sha256(path.read_bytes()).hexdigest())
-        rows["static"].append(mediapipe_landmarks(pixels, static=True))
-        rows["tracked"].append(mediapipe_landmarks(pixels, static=False))
+        hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
+        static.append(mediapipe_landmarks(pixels, static=True))
+        tracked.append(mediapipe_landmarks(pixels, static=False))
         print(path.name)
-    np.savez_compressed(target, step=STEP, **{key: np.stack(values) for key, values in rows.items()})
+    names = np.array([path.name for path in photos])
+    np.savez_compressed(target, names=names, sha256=np.array(hashes), step=STEP, static=static, tracked=tracked)
 
 
 def mediapipe_landmarks(pixels: Pixels, static: bool) -> npt.NDArray[np.int16]:

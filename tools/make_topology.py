@@ -109,6 +109,21 @@ def canonical(points: np.ndarray) -> np.ndarray:
     return centred + [0, 0, 60]
 
 
+def level(mean: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Turn the mean face so that the median portrait has a pitch of zero: photographers' frontal is ours."""
+    points = landmarks[:, :LANDMARKS].astype(np.float64) * [1, -1, -1]
+    pitch = []
+    for seen in points:
+        u, _, vt = np.linalg.svd((seen - seen.mean(0)).T @ (mean - mean.mean(0)))
+        rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+        pitch.append(np.arctan2(-rotation[2, 1], rotation[2, 2]))
+    p = np.median(pitch)
+    print(f"the median portrait's pitch against the forehead-to-chin line is {np.degrees(p):.2f} degrees")
+    turned = mean @ np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]]).T
+    turned += [0, 0, 60] - (turned[33] + turned[263]) / 2
+    return turned
+
+
 def symmetric_triangles(triangles: np.ndarray, mean: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """Replace triangles on the image's right that have no mirror image by mirror images of those on the left."""
     keys = {tuple(sorted(t)) for t in triangles.tolist()}
@@ -375,7 +390,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("topology/facemesh.npz"))
     args = parser.parse_args()
     connections = read_connections(args.wheel)
-    mean, mirror = mean_face(np.load(args.landmarks)["landmarks"])
+    landmarks = np.load(args.landmarks)["landmarks"]
+    mean, mirror = mean_face(landmarks)
     base = symmetric_triangles(triangles_from_edges(connections["FACEMESH_TESSELATION"]), mean, mirror)
     normal = np.cross(mean[base[:, 1]] - mean[base[:, 0]], mean[base[:, 2]] - mean[base[:, 0]])
     if (normal[:, 2] > 0).mean() < 0.5:
@@ -398,7 +414,7 @@ def main() -> None:
         faces, smooth, middle = butterfly_level(faces, operator.shape[0])
         operator, linear = (smooth @ operator).tocsr(), (middle @ linear).tocsr()
     fine_uv = linear @ uv
-    save(args.out, faces, fine_uv, operator, mean, mirror, stability(mean, mirror, connections), regions)
+    save(args.out, faces, fine_uv, operator, level(mean, landmarks), mirror, stability(mean, mirror, connections), regions)
 
 
 def save(out: Path, faces, uv, operator, mean, mirror, rigid, regions) -> None:  # noqa: PLR0913

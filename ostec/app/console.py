@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ class _Handler(logging.Handler):
                 self._given.add(text)
             if record.exc_info:
                 text += "\n" + logging.Formatter().formatException(record.exc_info)
-            _errors.print(f"{PROGRAM}: {record.levelname.lower()}: {text}")
+            level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+            _errors.print(f"{PROGRAM}: {level}{shown(text, keep=chr(10))}")
         except OSError:  # standard error is gone; the work goes on
             return
         except Exception:  # noqa: BLE001 - as every logging handler does
@@ -46,16 +48,22 @@ class _Handler(logging.Handler):
 
 
 def set_up_logging(quiet: bool = False, verbose: bool = False) -> None:
-    """Warnings and errors of all libraries, and this package's messages as ``-q`` and ``-v`` ask for them."""
+    """Show warnings and errors of all libraries, the commands' own remarks unless ``quiet``, all if ``verbose``."""
     root = logging.getLogger()
     for handler in [h for h in root.handlers if isinstance(h, _Handler)]:
         root.removeHandler(handler)
     root.addHandler(_Handler())
-    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    logging.getLogger(PROGRAM).setLevel(level)
+    logging.getLogger(PROGRAM).setLevel(logging.DEBUG if verbose else logging.WARNING)
+    level = logging.NOTSET if verbose else logging.WARNING if quiet else logging.INFO
+    logging.getLogger(f"{PROGRAM}.app").setLevel(level)
     # Python's own warnings are for developers.
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
+
+
+def shown(text: str | Path, keep: str = "") -> str:
+    """A name or a sentence as one may print it: controls and bytes that are no UTF-8 are escaped, but for ``keep``."""
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
 def say(text: str) -> None:
@@ -78,20 +86,24 @@ def silence_stdout() -> None:
 class Display:
     """Progress of a batch, as a bar or as lines; use it in a ``with`` statement."""
 
-    def __init__(self, total: int, quiet: bool = False) -> None:
+    def __init__(self, total: int, to_do: int, quiet: bool = False) -> None:
+        """``total`` photos, of which ``to_do`` need work; the time left is that of the latter."""
         self._total = total
+        self._to_do = to_do
         on_terminal = _errors.is_terminal and not _errors.is_dumb_terminal
         self._progress: Progress | None = _make_progress() if on_terminal and not quiet else None
         self._lines = not quiet and (self._progress is None or not sys.stdout.isatty())
         self._overall: TaskID | None = None
         self._current: TaskID | None = None
-        self._finished = 0
+        self._ended = 0
+        self._worked = 0
 
     def __enter__(self) -> "Display":
         if self._progress is not None:
             self._progress.start()
-            if self._total > 1:
-                self._overall = self._progress.add_task("", total=self._total, what=f"{self._total} photos", stage="")
+            if self._to_do > 1:
+                what = f"{self._to_do} photos"
+                self._overall = self._progress.add_task("", total=self._to_do, what=what, stage="")
         return self
 
     def __exit__(
@@ -104,27 +116,28 @@ class Display:
     def begin(self, label: str) -> None:
         """Work on a photo begins."""
         if self._progress is not None:
-            what = f"{self._finished + 1}/{self._total} {label}"
+            what = f"{self._ended + 1}/{self._total} {label}"
             self._current = self._progress.add_task("", total=1.0, what=what, stage="")
 
     def stage(self, stage: str, fraction: float) -> None:
         """A stage of the current photo begins, with ``fraction`` of the photo's work done."""
+        fraction = min(max(fraction, 0.0), 1.0)
         if self._progress is not None and self._current is not None:
-            self._progress.update(self._current, completed=min(max(fraction, 0.0), 1.0), stage=stage)
+            self._progress.update(self._current, completed=fraction, stage=stage)
             if self._overall is not None:
-                self._progress.update(self._overall, completed=self._finished + fraction)
+                self._progress.update(self._overall, completed=self._worked + fraction)
 
     def end(self, label: str, outcome: str | None) -> None:
         """A photo is dealt with; ``outcome`` completes the line about it, None says nothing."""
-        self._finished += 1
-        if self._progress is not None:
-            if self._current is not None:
-                self._progress.remove_task(self._current)
-                self._current = None
+        self._ended += 1
+        if self._progress is not None and self._current is not None:
+            self._worked += 1
+            self._progress.remove_task(self._current)
+            self._current = None
             if self._overall is not None:
-                self._progress.update(self._overall, completed=self._finished)
+                self._progress.update(self._overall, completed=self._worked)
         if self._lines and outcome is not None:
-            say(f"{self._finished}/{self._total} {label} {outcome}")
+            say(f"{self._ended}/{self._total} {label} {outcome}")
 
 
 def _make_progress() -> "Progress":

@@ -79,9 +79,9 @@ def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: 
 
 def lacking(name: str, record: Record, settings: CompleteSettings) -> tuple[bool, bool]:
     """Whether a finished result lacks the frontal portrait and the turntable that ``settings`` ask for."""
-    files = [str(file) for file in record["files"]]
+    files = record["files"]
     frontal = settings.frontalize and f"{name}_frontal.png" not in files
-    turntable = settings.turntable and not any(file.startswith(f"{name}_turntable.") for file in files)
+    turntable = settings.turntable and f"{name}_turntable.gif" not in files
     return frontal, turntable
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import ImageError
+from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
 RESULT_ENDINGS = (
@@ -26,8 +27,6 @@ RESULT_ENDINGS = (
     ".npz",
     ".html",
     "_turntable.gif",
-    "_turntable.webp",
-    "_turntable.mp4",
 )
 """What follows NAME in the names of a result's files."""
 RUN_FILES = ("index.html", "run.jsonl", "failures.jsonl")
@@ -40,30 +39,31 @@ Record = dict[str, Any]
 
 def read_record(path: Path) -> Record | None:
     """A result's record; None if there is none, it is damaged (a power cut can empty a file) or something else."""
-    value = _read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get("files"), list) or not source_sha256(value):
-        return None
-    return value
+    record = record_file.read_record(path) if _is_small(path) else None
+    return record if record is not None and isinstance(record.get("files"), list) else None
 
 
 def is_foreign(path: Path) -> bool:
     """Whether a file called NAME.json is whole and yet no record, so that somebody else must have put it there."""
-    return _read_json(path) is not None and read_record(path) is None
-
-
-def _read_json(path: Path) -> Any:
+    if read_record(path) is not None:
+        return False
     try:
-        if path.stat().st_size > _MAX_RECORD_BYTES:
-            return ""
-        return json.loads(path.read_bytes())
+        json.loads(path.read_bytes() if _is_small(path) else b"0")
     except (OSError, ValueError, RecursionError):
-        return None
+        return False
+    return True
+
+
+def _is_small(path: Path) -> bool:
+    try:
+        return path.stat().st_size <= _MAX_RECORD_BYTES
+    except OSError:
+        return True
 
 
 def source_sha256(record: Record) -> str:
     """The SHA-256 of the photo that a result was made from; empty if the record does not tell."""
-    source = record.get("source")
-    return str(source.get("sha256") or "") if isinstance(source, dict) else ""
+    return str(record.get("source_sha256") or "")
 
 
 def listed_files(folder: Path) -> set[str]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostec.app.console import shown
 from ostec.app.results import RESULT_ENDINGS, RUN_FILES, listed_files
 from ostec.core.errors import UsageError
 from ostec.core.settings import Faces
@@ -47,14 +48,9 @@ class Found:
     """What a search for photos came to."""
 
     photos: list[Path]
-    """Sorted, each file once."""
+    """Sorted by where they really are, each file once."""
     results: int
     """How many files were left out because they are results of an earlier run."""
-
-
-def shown(text: str | Path) -> str:
-    """A file's name as one may print it: what no terminal can show (bytes that are no UTF-8, controls) is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
 def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
@@ -66,7 +62,7 @@ def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
     Raises:
         UsageError: a source does not exist, cannot be read or is neither file nor folder, or no photo is found.
     """
-    photos: dict[Path, None] = {}
+    photos: dict[Path, Path] = {}  # where a file is -> its path as it was given
     results: dict[Path, set[str]] = {}
     left_out = 0
     for path in (p for source in sources for p in _expand(source)):
@@ -77,12 +73,12 @@ def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
             if file.name in results[folder]:
                 left_out += 1
             else:
-                photos[folder / file.name] = None
+                photos.setdefault(folder / file.name, file)
     if not photos:
         where = ", ".join(shown(s) for s in sources)
-        also = f" ({left_out} pictures are results of earlier runs)" if left_out else ""
+        also = " (results of earlier runs do not count)" if left_out else ""
         raise UsageError(f"No photo was found in {where}{also}." if where else "No source was named.")
-    return Found(sorted(photos, key=os.fspath), left_out)
+    return Found([photos[place] for place in sorted(photos, key=os.fspath)], left_out)
 
 
 def _expand(source: str) -> list[Path]:
@@ -185,23 +181,22 @@ def refuse_replacing(photos: Sequence[Photo], save_dir: Path, faces: Faces, over
     identities = {_identity(photo.path): photo.path for photo in photos}
     identities.pop(None, None)
     known = listed_files(save_dir)
-    with os.scandir(save_dir) as entries:
-        for entry in entries:
-            name = comparable(entry.name)
-            photo = outputs.get(_without_face(name) if faces == "all" else name)
-            if photo is None:
-                continue
-            source = identities.get(_identity(Path(entry.path)))
-            if source is not None:
-                raise UsageError(
-                    f"The results of {photo.label} would replace the source {shown(source)}; choose another --save-dir."
-                )
-            ours = entry.name in known or _has_companions(save_dir, entry.name)
-            if name.endswith(".png") and not (ours or overwrite):
-                raise UsageError(
-                    f"The results of {photo.label} would replace {shown(entry.path)}, which no earlier run has made; "
-                    "choose another --save-dir, or allow it with --overwrite."
-                )
+    for path in sorted(save_dir.iterdir()):
+        name = comparable(path.name)
+        photo = outputs.get(_without_face(name) if faces == "all" else name)
+        if photo is None:
+            continue
+        source = identities.get(_identity(path))
+        if source is not None:
+            raise UsageError(
+                f"The results of {photo.label} would replace the source {shown(source)}; choose another --save-dir."
+            )
+        ours = path.name in known or _has_companions(save_dir, path.name)
+        if name.endswith(".png") and not (ours or overwrite):
+            raise UsageError(
+                f"The results of {photo.label} would replace {shown(path)}, which no earlier run has made; "
+                "choose another --save-dir, or allow it with --overwrite."
+            )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ostec.core.types import DoubleArray, FaceBox, FloatArray, IntArray
 from ostec.nets.mtcnn import Mtcnn, ONet, RNet
 
+IndexArray = npt.NDArray[np.int64]
+
 _CELL = 12
 """Side of P-Net's window in pixels; its stride is 2."""
 _BAND_ROWS = 64
-"""Rows resized at a time: keeps the intermediates in the cache, and small where the photo is huge."""
+"""Rows resized at a time: keeps what lies between in the cache, and small where the photo is huge."""
 _WINDOWS_AT_A_TIME = 512
-_NMS_ROWS = 512
+_PAIRS_AT_A_TIME = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class DetectSettings:
     def __post_init__(self) -> None:
         if not self.min_face_size >= 1 or not 0 < self.scale_factor < 1 or self.max_side < _CELL:
             raise ValueError(f"expected min_face_size >= 1, 0 < scale_factor < 1, max_side >= {_CELL}, got {self}")
+        if not all(0 < share <= 1 for share in (*self.thresholds, *self.nms)):
+            raise ValueError(f"expected thresholds and nms above 0 and up to 1, got {self}")
 
 
 def detect_faces(image: FloatArray, networks: Mtcnn, settings: DetectSettings | None = None) -> list[FaceBox]:
@@ -93,7 +98,7 @@ def _prepare(image: FloatArray, max_side: int, device: torch.device) -> tuple[Te
     height, width = image.shape[:2]
     shrink = min(1.0, max_side / max(height, width))
     rows, columns = (max(1, round(side * shrink)) for side in (height, width))
-    pixels = torch.from_numpy(np.ascontiguousarray(image))
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"]))  # torch takes no others
     if shrink < 1:
         pixels = resize_area(pixels, rows, columns)
     return (pixels.to(device) * 255 - 127.5) / 128, np.array([width / columns, height / rows])
@@ -131,7 +136,7 @@ def _area_taps(old: int, new: int) -> tuple[IntArray, FloatArray]:
 
 def _weighted_sum(image: Tensor, axis: int, ids: IntArray, weights: FloatArray) -> Tensor:
     index = torch.from_numpy(ids).to(image.device)
-    factors = torch.from_numpy(weights).to(image.device).unflatten(0, (-1, 1) if axis == 0 else (1, -1))  # [., ., T]
+    factors = torch.from_numpy(weights).to(image.device).unsqueeze(1 - axis)  # [new, 1, T] or [1, new, T]
     total = image.index_select(axis, index[:, 0]).mul_(factors[..., :1])
     for tap in range(1, ids.shape[1]):
         total.addcmul_(image.index_select(axis, index[:, tap]), factors[..., tap : tap + 1])
@@ -162,13 +167,14 @@ def _propose(pixels: Tensor, networks: Mtcnn, settings: DetectSettings) -> Doubl
 def _pyramid(short_side: int, settings: DetectSettings) -> DoubleArray:
     """The scales of the levels, from the finest."""
     levels = round(-(math.log(short_side / _CELL) / math.log(settings.scale_factor) + 1))
-    return _CELL / settings.min_face_size * settings.scale_factor ** np.arange(levels)
+    return _CELL / settings.min_face_size * np.power(settings.scale_factor, np.arange(levels, dtype=np.float64))
 
 
 def _refine(pixels: Tensor, windows: DoubleArray, networks: Mtcnn, settings: DetectSettings) -> DoubleArray:
     """R-Net: the windows that it keeps, moved and squared."""
     said = [networks.rnet(crops) for crops in _crops(pixels, windows, RNet.side)]
-    windows = np.column_stack([_moved(windows, _joined([part.offsets for part in said])), _joined([part.face for part in said])])
+    boxes = _moved(windows, _joined([part.offsets for part in said]))
+    windows = np.column_stack([boxes, _joined([part.face for part in said])])
     return _squared(suppress(windows[windows[:, 4] > settings.thresholds[1]], settings.nms[2], "union"))
 
 
@@ -252,27 +258,48 @@ def suppress(windows: DoubleArray, threshold: float, measure: Literal["union", "
 
     Args:
         windows: [N, 5 or more] of x0, y0, x1, y1, probability.
-        threshold: largest overlap allowed.
+        threshold: largest overlap allowed, above 0.
         measure: overlap as a share of the windows' union or of the smaller window.
 
     Returns:
         [M, 5 or more] by descending probability.
     """
-    # P-Net saturates, and among equally probable windows the package keeps the one that NumPy's quicksort happens to put
-    # last. So do we; in long double, because for shorter numbers NumPy chooses another algorithm on some processors.
-    windows = windows[np.argsort(windows[:, 4].astype(np.longdouble), kind="quicksort")[::-1]]
+    # P-Net saturates: equal probabilities are common, and the last of them wins, as in the package where NumPy's
+    # default sort is stable (it is not on every processor, so the package's own choice varies with the machine).
+    windows = windows[np.argsort(windows[:, 4], kind="stable")[::-1]]
     low, high = windows[:, :2], windows[:, 2:4]
-    area = (high - low).prod(axis=1)
+    side = high - low
+    area = side.prod(axis=1)
+    # Of windows that share more than t of their union, sides differ by 1 / t at most and centres by 1 - t of the longer
+    # side; of those that share more than t of the smaller one, nothing better is known than that they touch.
+    union = measure == "union"
+    reach = side * (1 / threshold - 1) if union else (side + side.max(axis=0, initial=0)) / 2
     keep = np.ones(len(windows), dtype=np.bool_)
-    for start in range(0, len(windows), _NMS_ROWS):  # in blocks, or N^2 numbers would be held at once
-        stop = min(start + _NMS_ROWS, len(windows))
-        mine = slice(start, stop)
-        sides = np.minimum(high[mine, None], high[None, :stop]) - np.maximum(low[mine, None], low[None, :stop])
-        shared = np.maximum(sides, 0).prod(axis=2)
-        if measure == "union":
-            whole = area[mine, None] + area[None, :stop] - shared
-        else:
-            whole = np.minimum(area[mine, None], area[None, :stop])
-        earlier = np.arange(stop)[None, :] < np.arange(start, stop)[:, None]
-        keep[mine] = ~((shared > threshold * whole) & earlier).any(axis=1)
+    for better, worse in _close_pairs((low + high) / 2, reach):
+        sides = np.minimum(high[better], high[worse]) - np.maximum(low[better], low[worse])
+        shared = np.maximum(sides, 0).prod(axis=1)
+        whole = area[better] + area[worse] - shared if union else np.minimum(area[better], area[worse])
+        keep[worse[(shared > 0) & (shared > threshold * whole)]] = False
     return windows[keep]
+
+
+def _close_pairs(centre: DoubleArray, reach: DoubleArray) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """Pairs (i, j), i < j, of points [N, 2] no further apart than j's reach [N, 2], in x and in y; some at a time.
+
+    All pairs of a crowd's thousand million would take a minute; most lie far apart, and sorting by x shows which.
+    """
+    reach = reach * (1 + 1e-9)  # rounding must lose no pair
+    order = np.argsort(centre[:, 0], kind="stable")
+    x = centre[order, 0]
+    begin = np.searchsorted(x, centre[:, 0] - reach[:, 0], side="left")
+    count = np.maximum(np.searchsorted(x, centre[:, 0] + reach[:, 0], side="right") - begin, 0)
+    total = np.concatenate([[0], np.cumsum(count)])
+    start = 0
+    while start < len(centre):
+        stop = max(start + 1, int(np.searchsorted(total, total[start] + _PAIRS_AT_A_TIME, side="right")) - 1)
+        rows = np.arange(start, stop)
+        second = np.repeat(rows, count[rows])
+        first = order[np.arange(len(second)) + np.repeat(begin[rows] - (total[rows] - total[start]), count[rows])]
+        close = (first < second) & (np.abs(centre[first, 1] - centre[second, 1]) <= reach[second, 1])
+        yield first[close], second[close]
+        start = stop

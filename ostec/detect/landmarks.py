@@ -65,7 +65,7 @@ def detect_landmarks_in(
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.float32 or image.size == 0:
         raise ValueError(f"expected an image [H, W, 3] float32, got {list(image.shape)} {image.dtype}")
     # PyTorch shares memory only with arrays that are writable and run forwards.
-    pixels = torch.from_numpy(np.require(image, requirements="CW")).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
     return detect_landmarks_batch(pixels, [roi], network, settings)[0]
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ostec.core.types import (
     Topology,
 )
 from ostec.io.files import write_atomic
-from ostec.io.images import to_pillow, write_palette_png, write_png
+from ostec.io.images import encode_jpeg, encode_png, write_palette_png
 from ostec.render.geometry import vertex_normals
 
 PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
@@ -38,6 +38,15 @@ PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
 """8-bit RGB by which ``NAME_provenance.png`` shows where a texel came from."""
 
 _METRES_PER_MILLIMETRE = 0.001
+_VIEWER_QUALITY = 90
+_VIEWER_FOV_DEG = (30.0, 30.0)  # a portrait lens: a wide one would swell the nose
+
+# Runs before the viewer's first picture. Its renderer writes linear light where the screen expects sRGB, which would
+# show the texture too dark; and a white panel would glare on a dark page.
+_VIEWER_SCRIPT = """<script>
+renderer.outputEncoding = THREE.sRGBEncoding;
+if (matchMedia("(prefers-color-scheme: dark)").matches) scene.background = new THREE.Color(0x222427);
+</script>"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,20 @@ def provenance_palette() -> ByteArray:
     return np.array([PROVENANCE_COLOURS[p] for p in sorted(Provenance)], np.uint8)
 
 
+@dataclass(frozen=True)
+class _EncodedPicture:
+    """A picture that trimesh embeds as it is, instead of encoding it once more: it asks for just these two."""
+
+    data: bytes
+    format: str
+    """``PNG`` or ``JPEG``."""
+
+    def save(self, stream: BinaryIO, format: str) -> None:  # noqa: A002 - the name by which trimesh passes it
+        if format.upper() != self.format:
+            raise ValueError(f"expected to be embedded as {self.format}, got {format}")
+        stream.write(self.data)
+
+
 def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path]:
     """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait.
 
@@ -77,12 +100,12 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
         OutputError: a file cannot be written.
     """
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
-    write_png(texture, result.completed.texture)
+    write_atomic(texture, encode_png(result.completed.texture))
     write_palette_png(provenance, result.completed.provenance, provenance_palette())
     if result.frontal is None:
         return [texture, provenance]
     frontal = directory / f"{name}_frontal.png"
-    write_png(frontal, result.frontal)
+    write_atomic(frontal, encode_png(result.frontal))
     return [texture, provenance, frontal]
 
 
@@ -122,8 +145,8 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
         f"map_Kd {name}.png\n"
     )
     obj, mtl = directory / f"{name}.obj", directory / f"{name}.mtl"
-    write_atomic(mtl, material.encode("utf-8"))
-    write_atomic(obj, text.encode("utf-8"))
+    write_atomic(mtl, material.encode("utf-8", "surrogateescape"))  # a name that is no text keeps its bytes
+    write_atomic(obj, text.encode("utf-8", "surrogateescape"))
     return [obj, mtl]
 
 
@@ -145,7 +168,7 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     material = PBRMaterial(
         name="face",
         baseColorFactor=[255, 255, 255, 255],
-        baseColorTexture=to_pillow(result.completed.texture),
+        baseColorTexture=_EncodedPicture(encode_png(result.completed.texture), "PNG"),
         metallicFactor=0.0,
         roughnessFactor=1.0,
     )
@@ -162,19 +185,25 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
         result: the face.
         texture: [S, S, 3] in [0, 1], the texture at the size to embed (as JPEG).
     """
+    from trimesh.scene import Camera
     from trimesh.viewer.notebook import scene_to_html
     from trimesh.visual.material import PBRMaterial
 
-    # The viewer's one lamp would shade the face; light of its own on a black base shows the texture as it is.
+    # The viewer's one lamp would shade the face. Light of its own on black metal, which reflects nothing, shows the
+    # texture as it is.
     material = PBRMaterial(
         name="face",
         baseColorFactor=[0, 0, 0, 255],
-        emissiveTexture=to_pillow(texture, jpeg=True),
+        emissiveTexture=_EncodedPicture(encode_jpeg(texture, _VIEWER_QUALITY), "JPEG"),
         emissiveFactor=[1.0, 1.0, 1.0],
-        metallicFactor=0.0,
+        metallicFactor=1.0,
         roughnessFactor=1.0,
     )
-    return str(scene_to_html(_scene(result, material, 1.0)))
+    scene = _scene(result, material, 1.0)
+    scene.camera = Camera(name="camera", fov=_VIEWER_FOV_DEG)  # an unnamed one would be called at random
+    scene.set_camera(fov=_VIEWER_FOV_DEG)
+    before, end, after = str(scene_to_html(scene)).rpartition("</body>")
+    return f"{before}{_VIEWER_SCRIPT}{end}{after}"
 
 
 def _scene(result: TexturedFace, material: Any, scale: float) -> Any:
@@ -222,7 +251,7 @@ def read_npz(path: Path) -> SavedFace:
         OutputError: the file is missing, damaged or lacks a field.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             fields = {key: arrays[key] for key in arrays.files}
         latents = {key[2:]: fields.pop(key) for key in sorted(fields) if key.startswith("w_")}
         return SavedFace(**fields, latents=latents)

@@ -1,8 +1,8 @@
 """The records of a run: ``NAME.json`` beside each result, ``run.jsonl`` and ``failures.jsonl`` beside all.
 
 ``NAME.json`` is what decides whether a photo is done, so it is written last. Nothing in it may differ between two equal
-runs. Keys that other parts rely on: ``source`` (the photo's name), ``files`` (names of the result's files), ``settings``,
-``pose_deg``, ``mode``, ``mode_reason``, ``warnings``, ``versions``, ``weights``; more may be added.
+runs. Keys that other parts rely on: ``source`` (the photo's name), ``files`` (names of the result's files),
+``settings``, ``pose_deg``, ``mode``, ``mode_reason``, ``warnings``, ``versions``, ``weights``; more may be added.
 """
 
 import importlib.metadata
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -91,13 +91,17 @@ def append_run(directory: Path, entry: Mapping[str, Any]) -> None:
     line = (_to_text(entry) + "\n").encode("utf-8")
     try:
         # One write to a file opened for appending: lines of processes that share the folder do not mix.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+        with path.open("ab+", buffering=0) as stream:
+            if stream.seek(0, os.SEEK_END) and not _ends_with_newline(stream):
+                line = b"\n" + line  # an earlier run was killed in the middle of its line
+            stream.write(line)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+def _ends_with_newline(stream: BinaryIO) -> bool:
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1) == b"\n"
 
 
 def write_failures(directory: Path, failures: Iterable[Failure]) -> Path:

@@ -6,6 +6,7 @@ What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold
 import io
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -204,7 +205,8 @@ def encode_png(image: FloatArray) -> bytes:
     """Encode [H, W, 3] in [0, 1] as an 8-bit RGB PNG; equal pictures give equal bytes."""
     _check_rgb(image)
     buffer = io.BytesIO()
-    Image.fromarray(to_bytes(image)).save(buffer, "PNG")
+    # Level 4 takes a third of the time of Pillow's 6 for 5 per cent more bytes.
+    Image.fromarray(to_bytes(image)).save(buffer, "PNG", compress_level=4)
     return buffer.getvalue()
 
 
@@ -213,6 +215,30 @@ def encode_jpeg(image: FloatArray, quality: int = 90) -> bytes:
     _check_rgb(image)
     buffer = io.BytesIO()
     Image.fromarray(to_bytes(image)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def encode_gif(frames: Sequence[FloatArray] | FloatArray, fps: float) -> bytes:
+    """Encode [N, H, W, 3] in [0, 1] as an endless GIF whose frames share one dithered palette.
+
+    Args:
+        frames: one or more pictures of one size.
+        fps: frames per second; the format counts in hundredths of a second, and browsers show at most 50.
+
+    Raises:
+        ValueError: there is no frame, or one is no picture.
+    """
+    if len(frames) == 0:
+        raise ValueError("expected at least one frame, got none")
+    for frame in frames:
+        _check_rgb(frame)
+    pictures = [Image.fromarray(to_bytes(frame)) for frame in frames]
+    sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // 6)]])
+    palette = Image.fromarray(sample).quantize(255)
+    indexed = [picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for picture in pictures]
+    buffer = io.BytesIO()
+    milliseconds = max(20, 10 * round(100 / fps))
+    indexed[0].save(buffer, "GIF", save_all=True, append_images=indexed[1:], duration=milliseconds, loop=0)
     return buffer.getvalue()
 
 
@@ -281,16 +307,3 @@ def resize_image(
         for channel in np.moveaxis(image, 2, 0)
     ]
     return np.clip(np.stack(channels, axis=2), image.min(), image.max()).astype(np.float32)
-
-
-def to_pillow(image: FloatArray, jpeg: bool = False) -> Image.Image:
-    """Quantise [H, W, 3] in [0, 1] for libraries that take Pillow's pictures.
-
-    Args:
-        image: the picture.
-        jpeg: mark it as a photo, so that libraries that embed it (trimesh) choose JPEG instead of PNG.
-    """
-    _check_rgb(image)
-    picture = Image.fromarray(to_bytes(image))
-    picture.format = "JPEG" if jpeg else "PNG"
-    return picture

@@ -5,8 +5,6 @@ which arrays need and for which a name is only a mark, so that a hostile file ca
 take more memory than it has bytes.
 """
 
-import hashlib
-import importlib.util
 import io
 import math
 import pickletools
@@ -20,17 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from ostec.core.assets import verified_path
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.types import Array
 
-MTCNN_SHA256 = {
-    "pnet": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
-    "rnet": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
-    "onet": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
-}
-"""The weights of ``mtcnn`` 1.0.0, the same as in ``external/mtcnn.toml``."""
-
-_MTCNN_REMEDY = "install it again with `pip install --force-reinstall --no-deps mtcnn==1.0.0`"
+_PIECE = 256 << 10
 _UNPACKED_LIMIT = 64 << 20
 """Bytes; the largest of MTCNN's files unpacks to 1.6 MB."""
 
@@ -71,40 +63,31 @@ def load_strict(module: nn.Module, tensors: dict[str, torch.Tensor], source: str
     module.load_state_dict(tensors, strict=True)
 
 
-def read_mtcnn(folder: Path | None = None) -> dict[str, list[Array]]:
+def read_mtcnn() -> dict[str, list[Array]]:
     """Read the weights of MTCNN's three networks out of the installed package ``mtcnn``.
 
-    The package is located, never imported: importing it would load TensorFlow.
-
-    Args:
-        folder: where ``pnet.lz4``, ``rnet.lz4`` and ``onet.lz4`` lie; the installed package by default.
+    The package is located, never imported: importing it would load TensorFlow. What its files must be is written in
+    ``external/mtcnn.toml``.
 
     Returns:
         ``pnet``, ``rnet``, ``onet`` -> the layers' float32 arrays in Keras order, for ``ostec.nets.mtcnn``.
 
     Raises:
-        AssetError: the package is not installed or lacks a file.
-        WeightsError: a file is not the expected one.
+        AssetError: the package is not installed, or one of the files is missing or another than expected.
     """
-    folder = _locate_mtcnn() if folder is None else folder
     weights = {}
-    for stage, expected in MTCNN_SHA256.items():
-        path = folder / f"{stage}.lz4"
+    for stage in ("pnet", "rnet", "onet"):
         try:
+            path = verified_path("mtcnn", f"assets/weights/{stage}.lz4")
             packed = path.read_bytes()
-        except OSError as error:
-            raise AssetError(f"The face detector's {path} cannot be read; {_MTCNN_REMEDY}.") from error
-        if hashlib.sha256(packed).hexdigest() != expected:
-            raise WeightsError(f"{path} is not the file of mtcnn 1.0.0 (SHA-256 differs); {_MTCNN_REMEDY}.")
+        except (AssetError, OSError) as error:
+            reason = str(error).rstrip(".")
+            raise AssetError(
+                f"The face detector cannot be loaded ({reason}); "
+                "please run: pip install --force-reinstall --no-deps mtcnn==1.0.0"
+            ) from error
         weights[stage] = load_joblib_lz4(packed, str(path))
     return weights
-
-
-def _locate_mtcnn() -> Path:
-    spec = importlib.util.find_spec("mtcnn")
-    if spec is None or not spec.submodule_search_locations:
-        raise AssetError("The face detector's package mtcnn is not installed; run `pip install mtcnn==1.0.0`.")
-    return Path(spec.submodule_search_locations[0]) / "assets" / "weights"
 
 
 def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) -> list[Array]:
@@ -121,16 +104,7 @@ def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) ->
     Raises:
         WeightsError: the file is damaged, too large or holds anything but a list of arrays.
     """
-    from lz4.frame import LZ4FrameDecompressor
-
-    try:
-        machine = LZ4FrameDecompressor()
-        unpacked = machine.decompress(packed, max_length=limit)
-    except (RuntimeError, EOFError) as error:
-        raise WeightsError(f"{source} is damaged: it is no whole LZ4 file ({error}).") from error
-    if not machine.eof:
-        reason = "it ends too early" if machine.needs_input else f"it unpacks to more than {limit} bytes"
-        raise WeightsError(f"{source} is damaged: {reason}.")
+    unpacked = _unpack_lz4(packed, source, limit)
     try:
         content = _ArrayStream(unpacked).load()
     except _Malformed as error:
@@ -138,6 +112,26 @@ def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) ->
     if not isinstance(content, list) or not all(isinstance(item, np.ndarray) for item in content):
         raise WeightsError(f"{source} does not hold a list of arrays.")
     return content
+
+
+def _unpack_lz4(packed: bytes, source: str, limit: int) -> bytes:
+    from lz4.frame import LZ4FrameDecompressor
+
+    machine = LZ4FrameDecompressor()
+    unpacked = bytearray()
+    try:
+        part = packed
+        while not machine.eof:
+            # In pieces: what is asked for is allocated at once.
+            unpacked += machine.decompress(part, max_length=_PIECE)
+            part = b""
+            if len(unpacked) > limit:
+                raise WeightsError(f"{source} is damaged: it unpacks to more than {limit} bytes.")
+            if machine.needs_input and not machine.eof:
+                raise WeightsError(f"{source} is damaged: it ends too early.")
+    except (RuntimeError, EOFError) as error:
+        raise WeightsError(f"{source} is damaged: it is no whole LZ4 file ({error}).") from error
+    return bytes(unpacked)
 
 
 class _Malformed(Exception):
@@ -164,8 +158,8 @@ _PLAIN_TYPE_STATES = tuple((order, None, None, None) for order in "<|")
 class _ArrayStream:
     """Interprets the instructions that ``joblib.dump`` writes for nested lists and tuples of arrays.
 
-    It is a pickle stream, except that each array's wrapper is followed by one byte that counts the bytes of padding, the
-    padding, and the array's bytes.
+    It is a pickle stream, except that each array's wrapper is followed by one byte that counts the bytes of padding,
+    the padding, and the array's bytes.
     """
 
     def __init__(self, data: bytes) -> None:

@@ -1,11 +1,11 @@
 """MTCNN's three cascaded networks: proposals (P-Net), refinement (R-Net), output with five points (O-Net).
 
 Zhang, Zhang, Li, Qiao: Joint Face Detection and Alignment using Multi-task Cascaded Convolutional Networks (IEEE SPL
-2016, figure 2). The weights are those of the PyPI package ``mtcnn``, whose Keras layers differ from PyTorch's in the order
-of axes alone, which :func:`convert_keras_arrays` settles.
+2016, figure 2). The weights are those of the PyPI package ``mtcnn``, whose Keras layers differ from PyTorch's in the
+order of axes alone, which :func:`convert_keras_arrays` settles.
 
-Inputs are RGB, (value - 127.5) / 128 of 0 to 255, hence within [-1, 1]. Class scores are softmax probabilities, of which
-the second is "face". Box offsets are (x0, y0, x1, y1) in units of the window's side.
+Inputs are RGB, (value - 127.5) / 128 of 0 to 255, hence within [-1, 1]. Class scores are softmax probabilities, of
+which the second is "face". Box offsets are (x0, y0, x1, y1) in units of the window's side.
 """
 
 from collections.abc import Mapping, Sequence

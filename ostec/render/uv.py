@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch.nn import functional
 
 from ostec.core.types import Topology
@@ -56,21 +57,26 @@ class SurfaceView:
     """[S, S] cosine of the angle between normal and the direction to the viewer."""
     visible: torch.Tensor
     """[S, S] bool: in the chart, facing the viewer, nothing of the face in front."""
+    margin_mm: torch.Tensor
+    """[S, S] distance in the picture from the outline of the whole mesh, millimetres; 0 outside the chart."""
 
 
-def view_surface(vertices: torch.Tensor, camera: Camera, layout: UvLayout) -> SurfaceView:
+def view_surface(
+    vertices: torch.Tensor, camera: Camera, layout: UvLayout, depth_side: int = VISIBILITY_SIDE
+) -> SurfaceView:
     """Where, at what angle and whether a camera sees each texel.
 
     Args:
         vertices: [V, 3] canonical frame.
         camera: of the picture.
         layout: the baked chart.
+        depth_side: longer side in pixels of the depth image that decides what hides what.
     """
     points = layout.attribute(vertices)
     normals = functional.normalize(layout.attribute(vertex_normals(vertices, layout.triangles)), dim=-1)
     cosine = (normals * camera.towards_viewer(points)).sum(-1)
     pixel, towards = camera.project(points)
-    nearest, unit = _depth_image(vertices, camera, layout.triangles)
+    nearest, unit = _depth_image(vertices, camera, layout.triangles, depth_side)
     grid = unit.to_grid(pixel)
     seen = functional.grid_sample(
         nearest[None, None], grid[None], mode="nearest", padding_mode="border", align_corners=False
@@ -79,7 +85,10 @@ def view_surface(vertices: torch.Tensor, camera: Camera, layout: UvLayout) -> Su
     slope = torch.sqrt((1 - cosine**2).clamp(min=0)) / cosine.clamp(min=0.1)
     tolerance = DEPTH_TOLERANCE_MM + unit.millimetres * slope
     visible = layout.inside & (cosine > 0) & (towards > seen - tolerance)
-    return SurfaceView(pixel, cosine * layout.inside, visible)
+    outline = functional.grid_sample(
+        unit.margin[None, None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False
+    )[0, 0]
+    return SurfaceView(pixel, cosine * layout.inside, visible, outline * layout.inside)
 
 
 @dataclass(frozen=True)
@@ -89,16 +98,21 @@ class _DepthFrame:
     low: torch.Tensor
     span: torch.Tensor
     millimetres: float
+    """Per pixel of the depth image."""
+    margin: torch.Tensor
+    """[h, w] distance from the outline of the mesh, millimetres."""
 
     def to_grid(self, pixel: torch.Tensor) -> torch.Tensor:
         return (pixel - self.low) / self.span * 2 - 1
 
 
-def _depth_image(vertices: torch.Tensor, camera: Camera, triangles: torch.Tensor) -> tuple[torch.Tensor, _DepthFrame]:
+def _depth_image(
+    vertices: torch.Tensor, camera: Camera, triangles: torch.Tensor, side: int
+) -> tuple[torch.Tensor, _DepthFrame]:
     """Height towards the viewer [h, w] of the nearest surface, first row on top; -inf where there is none."""
     pixel, towards = camera.project(vertices)
     low, high = pixel.amin(0), pixel.amax(0)
-    zoom = VISIBILITY_SIDE / float((high - low).max())
+    zoom = side / float((high - low).max())
     size = [max(1, round(float(v) * zoom)) for v in (high - low)]
     shifted = camera.matrix.clone()
     shift = torch.eye(3, device=vertices.device, dtype=vertices.dtype)
@@ -108,8 +122,12 @@ def _depth_image(vertices: torch.Tensor, camera: Camera, triangles: torch.Tensor
     raster = rasterize(window.clip(vertices, (size[1], size[0]))[None], triangles, (size[1], size[0]))
     depth = interpolate(towards[None, :, None], raster, triangles)[0, ..., 0]
     depth = torch.where(raster[0, ..., 3] > 0, depth, -torch.inf).flip(0)
-    spread = (vertices.amax(0) - vertices.amin(0)).norm()
-    return depth, _DepthFrame(low, high - low, float(spread / (high - low).norm() * (high - low).max()) / VISIBILITY_SIDE)
+    # Millimetres per pixel of the depth image: how far the surface moves per pixel across the axes of the camera.
+    millimetres = float((vertices @ camera.rotation[0]).max() - (vertices @ camera.rotation[0]).min()) / size[0]
+    # A frame of one empty pixel, so that the window's own edge counts as outline.
+    covered = functional.pad(torch.isfinite(depth).cpu(), (1, 1, 1, 1)).numpy()
+    margin = torch.from_numpy(distance_transform_edt(covered)[1:-1, 1:-1]).to(depth) * millimetres
+    return depth, _DepthFrame(low, high - low, millimetres, margin)
 
 
 def sample_image(image: torch.Tensor, pixel: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,239 @@
+"""The command line: finds the command, parses its options with tyro, turns errors into sentences and exit codes.
+
+A command is a frozen dataclass in a module of its own in ``ostec.app``: its fields are the options, the strings below
+them the help, other dataclasses among them groups of options, and ``run() -> int`` carries it out and returns the exit
+code. To add one, write the module and give it a line in :data:`COMMANDS`. The module is imported only when its command
+is called and before anything is parsed, so it imports what is heavy in ``run``. It does not know tyro: short options,
+positional arguments and placeholders are in the tables below.
+"""
+
+import contextlib
+import dataclasses
+import importlib
+import importlib.util
+import io
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, get_type_hints
+
+import tyro
+
+from ostec import __version__
+from ostec.core.errors import OstecError
+
+DESCRIPTION = "From one photo of a face to a complete UV texture on a textured 3D mesh."
+
+
+class Runnable(Protocol):
+    """A command with its options set."""
+
+    def run(self) -> int:
+        """Carry it out; returns the exit code."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command is, and what it is for."""
+
+    module: str
+    name: str
+    """The dataclass in the module."""
+    purpose: str
+
+    def load(self) -> type[Runnable]:
+        """Import the command."""
+        kind: type[Runnable] = getattr(importlib.import_module(self.module), self.name)
+        return kind
+
+
+COMMANDS = {
+    ("complete",): Command("ostec.app.complete", "Complete", "photos to textured faces"),
+    ("train", "prior"): Command("ostec.app.train", "TrainPrior", "fit the texture prior to portraits"),
+}
+"""Words on the command line -> the command."""
+_RUN_OSTEC = Command("ostec.app.complete", "RunOstec", "the command line of the paper's code")
+
+SHORT_OPTIONS = {
+    "frontalize": "-f",
+    "iterations": "-i",
+    "mode": "-m",
+    "pickle": "-p",
+    "quiet": "-q",
+    "verbose": "-v",
+}
+"""One letter means the same in every command."""
+POSITIONAL = frozenset(("source",))
+PLACEHOLDERS = {
+    "source": "SOURCE...",
+    "source_dir": "DIR",
+    "save_dir": "DIR",
+    "generator": "FILE",
+    "prior": "default|none|FILE",
+    "uv_size": "256..4096",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command ``ostec``; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return _guarded(lambda: _dispatch(words), "-v" in words or "--verbose" in words)
+
+
+def main_ostec(arguments: Sequence[str] | None = None) -> int:
+    """``run_ostec.py``, with the options of the paper's code; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return _guarded(lambda: _call(_RUN_OSTEC, "run_ostec.py", words), "-v" in words or "--verbose" in words)
+
+
+def _dispatch(words: list[str]) -> int:
+    commands = {key: command for key, command in COMMANDS.items() if importlib.util.find_spec(command.module)}
+    if words[:1] == ["--version"]:
+        sys.stdout.write(f"ostec {__version__}\n")
+        return 0
+    for length in (2, 1):
+        command = commands.get(tuple(words[:length]))
+        if command is not None:
+            return _call(command, " ".join(("ostec", *words[:length])), words[length:])
+    family = {key: command for key, command in commands.items() if words and key[0] == words[0]} or commands
+    asked = [word for word in words if word not in {key[0] for key in family}]
+    if asked[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(_overview(family))
+        return 0
+    names = ", ".join(" ".join(key) for key in family)
+    if asked and not asked[0].startswith("-") and os.path.lexists(asked[0]):
+        return _refuse(f"To complete photos, say: ostec complete {asked[0]!r} --save-dir DIR")
+    wrong = f"There is no command {' '.join(words)!r}; there is" if words else "Say what to do:"
+    return _refuse(f"{wrong} {names} (see ostec --help).")
+
+
+def _overview(commands: dict[tuple[str, ...], Command]) -> str:
+    width = max(len(" ".join(key)) for key in commands)
+    lines = [f"  {' '.join(key):<{width}}  {command.purpose}" for key, command in commands.items()]
+    return "\n".join(
+        (
+            "usage: ostec COMMAND ...",
+            "",
+            DESCRIPTION,
+            "",
+            "commands:",
+            *lines,
+            "",
+            "  ostec COMMAND --help   a command's options",
+            "  ostec --version",
+            "",
+        )
+    )
+
+
+def _call(command: Command, program: str, words: list[str]) -> int:
+    kind = command.load()
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed: Any = tyro.cli(
+                _described(kind),
+                prog=program,
+                args=words,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+            )
+    except SystemExit as end:
+        if end.code in (0, None):
+            return 0
+        return _refuse(_as_sentence(errors.getvalue(), program))
+    plain: Runnable = _plain(kind, parsed)
+    return plain.run()
+
+
+def _described(kind: type) -> type:
+    """A command's dataclass with what tyro wants to know written into the types of its fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    fields: list[tuple[str, Any, Any]] = []
+    for field in dataclasses.fields(kind):
+        hint: Any = hints[field.name]
+        default: Any = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if dataclasses.is_dataclass(hint):
+            hint = _described(hint)  # type: ignore[arg-type]
+            default = hint(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)})
+        elif field.name in POSITIONAL:
+            shape = tyro.conf.arg(metavar=PLACEHOLDERS.get(field.name), help_behavior_hint="")
+            hint = Annotated[hint, shape, tyro.conf.Positional]
+        else:
+            aliases = [SHORT_OPTIONS[field.name]] if field.name in SHORT_OPTIONS else None
+            hint = Annotated[hint, tyro.conf.arg(aliases=aliases, metavar=PLACEHOLDERS.get(field.name))]
+        fields.append((field.name, hint, dataclasses.field(default=default)))
+    described = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
+    described.__doc__ = kind.__doc__
+    return described
+
+
+def _plain(kind: Any, described: Any) -> Any:
+    """Turn an instance of :func:`_described`'s class back into one of ``kind``."""
+    hints = get_type_hints(kind)
+    values = {}
+    for field in dataclasses.fields(kind):
+        value = getattr(described, field.name)
+        values[field.name] = _plain(hints[field.name], value) if dataclasses.is_dataclass(value) else value
+    return kind(**values)
+
+
+def _as_sentence(box: str, program: str) -> str:
+    """What tyro says in a box (title, message, suggestions, ...; drawn as the encoding allows), as one line."""
+    parts: list[list[str]] = [[]]
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines():
+        text = line.strip("│ ")
+        if text.startswith("╭") or (text and not text.strip("─-╰╯")):
+            parts.append([])
+        elif text:
+            parts[-1].append(text)
+    message, suggestions = ([*parts, [], []])[1:3]
+    sentence = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(message))
+    sentence = re.sub(r"^[a-z_]+(?= must )", lambda name: f"--{name[0].replace('_', '-')}", sentence)
+    if sentence.startswith("Missing from"):
+        missing = [text for text in message if text.startswith("-")]
+        sentence = f"{' and '.join(missing)} must be given."
+    similar = re.findall(r"(?:^| )(--[\w-]+)", " ".join(suggestions)) if "Unrecognized" in sentence else []
+    hint = f"did you mean {' or '.join(dict.fromkeys(similar))}? See" if similar else "see"
+    return f"{sentence[:1].upper()}{sentence[1:].rstrip('.')} ({hint} {program} --help)."
+
+
+def _refuse(sentence: str) -> int:
+    """Wrong use, or nothing could start."""
+    with contextlib.suppress(OSError, ValueError):
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in sentence)
+        sys.stderr.write(f"ostec: error: {text}\n")
+        sys.stderr.flush()
+    return 2
+
+
+def _guarded(call: Callable[[], int], verbose: bool) -> int:
+    """Run ``call``; every error becomes one sentence and an exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for good
+    try:
+        code = call()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 0
+    except OstecError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt as interrupt:
+        _refuse("Interrupted; nothing is half-written, and the same command goes on.")
+        return int(getattr(interrupt, "exit_code", 130))
+    except Exception as error:  # noqa: BLE001 - users get a sentence, not a traceback
+        if verbose:
+            traceback.print_exc()
+        return _refuse(f"Unexpected {type(error).__name__}: {error} (-v shows where).")
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

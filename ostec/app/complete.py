@@ -1,0 +1,75 @@
+"""``ostec complete`` and the command line of the OSTeC paper's code: photos to textured faces."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ostec.core.errors import UsageError
+from ostec.core.settings import CompleteSettings, Device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """How the run goes about it."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA where it works, else the CPU."""
+    overwrite: bool = False
+    """Redo what is done already, and replace what is in the way of a result."""
+    dry_run: bool = False
+    """List what would be done and skipped, with the names of the results; write nothing."""
+    quiet: bool = False
+    """Say nothing but warnings and errors."""
+    verbose: bool = False
+    """Say everything, and where unexpected errors come from."""
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Complete the face in each photo: UV texture, textured mesh, record, and frontal portrait if asked for.
+
+    What is done already is skipped, so that the same command goes on after an interruption.
+    """
+
+    source: tuple[str, ...]
+    """Photos, folders (with all that is below them) and globs."""
+    save_dir: str
+    """Folder of the results; made if it does not exist."""
+    settings: CompleteSettings = field(default_factory=CompleteSettings)
+    batch: BatchOptions = field(default_factory=BatchOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.app.batch import complete_sources
+        from ostec.app.console import set_up_logging
+
+        set_up_logging(self.batch.quiet, self.batch.verbose)
+        return complete_sources(self.source, self.save_dir, self.settings, self.batch)
+
+
+@dataclass(frozen=True)
+class RunOstec:
+    """Complete the face in each photo of a folder, with the options and defaults of the OSTeC paper's code."""
+
+    source_dir: str
+    """Folder of the photos; folders in it are not searched."""
+    save_dir: str
+    """Folder of the results; made if it does not exist."""
+    pickle: bool = False
+    """Also save every view that the generator imagines."""
+    settings: CompleteSettings = field(default_factory=lambda: CompleteSettings(mode="hard"))
+    batch: BatchOptions = field(default_factory=BatchOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.app.batch import complete_sources
+        from ostec.app.console import set_up_logging
+
+        set_up_logging(self.batch.quiet, self.batch.verbose)
+        if not Path(self.source_dir).is_dir():
+            raise UsageError(f"--source_dir must be a folder, and {self.source_dir!r} is none.")
+        if self.pickle:
+            logger.warning("-p saves nothing yet: the views come from the generator, which this version does not have.")
+        return complete_sources((self.source_dir,), self.save_dir, self.settings, self.batch, recursive=False)

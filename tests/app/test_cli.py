@@ -1,0 +1,204 @@
+"""Words on the command line -> a command with its options, or one sentence and exit code 2."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ostec import __version__
+from ostec.app import cli, complete
+from ostec.app.complete import BatchOptions, Complete, RunOstec
+from ostec.core.errors import UsageError
+from ostec.core.settings import CompleteSettings
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The commands that were about to run."""
+    commands: list[Any] = []
+    for kind in (Complete, RunOstec):
+        monkeypatch.setattr(kind, "run", lambda self: commands.append(self) or 0)
+    return commands
+
+
+def test_defaults_of_complete(parsed: list[Any]) -> None:
+    assert cli.main(["complete", "a.jpg", "--save-dir", "out"]) == 0
+    assert parsed == [Complete(("a.jpg",), "out", CompleteSettings(), BatchOptions())]
+    assert type(parsed[0]) is Complete
+    assert type(parsed[0].settings) is CompleteSettings
+
+
+def test_defaults_of_the_papers_command(parsed: list[Any]) -> None:
+    assert cli.main_ostec(["--source_dir", "in", "--save_dir", "out"]) == 0
+    settings = CompleteSettings(mode="hard", iterations=200, iterations_frontalize=300)
+    assert parsed == [RunOstec("in", "out", False, settings, BatchOptions())]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-f", "-i", "7", "-m", "soft", "-q", "--uv-size", "512"],
+        ["-fq", "-i7", "-m=soft", "--uv_size=512"],
+        ["--frontalize", "--iterations", "7", "--mode", "soft", "--quiet", "--uv_size", "512"],
+    ],
+)
+def test_long_short_dashed_and_underscored_options_are_the_same(parsed: list[Any], words: list[str]) -> None:
+    assert cli.main(["complete", "a_b-c.jpg", "--save_dir", "x_y", *words]) == 0
+    settings = CompleteSettings(mode="soft", iterations=7, frontalize=True, uv_size=512)
+    assert parsed == [Complete(("a_b-c.jpg",), "x_y", settings, BatchOptions(quiet=True))]
+
+
+def test_papers_flags(parsed: list[Any]) -> None:
+    words = "--source_dir in --save_dir out -f -p -i 100 -m auto --iterations_frontalize 50"
+    assert cli.main_ostec(words.split()) == 0
+    settings = CompleteSettings(mode="auto", iterations=100, frontalize=True, iterations_frontalize=50)
+    assert parsed == [RunOstec("in", "out", True, settings, BatchOptions())]
+
+
+def test_every_option_of_complete_arrives(parsed: list[Any]) -> None:
+    words = "--device cpu --faces all --generator g.pkl --prior none --uv-size 4096 --seed 3 --turntable --overwrite"
+    assert cli.main(["complete", "--save-dir", "o", *words.split(), "--dry-run", "-v", "--iterations", "1", "a"]) == 0
+    settings = CompleteSettings(
+        iterations=1, faces="all", generator="g.pkl", prior="none", uv_size=4096, seed=3, turntable=True
+    )
+    batch = BatchOptions(device="cpu", overwrite=True, dry_run=True, verbose=True)
+    assert parsed == [Complete(("a",), "o", settings, batch)]
+
+
+def test_names_with_leading_dashes_follow_two_dashes(parsed: list[Any]) -> None:
+    assert cli.main(["complete", "--save-dir", "o", "--", "-a_b.jpg", "--c_d.jpg", "é\udcff [x].jpg"]) == 0
+    assert parsed[0].source == ("-a_b.jpg", "--c_d.jpg", "é\udcff [x].jpg")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Say what to do: complete"),
+        (["comlete"], "There is no command 'comlete'; there is complete"),
+        (["complete", "a.jpg"], "--save-dir DIR must be given (see ostec complete --help)."),
+        (["complete", "--save-dir", "o"], "Name at least one photo, folder or glob to complete."),
+        (["complete", "a", "--save-dir", ""], "--save-dir is empty."),
+        (["complete", "a", "--save-dir", "o", "-m", "sft"], "Invalid choice 'sft' for argument '-m/--mode'."),
+        (["complete", "a", "--save-dir", "o", "--uv-size", "255"], "--uv-size must be 256 to 4096, got 255 (see"),
+        (["complete", "a", "--save-dir", "o", "--uv-size", "4097"], "--uv-size must be 256 to 4096, got 4097 (see"),
+        (["complete", "a", "--save-dir", "o", "-i", "-1"], "--iterations must be 0 or more, got -1"),
+        (["complete", "a", "--save-dir", "o", "-i", "0", "--prior", "none"], "nothing that could fill unseen texels"),
+        (["complete", "a", "--save-dir", "o", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),
+        (
+            ["complete", "a", "--save-dir", "o", "--iteration", "3"],
+            "options: --iteration, 3 (did you mean --iterations",
+        ),
+        (["complete", "a", "--save-dir", "o", "-q", "-v"], "--quiet and --verbose exclude each other."),
+        (["complete", "a", "--save-dir", "o", "--generator", "no.pkl"], "generator's file no.pkl does not exist."),
+        (["complete", "a", "--save-dir", "o", "--prior", "no.safetensors"], "file no.safetensors does not exist."),
+        (["complete", "no.jpg", "--save-dir", "o"], "There is no file or folder no.jpg."),
+        (["complete", "no*.jpg", "--save-dir", "o"], "There is no file or folder no*.jpg."),
+    ],
+)
+def test_wrong_use_is_one_sentence(ostec: Any, tmp_path: Path, words: list[str], sentence: str) -> None:
+    said = ostec(*words)
+    assert said.code == 2
+    assert said.out == ""
+    assert said.err.startswith("ostec: error: ")
+    assert said.err.count("\n") == 1
+    assert sentence in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_sentences_do_not_depend_on_how_the_parser_draws_its_boxes(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "40"}
+    for words, sentence in (
+        (["--save-dir", "o", "--iteration", "3"], "Unrecognized options: --iteration, 3 (did you mean --iterations"),
+        ([], "--save-dir DIR must be given (see ostec complete --help)."),
+        (["--save-dir", "o", "--uv-size", "1"], "--uv-size must be 256 to 4096, got 1 (see ostec complete --help)."),
+    ):
+        command = [sys.executable, "-m", "ostec.app.cli", "complete", "a", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        assert done.stderr.startswith(f"ostec: error: {sentence}"), done.stderr
+
+
+def test_photo_in_place_of_a_command_is_told_the_command(ostec: Any, photos: Any) -> None:
+    photos({"a b.jpg": "ok"})
+    said = ostec("in/a b.jpg")
+    assert said.err == "ostec: error: To complete photos, say: ostec complete 'in/a b.jpg' --save-dir DIR\n"
+    assert said.code == 2
+
+
+def test_paper_command_wants_a_folder(ostec: Any, photos: Any) -> None:
+    photos({"a.jpg": "ok"})
+    said = ostec("--source_dir", "in/a.jpg", "--save_dir", "out", paper=True)
+    assert (said.code, said.err) == (2, "ostec: error: --source_dir must be a folder, and 'in/a.jpg' is none.\n")
+    assert "--source-dir DIR and --save-dir DIR must be given" in ostec(paper=True).err
+
+
+def test_version_and_help(ostec: Any) -> None:
+    assert ostec("--version").out == f"ostec {__version__}\n"
+    said = ostec("--help")
+    assert said.code == 0
+    assert "complete" in said.out
+    said = ostec("complete", "--help")
+    assert said.code == 0
+    for option in ("--save-dir DIR", "-f, --frontalize", "-i INT", "--uv-size 256..4096", "--dry-run", "SOURCE..."):
+        assert option in said.out
+
+
+def test_family_without_its_command_names_them(ostec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = cli.Command("ostec.app.complete", "Complete", "fit something")
+    monkeypatch.setattr(cli, "COMMANDS", {("train", "prior"): command, ("train", "gan"): command})
+    said = ostec("train")
+    assert (said.code, said.err) == (
+        2, "ostec: error: There is no command 'train'; there is train prior, train gan (see ostec --help).\n"
+    )  # fmt: skip
+    assert "train gan    fit something" in ostec("train", "--help").out
+    assert ostec("train", "prior", "--help").out.startswith("usage: ostec train prior ")
+
+
+def test_every_command_that_is_there_is_a_frozen_dataclass_with_run() -> None:
+    for command in cli.COMMANDS.values():
+        if cli.importlib.util.find_spec(command.module):
+            kind = command.load()
+            assert dataclasses.is_dataclass(kind)
+            assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+            assert callable(kind.run)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (UsageError("No."), 2, "No."),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (ZeroDivisionError("x"), 2, "Unexpected ZeroDivisionError: x (-v shows where)."),
+    ],
+)
+def test_no_traceback_reaches_users(
+    ostec: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, sentence: str
+) -> None:
+    def fail(self: Complete) -> int:
+        raise error
+
+    monkeypatch.setattr(complete.Complete, "run", fail)
+    said = ostec("complete", "a", "--save-dir", "o")
+    assert said.code == code
+    assert sentence in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_help_and_wrong_use_load_nothing_heavy() -> None:
+    code = (
+        "import sys, time; start = time.perf_counter()\n"
+        "from ostec.app.cli import main\n"
+        "assert main(['--help']) == 0 and main(['complete', '--help']) == 0 and main(['complete', 'a']) == 2\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'cv2', 'scipy', 'rich.console'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "print(time.perf_counter() - start)\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - start < 5  # 0.3 s on an idle machine

@@ -1,0 +1,171 @@
+"""The package is laid out as its style guide says: who may import whom, who owns what, and how large a piece may be."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ostec"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+STAGES = {"detect", "fit", "prior", "project", "stitch"}
+LIBRARIES = {"core", "io", "nets", "render"}
+MAY_IMPORT = {
+    "core": set(),
+    "io": {"core"},
+    "render": {"core"},
+    "nets": {"core"},
+    "detect": {"core", "nets"},
+    "fit": {"core", "nets", "render"},
+    "prior": {"core", "nets", "render"},
+    "project": {"core", "nets", "render"},
+    "stitch": {"core", "render"},
+    "export": {"core", "io", "render"},
+    "pipeline": {"core", "io", "nets", "export"} | STAGES,
+    "dataset": {"core", "io", "pipeline"},
+    "train": {"core", "io", "render", "nets", "detect", "fit", "prior"},
+    "eval": LIBRARIES | STAGES | {"export", "pipeline", "bench"},
+    "bench": LIBRARIES | STAGES | {"export", "pipeline", "eval"},
+    "app": LIBRARIES | STAGES | {"export", "pipeline", "dataset", "train", "eval", "bench"},
+}
+OWNERS = {
+    "PIL": "io/images.py",
+    "pickle": "io/weights.py",
+    "nvdiffrast": "render/rasterize.py",
+    "ray": "dataset/executors.py",
+    "tyro": "app/cli.py",
+}
+OPTIONAL = ("lpips", "torchvision", "cv2", "trimesh", "ray", "pyarrow", "imageio", "tensorflow", "mtcnn", "nvdiffrast")
+BARE = {"core", "nets", "render", "prior", "train"}
+BARE_LIBRARIES = {"torch", "numpy", "scipy", "numba", "PIL", "safetensors", "tomli"}  # tomli: Python 3.10's tomllib
+
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+MAX_PARAMETERS = 8
+
+
+class Import(NamedTuple):
+    module: str
+    """Dotted name of what is imported, with the names that are taken from it."""
+    line: int
+    at_top: bool
+    """Executed when the module is imported."""
+
+    @property
+    def library(self) -> str:
+        return self.module.partition(".")[0]
+
+
+def imports_of(path: Path) -> list[Import]:
+    """Every import of a module, those inside functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for node in ast.walk(function)
+    }
+    found = []
+    for node in ast.walk(tree):
+        at_top = id(node) not in inside
+        if isinstance(node, ast.Import):
+            found += [Import(alias.name, node.lineno, at_top) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            found += [Import(f"{node.module}.{alias.name}", node.lineno, at_top) for alias in node.names]
+    return found
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def package_of(path: Path) -> str:
+    """``core`` for ostec/core/types.py, ``pipeline`` for ostec/pipeline.py, nothing for ostec/__init__.py."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_imports_run_downwards(path: Path) -> None:
+    package = package_of(path)
+    assert not package or package in MAY_IMPORT, f"{package} has no place in the table of imports"
+    for entry in imports_of(path):
+        if entry.library != "ostec":
+            continue
+        target = [*entry.module.split("."), ""][1]
+        if target == package or target.startswith("__"):  # its own package, and ostec.__version__
+            continue
+        assert target in MAY_IMPORT.get(package, set()), f"{path}:{entry.line}: {package} may not import {entry.module}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_heavy_library_has_one_owner(path: Path) -> None:
+    for entry in imports_of(path):
+        owner = OWNERS.get(entry.library, relative(path))
+        assert owner == relative(path), f"{path}:{entry.line}: {entry.library} belongs to {owner}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if package_of(path) in BARE], ids=relative)
+def test_what_trains_on_a_bare_gpu_machine_needs_few_libraries(path: Path) -> None:
+    allowed = BARE_LIBRARIES | {"ostec"} | sys.stdlib_module_names
+    for entry in imports_of(path):
+        assert not entry.at_top or entry.library in allowed, f"{path}:{entry.line}: {entry.module} at module level"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_optional_library_is_imported_on_use(path: Path) -> None:
+    for entry in imports_of(path):
+        assert not entry.at_top or entry.library not in OPTIONAL, f"{path}:{entry.line}: {entry.module} at module level"
+
+
+def test_importing_every_module_loads_no_optional_library() -> None:
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in MODULES]
+    program = f"""
+import importlib, json, sys
+for name in {names!r}:
+    importlib.import_module(name)
+print(json.dumps([name for name in {OPTIONAL!r} if name in sys.modules]))
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert json.loads(run.stdout.splitlines()[-1]) == []
+
+
+def test_importing_the_package_alone_is_instant() -> None:
+    program = (
+        "import sys, ostec; print(sorted(sys.modules.keys() & {'torch', 'numpy', 'scipy', 'numba', 'PIL', 'tyro'}))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", MODULES + sorted((ROOT / "tools").glob("*.py")), ids=lambda path: path.stem)
+def test_pieces_are_small(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_MODULE_LINES, f"{path} is longer than {MAX_MODULE_LINES} lines"
+    for function, may_be_long in functions_of(ast.parse(text), path):
+        where = f"{path}:{function.lineno}: {function.name}"
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        assert may_be_long or lines <= MAX_FUNCTION_LINES, f"{where} has {lines} lines"
+        arguments = function.args
+        names = [argument.arg for argument in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]
+        names = [name for name in names if name not in ("self", "cls")]
+        assert len(names) <= MAX_PARAMETERS, f"{where} has {len(names)} parameters"
+
+
+def functions_of(tree: ast.Module, path: Path) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]]:
+    """Every function, and whether it may be long: constructors of networks, and the one training loop."""
+    in_nets, is_loop = package_of_any(path) == "nets", path == PACKAGE / "train/loop.py"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node, is_loop or (in_nets and node.name == "__init__")
+
+
+def package_of_any(path: Path) -> str:
+    return package_of(path) if path.is_relative_to(PACKAGE) else ""
