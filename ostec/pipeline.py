@@ -1,17 +1,63 @@
 """The order of the stages for one photo; loads what they need. The only module that names two stages."""
 
+import hashlib
+import importlib.util
+import json
+import logging
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.settings import CompleteSettings
-from ostec.core.types import FloatArray, TexturedFace
+import numpy as np
+import torch
+
+from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
+from ostec.core.errors import AssetError, BackendError, FaceError, OutputError
+from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.types import (
+    BoolArray,
+    CompletedTexture,
+    FaceBox,
+    FittedFace,
+    FloatArray,
+    Provenance,
+    TexturedFace,
+    Topology,
+    UvObservation,
+)
+from ostec.detect.faces import detect_faces
+from ostec.detect.landmarks import detect_landmarks
+from ostec.detect.masks import MaskGuide, face_mask, mask_guide
+from ostec.export.mesh import read_npz, write_glb, write_npz, write_obj, write_texture
+from ostec.export.page import write_page, write_turntable
+from ostec.export.record import read_record, versions, write_record
+from ostec.export.views import FaceRenderer, stage_pictures
+from ostec.fit.dense import face_from_camera, fit_dense
+from ostec.io.files import make_folder
+from ostec.io.images import read_image, read_palette_png
+from ostec.io.topology import read_topology
+from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
+from ostec.nets.facemesh import FaceMesh
+from ostec.nets.mtcnn import Mtcnn
+from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, prior_from_tensors, prior_weight
+from ostec.stitch.blend import BlendSettings, pad, photo_weight, stitch
+from ostec.stitch.unwrap import Unwrapper, enlarge_inside, resize_map
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, float], None]
 """Called with the stage that begins and the fraction of the photo's work that is done, 0 to 1."""
 
 STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "stitch", "export")
+MASK_SIZE = 256
+MIN_CONFIDENCE = 0.5
+"""FaceMesh's probability below which a detected box is taken for no face."""
+MAX_YAW_DEG = 75.0
+"""Beyond this yaw the dense landmarks of the hidden half are guesses and the texture would be too."""
+SMALL_FACE_PX = 80.0
+"""A detected face with a smaller side is completed with a warning."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +69,8 @@ class CompletedFace:
     """What NAME.json holds; nothing in it differs between two equal runs. ``warnings`` is a list of sentences."""
     seconds: dict[str, float]
     """Wall time by stage, for run.jsonl."""
+    turntable: FloatArray | None = None
+    """[N, H, W, 3] frames, if asked for."""
 
     def save(self, directory: str | Path, name: str | None = None) -> Path:
         """Write every file of the result; NAME.json is renamed last and means done.
@@ -37,25 +85,307 @@ class CompletedFace:
         Raises:
             OutputError: a file cannot be written; nothing half-written is left.
         """
-        raise NotImplementedError
+        folder = make_folder(Path(directory))
+        name = name or Path(str(self.record["source"])).stem
+        result = self.textured
+        written = write_texture(folder, name, result)
+        written += write_obj(folder, name, result.face, result.topology)
+        written += [write_glb(folder, name, result), write_npz(folder, name, result)]
+        if self.turntable is not None:
+            written.append(write_turntable(folder, name, self.turntable))
+        record = dict(self.record)
+        record["files"] = sorted({path.name for path in written} | {f"{name}.html", f"{name}.json"})
+        write_page(folder, name, result, record)
+        return write_record(folder, name, record)
+
+
+@dataclass(frozen=True)
+class Models:
+    """Everything that is loaded once."""
+
+    mtcnn: Mtcnn
+    facemesh: FaceMesh
+    topology: Topology
+    prior: LinearPrior | None
+    hashes: dict[str, str]
+    """Name -> SHA-256 of the file it came from."""
+
+
+def load_models(device: torch.device, prior: str = "default") -> Models:
+    """Load what ships.
+
+    Args:
+        device: where the networks shall run.
+        prior: ``default``, ``none`` or a file of ``ostec train prior``.
+
+    Raises:
+        AssetError: a file is missing, damaged or belongs to another layout.
+    """
+    mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
+    facemesh = FaceMesh()
+    path = verified_path("facemesh", "facemesh.safetensors")
+    load_strict(facemesh, read_safetensors(path), path.name)
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    hashes = {entry.name: entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files}
+    hashes["facemesh.npz"] = topology.sha256
+    loaded = None
+    if prior != "none":
+        file = verified_path("prior", "prior.safetensors") if prior == "default" else Path(prior)
+        loaded = load_prior(file, topology, device)
+        hashes[file.name] = sha256_of(file)
+    return Models(mtcnn.eval(), facemesh.to(device).eval().requires_grad_(False), topology, loaded, hashes)
+
+
+def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPrior:
+    """Read a prior and the JSON beside it.
+
+    Raises:
+        AssetError: a file is missing or damaged, or the prior was fitted in another UV layout.
+    """
+    try:
+        card = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{path.with_suffix('.json')}, which belongs to {path.name}, cannot be read.") from error
+    if card.get("topology_sha256") != topology.sha256:
+        raise AssetError(f"{path} was fitted in another UV layout than topology/{topology.name}.npz.")
+    return prior_from_tensors(read_safetensors(path), topology.sha256, device)
+
+
+def pick_device(asked: str) -> tuple[torch.device, list[str]]:
+    """Choose the device, with what the user should know about the choice.
+
+    Raises:
+        BackendError: CUDA was asked for and is not available.
+        ValueError: the name is none of auto, cpu, cuda.
+    """
+    if asked not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {asked!r}.")
+    if asked == "cpu":
+        return torch.device("cpu"), []
+    found, drawing = torch.cuda.is_available(), importlib.util.find_spec("nvdiffrast") is not None
+    if found and drawing:
+        return torch.device("cuda"), []
+    lack = "no CUDA device was found" if not found else "nvdiffrast is not installed (github.com/NVlabs/nvdiffrast)"
+    if asked == "cuda":
+        raise BackendError(f"--device cuda cannot be used: {lack}.")
+    return torch.device("cpu"), [f"The CPU was used although there is a GPU: {lack}."] if found else []
+
+
+@dataclass
+class _Run:
+    """Times, warnings and progress of one photo."""
+
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    _stage: str = ""
+    _start: float = 0.0
+
+    def enter(self, stage: str) -> None:
+        now = time.perf_counter()
+        if self._stage:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._start
+        self._stage, self._start = stage, now
+        if stage and self.progress is not None:
+            self.progress(stage, STAGES.index(stage) / len(STAGES))
 
 
 class Completer:
     """Photo in, textured face out; holds the networks, so that many photos pay for loading once."""
 
+    def __init__(self, models: Models, settings: CompleteSettings, device: torch.device, notes: list[str]) -> None:
+        self.models = models
+        self.settings = settings
+        self.device = device
+        self._notes = notes
+        self._unwrapper = Unwrapper(models.topology, device)
+        self._renderer = FaceRenderer(models.topology)
+        self._guide: MaskGuide = mask_guide(models.topology, self._inside(MASK_SIZE))
+
     @classmethod
-    def from_pretrained(cls, settings: CompleteSettings = CompleteSettings(), device: str = "auto") -> "Completer":  # noqa: B008
-        """Load what ships. Raises AssetError (missing or damaged file), BackendError (device not available)."""
-        raise NotImplementedError
+    def from_pretrained(cls, settings: CompleteSettings | None = None, device: str = "auto") -> "Completer":
+        """Load what ships.
+
+        Raises:
+            AssetError: a file is missing or damaged.
+            BackendError: the device, or the generator that was asked for, is not available.
+        """
+        settings = settings or CompleteSettings()
+        chosen, notes = pick_device(device)
+        if settings.generator is not None:
+            raise BackendError("This version cannot project into a generator yet: leave out --generator.")
+        if settings.prior == "none":
+            raise BackendError("This version cannot project into a generator yet, so the prior is needed to fill texels.")
+        if settings.iterations > 0:
+            notes.append("No generator is part of this version yet: the prior alone filled what was not seen (as -i 0).")
+        return cls(load_models(chosen, settings.prior), settings, chosen, notes)
 
     def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
         """Complete the largest face. Raises ImageError, FaceError."""
-        raise NotImplementedError
+        return self._complete(photo, progress, only_largest=True)[0]
 
     def complete_all(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> list[CompletedFace]:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
-        raise NotImplementedError
+        return self._complete(photo, progress, only_largest=self.settings.faces == "largest")
+
+    def _complete(self, photo: str | Path | FloatArray, progress: Progress | None, only_largest: bool) -> list[CompletedFace]:
+        run = _Run(progress)
+        run.enter("read")
+        image, source = self._read(photo)
+        run.enter("detect")
+        boxes = detect_faces(image, self.models.mtcnn)
+        if not boxes:
+            raise FaceError("No face was found in the photo.")
+        if only_largest and len(boxes) > 1:
+            run.warnings.append(f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all).")
+        results, errors = [], []
+        for box in boxes[:1] if only_largest else boxes:
+            try:
+                results.append(self._complete_face(image, source, box, replace_run(run)))
+            except FaceError as error:
+                errors.append(error)
+        if not results:
+            raise errors[0]
+        if errors:
+            note = f"{len(errors)} of {len(boxes)} detected faces could not be completed: {errors[0]}"
+            results = [replace(r, record={**r.record, "warnings": [*r.record["warnings"], note]}) for r in results]
+        return results
+
+    def _read(self, photo: str | Path | FloatArray) -> tuple[FloatArray, dict[str, Any]]:
+        if isinstance(photo, np.ndarray):
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.float32:
+                raise ValueError(f"expected a float32 image [H, W, 3], got {photo.dtype} {photo.shape}")
+            digest = hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()
+            return photo, {"source": "array", "source_sha256": digest}
+        path = Path(photo)
+        return read_image(path), {"source": path.name, "source_sha256": sha256_of(path)}
+
+    def _complete_face(self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: _Run) -> CompletedFace:
+        run.enter("landmarks")
+        landmarks = detect_landmarks(image, box, self.models.facemesh)
+        if landmarks.confidence < MIN_CONFIDENCE:
+            raise FaceError(f"What was detected does not look like a face (confidence {landmarks.confidence:.2f}).")
+        run.enter("fit")
+        face = fit_dense(landmarks, self.models.topology)
+        self._check_view(face, box, run)
+        mode, reason = self._mode(face)
+        run.enter("unwrap")
+        seen = self._unwrapper.unwrap(image, face, self.settings.uv_size)
+        run.enter("mask")
+        seen = self._mask(image, face, seen)
+        run.enter("prior")
+        assert self.models.prior is not None  # from_pretrained refuses prior none
+        fill = self._fill(image, face, seen)
+        run.enter("stitch")
+        completed = self._stitch(seen, fill, face, mode)
+        run.enter("export")
+        frontal = self._renderer.portrait(face, completed.texture) if self.settings.frontalize else None
+        frames = self._renderer.turntable(face, completed.texture) if self.settings.turntable else None
+        textured = TexturedFace(face, self.models.topology, completed, frontal)
+        textured = replace(textured, stages=stage_pictures(image, seen, fill.model, textured, self._renderer))
+        record = self._record(source, box, landmarks.confidence, textured, (mode, reason), run)
+        run.enter("")
+        return CompletedFace(textured, record, run.seconds, frames)
+
+    def _check_view(self, face: FittedFace, box: FaceBox, run: _Run) -> None:
+        yaw = face.pose_deg[1]
+        if abs(yaw) > MAX_YAW_DEG:
+            raise FaceError(f"The face is turned by {abs(yaw):.0f} degrees; {MAX_YAW_DEG:.0f} is the most that can be fitted.")
+        if box.side < SMALL_FACE_PX:
+            run.warnings.append(f"The face is only {box.side:.0f} pixels large, so its texture is blurred.")
+
+    def _mode(self, face: FittedFace) -> tuple[str, str]:
+        yaw = abs(face.pose_deg[1])
+        profile = yaw > BlendSettings().profile_deg
+        if self.settings.mode != "auto":
+            return self.settings.mode, "asked for"
+        if profile:
+            return "soft", f"yaw is {yaw:.0f} degrees and no generator of 512 px or more is there: the seen half is mirrored"
+        return "soft", f"yaw is {yaw:.0f} degrees, within {BlendSettings().profile_deg:.0f}"
+
+    def _inside(self, size: int) -> BoolArray:
+        return self._unwrapper.layout(size).inside.cpu().numpy()
+
+    def _mask(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> UvObservation:
+        small = self._unwrapper.unwrap(image, face, MASK_SIZE)
+        weight = np.where(small.visible, np.clip(small.cosine, 0, 1), 0).astype(np.float32)
+        mask = face_mask(small.colour, small.normal, weight, self._guide)
+        return replace(seen, mask=resize_map(mask, seen.size) * seen.inside)
+
+    def _fill(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> PriorFill:
+        prior = self.models.prior
+        assert prior is not None
+        small = self._unwrapper.unwrap(image, face, prior.size)
+        mask = resize_map(seen.mask, prior.size)
+        weight = prior_weight(small.cosine, small.visible, small.margin_mm) * mask
+        return fill_from_prior(prior, small.colour, weight.astype(np.float32))
+
+    def _stitch(self, seen: UvObservation, fill: PriorFill, face: FittedFace, mode: str) -> CompletedTexture:
+        prior = self.models.prior
+        assert prior is not None
+        chosen = fill.texture if mode == "soft" else fill.model
+        large = np.clip(enlarge_inside(chosen, prior.inside, seen.size), 0, 1)
+        if mode == "hard":
+            provenance = np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
+            return pad(large, provenance, seen.inside, BlendSettings().padding)
+        believed = resize_map(fill.explained, seen.size)
+        weight = photo_weight(seen, seen.margin_mm, face.pose_deg[1]) * believed
+        return stitch(seen.colour, weight, large, seen.inside)
+
+    def _record(
+        self, source: dict[str, Any], box: FaceBox, confidence: float, result: TexturedFace, mode: tuple[str, str], run: _Run
+    ) -> dict[str, Any]:
+        inside = result.completed.provenance[(result.completed.provenance > 0) & (result.completed.provenance < 10)]
+        shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
+        return {
+            **source,
+            "settings": to_json(self.settings),
+            "seed": self.settings.seed,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "weights": self.models.hashes,
+            "face_box": [round(float(v), 2) for v in box.box],
+            "face_confidence": round(float(confidence), 4),
+            "fit_residual_percent": round(result.face.residual, 3),
+            "pose_deg": [round(v, 2) for v in result.face.pose_deg],
+            "mode": mode[0],
+            "mode_reason": mode[1],
+            "texel_shares": shares,
+            "losses": {},
+            "warnings": [*self._notes, *run.warnings],
+        }
 
     def extend(self, directory: Path, name: str, frontalize: bool, turntable: bool) -> Path:
-        """Add a missing frontal portrait or turntable to a finished result, from its own files; rewrites NAME.json."""
-        raise NotImplementedError
+        """Add a missing frontal portrait or turntable to a finished result, from its own files; rewrites NAME.json.
+
+        Raises:
+            OutputError: the result's files cannot be read back or written.
+        """
+        record = read_record(directory / f"{name}.json")
+        if record is None:
+            raise OutputError(f"{directory / name}.json cannot be read, so nothing can be added to it.")
+        saved = read_npz(directory / f"{name}.npz")
+        texture = read_image(directory / f"{name}.png")
+        provenance = read_palette_png(directory / f"{name}_provenance.png")
+        face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
+        frontal = self._renderer.portrait(face, texture) if frontalize else None
+        result = TexturedFace(face, self.models.topology, CompletedTexture(texture, provenance), frontal)
+        added = []
+        if frontal is not None:
+            added += [p for p in write_texture(directory, name, result) if p.name == f"{name}_frontal.png"]
+        if turntable:
+            added.append(write_turntable(directory, name, self._renderer.turntable(face, texture)))
+        record["files"] = sorted({*record["files"], *(p.name for p in added)})
+        record["settings"] = {
+            **record["settings"],
+            **({"frontalize": True} if frontalize else {}),
+            **({"turntable": True} if turntable else {}),
+        }
+        return write_record(directory, name, record)
+
+
+def replace_run(run: _Run) -> _Run:
+    """A fresh clock for one face that starts from the photo's shared times and warnings."""
+    run.enter("")
+    return _Run(run.progress, dict(run.seconds), list(run.warnings))

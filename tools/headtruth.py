@@ -5,7 +5,8 @@ parallel rays, in front of grey. Its true texture in the UV layout is found in t
 
 1. Every view of a grid goes through detector, dense landmarks and fit as a photo does, which says which texel lies
    where in the picture; the picture's map of true positions turns that into a point of the head per texel and view.
-2. The points of all views are averaged, weighted by a power of the cosine of the view angle, and put back onto the head.
+2. The points of all views are averaged, weighted by a power of the cosine of the view angle, and put back onto the
+   head.
 3. The colours are read where that point is in each view, with the same weights from the true normals. All views show
    the same point of the same head, so the average does not blur.
 
@@ -14,7 +15,7 @@ Lengths are those of the canonical frame of ``ostec/core/types.py``: the outer e
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -112,17 +113,19 @@ class UvTruth:
     """What is true of each texel of the project's layout. S is the layout's side."""
 
     texture: FloatArray
-    """[S, S, 3] in [0, 1]; the nearest valid texel's colour where not valid."""
+    """[S, S, 3] in [0, 1]; as the views' fits show it where not valid, and the nearest colour outside the chart."""
     position: FloatArray
     """[S, S, 3] on the head; meaningless where not valid."""
     normal: FloatArray
     """[S, S, 3] unit; meaningless where not valid."""
     valid: BoolArray
     """[S, S]: inside the chart but not between the lips, shown by some view, and found on the head."""
+    skin: BoolArray
+    """[S, S]: valid and away from eyes and mouth."""
 
 
 def read_obj(path: Path) -> tuple[FloatArray, FloatArray, IntArray, str]:
-    """Vertices [V, 3], texture vertices [T, 2], corners [F, 3, 2] as (vertex, texture vertex) and the library's stem."""
+    """Read vertices [V, 3], texture vertices [T, 2], corners [F, 3, 2] (vertex, texture vertex), the library's stem."""
     vertices: list[list[float]] = []
     texture: list[list[float]] = []
     corners: list[list[list[int]]] = []
@@ -164,7 +167,8 @@ def load_head(folder: Path) -> Head:
         uvs.append(torch.from_numpy(np.stack([u, v], 1).astype(np.float32)))
         triangles.append(torch.from_numpy((index.reshape(-1, 3) + start).astype(np.int32)))
         start += len(own)
-    return Head(*(torch.cat(x) for x in (points, normals, uvs, triangles)), torch.from_numpy(atlas))
+    joined = [torch.cat(x) for x in (points, normals, uvs, triangles)]
+    return Head(joined[0], joined[1], joined[2], joined[3], torch.from_numpy(atlas))
 
 
 def render_head(head: Head, camera: Camera, side: int = SIDE) -> HeadView:
@@ -274,6 +278,7 @@ class _Unwrapped:
     """A view of the grid, with the point of the head that it puts each texel on."""
 
     view: HeadView
+    colour: torch.Tensor
     position: torch.Tensor
     weight: torch.Tensor
 
@@ -283,7 +288,8 @@ def _unwrap(view: HeadView, face: FittedFace, reader: FaceReader) -> _Unwrapped:
     inside = ((surface.pixel >= 0) & (surface.pixel <= SIDE)).all(-1)
     hit = _look_up(view.hit[..., None].float(), surface.pixel, "bilinear")[..., 0] > 0.999
     weight = surface.cosine.clamp(min=0) ** COSINE_POWER * (surface.visible & hit & inside)
-    return _Unwrapped(view, _look_up(view.position, surface.pixel, "bilinear"), weight)
+    colour, _ = sample_image(torch.from_numpy(view.image), surface.pixel, reader.layout.inside)
+    return _Unwrapped(view, colour, _look_up(view.position, surface.pixel, "bilinear"), weight)
 
 
 def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
@@ -308,8 +314,13 @@ def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
     texture, shown = _gather_colours(position, normal, [u.view for u in found])
     valid = reader.layout.inside & (total > 1e-4) & (shown > 1e-4) & ((position - average).norm(dim=-1) < SNAP_MM)
     valid &= ~torch.from_numpy(_polygon(reader.topology.regions["mouth"], reader.layout.size))
-    nearest = ndimage.distance_transform_edt(~valid.numpy(), return_distances=False, return_indices=True)
-    return UvTruth(texture.numpy()[tuple(nearest)], position.numpy(), normal.numpy(), valid.numpy())
+    direct = torch.as_tensor(sum(u.colour * u.weight[..., None] for u in found)) / total.clamp(min=1e-9)[..., None]
+    texture = torch.where(valid[..., None], texture, direct)
+    empty = (~valid & (total < 1e-4)).numpy()
+    nearest = tuple(ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True))
+    features = [_polygon(reader.topology.regions[k], reader.layout.size) for k in ("eye_left", "eye_right", "lips")]
+    skin = valid.numpy() & ~np.any(features, axis=0)
+    return UvTruth(texture.numpy()[nearest], position.numpy(), normal.numpy(), valid.numpy(), skin)
 
 
 def _polygon(corners: FloatArray, size: int) -> BoolArray:
@@ -351,7 +362,7 @@ def _gather_colours(
 
 
 def cached_uv_truth(studio: Studio, reader: FaceReader, sources: Iterable[Path], cache: Path) -> UvTruth:
-    """:func:`uv_truth`, kept in ``cache`` (.npz) as long as the head's files, the topology and this module are the same."""
+    """:func:`uv_truth`, kept in ``cache`` (.npz) while the head's files, topology, FaceMesh and this module last."""
     digest = hashlib.sha256(reader.topology.sha256.encode())
     for path in [*sources, Path(__file__), verified_path("facemesh", "facemesh.safetensors")]:
         digest.update(path.read_bytes())
@@ -359,10 +370,8 @@ def cached_uv_truth(studio: Studio, reader: FaceReader, sources: Iterable[Path],
     if cache.is_file():
         with np.load(cache) as stored:
             if str(stored["key"]) == key:
-                return UvTruth(stored["texture"], stored["position"], stored["normal"], stored["valid"])
+                return UvTruth(**{f.name: stored[f.name] for f in fields(UvTruth)})
     truth = uv_truth(studio, reader)
     cache.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        cache, key=key, texture=truth.texture, position=truth.position, normal=truth.normal, valid=truth.valid
-    )
+    np.savez(cache, key=key, **{f.name: getattr(truth, f.name) for f in fields(UvTruth)})
     return truth

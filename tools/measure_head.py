@@ -1,25 +1,28 @@
 """Measure completions of a face texture against a head whose whole texture is known.
 
-    python tools/measure_head.py HEAD_DIR --out DIR [--json FILE] [--method completer|median|mirror|inpaint|photo|all]
+    python tools/measure_head.py HEAD_DIR --out DIR [--json FILE]
+        [--method all | completer | median | mirror | inpaint | oracle | truth ...]
 
-``HEAD_DIR`` holds one head: OBJ files, and the PNG textures that their ``mtllib`` lines name. The head is drawn unlit at
-the input yaws, each picture is completed, and the result is compared with the truth of ``headtruth.py`` twice:
+``HEAD_DIR`` holds one head: OBJ files, and the PNG textures that their ``mtllib`` lines name. The head is drawn unlit
+at the input yaws, each picture is completed, and the result is compared with the truth of ``headtruth.py`` twice:
 
-* **Texels**: the completion against the true texture in the same UV layout, over the texels that the input could not see
-  and over all that have a truth.
+* **Texels**: the completion against the true texture in the same UV layout, over the texels that the input could not
+  see and over all that have a truth.
 * **Pictures**: at other poses of the head. The completion is drawn on the mesh that is fitted to the true picture, with
   that fit's camera: since both pictures then have the same landmarks, this is the completed face warped piecewise
-  affinely onto the truth, and geometry hides no error of the texture. ``own`` is the same without the warp: the
+  affinely onto the truth, and geometry hides no error of the texture. ``own`` is the PSNR without the warp: the
   completion's own mesh at the fitted pose of the true picture. Compared where the mesh covers the true head.
 
 *Seen* is a matter of the true mesh alone: no surface in front of the point, and the cosine of the true view angle above
-0.2. SSIM is Wang et al.'s (2004) over an 11-tap Gaussian window (sigma 1.5) of the texels or pixels that count, averaged
-over the three channels. Sharpness is the gradient energy (Sobel, of the grey picture) over that of the true texture at
-the same texels, or drawn on the same mesh; 1 is right and less is blurred. Everything is compared at 512 texels.
+0.2. SSIM is Wang et al.'s (2004) over an 11-tap Gaussian window (sigma 1.5) of the texels or pixels that count,
+averaged over the three channels. Sharpness is the gradient energy (Sobel, of the grey picture) over that of the true
+texture at the same texels, or drawn on the same mesh; 1 is right and less is blurred. ``skin`` is the PSNR without eyes
+and mouth, for a shift of a pixel in the eyes alone makes most of the squared error. All is compared at 512 texels.
 
-Cheap methods to beat, on the same mesh and the same texels of the photo (cosine of the fitted mesh above 0.4): the median
-colour of the seen; mirroring, median where neither side was seen; ``cv2.inpaint`` (Telea) at 256 texels. ``truth`` is the
-true texture itself: what the image-space figures can reach at most.
+Cheap methods to beat, on the same mesh and the same texels of the photo (cosine of the fitted mesh above 0.4): the
+median colour of the seen; mirroring, median where neither side was seen; ``cv2.inpaint`` (Telea) at 256 texels.
+``oracle`` is the photo's texels completed by the true texture, ``truth`` the true texture itself: about what the
+figures of the pictures can reach, for the landmarks of two poses never quite agree.
 """
 
 import argparse
@@ -27,7 +30,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from headbaselines import BASELINES, Baseline, CompleteFn, Completion
 from headtruth import (
     OVERSAMPLE,
     SIDE,
@@ -53,35 +56,40 @@ from torch.nn import functional
 
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FittedFace, FloatArray
-from ostec.io.images import resize_image, to_bytes, write_png
+from ostec.io.images import resize_image, write_png
 from ostec.pipeline import Completer
 from ostec.render.geometry import Camera
 from ostec.render.rasterize import interpolate, rasterize, sample_texture
-from ostec.render.uv import render_textured, sample_image, view_surface
+from ostec.render.uv import UvLayout
 
 INPUT_YAWS_DEG = (0, 25, -45)
 PAIRS_DEG = ((0, 0), (0, 40), (0, -40), (25, 0), (25, -40), (-45, 0), (-45, 40), (-45, -40))
 """(input yaw, target yaw) of the picture figures."""
 NOT_IN_MEAN = ((-45, -40),)
 """Nearly the input's own view: listed, but left out of the mean."""
-LEAST_SHARE = 0.01
+LEAST_SHARE = 0.02
 """A mean over unseen parts leaves out pictures in which they are a smaller share of the face."""
-BASELINE_COSINE = 0.4
-BASELINES = ("median", "mirror", "inpaint")
+METHODS = (*BASELINES, "oracle", "truth")
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
 @dataclass(frozen=True)
-class Completion:
-    """What a method makes of one picture."""
+class DrawnMesh:
+    """A mesh of the layout in front of a camera, ready to be drawn with any texture."""
 
-    texture: FloatArray
-    """[S, S, 3] in [0, 1] in the project's layout; S a multiple of 512 or equal to it is best."""
-    face: FittedFace
+    uv: torch.Tensor
+    """[1, H, W, 2] at the oversampled size."""
+    hit: torch.Tensor
+    """[1, H, W, 1] of the same: 1 where the mesh is."""
 
+    @property
+    def covered(self) -> BoolArray:
+        """[SIDE, SIDE]: the mesh fills the pixel."""
+        return np.asarray(_pool(self.hit)[..., 0] > 0.999)
 
-CompleteFn = Callable[[FloatArray], Completion]
-"""[H, W, 3] float32 in [0, 1] to a completion."""
+    def draw(self, texture: FloatArray) -> FloatArray:
+        """Draw a texture [S, S, C]: [SIDE, SIDE, C], black around the mesh."""
+        return _pool(sample_texture(torch.from_numpy(texture)[None], self.uv) * self.hit)
 
 
 @dataclass(frozen=True)
@@ -90,18 +98,15 @@ class Target:
 
     view: HeadView
     camera: Camera
-    uv: torch.Tensor
-    """[1, H, W, 2] of the fitted mesh at the oversampled size."""
-    hit: torch.Tensor
-    """[1, H, W, 1] of the same."""
+    """Of the fit."""
+    mesh: DrawnMesh
+    """The fitted mesh."""
     face: BoolArray
     """[SIDE, SIDE]: the fitted mesh covers the pixel, and the true head does."""
+    skin: BoolArray
+    """The same without eyes and mouth."""
     reference: FloatArray
     """[SIDE, SIDE, 3]: the true texture drawn on the fitted mesh."""
-
-    def draw(self, texture: FloatArray) -> FloatArray:
-        """Draw a texture [S, S, 3] on the fitted mesh: [SIDE, SIDE, 3]."""
-        return _draw(texture, self.uv, self.hit)
 
 
 @dataclass(frozen=True)
@@ -184,20 +189,20 @@ def load_truth(folder: Path, cache: Path) -> HeadTruth:
 
 def _target(studio: Studio, reader: FaceReader, truth: UvTruth, yaw_deg: int) -> Target:
     view = studio.shoot(0, yaw_deg)
-    face = reader.fit(view.image)
-    camera = camera_of(face)
+    fit = reader.fit(view.image)
+    mesh = draw_mesh(torch.from_numpy(fit.vertices), camera_of(fit), reader.layout)
+    face = mesh.covered & view.hit.numpy()
+    skin = face & (mesh.draw(truth.skin[..., None].astype(np.float32))[..., 0] > 0.999)
+    return Target(view, camera_of(fit), mesh, face, skin, mesh.draw(truth.texture))
+
+
+def draw_mesh(vertices: torch.Tensor, camera: Camera, layout: UvLayout) -> DrawnMesh:
+    """Put a mesh [V, 3] of the layout in front of a camera of SIDE x SIDE pixels."""
     size = (SIDE * OVERSAMPLE, SIDE * OVERSAMPLE)
     zoom = torch.diag(torch.tensor([OVERSAMPLE, OVERSAMPLE, 1.0]))
-    clip = Camera(zoom @ camera.matrix, camera.rotation).clip(torch.from_numpy(face.vertices), size)
-    raster = rasterize(clip[None], reader.layout.triangles, size).flip(1)
-    uv = interpolate(reader.layout.uv[None], raster, reader.layout.triangles)
-    hit = (raster[..., 3:] > 0).float()
-    covered = _pool(hit)[..., 0] > 0.999
-    return Target(view, camera, uv, hit, covered & view.hit.numpy(), _draw(truth.texture, uv, hit))
-
-
-def _draw(texture: FloatArray, uv: torch.Tensor, hit: torch.Tensor) -> FloatArray:
-    return _pool(sample_texture(torch.from_numpy(texture)[None], uv) * hit)
+    clip = Camera(zoom @ camera.matrix, camera.rotation).clip(vertices, size)
+    raster = rasterize(clip[None], layout.triangles, size).flip(1)
+    return DrawnMesh(interpolate(layout.uv[None], raster, layout.triangles), (raster[..., 3:] > 0).float())
 
 
 def _pool(image: torch.Tensor) -> FloatArray:
@@ -206,7 +211,7 @@ def _pool(image: torch.Tensor) -> FloatArray:
 
 
 def evaluate(complete: CompleteFn, truth: HeadTruth) -> Scores:
-    """Complete the head's picture at every input yaw and compare; see the module for what the figures mean."""
+    """Complete the head's picture at every input yaw and compare; the module says what the figures mean."""
     start = time.perf_counter()
     completions = {yaw: complete(view.image) for yaw, view in truth.inputs.items()}
     seconds = (time.perf_counter() - start) / len(completions)
@@ -219,7 +224,7 @@ def evaluate(complete: CompleteFn, truth: HeadTruth) -> Scores:
         scores.textures[yaw] = texture
         scores.figures["uv"].append(_uv_row(yaw, texture, truth))
     for yaw, target in PAIRS_DEG:
-        render = truth.targets[target].draw(scores.textures[yaw])
+        render = truth.targets[target].mesh.draw(scores.textures[yaw])
         scores.renders[yaw, target] = render
         row = {"input": yaw, "target": target, **_image_row(render, truth.targets[target], truth.inputs[yaw])}
         row["own"] = _own_psnr(scores.textures[yaw], completions[yaw].face, truth, truth.targets[target])
@@ -239,9 +244,11 @@ def _uv_row(yaw: int, texture: FloatArray, truth: HeadTruth) -> dict[str, Any]:
         "psnr_unseen": psnr(texture, truth.uv.texture, unseen),
         "ssim_unseen": ssim(texture, truth.uv.texture, unseen, valid),
         "sharp_unseen": sharpness(texture, truth.uv.texture, unseen, valid),
+        "skin_unseen": psnr(texture, truth.uv.texture, unseen & truth.uv.skin),
         "psnr": psnr(texture, truth.uv.texture, valid),
         "ssim": ssim(texture, truth.uv.texture, valid, valid),
         "sharp": sharpness(texture, truth.uv.texture, valid, valid),
+        "skin": psnr(texture, truth.uv.texture, valid & truth.uv.skin),
     }
 
 
@@ -253,20 +260,18 @@ def _image_row(render: FloatArray, target: Target, shown: HeadView) -> dict[str,
         "psnr_unseen": psnr(render, true, unseen),
         "ssim_unseen": ssim(render, true, unseen, face),
         "sharp_unseen": sharpness(render, target.reference, unseen, face),
+        "skin_unseen": psnr(render, true, unseen & target.skin),
         "psnr": psnr(render, true, face),
         "ssim": ssim(render, true, face, face),
         "sharp": sharpness(render, target.reference, face, face),
+        "skin": psnr(render, true, target.skin),
     }
 
 
 def _own_psnr(texture: FloatArray, face: FittedFace, truth: HeadTruth, target: Target) -> float:
     """Without the warp: the completed mesh itself, at the target's fitted pose and scale."""
-    vertices = torch.from_numpy(face.vertices)
-    drawn = render_textured(
-        vertices, truth.reader.layout, torch.from_numpy(texture), target.camera, (SIDE, SIDE), OVERSAMPLE
-    )
-    covered = (drawn.coverage.numpy() > 0.999) & target.view.hit.numpy()
-    return psnr(drawn.colour.numpy(), target.view.image, covered)
+    mesh = draw_mesh(torch.from_numpy(face.vertices), target.camera, truth.reader.layout)
+    return psnr(mesh.draw(texture), target.view.image, mesh.covered & target.view.hit.numpy())
 
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -275,49 +280,12 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {n: float(np.mean([r[n] for r in counted[n]])) for n in names}
 
 
-class Baseline:
-    """The photo's texels where the fitted mesh sees them well, and a cheap fill elsewhere."""
-
-    def __init__(self, method: str, reader: FaceReader) -> None:
-        """Take one of ``BASELINES``, or ``photo``: unseen texels stay black."""
-        self._method = method
-        self._reader = reader
-
-    def __call__(self, image: FloatArray) -> Completion:
-        """Complete [H, W, 3]."""
-        face, layout = self._reader.fit(image), self._reader.layout
-        view = view_surface(torch.from_numpy(face.vertices), camera_of(face), layout)
-        sampled, within = sample_image(torch.from_numpy(image), view.pixel, layout.inside)
-        seen = (view.visible & within & (view.cosine > BASELINE_COSINE)).numpy()
-        colour = np.where(seen[..., None], sampled.numpy(), 0).astype(np.float32)
-        return Completion(self._fill(colour, seen), face)
-
-    def _fill(self, colour: FloatArray, seen: BoolArray) -> FloatArray:
-        if self._method == "photo":
-            return colour
-        if self._method == "inpaint":
-            return np.where(seen[..., None], colour, inpaint(colour, seen))
-        filled = np.where(seen[..., None], colour, np.median(colour[seen], axis=0))
-        if self._method == "mirror":
-            mirrored = ~seen & seen[:, ::-1]
-            filled = np.where(mirrored[..., None], colour[:, ::-1], filled)
-        return filled.astype(np.float32)
-
-
-def inpaint(colour: FloatArray, seen: BoolArray, side: int = 256) -> FloatArray:
-    """Telea's inpainting of all that is not ``seen``, done at ``side`` texels and enlarged again."""
-    size = len(colour)
-    share = cv2.resize(seen.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(colour, (side, side), interpolation=cv2.INTER_AREA) / np.maximum(share, 1e-6)[..., None]
-    hole = (share < 0.5).astype(np.uint8)
-    filled = cv2.inpaint(to_bytes(np.clip(small, 0, 1).astype(np.float32)), hole, 3, cv2.INPAINT_TELEA)
-    return cv2.resize(filled.astype(np.float32) / 255, (size, size), interpolation=cv2.INTER_LINEAR)
-
-
 def method_named(name: str, truth: HeadTruth) -> CompleteFn:
     """What ``--method`` names."""
     if name == "truth":
         return lambda image: Completion(truth.uv.texture, truth.reader.fit(image))
+    if name == "oracle":
+        return Baseline("oracle", truth.reader, truth.uv.texture)
     if name != "completer":
         return Baseline(name, truth.reader)
     completer = Completer.from_pretrained(CompleteSettings(iterations=0, mode="soft"))
@@ -333,25 +301,22 @@ def table(results: dict[str, Scores]) -> str:
     """All figures as text; PSNR in dB."""
     lines = []
     for kind, title in (("uv", "texels"), ("image", "pictures")):
-        lines += [f"{title:30} {'unseen':>31}   {'whole face':>22}"]
-        lines += [f"{'':30} {'share':>7} {'PSNR':>7} {'SSIM':>7} {'sharp':>7}   {'PSNR':>6} {'SSIM':>7} {'sharp':>7}"]
-        lines[-1] += f" {'own':>7}" if kind == "image" else ""
-        for name, scores in results.items():
+        names = [name for name in next(iter(results.values())).figures["mean"][kind] if name != "share"]
+        lines.append(f"{title:30} {'share':>7} " + " ".join(f"{name:>12}" for name in names))
+        for method, scores in results.items():
             rows = [*scores.figures[kind], scores.figures["mean"][kind]]
-            lines += [_line(name if k == 0 else "", row) for k, row in enumerate(rows)]
+            lines += [_line(method if k == 0 else "", row, names) for k, row in enumerate(rows)]
         lines.append("")
     lines += [f"{name}: {scores.figures['seconds']:.2f} s a picture" for name, scores in results.items()]
     return "\n".join(lines)
 
 
-def _line(name: str, row: dict[str, Any]) -> str:
+def _line(method: str, row: dict[str, Any], names: list[str]) -> str:
     where = "mean" if "input" not in row else f"from {row['input']}"
     if "target" in row:
         where += f" to {row['target']}" + (" *" if (row["input"], row["target"]) in NOT_IN_MEAN else "")
-    cells = [f"{100 * row['share']:6.1f}%", f"{row['psnr_unseen']:7.2f}", f"{row['ssim_unseen']:7.3f}"]
-    cells += [f"{row['sharp_unseen']:7.2f}", f" {row['psnr']:7.2f}", f"{row['ssim']:7.3f}", f"{row['sharp']:7.2f}"]
-    cells += [f"{row['own']:7.2f}"] if "own" in row else []
-    return f"{name:12} {where:17} " + " ".join(cells)
+    cells = [f"{row[name]:12.3f}" if name.startswith(("ssim", "sharp")) else f"{row[name]:12.2f}" for name in names]
+    return f"{method:12} {where:17} {100 * row['share']:6.1f}% " + " ".join(cells)
 
 
 def sheet(scores: Scores, truth: HeadTruth, side: int = 300) -> FloatArray:
@@ -378,10 +343,10 @@ def main() -> int:
     parser.add_argument("head", type=Path, metavar="HEAD_DIR")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures and of the cached truth")
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--method", default="all", choices=["all", "completer", *BASELINES, "photo", "truth"])
+    parser.add_argument("--method", nargs="+", default=["all"], choices=["all", "completer", *METHODS])
     arguments = parser.parse_args()
     truth = load_truth(arguments.head, arguments.out / "truth.npz")
-    names = ["completer", *BASELINES, "truth"] if arguments.method == "all" else [arguments.method]
+    names = ["completer", *METHODS] if "all" in arguments.method else arguments.method
     results = {}
     for name in names:
         results[name] = evaluate(method_named(name, truth), truth)

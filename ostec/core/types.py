@@ -145,6 +145,17 @@ class UvObservation:
     """[S, S]: inside the layout, inside the picture, facing the viewer and not behind another part of the face."""
     mask: FloatArray
     """[S, S] in [0, 1]: how far the texel is unoccluded face (1) rather than hair, hand, glasses or background (0)."""
+    margin_mm: FloatArray
+    """[S, S]: distance in the picture from the outline of the whole mesh."""
+    normal: FloatArray
+    """[S, S, 3]: unit normals in camera axes."""
+    inside: BoolArray
+    """[S, S]: the layout's chart."""
+
+    @property
+    def size(self) -> int:
+        """Side of the texture in texels."""
+        return len(self.inside)
 
 
 @dataclass(frozen=True)

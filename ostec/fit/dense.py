@@ -12,6 +12,7 @@ from ostec.core.types import (
     DoubleArray,
     FaceLandmarks,
     FittedFace,
+    FloatArray,
     Topology,
 )
 from ostec.render.geometry import orthographic_matrix, pose_from_rotation
@@ -67,6 +68,14 @@ def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSe
         scale=float(pixels),
         residual=residual,
     )
+
+
+def face_from_camera(vertices: FloatArray, landmarks: FloatArray, camera_matrix: DoubleArray) -> FittedFace:
+    """A fitted face from what ``NAME.npz`` keeps of it; the rotation is read off the scaled-orthographic camera."""
+    scale = float(np.linalg.norm(camera_matrix[0, :3]))
+    right, down = camera_matrix[0, :3] / scale, camera_matrix[1, :3] / scale
+    rotation = np.stack([right, -down, np.cross(right, -down)])
+    return FittedFace(vertices, landmarks, rotation, camera_matrix, pose_from_rotation(rotation), scale, residual=float("nan"))
 
 
 def weighted_similarity(

@@ -1,0 +1,110 @@
+"""Pictures of a finished face: the frontal portrait at -i 0, the turntable, the stages on the page."""
+
+import numpy as np
+import torch
+
+from ostec.core.types import FittedFace, FloatArray, TexturedFace, Topology, UvObservation
+from ostec.export.mesh import provenance_palette
+from ostec.render.geometry import Camera, orthographic_camera, rotation_from_pose
+from ostec.render.uv import UvLayout, bake_layout, render_textured
+
+GROUND = 0.5
+"""Grey behind rendered faces."""
+FRONTAL_SIZE = 512
+_EYES = ((33, 133), (362, 263))
+_MOUTH = (61, 291)
+
+
+def portrait_camera(landmarks: FloatArray, pitch_deg: float, yaw_deg: float, size: int) -> Camera:
+    """Camera that frames a face as FFHQ frames its portraits (Karras et al. 2019, aligned by eyes and mouth).
+
+    Args:
+        landmarks: [468, 3] FaceMesh points in the canonical frame.
+        pitch_deg: of the face in the picture.
+        yaw_deg: of the face in the picture.
+        size: side of the picture in pixels.
+    """
+    eyes = np.stack([landmarks[list(pair)].mean(0) for pair in _EYES])
+    mouth = landmarks[list(_MOUTH)].mean(0)
+    between = eyes.mean(0)
+    # FFHQ: half side = max(2.0 x eye distance, 1.8 x eye to mouth), centre a tenth of the way towards the mouth.
+    half = max(2.0 * float(np.linalg.norm(eyes[1] - eyes[0])), 1.8 * float(np.linalg.norm(between - mouth)))
+    scale = size / (2 * half)
+    rotation = rotation_from_pose(pitch_deg, yaw_deg)
+    # The frame follows the nod but turns about the head's axis, so that a profile stays in the picture.
+    centre = rotation_from_pose(pitch_deg, 0) @ (between + 0.1 * (mouth - between))
+    offset = (size / 2 - scale * float(centre[0] * np.cos(np.radians(yaw_deg))), size / 2 + scale * float(centre[1]))
+    return orthographic_camera(rotation, scale, offset)
+
+
+def canonical_landmarks(face: FittedFace) -> FloatArray:
+    """[468, 3]: the landmarks in the canonical frame; subdivision keeps them as the first vertices."""
+    return face.vertices[: len(face.landmarks)]
+
+
+class FaceRenderer:
+    """Draws one topology's textured faces on the CPU."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._layout: UvLayout = bake_layout(topology, 8)
+
+    def render(self, face: FittedFace, texture: FloatArray, camera: Camera, size: int) -> FloatArray:
+        """Picture [size, size, 3] in [0, 1] of the face, unlit, on plain grey."""
+        view = render_textured(
+            torch.from_numpy(face.vertices), self._layout, torch.from_numpy(texture), camera, (size, size), oversample=2
+        )
+        return (view.colour + GROUND * (1 - view.coverage[..., None])).clamp(0, 1).numpy()
+
+    def portrait(
+        self, face: FittedFace, texture: FloatArray, pose_deg: tuple[float, float] = (0.0, 0.0), size: int = FRONTAL_SIZE
+    ) -> FloatArray:
+        """Picture at (pitch, yaw) in FFHQ's framing."""
+        return self.render(face, texture, portrait_camera(canonical_landmarks(face), *pose_deg, size), size)
+
+    def turntable(self, face: FittedFace, texture: FloatArray, count: int = 32, reach_deg: float = 50.0) -> FloatArray:
+        """Frames [N, 384, 384, 3] of the face turning left and right and back, to be played in a loop."""
+        turns = reach_deg * np.sin(np.arange(count) * 2 * np.pi / count)
+        return np.stack([self.portrait(face, texture, (0.0, float(yaw)), 384) for yaw in turns])
+
+
+def overlay_mesh(image: FloatArray, face: FittedFace, topology: Topology, side: int = 512) -> FloatArray:
+    """The photo round the face with the mesh's wire frame drawn over it, [side, side, 3]."""
+    import cv2
+
+    pixels = (np.c_[face.vertices, np.ones(len(face.vertices))] @ face.camera_matrix.T)[:, :2]
+    low, high = pixels.min(0), pixels.max(0)
+    half = 0.75 * float((high - low).max())
+    origin = (low + high) / 2 - half
+    zoom = side / (2 * half)
+    matrix = np.array([[zoom, 0, -origin[0] * zoom], [0, zoom, -origin[1] * zoom]])
+    crop = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_CONSTANT)
+    corners = (pixels[topology.triangles] - origin) * zoom
+    canvas = crop.copy()
+    cv2.polylines(canvas, list(np.round(corners * 16).astype(np.int32)), True, (1.0, 1.0, 1.0), 1, cv2.LINE_AA, 4)
+    return np.clip(0.72 * crop + 0.28 * canvas, 0, 1).astype(np.float32)
+
+
+def stage_pictures(
+    image: FloatArray, seen: UvObservation, model: FloatArray, result: TexturedFace, renderer: FaceRenderer
+) -> dict[str, FloatArray]:
+    """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo, mask, prior, origin, three views.
+
+    Args:
+        image: the photo.
+        seen: the photo in the layout.
+        model: [s, s, 3] what the prior alone makes of it.
+        result: the finished face.
+        renderer: of its topology.
+    """
+    step = max(1, seen.size // 512)
+    masked = seen.colour * (0.25 + 0.75 * seen.mask[..., None])
+    origin = provenance_palette()[result.completed.provenance].astype(np.float32) / 255
+    pictures = {
+        "Fitted mesh": overlay_mesh(image, result.face, result.topology),
+        "Photo in UV, what is no face darkened": masked[::step, ::step],
+        "Prior": model,
+        "Origin of each texel": origin[::step, ::step],
+    }
+    for yaw in (-40, 0, 40):
+        pictures[f"View from yaw {yaw}"] = renderer.portrait(result.face, result.completed.texture, (0.0, yaw), 384)
+    return pictures

@@ -1,0 +1,207 @@
+"""The texture prior: a probabilistic linear model of face texture that fills what a photo did not show, in closed form.
+
+Model (Tipping and Bishop, Probabilistic principal component analysis, 1999, with noise per texel):
+y_t = mu_t + B_t z + e_t, z ~ N(0, I), e_t ~ N(0, sigma_t^2 I). Given weights w_t in [0, 1] of the texels that were seen, the
+most probable z solves (I + sum_t w_t B_t' B_t / s_t) z = sum_t w_t B_t' (y_t - mu_t) / s_t with s_t = tau sigma_t^2.
+tau > 1 because neighbouring texels err together, which the model does not know.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.ndimage import uniform_filter
+from scipy.sparse.linalg import splu
+
+from ostec.core.errors import WeightsError
+from ostec.core.types import BoolArray, FloatArray
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """How the prior is asked; the defaults scored best on the held-out portraits and the ground-truth head."""
+
+    tau: float = 8.0
+    """Noise of a texel over what the model says."""
+    reweightings: int = 3
+    """Rounds in which texels that the model cannot explain lose weight."""
+    freedom: float = 4.0
+    """Degrees of freedom of the Student t behind those weights; smaller is more suspicious."""
+    carry_uv: float = 0.12
+    """Distance in UV over which the residual of what was seen reaches into what was not."""
+    carry_smooth: float = 0.15
+    """Stiffness of the carried residual where it was seen: 0 passes through every texel."""
+
+
+@dataclass(frozen=True)
+class LinearPrior:
+    """The fitted model on an S x S layout; T texels inside the chart, K components."""
+
+    inside: BoolArray
+    """[S, S]."""
+    mean: torch.Tensor
+    """[T, 3] in [0, 1]."""
+    basis: torch.Tensor
+    """[T, 3, K], scaled so that coefficients have unit variance."""
+    noise: torch.Tensor
+    """[T] variance of a texel given the coefficients."""
+    topology_sha256: str
+    """Of the topology file that the layout belongs to."""
+
+    @property
+    def size(self) -> int:
+        """Side S of the layout in texels."""
+        return self.inside.shape[0]
+
+    def image(self, texels: torch.Tensor) -> FloatArray:
+        """Texels [T, C] as an image [S, S, C], zero outside the chart."""
+        out = np.zeros((*self.inside.shape, texels.shape[-1]), np.float32)
+        out[self.inside] = texels.cpu().numpy()
+        return out
+
+
+@dataclass(frozen=True)
+class PriorFill:
+    """What the prior makes of one face."""
+
+    texture: FloatArray
+    """[S, S, 3]: the most probable texture plus the carried residual; what fills unseen texels."""
+    model: FloatArray
+    """[S, S, 3]: the most probable texture alone."""
+    explained: FloatArray
+    """[S, S] in [0, 1]: how far the model believes the seen texel to be face; 1 where nothing was seen."""
+    coefficients: FloatArray
+    """[K]."""
+
+
+def fill_from_prior(
+    prior: LinearPrior, colour: FloatArray, weight: FloatArray, settings: PriorSettings | None = None
+) -> PriorFill:
+    """Complete a texture from the texels that were seen.
+
+    Args:
+        prior: the model.
+        colour: [S, S, 3] in [0, 1]; anything where the weight is zero.
+        weight: [S, S] in [0, 1]: trust in each texel (view angle times mask).
+        settings: the defaults if None.
+
+    Raises:
+        ValueError: shapes differ from the prior's layout.
+    """
+    settings = settings or PriorSettings()
+    if colour.shape != (prior.size, prior.size, 3) or weight.shape != (prior.size, prior.size):
+        raise ValueError(f"expected {prior.size} x {prior.size} texels, got {colour.shape} and {weight.shape}")
+    device = prior.mean.device
+    seen = torch.from_numpy(colour[prior.inside]).to(device)
+    base = torch.from_numpy(weight[prior.inside]).to(device)
+    trust = base
+    explained = torch.ones_like(base)
+    for _ in range(settings.reweightings + 1):
+        trust = base * explained
+        z = solve_coefficients(prior, seen, trust, settings.tau)
+        model = prior.mean + prior.basis @ z
+        explained = _explained(prior, seen - model, base, settings)
+    residual = carry_residual(prior, (seen - model).cpu().numpy(), trust.cpu().numpy(), settings)
+    texture = prior.image(model) + residual
+    return PriorFill(
+        texture=np.clip(texture, 0, 1),
+        model=np.clip(prior.image(model), 0, 1),
+        explained=prior.image(torch.where(base > 0, explained, torch.ones_like(base))[:, None])[..., 0],
+        coefficients=z.cpu().numpy(),
+    )
+
+
+def solve_coefficients(prior: LinearPrior, seen: torch.Tensor, trust: torch.Tensor, tau: float) -> torch.Tensor:
+    """Most probable z [K] given seen texels [T, 3] and their weights [T]."""
+    precision = trust / (prior.noise * tau)
+    flat = prior.basis.reshape(-1, prior.basis.shape[-1])
+    weighted = (prior.basis * precision[:, None, None]).reshape(flat.shape)
+    normal = flat.T @ weighted + torch.eye(flat.shape[1], device=flat.device)
+    return torch.linalg.solve(normal, weighted.T @ (seen - prior.mean).reshape(-1))
+
+
+def _explained(prior: LinearPrior, error: torch.Tensor, base: torch.Tensor, settings: PriorSettings) -> torch.Tensor:
+    """Student-t weights [T] of residuals [T, 3] averaged over a neighbourhood: an occluder is larger than a mole."""
+    q = (error**2).mean(-1) / prior.noise
+    side = max(3, prior.size // 32 | 1)
+    total = uniform_filter(prior.image((q * base)[:, None])[..., 0], side)
+    count = uniform_filter(prior.image(base[:, None])[..., 0], side)
+    mean = torch.from_numpy((total / np.maximum(count, 1e-6))[prior.inside]).to(error.device)
+    scale = settings.tau**0.5
+    return ((settings.freedom + 1) / (settings.freedom + mean / scale)).clamp(max=1.0)
+
+
+def carry_residual(
+    prior: LinearPrior, residual: FloatArray, trust: FloatArray, settings: PriorSettings
+) -> FloatArray:
+    """Spread what the model left unexplained into the unseen by a screened Poisson equation.
+
+    Minimises sum w (f - r)^2 + smooth |grad f|^2 + smooth / reach^2 f^2 on the chart's grid with free borders: f follows the
+    residual r where it was seen and fades to zero over ``reach`` texels where it was not.
+
+    Args:
+        prior: gives the chart.
+        residual: [T, 3].
+        trust: [T] weights w in [0, 1].
+        settings: reach and stiffness.
+
+    Returns:
+        [S, S, 3], zero outside the chart.
+    """
+    laplacian = _laplacian(prior.inside)
+    reach = settings.carry_uv * prior.size
+    stiffness = settings.carry_smooth
+    matrix = sparse.diags(trust.astype(np.float64) + stiffness / reach**2) + stiffness * laplacian
+    solution = splu(matrix.tocsc()).solve((residual * trust[:, None]).astype(np.float64))
+    out = np.zeros((*prior.inside.shape, 3), np.float32)
+    out[prior.inside] = solution
+    return out
+
+
+def _laplacian(inside: BoolArray) -> sparse.csr_matrix:
+    """Graph Laplacian [T, T] of the chart's texels with four neighbours each."""
+    index = np.full(inside.shape, -1)
+    index[inside] = np.arange(inside.sum())
+    pairs = []
+    for a, b in ((index[:, :-1], index[:, 1:]), (index[:-1], index[1:])):
+        both = (a >= 0) & (b >= 0)
+        pairs.append(np.stack([a[both], b[both]], 1))
+    i, j = np.concatenate(pairs).T
+    count = int(inside.sum())
+    ones = np.ones(len(i))
+    adjacency = sparse.coo_matrix((ones, (i, j)), (count, count))
+    adjacency = (adjacency + adjacency.T).tocsr()
+    return sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
+
+
+def prior_weight(
+    cosine: FloatArray, visible: BoolArray, margin_mm: FloatArray, silhouette_mm: float = 7.0
+) -> FloatArray:
+    """Trust [S, S] in what a photo shows, for fitting and for asking the prior alike.
+
+    A grazing view has few pixels and a silhouette may be background: trust rises with the cosine of the view angle from 0.05
+    to 0.45, and with the distance from the mesh's outline up to ``silhouette_mm`` (4 % of a face's height). The chart's top
+    edge lies on the forehead and is no silhouette, but hair starts there.
+    """
+    size = len(cosine)
+    v = 1 - (np.arange(size)[:, None] + 0.5) / size
+    outline = np.clip(margin_mm / silhouette_mm, np.where(v > 0.8, 0.35, 0.02), 1)
+    return (visible * np.clip((cosine - 0.05) / 0.4, 0, 1) * outline).astype(np.float32)
+
+
+def prior_from_tensors(tensors: dict[str, torch.Tensor], topology_sha256: str, device: torch.device) -> LinearPrior:
+    """Build the model from a file's tensors: inside [S, S] u8, mean [T, 3], basis [T, 3, K] (half), noise [T].
+
+    Raises:
+        WeightsError: a tensor is missing or has another shape.
+    """
+    try:
+        inside = tensors["inside"].numpy().astype(bool)
+        mean, basis, noise = (tensors[k].to(device, torch.float32) for k in ("mean", "basis", "noise"))
+    except KeyError as error:
+        raise WeightsError(f"The prior's file has no tensor {error}.") from error
+    count = int(inside.sum())
+    if mean.shape != (count, 3) or basis.shape[:2] != (count, 3) or noise.shape != (count,):
+        raise WeightsError(f"The prior's tensors do not fit its chart of {count} texels.")
+    return LinearPrior(inside, mean, basis, noise, topology_sha256)

@@ -1,0 +1,132 @@
+"""One texture from the photo's texels and a fill: weights, feathering, mirrored detail, padding."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ostec.core.types import BoolArray, ByteArray, CompletedTexture, FloatArray, Provenance, UvObservation
+
+
+@dataclass(frozen=True)
+class BlendSettings:
+    """How photo and fill are joined; lengths in UV, so that they do not depend on the texture's size."""
+
+    trust: float = 0.4
+    """Cosine of the view angle above which the photo is believed (OSTeC)."""
+    trust_profile: float = 0.6
+    """The same beyond ``profile_deg`` of yaw (OSTeC)."""
+    profile_deg: float = 30.0
+    """Yaw in degrees that counts as a profile."""
+    trust_interior: float = 0.15
+    """Cosine that is enough far from the silhouette, where no background can leak in."""
+    silhouette_mm: float = 5.0
+    """Photo texels nearer than this to the mesh's outline are not believed: 3 % of a face's height."""
+    interior_mm: float = 14.0
+    """Distance from the outline that counts as far."""
+    feather: float = 16 / 1024
+    """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo there."""
+    detail: float = 14 / 1024
+    """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
+    padding: float = 24 / 1024
+    """Width of the padding outside the chart."""
+
+
+def photo_weight(
+    seen: UvObservation, margin_mm: FloatArray, yaw_deg: float, settings: BlendSettings | None = None
+) -> FloatArray:
+    """How much each texel of the photo is believed, before feathering.
+
+    Args:
+        seen: the photo in the layout.
+        margin_mm: [S, S] distance from the mesh's outline in the photo.
+        yaw_deg: of the photo's face.
+        settings: the defaults if None.
+
+    Returns:
+        [S, S] in [0, 1].
+    """
+    settings = settings or BlendSettings()
+    rim = settings.trust_profile if abs(yaw_deg) > settings.profile_deg else settings.trust
+    inner = np.clip((margin_mm - settings.silhouette_mm) / (settings.interior_mm - settings.silhouette_mm), 0, 1)
+    threshold = rim + (settings.trust_interior - rim) * inner
+    angle = np.clip((seen.cosine - threshold) / 0.1 + 0.5, 0, 1)
+    outline = np.clip(margin_mm / settings.silhouette_mm - 0.5, 0, 1)
+    return (seen.visible * angle * outline * seen.mask).astype(np.float32)
+
+
+def feathered(weight: FloatArray, inside: BoolArray, sigma: float) -> FloatArray:
+    """Ramp [S, S] that is zero wherever ``weight`` is, and rises to it over about two ``sigma`` texels.
+
+    Nothing that was not believed gets any weight: the joint is moved inwards, never outwards. The chart's own border is no
+    joint: only weights inside it count.
+    """
+    held = np.where(inside, weight, 1.0).astype(np.float32)
+    # A believed texel's distance from the nearest one that is not.
+    distance = ndimage.distance_transform_edt(held >= 0.5)
+    ramp = np.clip(distance / max(2.5 * sigma, 1e-6), 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (np.where(inside, ramp * np.clip(2 * held - 1, 0, 1), 0)).astype(np.float32)
+
+
+def low_pass(image: FloatArray, weight: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian mean of ``image`` [S, S, C] over texels with ``weight`` [S, S]; zero where none is near."""
+    import cv2
+
+    stack = np.dstack([image * weight[..., None], weight]).astype(np.float32)
+    blurred = cv2.GaussianBlur(stack, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return blurred[..., :-1] / np.maximum(blurred[..., -1:], 1e-4)
+
+
+def mirrored_detail(photo: FloatArray, weight: FloatArray, sigma: float) -> tuple[FloatArray, FloatArray]:
+    """The photo's fine detail brought over from the other half of the face.
+
+    Args:
+        photo: [S, S, 3].
+        weight: [S, S] belief in the photo's texels.
+        sigma: deviation of the low-pass in texels.
+
+    Returns:
+        Detail [S, S, 3] (zero mean) and the weight of the mirrored texel [S, S].
+    """
+    detail = (photo - low_pass(photo, weight, sigma)) * weight[..., None]
+    return np.ascontiguousarray(detail[:, ::-1]), np.ascontiguousarray(weight[:, ::-1])
+
+
+def stitch(
+    photo: FloatArray, weight: FloatArray, fill: FloatArray, inside: BoolArray, settings: BlendSettings | None = None,
+    mirror: bool = True,
+) -> CompletedTexture:
+    """Join photo and fill, add mirrored detail to the fill where the other half was seen, and pad.
+
+    Args:
+        photo: [S, S, 3] in [0, 1].
+        weight: [S, S] from :func:`photo_weight`.
+        fill: [S, S, 3] the colour of what the photo does not give; it meets the photo's colour at the joint.
+        inside: [S, S] the chart, mirror-symmetric.
+        settings: the defaults if None.
+        mirror: whether detail is taken from the other half.
+    """
+    settings = settings or BlendSettings()
+    size = len(inside)
+    alpha = feathered(weight, inside, settings.feather * size)
+    provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR)
+    if mirror:
+        detail, trust = mirrored_detail(photo, alpha, settings.detail * size)
+        fill = fill + detail * trust[..., None]
+        provenance = np.where((alpha < 0.5) & (trust >= 0.5), Provenance.MIRRORED, provenance)
+    texture = np.clip(fill + (photo - fill) * alpha[..., None], 0, 1).astype(np.float32)
+    return pad(texture, np.where(inside, provenance, Provenance.OUTSIDE).astype(np.uint8), inside, settings.padding)
+
+
+def pad(texture: FloatArray, provenance: ByteArray, inside: BoolArray, width: float) -> CompletedTexture:
+    """Repeat the chart's border outwards by ``width`` (UV), and its mean colour beyond, so that filters never see black."""
+    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
+    padded = texture[nearest[0], nearest[1]]
+    far = np.clip(distance / (width * len(inside)) - 1, 0, 1)[..., None].astype(np.float32)
+    mean = texture[inside].mean(0)
+    padding = (distance > 0) & (distance <= width * len(inside))
+    return CompletedTexture(
+        texture=(padded + (mean - padded) * far).astype(np.float32),
+        provenance=np.where(padding, Provenance.PADDING, provenance).astype(np.uint8),
+    )
