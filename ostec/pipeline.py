@@ -328,7 +328,7 @@ class Completer:
         if mode == "hard":
             provenance = np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
             return pad(large, provenance, seen.inside, BlendSettings().padding)
-        believed = resize_map(fill.explained, seen.size)
+        believed = np.clip(resize_map(fill.explained, seen.size) * 4 - 1, 0, 1)
         weight = photo_weight(seen, seen.margin_mm, face.pose_deg[1]) * believed
         return stitch(seen.colour, weight, large, seen.inside)
 

@@ -5,19 +5,21 @@ order) and dense landmarks of portraits (an .npz with ``landmarks`` [N, 468 or m
 
     python tools/make_topology.py --wheel mediapipe-0.10.21-...whl --landmarks landmarks.npz --out topology/facemesh.npz
 
-Steps: triangles from the edge list, made mirror-symmetric where they are not; a fan over each eye and the mouth; the mean
-face by generalised Procrustes; two levels of modified butterfly subdivision (Zorin, Schroeder and Sweldens 1996), which
-is linear and passes through the landmarks; a UV chart that minimises the symmetric Dirichlet energy (Smith and Schaefer
-2015) against the mean face, enlarged where the face has detail, one half optimised and the other mirrored.
+Steps: triangles from the edge list, made mirror-symmetric where they are not; a fan over each eye and the mouth; the
+mean face by generalised Procrustes; two levels of modified butterfly subdivision (``butterfly.py``), which is linear
+and passes through the landmarks; a UV chart that minimises the symmetric Dirichlet energy (Smith and Schaefer 2015)
+against the mean face, enlarged where the face has detail, one half optimised and the other mirrored.
 """
 
 import argparse
 import ast
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from butterfly import butterfly_level
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import ConvexHull, cKDTree
@@ -34,9 +36,12 @@ def read_connections(wheel: Path) -> dict[str, list[tuple[int, int]]]:
     tree = ast.parse(zipfile.ZipFile(wheel).read(CONNECTIONS).decode())
     found = {}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and node.value.args:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call) or not node.value.args:
+            continue
+        target = node.targets[0]
+        if isinstance(target, ast.Name):
             try:
-                found[node.targets[0].id] = list(ast.literal_eval(node.value.args[0]))
+                found[target.id] = list(ast.literal_eval(node.value.args[0]))
             except ValueError:
                 continue
     return found
@@ -106,7 +111,7 @@ def canonical(points: np.ndarray) -> np.ndarray:
     up /= np.linalg.norm(up)
     axes = np.stack([ex, up, np.cross(ex, up)])
     centred = scale * (points - (points[33] + points[263]) / 2) @ axes.T
-    return centred + [0, 0, 60]
+    return centred + np.array([0, 0, 60])
 
 
 def level(mean: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -148,81 +153,6 @@ def add_fans(triangles: np.ndarray) -> tuple[np.ndarray, sparse.csr_matrix, list
         rows.append(row)
         faces.append(np.array([(b, a, centre) for a, b in zip(loop, loop[1:] + loop[:1], strict=True)]))
     return np.concatenate(faces), sparse.vstack(rows).tocsr(), holes
-
-
-def butterfly_level(triangles: np.ndarray, count: int) -> tuple[np.ndarray, sparse.csr_matrix, sparse.csr_matrix]:
-    """One level of modified butterfly: new triangles, smooth operator and midpoint operator, both [V', V]."""
-    opposite: dict[tuple[int, int], int] = {}
-    for a, b, c in triangles.tolist():
-        opposite[a, b], opposite[b, c], opposite[c, a] = c, a, b
-    after: dict[int, dict[int, int]] = {}
-    for (a, b), c in opposite.items():
-        after.setdefault(a, {})[b] = c
-    border = {v for a, b in opposite if (b, a) not in opposite for v in (a, b)}
-    follow = {a: b for a, b in opposite if (b, a) not in opposite}
-    precede = {b: a for a, b in follow.items()}
-    edges = sorted({(min(a, b), max(a, b)) for a, b in opposite})
-    ids = {e: count + i for i, e in enumerate(edges)}
-    smooth, middle = [], []
-    for a, b in edges:
-        if (a, b) not in opposite or (b, a) not in opposite:
-            a, b = (a, b) if (a, b) in opposite else (b, a)
-            stencil = {a: 9 / 16, b: 9 / 16, precede[a]: -1 / 16, follow[b]: -1 / 16}
-        else:
-            stencil = inner_stencil(a, b, after, opposite, border)
-        smooth.append(stencil)
-        middle.append({a: 0.5, b: 0.5})
-    new = []
-    for a, b, c in triangles.tolist():
-        ab, bc, ca = (ids[min(p, q), max(p, q)] for p, q in ((a, b), (b, c), (c, a)))
-        new += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-    return np.array(new), to_operator(smooth, count), to_operator(middle, count)
-
-
-def inner_stencil(a: int, b: int, after: dict, opposite: dict, border: set) -> dict[int, float]:
-    """Weights of the new vertex on the inner edge a-b."""
-    irregular = [v for v in (a, b) if v not in border and len(after[v]) != 6]
-    if irregular and not border & {a, b}:
-        total: dict[int, float] = {}
-        for v in irregular:
-            for k, w in ring_stencil(v, b if v == a else a, after[v]).items():
-                total[k] = total.get(k, 0) + w / len(irregular)
-        return total
-    stencil = {a: 0.5, b: 0.5}
-    c, d = opposite[a, b], opposite[b, a]
-    for v in (c, d):
-        stencil[v] = stencil.get(v, 0) + 1 / 8
-    for p, q in ((b, c), (c, a), (a, d), (d, b)):
-        wing = opposite.get((q, p))
-        # A wing beyond the border is taken to lie where the edge's own end is: its weight goes there.
-        target = wing if wing is not None else (p if p in (a, b) else q)
-        stencil[target] = stencil.get(target, 0) - 1 / 16
-    return stencil
-
-
-def ring_stencil(v: int, first: int, after: dict[int, int]) -> dict[int, float]:
-    """Zorin's weights round an extraordinary vertex, the ring starting at ``first``."""
-    n = len(after)
-    if n == 3:
-        s = [5 / 12, -1 / 12, -1 / 12]
-    elif n == 4:
-        s = [3 / 8, 0, -1 / 8, 0]
-    else:
-        s = [(0.25 + np.cos(2 * np.pi * j / n) + 0.5 * np.cos(4 * np.pi * j / n)) / n for j in range(n)]
-    stencil = {v: 1 - sum(s)}
-    for w in s:
-        stencil[first] = stencil.get(first, 0) + w
-        first = after[first]
-    return stencil
-
-
-def to_operator(stencils: list[dict[int, float]], count: int) -> sparse.csr_matrix:
-    """Old vertices kept, then one row per stencil."""
-    rows = np.concatenate([np.full(len(s), i) for i, s in enumerate(stencils)])
-    cols = np.concatenate([list(s) for s in stencils])
-    vals = np.concatenate([list(s.values()) for s in stencils])
-    new = sparse.csr_matrix((vals, (rows, cols)), (len(stencils), count))
-    return sparse.vstack([sparse.identity(count, format="csr"), new]).tocsr()
 
 
 def detail_scale(mean: np.ndarray) -> np.ndarray:
@@ -295,7 +225,9 @@ def edges(uv: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     return torch.stack([b - a, c - a], dim=2)
 
 
-def descend(energy, uv: torch.Tensor, mirror: torch.Tensor, flip: torch.Tensor) -> torch.Tensor:
+def descend(
+    energy: Callable[[torch.Tensor], torch.Tensor], uv: torch.Tensor, mirror: torch.Tensor, flip: torch.Tensor
+) -> torch.Tensor:
     """L-BFGS directions from two-loop recursion, backtracking, every iterate made symmetric."""
     history: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -413,11 +345,20 @@ def main() -> None:
     for _ in range(LEVELS):
         faces, smooth, middle = butterfly_level(faces, operator.shape[0])
         operator, linear = (smooth @ operator).tocsr(), (middle @ linear).tocsr()
-    fine_uv = linear @ uv
-    save(args.out, faces, fine_uv, operator, level(mean, landmarks), mirror, stability(mean, mirror, connections), regions)
+    rigid = stability(mean, mirror, connections)
+    save(args.out, faces, linear @ uv, operator, level(mean, landmarks), mirror, rigid, regions)
 
 
-def save(out: Path, faces, uv, operator, mean, mirror, rigid, regions) -> None:  # noqa: PLR0913
+def save(
+    out: Path,
+    faces: np.ndarray,
+    uv: np.ndarray,
+    operator: sparse.csr_matrix,
+    mean: np.ndarray,
+    mirror: np.ndarray,
+    rigid: np.ndarray,
+    regions: dict[str, np.ndarray],
+) -> None:
     """Write the arrays, without time stamps, and print the figures."""
     operator = operator.tocsr()
     operator.sort_indices()
@@ -440,7 +381,7 @@ def save(out: Path, faces, uv, operator, mean, mirror, rigid, regions) -> None: 
     t = arrays["uv"].astype(np.float64)[faces]
     e1, e2 = t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]
     area = (e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]) / 2
-    print(f"{len(uv)} vertices, {len(faces)} triangles, flipped {int((area <= 0).sum())}, chart covers {area.sum():.3f}")
+    print(f"{len(uv)} vertices, {len(faces)} triangles, flipped {int((area <= 0).sum())}, covers {area.sum():.3f}")
     print(f"rows of the operator sum to one within {np.abs(operator.sum(1) - 1).max():.1e}, nnz {operator.nnz}")
 
 

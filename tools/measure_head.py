@@ -344,7 +344,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures and of the cached truth")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--method", nargs="+", default=["all"], choices=["all", "completer", *METHODS])
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of PyTorch; one is fastest where others use the machine"
+    )
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     truth = load_truth(arguments.head, arguments.out / "truth.npz")
     names = ["completer", *METHODS] if "all" in arguments.method else arguments.method
     results = {}

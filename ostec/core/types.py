@@ -7,11 +7,11 @@ Conventions
 * **3D**: right-handed, x to the image's right, y up, z towards the viewer.
 * **Canonical frame**: neutral pose, the face looks along +z; unit millimetre, scaled so that the outer eye corners
   (FaceMesh 33 and 263) are 90 mm apart; the origin is their midpoint moved 60 mm back along -z.
-* **Pose**: (pitch, yaw, roll); degrees in the interface (``*_deg``), radians inside. Positive yaw turns the nose towards
-  the image's right, positive pitch turns it up, positive roll turns the head counter-clockwise in the image.
+* **Pose**: (pitch, yaw, roll); degrees in the interface (``*_deg``), radians inside. Positive yaw turns the nose
+  towards the image's right, positive pitch turns it up, positive roll turns the head counter-clockwise in the image.
   R = Rz(roll) Ry(yaw) Rx(-pitch).
-* **UV**: (u, v) in [0, 1], v up (OBJ); the image's first row is v = 1. Texel (row i, column j) of an S x S texture has its
-  centre at u = (j + 0.5) / S, v = 1 - (i + 0.5) / S.
+* **UV**: (u, v) in [0, 1], v up (OBJ); the image's first row is v = 1. Texel (row i, column j) of an S x S texture has
+  its centre at u = (j + 0.5) / S, v = 1 - (i + 0.5) / S.
 * **Triangles**: counter-clockwise seen from outside.
 * **Photo frame** of landmarks: x and y in photo pixels (y down), z in the same unit, *away* from the viewer
   (MediaPipe's sign), which is right-handed too.

@@ -52,7 +52,7 @@ def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSe
         weight = base / (1 + (error / settings.robust_scale) ** 2)
     shape = (seen - offset) @ rotation / scale
     left, right = shape[EYE_CORNERS[0]], shape[EYE_CORNERS[1]]
-    unit = EYE_CORNER_DISTANCE_MM / np.linalg.norm(left - right)
+    unit = EYE_CORNER_DISTANCE_MM / float(np.linalg.norm(left - right))
     # Move and scale so that the outer eye corners lie where the canonical frame wants them; the camera follows.
     origin = (left + right) / 2 - np.array([0, 0, ORIGIN_SETBACK_MM]) / unit
     vertices = topology.operator @ ((shape - origin) * unit)
@@ -75,13 +75,15 @@ def face_from_camera(vertices: FloatArray, landmarks: FloatArray, camera_matrix:
     scale = float(np.linalg.norm(camera_matrix[0, :3]))
     right, down = camera_matrix[0, :3] / scale, camera_matrix[1, :3] / scale
     rotation = np.stack([right, -down, np.cross(right, -down)])
-    return FittedFace(vertices, landmarks, rotation, camera_matrix, pose_from_rotation(rotation), scale, residual=float("nan"))
+    return FittedFace(
+        vertices, landmarks, rotation, camera_matrix, pose_from_rotation(rotation), scale, residual=float("nan")
+    )
 
 
 def weighted_similarity(
     source: DoubleArray, target: DoubleArray, weight: DoubleArray
 ) -> tuple[float, DoubleArray, DoubleArray]:
-    """Scale, rotation [3, 3] and offset [3] of the similarity that takes ``source`` [N, 3] nearest to ``target`` [N, 3].
+    """Scale, rotation [3, 3] and offset [3] of the similarity that takes ``source`` nearest to ``target``, both [N, 3].
 
     Umeyama, Least-squares estimation of transformation parameters between two point patterns (1991), eq. 40 to 42, with
     weights [N].

@@ -1,7 +1,8 @@
 """Rasterisation with one signature on every device, and what is read off its result: attributes and textures.
 
-On the CPU the z-buffer of :mod:`ostec.render.zbuffer` draws; on CUDA nvdiffrast does. Both return which triangle is seen;
-barycentrics are then recomputed from the vertices in plain torch, so that gradients reach them in the same way on both.
+On the CPU the z-buffer of :mod:`ostec.render.zbuffer` draws; on CUDA nvdiffrast does. Both return which triangle is
+seen; barycentrics are then recomputed from the vertices in plain torch, so that gradients reach them in the same way on
+both.
 """
 
 from functools import lru_cache
@@ -62,7 +63,7 @@ def barycentrics(position: torch.Tensor, triangles: torch.Tensor, raster: torch.
         triangles: [F, 3].
         raster: [B, H, W, 4] as returned by :func:`rasterize`; pixels that hit nothing get meaningless values.
     """
-    batch, height, width, _ = raster.shape
+    height, width = raster.shape[1:3]
     seen = (raster[..., 3].long() - 1).clamp(min=0)
     corners = _gather(position, triangles[seen].long())  # [B, H, W, 3, 4]
     y = (torch.arange(height, device=position.device, dtype=position.dtype) + 0.5) * 2 / height - 1
@@ -113,7 +114,7 @@ def sample_texture(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
 
 
 def _gather(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """values [B, V, C] at index [B, ...] -> [B, ..., C]."""
+    """Pick values [B, V, C] at index [B, ...] -> [B, ..., C]."""
     flat = index.reshape(len(values), -1)
     picked = torch.gather(values, 1, flat[..., None].expand(-1, -1, values.shape[-1]))
     return picked.reshape(*index.shape, values.shape[-1])

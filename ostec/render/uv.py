@@ -175,7 +175,11 @@ class TexturedView:
 
 
 def render_textured(
-    vertices: torch.Tensor, topology: UvLayout, texture: torch.Tensor, camera: Camera, size: tuple[int, int],
+    vertices: torch.Tensor,
+    topology: UvLayout,
+    texture: torch.Tensor,
+    camera: Camera,
+    size: tuple[int, int],
     oversample: int = 1,
 ) -> TexturedView:
     """Draw a textured mesh without light, differentiable in the texture.
