@@ -41,7 +41,7 @@ from ostec.io.topology import read_topology
 from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.mtcnn import Mtcnn
-from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, prior_from_tensors, prior_weight
+from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, prior_from_tensors, prior_weight
 from ostec.stitch.blend import BlendSettings, pad, photo_weight, stitch
 from ostec.stitch.unwrap import Unwrapper, enlarge_inside, resize_map
 
@@ -52,6 +52,8 @@ Progress = Callable[[str, float], None]
 
 STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "stitch", "export")
 MASK_SIZE = 256
+INTERIOR_RIM = 0.2
+"""Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards, scars."""
 MIN_CONFIDENCE = 0.5
 """FaceMesh's probability below which a detected box is taken for no face."""
 MAX_YAW_DEG = 75.0
@@ -201,6 +203,9 @@ class Completer:
         self._unwrapper = Unwrapper(models.topology, device)
         self._renderer = FaceRenderer(models.topology)
         self._guide: MaskGuide = mask_guide(models.topology, self._inside(MASK_SIZE))
+        self._prior_guide = mask_guide(models.topology, models.prior.inside) if models.prior else self._guide
+        self.prior_settings = PriorSettings()
+        self.blend_settings = BlendSettings()
 
     @classmethod
     def from_pretrained(cls, settings: CompleteSettings | None = None, device: str = "auto") -> "Completer":
@@ -296,12 +301,12 @@ class Completer:
 
     def _mode(self, face: FittedFace) -> tuple[str, str]:
         yaw = abs(face.pose_deg[1])
-        profile = yaw > BlendSettings().profile_deg
+        profile = yaw > self.blend_settings.profile_deg
         if self.settings.mode != "auto":
             return self.settings.mode, "asked for"
         if profile:
             return "soft", f"yaw is {yaw:.0f} degrees and no generator of 512 px or more is there: the seen half is mirrored"
-        return "soft", f"yaw is {yaw:.0f} degrees, within {BlendSettings().profile_deg:.0f}"
+        return "soft", f"yaw is {yaw:.0f} degrees, within {self.blend_settings.profile_deg:.0f}"
 
     def _inside(self, size: int) -> BoolArray:
         return self._unwrapper.layout(size).inside.cpu().numpy()
@@ -317,8 +322,8 @@ class Completer:
         assert prior is not None
         small = self._unwrapper.unwrap(image, face, prior.size)
         mask = resize_map(seen.mask, prior.size)
-        weight = prior_weight(small.cosine, small.visible, small.margin_mm) * mask
-        return fill_from_prior(prior, small.colour, weight.astype(np.float32))
+        weight = prior_weight(small.cosine, small.visible, small.margin_mm, self.prior_settings) * mask
+        return fill_from_prior(prior, small.colour, weight.astype(np.float32), self.prior_settings)
 
     def _stitch(self, seen: UvObservation, fill: PriorFill, face: FittedFace, mode: str) -> CompletedTexture:
         prior = self.models.prior
@@ -327,10 +332,11 @@ class Completer:
         large = np.clip(enlarge_inside(chosen, prior.inside, seen.size), 0, 1)
         if mode == "hard":
             provenance = np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
-            return pad(large, provenance, seen.inside, BlendSettings().padding)
-        believed = np.clip(resize_map(fill.explained, seen.size) * 4 - 1, 0, 1)
-        weight = photo_weight(seen, seen.margin_mm, face.pose_deg[1]) * believed
-        return stitch(seen.colour, weight, large, seen.inside)
+            return pad(large, provenance, seen.inside, self.blend_settings.padding)
+        believed = np.maximum(np.clip(fill.explained * 4 - 1, 0, 1), self._prior_guide.rim > INTERIOR_RIM)
+        believed = resize_map(believed.astype(np.float32), seen.size)
+        weight = photo_weight(seen, face.pose_deg[1], self.blend_settings) * believed
+        return stitch(seen.colour, weight, large, seen.inside, self.blend_settings)
 
     def _record(
         self, source: dict[str, Any], box: FaceBox, confidence: float, result: TexturedFace, mode: tuple[str, str], run: _Run

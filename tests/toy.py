@@ -95,8 +95,8 @@ def _box(u: float, v: float, half_width: float, half_height: float) -> FloatArra
 def toy_face(
     topology: Topology,
     pose_deg: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    scale: float = 1.2,
-    centre: tuple[float, float] = (128.0, 120.0),
+    scale: float = 1.1,
+    centre: tuple[float, float] = (128.0, 90.0),
 ) -> FittedFace:
     """The mean face of any topology seen at a pose, as a perfect fit would report it."""
     rotation = rotation_from_pose(*pose_deg)
@@ -130,7 +130,7 @@ def toy_photo(
     topology: Topology,
     face: FittedFace,
     texture: FloatArray,
-    size: tuple[int, int] = (240, 256),
+    size: tuple[int, int] = (256, 256),
     background: tuple[float, float, float] = (0.0, 0.0, 1.0),
 ) -> FloatArray:
     """The face drawn without light before a plain background, [H, W, 3]."""

@@ -24,6 +24,8 @@ class MaskSettings:
 
     evidence: float = 5.5
     """Log odds for skin of a texel that has exactly the predicted colour."""
+    doubt: float = -10.0
+    """Log odds at which colour alone stops counting: pupils and nostrils are face."""
     interior: float = 8.0
     """Log odds for skin, whatever the colour, far from the rim."""
     middle: float = 15.0
@@ -34,6 +36,8 @@ class MaskSettings:
     """Odds taken off near the hairline."""
     smooth: float = 1.0 / 128
     """Deviation in UV of the blur that makes the decision regional."""
+    retreat: float = 5.0 / 256
+    """Width in UV of the neighbourhood that a texel which was taken out takes with it."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class MaskGuide:
     """[S, S] in [0, 1]: 1 near the top of the forehead."""
     beard: BoolArray
     """[S, S] below the nose, where dark is face."""
+    features: BoolArray
+    """[S, S] eyes, brows and lips with a margin: no skin, but face whatever their colour."""
 
 
 def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
@@ -63,7 +69,7 @@ def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
     features = ndimage.binary_dilation(features, iterations=max(1, round(size * 3 / 128)))
     core = (rim > 0.13) & ~features & (v < 0.80)
     hairline = np.clip((v - 0.78) / 0.1, 0, 1).astype(np.float32)
-    return MaskGuide(inside, rim, core, hairline, inside & (v < 0.47))
+    return MaskGuide(inside, rim, core, hairline, inside & (v < 0.47), inside & features)
 
 
 def polygon_mask(polygon: FloatArray, size: int) -> BoolArray:
@@ -108,16 +114,18 @@ def face_mask(
     if np.count_nonzero(seed) < 0.01 * guide.inside.size / 3:
         return guide.inside.astype(np.float32)
     distance = _colour_distance(colour, normal, seed, guide)
-    odds = settings.evidence - 0.5 * distance
+    odds = np.maximum(settings.evidence - 0.5 * distance, settings.doubt)
     border = np.clip(1 - guide.rim / settings.rim, 0, 1)
     odds += settings.interior * (1 - border) - settings.forehead * guide.hairline
-    odds += settings.middle * (guide.rim > 0.2) + 4 * guide.beard * (1 - border)
+    odds += settings.middle * ((guide.rim > 0.2) | guide.features) + 4 * guide.beard * (1 - border)
     odds = np.where(weight > 0, np.clip(odds, -8, 8), 0)
     # Normalised over what was seen, so that the unseen has no say.
     sigma = settings.smooth * len(colour)
     seen = ndimage.gaussian_filter((weight > 0).astype(np.float32), sigma)
     smooth = ndimage.gaussian_filter(odds, sigma) / np.maximum(seen, 1e-3)
-    mask = 1 / (1 + np.exp(-1.5 * smooth))
+    # Where face and background mix in one pixel the colour is between both: step back from whatever was taken out.
+    smooth = ndimage.minimum_filter(np.where(weight > 0, smooth, np.inf), max(3, round(settings.retreat * len(colour)) | 1))
+    mask = 1 / (1 + np.exp(-1.5 * np.clip(smooth, -20, 20)))
     return np.where(guide.inside, np.where(weight > 0, mask, 1), 0).astype(np.float32)
 
 

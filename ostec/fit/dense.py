@@ -36,13 +36,13 @@ def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSe
     raised brow does not turn the head.
 
     Raises:
-        FaceError: the landmarks are degenerate (all in one place or not finite).
+        FaceError: the landmarks are degenerate (not finite, on a line, or the eye corners in one place).
     """
     settings = settings or DenseFitSettings()
     seen = np.asarray(landmarks.points, np.float64) * [1, -1, -1]  # photo frame -> camera axes
     mean = np.asarray(topology.mean_landmarks, np.float64)
     corners = np.linalg.norm(seen[EYE_CORNERS[0]] - seen[EYE_CORNERS[1]])
-    if not np.isfinite(seen).all() or corners < 1e-6:
+    if not np.isfinite(seen).all() or corners < 1e-6 or _on_a_line(seen):
         raise FaceError("The landmarks of the face are degenerate, so no mesh can be fitted.")
     base = np.asarray(topology.rigid_weight, np.float64)
     weight = base
@@ -68,6 +68,12 @@ def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSe
         scale=float(pixels),
         residual=residual,
     )
+
+
+def _on_a_line(points: DoubleArray) -> bool:
+    """Whether points [N, 3] extend in one direction only, so that nothing says how they are turned about it."""
+    extent = np.linalg.svd(points - points.mean(0), compute_uv=False)
+    return bool(extent[1] < 1e-3 * extent[0])
 
 
 def face_from_camera(vertices: FloatArray, landmarks: FloatArray, camera_matrix: DoubleArray) -> FittedFace:

@@ -22,12 +22,16 @@ from ostec.core.types import BoolArray, FloatArray
 class PriorSettings:
     """How the prior is asked; the defaults scored best on the held-out portraits and the ground-truth head."""
 
-    tau: float = 8.0
+    tau: float = 24.0
     """Noise of a texel over what the model says."""
     reweightings: int = 3
     """Rounds in which texels that the model cannot explain lose weight."""
     freedom: float = 4.0
     """Degrees of freedom of the Student t behind those weights; smaller is more suspicious."""
+    cosine: tuple[float, float] = (0.05, 0.45)
+    """Cosine of the view angle at which a texel begins to count, and from which it counts fully."""
+    outline_mm: tuple[float, float] = (2.0, 9.0)
+    """Distance from the mesh's outline at which a texel begins to count, and from which it counts fully (5 % of a face)."""
     carry_uv: float = 0.12
     """Distance in UV over which the residual of what was seen reaches into what was not."""
     carry_smooth: float = 0.15
@@ -176,18 +180,20 @@ def _laplacian(inside: BoolArray) -> sparse.csr_matrix:
 
 
 def prior_weight(
-    cosine: FloatArray, visible: BoolArray, margin_mm: FloatArray, silhouette_mm: float = 7.0
+    cosine: FloatArray, visible: BoolArray, margin_mm: FloatArray, settings: PriorSettings | None = None
 ) -> FloatArray:
-    """Trust [S, S] in what a photo shows, for fitting and for asking the prior alike.
+    """Trust [S, S] in what a photo shows, as the prior sees it.
 
-    A grazing view has few pixels and a silhouette may be background: trust rises with the cosine of the view angle from 0.05
-    to 0.45, and with the distance from the mesh's outline up to ``silhouette_mm`` (4 % of a face's height). The chart's top
-    edge lies on the forehead and is no silhouette, but hair starts there.
+    A grazing view has few pixels and a silhouette may be background: trust rises with the cosine of the view angle and with
+    the distance from the mesh's outline. The chart's top edge lies on the forehead and is no silhouette.
     """
+    settings = settings or PriorSettings()
     size = len(cosine)
     v = 1 - (np.arange(size)[:, None] + 0.5) / size
-    outline = np.clip(margin_mm / silhouette_mm, np.where(v > 0.8, 0.35, 0.02), 1)
-    return (visible * np.clip((cosine - 0.05) / 0.4, 0, 1) * outline).astype(np.float32)
+    low, high = settings.outline_mm
+    outline = np.clip((margin_mm - low) / (high - low), np.where((v > 0.8) & (cosine > 0.5), 0.35, 0.0), 1)
+    steep, flat = settings.cosine
+    return (visible * np.clip((cosine - steep) / (flat - steep), 0, 1) * outline).astype(np.float32)
 
 
 def prior_from_tensors(tensors: dict[str, torch.Tensor], topology_sha256: str, device: torch.device) -> LinearPrior:

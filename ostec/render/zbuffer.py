@@ -28,7 +28,8 @@ def _fill_triangle(a, b, c, label, image, depth):  # type: ignore[no-untyped-def
             px = x + 0.5
             wa = ((b[0] - px) * (c[1] - py) - (b[1] - py) * (c[0] - px)) / area
             wb = ((c[0] - px) * (a[1] - py) - (c[1] - py) * (a[0] - px)) / area
-            wc = 1.0 - wa - wb
+            # Not 1 - wa - wb: an edge's sign must come out exactly opposite in the triangle on its other side.
+            wc = ((a[0] - px) * (b[1] - py) - (a[1] - py) * (b[0] - px)) / area
             if wa < 0.0 or wb < 0.0 or wc < 0.0:
                 continue
             z = wa * a[2] + wb * b[2] + wc * c[2]

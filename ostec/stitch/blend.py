@@ -24,7 +24,7 @@ class BlendSettings:
     """Photo texels nearer than this to the mesh's outline are not believed: 3 % of a face's height."""
     interior_mm: float = 14.0
     """Distance from the outline that counts as far."""
-    feather: float = 16 / 1024
+    feather: float = 6 / 1024
     """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo there."""
     detail: float = 14 / 1024
     """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
@@ -32,14 +32,11 @@ class BlendSettings:
     """Width of the padding outside the chart."""
 
 
-def photo_weight(
-    seen: UvObservation, margin_mm: FloatArray, yaw_deg: float, settings: BlendSettings | None = None
-) -> FloatArray:
+def photo_weight(seen: UvObservation, yaw_deg: float, settings: BlendSettings | None = None) -> FloatArray:
     """How much each texel of the photo is believed, before feathering.
 
     Args:
         seen: the photo in the layout.
-        margin_mm: [S, S] distance from the mesh's outline in the photo.
         yaw_deg: of the photo's face.
         settings: the defaults if None.
 
@@ -48,10 +45,10 @@ def photo_weight(
     """
     settings = settings or BlendSettings()
     rim = settings.trust_profile if abs(yaw_deg) > settings.profile_deg else settings.trust
-    inner = np.clip((margin_mm - settings.silhouette_mm) / (settings.interior_mm - settings.silhouette_mm), 0, 1)
+    inner = np.clip((seen.margin_mm - settings.silhouette_mm) / (settings.interior_mm - settings.silhouette_mm), 0, 1)
     threshold = rim + (settings.trust_interior - rim) * inner
     angle = np.clip((seen.cosine - threshold) / 0.1 + 0.5, 0, 1)
-    outline = np.clip(margin_mm / settings.silhouette_mm - 0.5, 0, 1)
+    outline = np.clip(seen.margin_mm / settings.silhouette_mm - 0.5, 0, 1)
     return (seen.visible * angle * outline * seen.mask).astype(np.float32)
 
 
