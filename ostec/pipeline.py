@@ -29,7 +29,7 @@ from ostec.core.types import (
 )
 from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks
-from ostec.detect.masks import MaskGuide, face_mask, mask_guide
+from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.export.mesh import read_npz, write_glb, write_npz, write_obj, write_texture
 from ostec.export.page import write_page, write_turntable
 from ostec.export.record import read_record, versions, write_record
@@ -43,7 +43,7 @@ from ostec.nets.facemesh import FaceMesh
 from ostec.nets.mtcnn import Mtcnn
 from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, prior_from_tensors, prior_weight
 from ostec.stitch.blend import BlendSettings, pad, photo_weight, stitch
-from ostec.stitch.unwrap import Unwrapper, enlarge_inside, resize_map
+from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
 
 log = logging.getLogger(__name__)
 
@@ -313,8 +313,9 @@ class Completer:
 
     def _mask(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> UvObservation:
         small = self._unwrapper.unwrap(image, face, MASK_SIZE)
-        weight = np.where(small.visible, np.clip(small.cosine, 0, 1), 0).astype(np.float32)
-        mask = face_mask(small.colour, small.normal, weight, self._guide)
+        pixels = (face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]).astype(np.float32)
+        up = face.camera_matrix[:2, 1].astype(np.float32)
+        mask = face_mask(small, self._guide, surround_colours(image, pixels, up))
         return replace(seen, mask=resize_map(mask, seen.size) * seen.inside)
 
     def _fill(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> PriorFill:

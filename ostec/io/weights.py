@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from ostec.core.assets import verified_path
@@ -37,6 +37,11 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return dict(load_file(path, device="cpu"))
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors ({error}).") from error
+
+
+def encode_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
+    """A safetensors file holding ``tensors``, the same bytes for the same values."""
+    return save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
 
 def load_strict(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:

@@ -59,8 +59,9 @@ def feathered(weight: FloatArray, inside: BoolArray, sigma: float) -> FloatArray
     joint: only weights inside it count.
     """
     held = np.where(inside, weight, 1.0).astype(np.float32)
-    # A believed texel's distance from the nearest one that is not.
-    distance = ndimage.distance_transform_edt(held >= 0.5)
+    # A believed texel's distance from the nearest one that is not; SciPy's is undefined if there is none.
+    believed = held >= 0.5
+    distance = np.full(held.shape, np.inf) if believed.all() else ndimage.distance_transform_edt(believed)
     ramp = np.clip(distance / max(2.5 * sigma, 1e-6), 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)
     return (np.where(inside, ramp * np.clip(2 * held - 1, 0, 1), 0)).astype(np.float32)

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.toy import toy_face, toy_topology
 
 from ostec.core.assets import asset_path
 from ostec.core.errors import FaceError
@@ -12,6 +11,7 @@ from ostec.core.types import EYE_CORNERS, FaceLandmarks, FittedFace, Topology
 from ostec.fit.dense import DenseFitSettings, face_from_camera, fit_dense, weighted_similarity
 from ostec.io.topology import read_topology
 from ostec.render.geometry import rotation_from_pose
+from tests.toy import toy_face, toy_topology
 
 POSES = [(0.0, 0.0, 0.0), (12.0, -35.0, 20.0), (-25.0, 70.0, -130.0), (5.0, 1.0, 179.0)]
 

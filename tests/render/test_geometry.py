@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from tests.toy import toy_topology
 
 from ostec.render.geometry import (
     Camera,
@@ -15,6 +14,7 @@ from ostec.render.geometry import (
     vertex_normals,
 )
 from ostec.render.rasterize import interpolate, rasterize
+from tests.toy import toy_topology
 
 NOSE, CROWN, RIGHT = np.eye(3)[2], np.eye(3)[1], np.eye(3)[0]
 

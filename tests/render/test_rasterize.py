@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
-from tests.toy import toy_topology
 from torch.autograd import gradcheck
 
 from ostec.core.errors import BackendError
 from ostec.render import rasterize as module
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.rasterize import barycentrics, interpolate, rasterize, sample_texture
+from tests.toy import toy_topology
 
 
 def scene(dtype=torch.float32, width=9, height=7):

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 
 from ostec.core.types import Topology
 from ostec.render.geometry import Camera, camera_from_matrix, orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, bake_layout, render_textured, sample_image, view_surface
+from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 
 SIZE = 128
 

@@ -1,0 +1,231 @@
+"""What enters the texture, where its joints lie, and what is said about where it came from."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from ostec.core.types import Provenance, UvObservation
+from ostec.stitch.blend import BlendSettings, feathered, low_pass, mirrored_detail, pad, photo_weight, stitch
+
+SIZE = 96
+GREEN, RED, GREY = np.float32([0, 1, 0]), np.float32([1, 0, 0]), np.float32([0.5, 0.4, 0.3])
+
+
+@pytest.fixture
+def inside() -> np.ndarray:
+    """A symmetric disc."""
+    centre = np.arange(SIZE) + 0.5 - SIZE / 2
+    return np.hypot(centre[:, None], centre) < 0.44 * SIZE
+
+
+@pytest.fixture
+def weight(inside) -> np.ndarray:
+    """Believed on the left, with a hole, a soft edge, and doubt on the right."""
+    ramp = np.clip((0.45 - (np.arange(SIZE) + 0.5) / SIZE) * 10 + 0.5, 0, 1)
+    weight = np.where(inside, ramp, 0).astype(np.float32)
+    weight[40:48, 20:28] = 0
+    return weight
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    """Fine detail on a smooth colour."""
+    rng = np.random.default_rng(0)
+    u = (np.arange(SIZE) + 0.5) / SIZE
+    smooth = 0.4 + 0.2 * np.sin(3 * u)[:, None, None] + 0.1 * np.cos(2 * u)[None, :, None]
+    return np.clip(smooth + rng.normal(0, 0.03, (SIZE, SIZE, 3)), 0, 1).astype(np.float32)
+
+
+def flat(colour: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(colour, (SIZE, SIZE, 3)).copy()
+
+
+def observation(inside: np.ndarray, **changes) -> UvObservation:
+    plain = {
+        "colour": flat(GREY),
+        "cosine": inside.astype(np.float32),
+        "visible": inside,
+        "mask": inside.astype(np.float32),
+        "margin_mm": np.where(inside, 60, 0).astype(np.float32),
+        "normal": flat(np.float32([0, 0, 1])),
+        "inside": inside,
+    }
+    return UvObservation(**{**plain, **changes})
+
+
+def test_a_texel_seen_head_on_is_believed_and_one_unseen_is_not(inside):
+    np.testing.assert_array_equal(photo_weight(observation(inside), 0.0), inside)
+    for nothing in (
+        {"visible": np.zeros_like(inside)},
+        {"mask": np.zeros((SIZE, SIZE), np.float32)},
+        {"margin_mm": np.zeros((SIZE, SIZE), np.float32)},
+        {"cosine": np.full((SIZE, SIZE), -0.2, np.float32)},
+    ):
+        assert not photo_weight(observation(inside, **nothing), 0.0).any()
+
+
+def test_belief_is_a_weight_that_grows_with_angle_distance_and_mask(inside):
+    ramp = np.broadcast_to(np.linspace(0, 1, SIZE, dtype=np.float32), (SIZE, SIZE))
+    everywhere = np.ones_like(inside)
+    for changes in (
+        {"cosine": ramp},
+        {"margin_mm": 30 * ramp},
+        {"mask": ramp},
+        {"cosine": ramp, "margin_mm": 8 * ramp},
+    ):
+        for yaw_deg in (0.0, -50.0):
+            weight = photo_weight(observation(everywhere, **changes), yaw_deg)
+            assert weight.dtype == np.float32
+            assert weight.min() == 0
+            assert weight.max() == 1
+            assert (np.diff(weight, axis=1) >= 0).all()
+
+
+def test_profiles_are_believed_less_near_the_outline(inside):
+    seen = observation(
+        inside, cosine=np.full((SIZE, SIZE), 0.5, np.float32), margin_mm=np.full((SIZE, SIZE), 5.5, np.float32)
+    )
+    frontal, left, right = (photo_weight(seen, yaw_deg)[inside].mean() for yaw_deg in (20.0, -45.0, 45.0))
+    assert left == right
+    assert frontal > left + 0.3
+
+
+def test_oste_cs_trust_is_the_threshold_near_the_outline(inside):
+    settings = BlendSettings(silhouette_mm=5.0, interior_mm=1e9)
+    margin = np.full((SIZE, SIZE), 20, np.float32)
+    for yaw_deg, threshold in ((0.0, 0.4), (31.0, 0.6)):
+        for cosine, believed in ((threshold - 0.06, 0.0), (threshold, 0.5), (threshold + 0.06, 1.0)):
+            seen = observation(inside, cosine=np.full((SIZE, SIZE), cosine, np.float32), margin_mm=margin)
+            np.testing.assert_allclose(photo_weight(seen, yaw_deg, settings)[inside], believed, atol=1e-5)
+
+
+def test_feathering_never_adds_belief(inside, weight):
+    ramp = feathered(weight, inside, 3.0)
+    assert ramp.dtype == np.float32
+    assert ramp.min() >= 0
+    assert ramp.max() <= 1
+    assert (ramp <= weight + 1e-6).all()
+    assert not ramp[weight == 0].any()
+    assert ramp[48, 12] == 1, "full belief away from any doubt"
+
+
+def test_feathering_has_no_step(inside, weight):
+    ramp = feathered(weight, inside, 4.0)
+    both = inside[:, 1:] & inside[:, :-1]
+    assert np.abs(np.diff(ramp, axis=1))[both].max() < 0.25
+    assert np.abs(np.diff(feathered(weight, inside, 1e-9), axis=1))[both].max() > 0.5
+
+
+def test_the_charts_border_is_no_joint(inside):
+    np.testing.assert_array_equal(feathered(inside.astype(np.float32), inside, 8.0), inside)
+    whole = np.ones((SIZE, SIZE), bool)
+    np.testing.assert_array_equal(feathered(whole.astype(np.float32), whole, 8.0), whole)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_equal_colours_meet_without_a_seam(inside, weight, mirror):
+    found = stitch(flat(GREY), weight, flat(GREY), inside, mirror=mirror)
+    np.testing.assert_allclose(found.texture, flat(GREY), atol=1e-4)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_what_has_no_weight_never_enters_the_texture(inside, weight, photo, mirror):
+    fill = flat(GREY)
+    found = [
+        stitch(np.where(weight[..., None] > 0, photo, planted), weight, fill, inside, mirror=mirror)
+        for planted in (GREEN, RED)
+    ]
+    np.testing.assert_array_equal(found[0].texture, found[1].texture)
+    np.testing.assert_array_equal(found[0].provenance, found[1].provenance)
+
+
+def test_the_photo_is_kept_where_it_is_fully_believed_and_the_fill_where_it_is_not(inside, weight, photo):
+    fill = flat(GREY)
+    found = stitch(photo, weight, fill, inside, mirror=False)
+    kept = ndimage.binary_erosion((weight == 1) | ~inside, iterations=16, border_value=1) & inside
+    assert kept.sum() > 100
+    np.testing.assert_allclose(found.texture[kept], photo[kept], atol=1e-6)
+    unseen = inside & (weight == 0)
+    np.testing.assert_allclose(found.texture[unseen], fill[unseen], atol=1e-6)
+    low, high = np.minimum(photo, fill), np.maximum(photo, fill)
+    between = (found.texture >= low - 1e-6) & (found.texture <= high + 1e-6)
+    assert between[inside].all()
+
+
+def test_no_texel_is_empty(inside, weight, photo):
+    photo[weight == 0] = 0
+    found = stitch(photo, weight, flat(GREY), inside)
+    assert np.isfinite(found.texture).all()
+    assert found.texture.min() > 0.1
+    assert found.texture.max() <= 1
+    assert found.texture.dtype == np.float32
+
+
+def test_provenance_says_which_weight_won(inside, weight, photo):
+    found = stitch(photo, weight, flat(GREY), inside)
+    assert found.provenance.dtype == np.uint8
+    allowed = {Provenance.PHOTO, Provenance.MIRRORED, Provenance.PRIOR}
+    assert set(np.unique(found.provenance[inside])) == allowed
+    assert set(np.unique(found.provenance[~inside])) == {Provenance.OUTSIDE, Provenance.PADDING}
+    assert (found.provenance[48, 12], found.provenance[48, -12]) == (Provenance.PHOTO, Provenance.MIRRORED)
+    is_photo = found.provenance == Provenance.PHOTO
+    assert (weight[is_photo] >= 0.5).all()
+    mirrored = found.provenance == Provenance.MIRRORED
+    assert (weight[:, ::-1][mirrored] >= 0.5).all(), "mirrored from where the photo is believed"
+    assert (found.provenance[44, 22], found.provenance[44, -22]) == (Provenance.PRIOR, Provenance.PRIOR), "the hole"
+    error = np.abs(found.texture - photo).max(-1)
+    assert error[is_photo & (feathered(weight, inside, BlendSettings().feather * SIZE) == 1)].max() < 1e-6
+
+
+def test_without_mirroring_nothing_is_mirrored(inside, weight, photo):
+    found = stitch(photo, weight, flat(GREY), inside, mirror=False)
+    assert Provenance.MIRRORED not in found.provenance
+
+
+def test_mirrored_detail_is_the_other_sides_detail_without_its_colour(inside, weight, photo):
+    alpha = feathered(weight, inside, 3.0)
+    detail, trust = mirrored_detail(photo, alpha, sigma=2.0)
+    np.testing.assert_array_equal(trust, alpha[:, ::-1])
+    well = ndimage.binary_erosion(trust == 1, iterations=6)
+    assert well.sum() > 200
+    assert np.abs(detail[well].mean(0)).max() < 0.005, "zero mean"
+    expected = (photo - ndimage.gaussian_filter(photo, (2, 2, 0)))[:, ::-1]
+    np.testing.assert_allclose(detail[well], expected[well], atol=0.01)
+    assert not detail[trust == 0].any()
+    brighter, _ = mirrored_detail(photo + 0.1, alpha, sigma=2.0)
+    np.testing.assert_allclose(brighter[well], detail[well], atol=1e-4)
+
+
+def test_mirroring_gives_the_fill_the_grain_of_the_seen_half_and_no_colour(inside, weight, photo):
+    plain = stitch(photo, weight, flat(GREY), inside, mirror=False)
+    rich = stitch(photo, weight, flat(GREY), inside)
+    mirrored = ndimage.binary_erosion(rich.provenance == Provenance.MIRRORED, iterations=4)
+    assert mirrored.sum() > 300
+    assert plain.texture[mirrored].std(0).max() < 1e-4
+    assert rich.texture[mirrored].std(0).min() > 0.015
+    np.testing.assert_allclose(rich.texture[mirrored].mean(0), GREY, atol=0.01)
+
+
+def test_low_pass_counts_only_what_has_weight():
+    image = np.zeros((32, 32, 1), np.float32)
+    image[:, 16:] = 1
+    weight = np.zeros((32, 32), np.float32)
+    weight[:, :16] = 1
+    smooth = low_pass(image, weight, 2.0)
+    assert np.abs(smooth[:, :20]).max() < 1e-6
+    np.testing.assert_allclose(low_pass(image + 0.5, np.ones((32, 32), np.float32), 2.0)[:, :4], 0.5, atol=1e-5)
+
+
+def test_padding_repeats_the_border_and_leaves_the_inside(inside, photo):
+    provenance = np.where(inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
+    found = pad(np.where(inside[..., None], photo, GREEN), provenance, inside, width=6 / SIZE)
+    np.testing.assert_array_equal(found.texture[inside], photo[inside])
+    np.testing.assert_array_equal(found.provenance[inside], Provenance.PRIOR)
+    distance = ndimage.distance_transform_edt(~inside)
+    padding = found.provenance == Provenance.PADDING
+    np.testing.assert_array_equal(padding, (distance > 0) & (distance <= 6))
+    row = SIZE // 2
+    first = int(np.flatnonzero(inside[row])[0])
+    np.testing.assert_array_equal(found.texture[row, first - 3], photo[row, first], err_msg="straight outwards")
+    np.testing.assert_allclose(found.texture[0, 0], photo[inside].mean(0), atol=1e-5)
+    assert np.abs(found.texture[~inside] - GREEN).max(-1).min() > 0.2, "nothing of what lay outside"
