@@ -1,7 +1,6 @@
 """The order of the stages for one photo; loads what they need. The only module that names two stages."""
 
 import hashlib
-import importlib.util
 import json
 import logging
 import time
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
+from ostec.core.device import pick_device
 from ostec.core.errors import AssetError, BackendError, FaceError, OutputError
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import (
@@ -35,6 +35,7 @@ from ostec.export.page import write_page, write_turntable
 from ostec.export.record import read_record, versions, write_record
 from ostec.export.views import FaceRenderer, stage_pictures
 from ostec.fit.dense import face_from_camera, fit_dense
+from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
 from ostec.io.files import make_folder
 from ostec.io.images import read_image, read_palette_png
 from ostec.io.topology import read_topology
@@ -43,7 +44,6 @@ from ostec.nets.facemesh import FaceMesh
 from ostec.nets.mtcnn import Mtcnn
 from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, prior_from_tensors, prior_weight
 from ostec.stitch.blend import BlendSettings, pad, photo_weight, stitch
-from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,14 @@ Progress = Callable[[str, float], None]
 STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "stitch", "export")
 MASK_SIZE = 256
 INTERIOR_RIM = 0.2
-"""Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards, scars."""
+"""Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards,
+scars.
+"""
 MIN_CONFIDENCE = 0.5
 """FaceMesh's probability below which a detected box is taken for no face."""
 MAX_YAW_DEG = 75.0
 """Beyond this yaw the dense landmarks of the hidden half are guesses and the texture would be too."""
+NO_GENERATOR = "No generator is part of this version yet: the prior alone filled what was not seen (as -i 0)."
 SMALL_FACE_PX = 80.0
 """A detected face with a smaller side is completed with a warning."""
 
@@ -153,26 +156,6 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
 
 
-def pick_device(asked: str) -> tuple[torch.device, list[str]]:
-    """Choose the device, with what the user should know about the choice.
-
-    Raises:
-        BackendError: CUDA was asked for and is not available.
-        ValueError: the name is none of auto, cpu, cuda.
-    """
-    if asked not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu or cuda, got {asked!r}.")
-    if asked == "cpu":
-        return torch.device("cpu"), []
-    found, drawing = torch.cuda.is_available(), importlib.util.find_spec("nvdiffrast") is not None
-    if found and drawing:
-        return torch.device("cuda"), []
-    lack = "no CUDA device was found" if not found else "nvdiffrast is not installed (github.com/NVlabs/nvdiffrast)"
-    if asked == "cuda":
-        raise BackendError(f"--device cuda cannot be used: {lack}.")
-    return torch.device("cpu"), [f"The CPU was used although there is a GPU: {lack}."] if found else []
-
-
 @dataclass
 class _Run:
     """Times, warnings and progress of one photo."""
@@ -220,9 +203,11 @@ class Completer:
         if settings.generator is not None:
             raise BackendError("This version cannot project into a generator yet: leave out --generator.")
         if settings.prior == "none":
-            raise BackendError("This version cannot project into a generator yet, so the prior is needed to fill texels.")
+            raise BackendError(
+                "Without a generator, which this version lacks, only the prior can fill what was not seen."
+            )
         if settings.iterations > 0:
-            notes.append("No generator is part of this version yet: the prior alone filled what was not seen (as -i 0).")
+            notes.append(NO_GENERATOR)
         return cls(load_models(chosen, settings.prior), settings, chosen, notes)
 
     def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
@@ -233,7 +218,9 @@ class Completer:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
         return self._complete(photo, progress, only_largest=self.settings.faces == "largest")
 
-    def _complete(self, photo: str | Path | FloatArray, progress: Progress | None, only_largest: bool) -> list[CompletedFace]:
+    def _complete(
+        self, photo: str | Path | FloatArray, progress: Progress | None, only_largest: bool
+    ) -> list[CompletedFace]:
         run = _Run(progress)
         run.enter("read")
         image, source = self._read(photo)
@@ -295,7 +282,9 @@ class Completer:
     def _check_view(self, face: FittedFace, box: FaceBox, run: _Run) -> None:
         yaw = face.pose_deg[1]
         if abs(yaw) > MAX_YAW_DEG:
-            raise FaceError(f"The face is turned by {abs(yaw):.0f} degrees; {MAX_YAW_DEG:.0f} is the most that can be fitted.")
+            raise FaceError(
+                f"The face is turned by {abs(yaw):.0f} degrees; more than {MAX_YAW_DEG:.0f} cannot be fitted."
+            )
         if box.side < SMALL_FACE_PX:
             run.warnings.append(f"The face is only {box.side:.0f} pixels large, so its texture is blurred.")
 
@@ -305,7 +294,7 @@ class Completer:
         if self.settings.mode != "auto":
             return self.settings.mode, "asked for"
         if profile:
-            return "soft", f"yaw is {yaw:.0f} degrees and no generator of 512 px or more is there: the seen half is mirrored"
+            return "soft", f"yaw is {yaw:.0f} degrees, but no generator of 512 px or more is there"
         return "soft", f"yaw is {yaw:.0f} degrees, within {self.blend_settings.profile_deg:.0f}"
 
     def _inside(self, size: int) -> BoolArray:
@@ -340,7 +329,13 @@ class Completer:
         return stitch(seen.colour, weight, large, seen.inside, self.blend_settings)
 
     def _record(
-        self, source: dict[str, Any], box: FaceBox, confidence: float, result: TexturedFace, mode: tuple[str, str], run: _Run
+        self,
+        source: dict[str, Any],
+        box: FaceBox,
+        confidence: float,
+        result: TexturedFace,
+        mode: tuple[str, str],
+        run: _Run,
     ) -> dict[str, Any]:
         inside = result.completed.provenance[(result.completed.provenance > 0) & (result.completed.provenance < 10)]
         shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}

@@ -1,7 +1,7 @@
 """A face small enough to reason about: half an ellipsoid with a nose, a smooth texture, photos and priors of it.
 
-The landmarks are the mesh: 18 x 26 = 468 vertices on a grid, so that the records have the sizes of the real ones. Ids 33
-and 263 are the outer eye corners, as in FaceMesh. Everything is computed by formula, so every answer is known.
+The landmarks are the mesh: 18 x 26 = 468 vertices on a grid, so that the records have the sizes of the real ones. Ids
+33 and 263 are the outer eye corners, as in FaceMesh. Everything is computed by formula, so every answer is known.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ def _grid_ids() -> np.ndarray:
 
 
 def toy_surface(s: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Points [..., 3] in millimetres over the square [-1, 1] x [-1, 1]: half an ellipsoid and a nose, before scaling."""
+    """Points [..., 3] over the square [-1, 1] x [-1, 1], before scaling: half an ellipsoid and a nose."""
     s, t = 0.9 * s, 0.9 * t
     x, y = s * np.sqrt(1 - t**2 / 2), t * np.sqrt(1 - s**2 / 2)  # square to disc
     z = np.sqrt(1 - 0.8 * (x**2 + y**2)) + 0.15 * np.exp(-(x**2 + (y + 0.05) ** 2) / 0.03)

@@ -11,7 +11,6 @@ from ostec.app import console
 if TYPE_CHECKING:
     import numpy as np
 
-    from ostec.prior.linear import LinearPrior
     from ostec.train.portraits import PortraitTexels
     from ostec.train.prior import PriorModel, PriorTrainSettings
 

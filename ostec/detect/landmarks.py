@@ -21,6 +21,20 @@ class LandmarkSettings:
     """The same for the detector's box, for the first look only; it is a tenth larger than the landmarks' box."""
     refinements: int = 1
     """How often the landmarks themselves say where to look again."""
+    looks: int = 5
+    """Slightly different regions whose landmarks are averaged in the end: one look moves by 0.7 % of the outer-eye
+    distance when its region does, the mean of five by less than half of that. MediaPipe takes one.
+    """
+
+
+_LOOKS = (
+    (0.0, 0.0, 1.0, 0.0),
+    (0.02, 0.01, 1.03, 0.03),
+    (-0.02, -0.01, 0.97, -0.03),
+    (0.01, -0.02, 0.97, 0.03),
+    (-0.01, 0.02, 1.03, -0.03),
+)
+"""Shift (x, y, in sides), growth and turn (radians) of each look's region; their means are 0, 0, 1 and 0."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +99,21 @@ def detect_landmarks_batch(
     for _ in range(settings.refinements):
         points = landmarks_in_crops(images, rois, network).points.cpu().numpy()
         rois = [crop_around_landmarks(p, settings.expand) for p in points]
-    found = landmarks_in_crops(images, rois, network)
-    points = found.points.cpu().numpy()
-    return [FaceLandmarks(p, float(c)) for p, c in zip(points, found.confidence.cpu(), strict=True)]
+    looks: list[torch.Tensor] = []
+    confidence: list[torch.Tensor] = []
+    for shift_x, shift_y, grow, turn in _LOOKS[: max(1, settings.looks)]:
+        around = [_jittered(roi, (shift_x, shift_y), grow, turn) for roi in rois]
+        found = landmarks_in_crops(images, around, network)
+        looks.append(found.points)
+        confidence.append(found.confidence)
+    mean = torch.stack(looks).mean(0).cpu().numpy()
+    return [FaceLandmarks(p, float(c)) for p, c in zip(mean, torch.stack(confidence).mean(0).cpu(), strict=True)]
+
+
+def _jittered(roi: Crop, shift: tuple[float, float], grow: float, turn: float) -> Crop:
+    """Return the region moved along its own axes, so that a turned photo is looked at in the same way."""
+    moved = roi.axes[:2, :2] @ (np.array(shift) * roi.size) + np.array(roi.center)
+    return Crop((float(moved[0]), float(moved[1])), roi.side * grow, roi.angle + turn, roi.size)
 
 
 def landmarks_in_crops(images: torch.Tensor, crops: Sequence[Crop], network: FaceMesh) -> LandmarkBatch:

@@ -1,12 +1,12 @@
 """Skin and unoccluded, without parsing weights: a colour model of the face itself, in the UV layout.
 
 In UV every face is in the same place, so what is surely skin (cheeks, nose, forehead between the brows) is known before
-looking. Its colour is modelled per photo: log intensity by second-order spherical harmonics of the normals (Ramamoorthi and
-Hanrahan 2001: shading of a convex Lambertian surface), log chroma by a constant. What surrounds the face (hair, cap,
-background, collar) is modelled by a mixture of Gaussians over the colours just outside the mesh, less those that are skin:
-neck and ears. Near the chart's rim a texel that looks like the surroundings, or like neither, loses its trust (fringe, hair
-over temples, caps, background at the silhouette); in the middle of the face colour alone never takes it away, for a beard, a
-highlight or a cast shadow is face.
+looking. Its colour is modelled per photo: log intensity by second-order spherical harmonics of the normals
+(Ramamoorthi and Hanrahan 2001: shading of a convex Lambertian surface), log chroma by a constant. What surrounds the
+face (hair, cap, background, collar) is modelled by a mixture of Gaussians over the colours just outside the mesh,
+less those that are skin: neck and ears. Near the chart's rim a texel that looks like the surroundings, or like
+neither, loses its trust (fringe, hair over temples, caps, background at the silhouette); in the middle of the face
+colour alone never takes it away, for a beard, a highlight or a cast shadow is face.
 """
 
 import warnings
@@ -132,8 +132,8 @@ def face_mask(
         settings: the defaults if None.
 
     Returns:
-        [S, S] in [0, 1]; 1 inside the chart where nothing was seen, and everywhere if too little of the sure skin was seen
-        to know its colour.
+        [S, S] in [0, 1]; 1 inside the chart where nothing was seen, and everywhere if too little of the sure skin was
+        seen to know its colour.
 
     Raises:
         ValueError: sizes differ.
@@ -157,7 +157,8 @@ def face_mask(
     share = ndimage.gaussian_filter((weight > 0).astype(np.float32), sigma)
     smooth = ndimage.gaussian_filter(odds, sigma) / np.maximum(share, 1e-3)
     # Where face and background mix in one pixel the colour is between both: step back from whatever was taken out.
-    smooth = ndimage.minimum_filter(np.where(weight > 0, smooth, np.inf), max(3, round(settings.retreat * seen.size) | 1))
+    reach = max(3, round(settings.retreat * seen.size) | 1)
+    smooth = ndimage.minimum_filter(np.where(weight > 0, smooth, np.inf), reach)
     mask = 1 / (1 + np.exp(-1.5 * np.clip(smooth, -20, 20)))
     return np.where(guide.inside, np.where(weight > 0, mask, 1), 0).astype(np.float32)
 
@@ -207,10 +208,8 @@ def _skin_model(seen: UvObservation, seed: FloatArray, guide: MaskGuide) -> _Ski
     return _SkinModel(likelihood, mean, np.maximum(deviation, spread))
 
 
-def _other_likelihood(
-    colour: FloatArray, surround: FloatArray, skin: _SkinModel, settings: MaskSettings
-) -> FloatArray:
-    """Log density [S, S] of every texel's colour under what is not skin: anything at all, or what surrounds the face."""
+def _other_likelihood(colour: FloatArray, surround: FloatArray, skin: _SkinModel, settings: MaskSettings) -> FloatArray:
+    """Log density [S, S] of every colour under what is not skin: anything at all, or what surrounds the face."""
     anything = np.full(colour.shape[:2], -np.log(_LOG_VOLUME), np.float32)
     log = _log_colour(surround)
     log = log[(((log - skin.mean) / skin.spread) ** 2).sum(-1) > settings.skin_like]

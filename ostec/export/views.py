@@ -56,7 +56,11 @@ class FaceRenderer:
         return (view.colour + GROUND * (1 - view.coverage[..., None])).clamp(0, 1).numpy()
 
     def portrait(
-        self, face: FittedFace, texture: FloatArray, pose_deg: tuple[float, float] = (0.0, 0.0), size: int = FRONTAL_SIZE
+        self,
+        face: FittedFace,
+        texture: FloatArray,
+        pose_deg: tuple[float, float] = (0.0, 0.0),
+        size: int = FRONTAL_SIZE,
     ) -> FloatArray:
         """Picture at (pitch, yaw) in FFHQ's framing."""
         return self.render(face, texture, portrait_camera(canonical_landmarks(face), *pose_deg, size), size)

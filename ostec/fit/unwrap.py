@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from ostec.core.types import FittedFace, FloatArray, Topology, UvObservation
+from ostec.core.types import BoolArray, FittedFace, FloatArray, Topology, UvObservation
 from ostec.render.geometry import camera_from_matrix, vertex_normals
 from ostec.render.uv import UvLayout, bake_layout, sample_image, view_surface
 
@@ -67,7 +67,7 @@ def resize_map(values: FloatArray, size: int) -> FloatArray:
     return planes[0].permute(1, 2, 0).reshape(size, size, *values.shape[2:]).numpy().copy()
 
 
-def enlarge_inside(values: FloatArray, inside: FloatArray, size: int) -> FloatArray:
+def enlarge_inside(values: FloatArray, inside: BoolArray, size: int) -> FloatArray:
     """Resample [S, S, C] to a larger layout, the chart's border repeated outwards so that no black leaks in."""
     from scipy.ndimage import distance_transform_edt
 

@@ -1,9 +1,9 @@
 """The texture prior: a probabilistic linear model of face texture that fills what a photo did not show, in closed form.
 
 Model (Tipping and Bishop, Probabilistic principal component analysis, 1999, with noise per texel):
-y_t = mu_t + B_t z + e_t, z ~ N(0, I), e_t ~ N(0, sigma_t^2 I). Given weights w_t in [0, 1] of the texels that were seen, the
-most probable z solves (I + sum_t w_t B_t' B_t / s_t) z = sum_t w_t B_t' (y_t - mu_t) / s_t with s_t = tau sigma_t^2.
-tau > 1 because neighbouring texels err together, which the model does not know.
+y_t = mu_t + B_t z + e_t, z ~ N(0, I), e_t ~ N(0, sigma_t^2 I). Given weights w_t in [0, 1] of the texels that were
+seen, the most probable z solves (I + sum_t w_t B_t' B_t / s_t) z = sum_t w_t B_t' (y_t - mu_t) / s_t with
+s_t = tau sigma_t^2. tau > 1 because neighbouring texels err together, which the model does not know.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class PriorSettings:
     cosine: tuple[float, float] = (0.05, 0.45)
     """Cosine of the view angle at which a texel begins to count, and from which it counts fully."""
     outline_mm: tuple[float, float] = (2.0, 9.0)
-    """Distance from the mesh's outline at which a texel begins to count, and from which it counts fully (5 % of a face)."""
+    """Distance from the mesh's outline at which a texel begins to count, and from which it counts fully (5 % of a
+    face)."""
     carry_uv: float = 0.12
     """Distance in UV over which the residual of what was seen reaches into what was not."""
     carry_smooth: float = 0.15
@@ -136,13 +137,11 @@ def _explained(prior: LinearPrior, error: torch.Tensor, base: torch.Tensor, sett
     return ((settings.freedom + 1) / (settings.freedom + mean / scale)).clamp(max=1.0)
 
 
-def carry_residual(
-    prior: LinearPrior, residual: FloatArray, trust: FloatArray, settings: PriorSettings
-) -> FloatArray:
+def carry_residual(prior: LinearPrior, residual: FloatArray, trust: FloatArray, settings: PriorSettings) -> FloatArray:
     """Spread what the model left unexplained into the unseen by a screened Poisson equation.
 
-    Minimises sum w (f - r)^2 + smooth |grad f|^2 + smooth / reach^2 f^2 on the chart's grid with free borders: f follows the
-    residual r where it was seen and fades to zero over ``reach`` texels where it was not.
+    Minimises sum w (f - r)^2 + smooth |grad f|^2 + smooth / reach^2 f^2 on the chart's grid with free borders: f
+    follows the residual r where it was seen and fades to zero over ``reach`` texels where it was not.
 
     Args:
         prior: gives the chart.
@@ -184,8 +183,8 @@ def prior_weight(
 ) -> FloatArray:
     """Trust [S, S] in what a photo shows, as the prior sees it.
 
-    A grazing view has few pixels and a silhouette may be background: trust rises with the cosine of the view angle and with
-    the distance from the mesh's outline. The chart's top edge lies on the forehead and is no silhouette.
+    A grazing view has few pixels and a silhouette may be background: trust rises with the cosine of the view angle and
+    with the distance from the mesh's outline. The chart's top edge lies on the forehead and is no silhouette.
     """
     settings = settings or PriorSettings()
     size = len(cosine)

@@ -5,13 +5,23 @@ Follows the conventions of nvdiffrast (Laine et al., Modular Primitives for High
 index plus one, zero where nothing was hit.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit
 
 from ostec.core.types import FloatArray, IntArray
 
 
-@njit(cache=True)
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile with numba; keep the machine code on disk where some folder for it can be written."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # neither the package's nor the user's cache folder can be written
+        return njit(function)
+
+
+@_compiled
 def _fill_triangle(a, b, c, label, image, depth):  # type: ignore[no-untyped-def]
     """Draw one triangle given as three (x, y, z/w, 1/w) in pixels into one image."""
     height, width = depth.shape
@@ -45,7 +55,7 @@ def _fill_triangle(a, b, c, label, image, depth):  # type: ignore[no-untyped-def
             image[y, x, 3] = label
 
 
-@njit(cache=True)
+@_compiled
 def _rasterize_one(position, triangles, image, depth):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     corner = np.empty((3, 4), np.float64)

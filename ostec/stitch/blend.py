@@ -25,7 +25,7 @@ class BlendSettings:
     interior_mm: float = 14.0
     """Distance from the outline that counts as far."""
     feather: float = 6 / 1024
-    """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo there."""
+    """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo."""
     detail: float = 14 / 1024
     """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
     padding: float = 24 / 1024
@@ -55,8 +55,8 @@ def photo_weight(seen: UvObservation, yaw_deg: float, settings: BlendSettings | 
 def feathered(weight: FloatArray, inside: BoolArray, sigma: float) -> FloatArray:
     """Ramp [S, S] that is zero wherever ``weight`` is, and rises to it over about two ``sigma`` texels.
 
-    Nothing that was not believed gets any weight: the joint is moved inwards, never outwards. The chart's own border is no
-    joint: only weights inside it count.
+    Nothing that was not believed gets any weight: the joint is moved inwards, never outwards. The chart's own border is
+    no joint: only weights inside it count.
     """
     held = np.where(inside, weight, 1.0).astype(np.float32)
     # A believed texel's distance from the nearest one that is not; SciPy's is undefined if there is none.
@@ -92,7 +92,11 @@ def mirrored_detail(photo: FloatArray, weight: FloatArray, sigma: float) -> tupl
 
 
 def stitch(
-    photo: FloatArray, weight: FloatArray, fill: FloatArray, inside: BoolArray, settings: BlendSettings | None = None,
+    photo: FloatArray,
+    weight: FloatArray,
+    fill: FloatArray,
+    inside: BoolArray,
+    settings: BlendSettings | None = None,
     mirror: bool = True,
 ) -> CompletedTexture:
     """Join photo and fill, add mirrored detail to the fill where the other half was seen, and pad.
@@ -118,7 +122,7 @@ def stitch(
 
 
 def pad(texture: FloatArray, provenance: ByteArray, inside: BoolArray, width: float) -> CompletedTexture:
-    """Repeat the chart's border outwards by ``width`` (UV), and its mean colour beyond, so that filters never see black."""
+    """Repeat the chart's border outwards by ``width`` (UV), its mean colour beyond, so that filters never see black."""
     distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
     padded = texture[nearest[0], nearest[1]]
     far = np.clip(distance / (width * len(inside)) - 1, 0, 1)[..., None].astype(np.float32)

@@ -11,7 +11,7 @@ import torch
 
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import BoolArray, ByteArray, FloatArray, Topology, UvObservation
-from ostec.detect.landmarks import detect_landmarks_batch, whole_image
+from ostec.detect.landmarks import LandmarkSettings, detect_landmarks_batch, whole_image
 from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.fit.dense import fit_dense
 from ostec.fit.unwrap import Unwrapper
@@ -43,7 +43,10 @@ class PortraitTexels:
 
 
 def is_held_out(stem: str, excluded: frozenset[str] = frozenset()) -> bool:
-    """Whether a portrait is kept for reporting: its CRC-32 is 0 modulo 20, or its number is that of an excluded photo."""
+    """Whether a portrait is kept for reporting.
+
+    Its CRC-32 is 0 modulo 20, or its number is that of an excluded photo.
+    """
     return zlib.crc32(stem.encode()) % 20 == 0 or stem.split("_", 1)[-1] in excluded
 
 
@@ -53,7 +56,7 @@ def collect_texels(
     network: FaceMesh,
     topology: Topology,
     size: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PortraitTexels:
     """Detect, fit, unwrap and mask every portrait of a folder.
 
@@ -80,7 +83,8 @@ def collect_texels(
             names.append(stem)
             colours.append(np.round(seen.colour[inside] * 255).astype(np.uint8))
             weights.append(_training_weight(image, seen, guide, up)[inside].astype(np.float16))
-        progress(min(start + _BATCH, len(paths)), len(paths))
+        if progress is not None:
+            progress(min(start + _BATCH, len(paths)), len(paths))
     held_out = np.array([is_held_out(n, excluded) for n in names])
     return PortraitTexels(tuple(names), np.stack(colours), np.stack(weights), held_out, inside)
 
@@ -99,7 +103,8 @@ def _observe(
             log.warning("%s", error)
             continue
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-        landmarks = detect_landmarks_batch(pixels, [whole_image(image.shape[1], image.shape[0])], network)[0]
+        region = whole_image(image.shape[1], image.shape[0])
+        landmarks = detect_landmarks_batch(pixels, [region], network, LandmarkSettings(looks=1))[0]
         if landmarks.confidence < 0.5:
             log.warning("%s shows no face.", path)
             continue

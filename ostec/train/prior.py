@@ -2,8 +2,8 @@
 
 Tipping and Bishop 1999, with a weight per texel that multiplies its precision (0: not seen) and a noise per texel:
 E-step: z | y ~ N(m, C) with C = (I + sum_t w_t B_t' B_t / s_t)^-1 and m = C sum_t w_t B_t' (y_t - mu_t) / s_t.
-M-step: rows of [B, mu] by weighted least squares on E[z], E[z z']; s_t from the expected residual. Between the two, texels
-whose neighbourhood the model cannot explain lose weight as under a Student t (Peel and McLachlan 2000).
+M-step: rows of [B, mu] by weighted least squares on E[z], E[z z']; s_t from the expected residual. Between the two,
+texels whose neighbourhood the model cannot explain lose weight as under a Student t (Peel and McLachlan 2000).
 """
 
 import logging
@@ -60,7 +60,7 @@ def fit_prior(
     weight: torch.Tensor,
     inside: BoolArray,
     settings: PriorTrainSettings,
-    on_round: Callable[[int, PriorModel], None] = lambda done, model: None,
+    on_round: Callable[[int, PriorModel], None] | None = None,
 ) -> PriorModel:
     """Fit the model.
 
@@ -79,7 +79,8 @@ def fit_prior(
         if done > settings.trusting_iterations:
             trust = _suspect(model, colour, weight, z, inside, settings.freedom)
         log.info("round %d of %d: noise %.4f", done, settings.iterations, float(model.noise.mean().sqrt()))
-        on_round(done, model)
+        if on_round is not None:
+            on_round(done, model)
     return model
 
 
@@ -111,13 +112,13 @@ def expect(model: PriorModel, colour: torch.Tensor, weight: torch.Tensor) -> tup
     scaled = (model.basis / model.noise[:, None, None]).reshape(-1, k)
     z, cov = colour.new_empty(count, k), colour.new_empty(count, k, k)
     for a in range(0, count, _CHUNK_FACES):
-        part = slice(a, a + _CHUNK_FACES)
-        right = ((colour[part] - model.mean) * weight[part, :, None]).reshape(-1, len(scaled)) @ scaled
+        rows_of = slice(a, a + _CHUNK_FACES)
+        right = ((colour[rows_of] - model.mean) * weight[rows_of, :, None]).reshape(-1, len(scaled)) @ scaled
         matrix = colour.new_zeros(len(right), k, k)
-        matrix[:, rows, columns] = normal[part]
-        matrix[:, columns, rows] = normal[part]
-        cov[part] = torch.linalg.inv(matrix + torch.eye(k, device=colour.device))
-        z[part] = torch.einsum("nkl,nl->nk", cov[part], right)
+        matrix[:, rows, columns] = normal[rows_of]
+        matrix[:, columns, rows] = normal[rows_of]
+        cov[rows_of] = torch.linalg.inv(matrix + torch.eye(k, device=colour.device))
+        z[rows_of] = torch.einsum("nkl,nl->nk", cov[rows_of], right)
     return z, cov
 
 

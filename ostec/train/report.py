@@ -15,9 +15,9 @@ _SCORED = 0.4
 def report_prior(prior: LinearPrior, data: PortraitTexels, settings: PriorSettings | None = None) -> dict[str, float]:
     """Mean PSNR in dB over the held-out portraits.
 
-    ``reconstruction``: the model alone, all texels given. ``hidden_half``: one half of the chart hidden (a strip of 8 % about
-    the midline is not scored), filled by the prior; beside it the mean face, the median colour of the seen half, and its
-    mirror image.
+    ``reconstruction``: the model alone, all texels given. ``hidden_half``: one half of the chart hidden (a strip of 8
+    % about the midline is not scored), filled by the prior; beside it the mean face, the median colour of the seen
+    half, and its mirror image.
     """
     settings = settings or PriorSettings()
     u = np.broadcast_to((np.arange(prior.size) + 0.5) / prior.size, data.inside.shape)
@@ -30,7 +30,7 @@ def report_prior(prior: LinearPrior, data: PortraitTexels, settings: PriorSettin
             scores.setdefault(name, []).append(-10 * np.log10(max(error, 1e-10)))
 
     for i in np.flatnonzero(data.held_out):
-        truth, weight = _image(data, i)
+        truth, weight = _image(data, int(i))
         note("reconstruction", fill_from_prior(prior, truth, weight, settings).model, truth, weight > _SCORED)
         for shown, hidden in halves:
             where = hidden & (weight > _SCORED)

@@ -176,7 +176,7 @@ def test_other_sizes_are_refused():
 
 
 def outlined(up: tuple[float, float]) -> np.ndarray:
-    """What surrounds a circle of radius 50 in a photo whose quarters have different colours, the middle none of them."""
+    """What surrounds a circle of radius 50 in a photo whose quarters differ in colour; the circle itself is white."""
     y, x = np.mgrid[:200, :200] + 0.5 - 100
     photo = np.zeros((200, 200, 3), np.float32)
     photo[..., 0] = x > np.abs(y)

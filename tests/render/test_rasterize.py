@@ -17,11 +17,9 @@ from tests.toy import toy_topology
 def scene(dtype=torch.float32, width=9, height=7):
     """Two views of six vertices, two triangles, perspective: clip-space positions, triangles, size."""
     generator = torch.Generator().manual_seed(3)
-    position = torch.tensor(
-        [[-0.9, -0.8, 0.1, 1], [0.8, -0.7, 0.2, 1], [-0.5, 0.9, 0.3, 1]]
-        + [[0.9, 0.9, 0.0, 1], [-0.9, 0.5, -0.2, 1], [0.7, -0.9, 0.1, 1]],
-        dtype=dtype,
-    )
+    first = [[-0.9, -0.8, 0.1, 1], [0.8, -0.7, 0.2, 1], [-0.5, 0.9, 0.3, 1]]
+    second = [[0.9, 0.9, 0.0, 1], [-0.9, 0.5, -0.2, 1], [0.7, -0.9, 0.1, 1]]
+    position = torch.tensor([*first, *second], dtype=dtype)
     position = position * (1 + torch.rand(2, 6, 1, generator=generator, dtype=dtype))
     return position, torch.tensor([[0, 1, 2], [3, 4, 5]], dtype=torch.int32), (height, width)
 
