@@ -3,9 +3,7 @@
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
 from ostec.core.device import pick_device
 from ostec.core.errors import AssetError, BackendError, FaceError, OutputError
+from ostec.core.progress import PhotoRun, Progress
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import (
     BoolArray,
@@ -31,13 +30,13 @@ from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.export.mesh import read_npz, write_glb, write_npz, write_obj, write_texture
-from ostec.export.page import write_page, write_turntable
+from ostec.export.page import update_page, write_page, write_turntable
 from ostec.export.record import read_record, versions, write_record
 from ostec.export.views import FaceRenderer, stage_pictures
 from ostec.fit.dense import face_from_camera, fit_dense
 from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
 from ostec.io.files import make_folder
-from ostec.io.images import read_image, read_palette_png
+from ostec.io.images import read_image, to_bytes, write_png
 from ostec.io.topology import read_topology
 from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
 from ostec.nets.facemesh import FaceMesh
@@ -47,10 +46,6 @@ from ostec.stitch.blend import BlendSettings, pad, photo_weight, stitch
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[str, float], None]
-"""Called with the stage that begins and the fraction of the photo's work that is done, 0 to 1."""
-
-STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "stitch", "export")
 MASK_SIZE = 256
 INTERIOR_RIM = 0.2
 """Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards,
@@ -156,25 +151,6 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
 
 
-@dataclass
-class _Run:
-    """Times, warnings and progress of one photo."""
-
-    progress: Progress | None
-    seconds: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    _stage: str = ""
-    _start: float = 0.0
-
-    def enter(self, stage: str) -> None:
-        now = time.perf_counter()
-        if self._stage:
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._start
-        self._stage, self._start = stage, now
-        if stage and self.progress is not None:
-            self.progress(stage, STAGES.index(stage) / len(STAGES))
-
-
 class Completer:
     """Photo in, textured face out; holds the networks, so that many photos pay for loading once."""
 
@@ -221,7 +197,7 @@ class Completer:
     def _complete(
         self, photo: str | Path | FloatArray, progress: Progress | None, only_largest: bool
     ) -> list[CompletedFace]:
-        run = _Run(progress)
+        run = PhotoRun(progress)
         run.enter("read")
         image, source = self._read(photo)
         run.enter("detect")
@@ -231,11 +207,13 @@ class Completer:
         if only_largest and len(boxes) > 1:
             run.warnings.append(f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all).")
         results, errors = [], []
-        for box in boxes[:1] if only_largest else boxes:
+        chosen = boxes[:1] if only_largest else boxes
+        for number, box in enumerate(chosen):
             try:
-                results.append(self._complete_face(image, source, box, replace_run(run)))
+                results.append(self._complete_face(image, source, box, run.of_face(number, len(chosen))))
             except FaceError as error:
                 errors.append(error)
+        run.finish()
         if not results:
             raise errors[0]
         if errors:
@@ -252,7 +230,7 @@ class Completer:
         path = Path(photo)
         return read_image(path), {"source": path.name, "source_sha256": sha256_of(path)}
 
-    def _complete_face(self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: _Run) -> CompletedFace:
+    def _complete_face(self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: PhotoRun) -> CompletedFace:
         run.enter("landmarks")
         landmarks = detect_landmarks(image, box, self.models.facemesh)
         if landmarks.confidence < MIN_CONFIDENCE:
@@ -264,12 +242,14 @@ class Completer:
         run.enter("unwrap")
         seen = self._unwrapper.unwrap(image, face, self.settings.uv_size)
         run.enter("mask")
-        seen = self._mask(image, face, seen)
+        seen = self._mask(image, face, seen, run)
         run.enter("prior")
         assert self.models.prior is not None  # from_pretrained refuses prior none
         fill = self._fill(image, face, seen)
         run.enter("stitch")
         completed = self._stitch(seen, fill, face, mode)
+        # As NAME.png holds it, so that what is drawn from the file later is the same.
+        completed = replace(completed, texture=to_bytes(completed.texture).astype(np.float32) / np.float32(255))
         run.enter("export")
         frontal = self._renderer.portrait(face, completed.texture) if self.settings.frontalize else None
         frames = self._renderer.turntable(face, completed.texture) if self.settings.turntable else None
@@ -279,7 +259,7 @@ class Completer:
         run.enter("")
         return CompletedFace(textured, record, run.seconds, frames)
 
-    def _check_view(self, face: FittedFace, box: FaceBox, run: _Run) -> None:
+    def _check_view(self, face: FittedFace, box: FaceBox, run: PhotoRun) -> None:
         yaw = face.pose_deg[1]
         if abs(yaw) > MAX_YAW_DEG:
             raise FaceError(
@@ -300,12 +280,14 @@ class Completer:
     def _inside(self, size: int) -> BoolArray:
         return self._unwrapper.layout(size).inside.cpu().numpy()
 
-    def _mask(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> UvObservation:
+    def _mask(self, image: FloatArray, face: FittedFace, seen: UvObservation, run: PhotoRun) -> UvObservation:
         small = self._unwrapper.unwrap(image, face, MASK_SIZE)
         pixels = (face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]).astype(np.float32)
         up = face.camera_matrix[:2, 1].astype(np.float32)
-        mask = face_mask(small, self._guide, surround_colours(image, pixels, up))
-        return replace(seen, mask=resize_map(mask, seen.size) * seen.inside)
+        found = face_mask(small, self._guide, surround_colours(image, pixels, up))
+        if found.spectacles.any():
+            run.notes["occluders"] = ["spectacles"]
+        return replace(seen, mask=resize_map(found.mask, seen.size) * seen.inside)
 
     def _fill(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> PriorFill:
         prior = self.models.prior
@@ -335,7 +317,7 @@ class Completer:
         confidence: float,
         result: TexturedFace,
         mode: tuple[str, str],
-        run: _Run,
+        run: PhotoRun,
     ) -> dict[str, Any]:
         inside = result.completed.provenance[(result.completed.provenance > 0) & (result.completed.provenance < 10)]
         shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
@@ -354,6 +336,7 @@ class Completer:
             "mode": mode[0],
             "mode_reason": mode[1],
             "texel_shares": shares,
+            "occluders": run.notes.get("occluders", []),
             "losses": {},
             "warnings": [*self._notes, *run.warnings],
         }
@@ -369,25 +352,15 @@ class Completer:
             raise OutputError(f"{directory / name}.json cannot be read, so nothing can be added to it.")
         saved = read_npz(directory / f"{name}.npz")
         texture = read_image(directory / f"{name}.png")
-        provenance = read_palette_png(directory / f"{name}_provenance.png")
         face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
         frontal = self._renderer.portrait(face, texture) if frontalize else None
-        result = TexturedFace(face, self.models.topology, CompletedTexture(texture, provenance), frontal)
-        added = []
         if frontal is not None:
-            added += [p for p in write_texture(directory, name, result) if p.name == f"{name}_frontal.png"]
+            write_png(directory / f"{name}_frontal.png", frontal)
         if turntable:
-            added.append(write_turntable(directory, name, self._renderer.turntable(face, texture)))
-        record["files"] = sorted({*record["files"], *(p.name for p in added)})
-        record["settings"] = {
-            **record["settings"],
-            **({"frontalize": True} if frontalize else {}),
-            **({"turntable": True} if turntable else {}),
-        }
+            write_turntable(directory, name, self._renderer.turntable(face, texture))
+        added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
+        added |= {"turntable": f"{name}_turntable.gif"} if turntable else {}
+        record["files"] = sorted({*record["files"], *added.values()})
+        record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
+        update_page(directory, name, frontal, record)
         return write_record(directory, name, record)
-
-
-def replace_run(run: _Run) -> _Run:
-    """A fresh clock for one face that starts from the photo's shared times and warnings."""
-    run.enter("")
-    return _Run(run.progress, dict(run.seconds), list(run.warnings))

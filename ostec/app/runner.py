@@ -197,8 +197,12 @@ class BatchRun:
             # Tells a later run whether all faces of the photo are there.
             face = dataclasses.replace(face, record={**face.record, "faces": {"index": number, "count": count}})
         # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
+        # Nor may a portrait of the older result be left beside a new one that has none.
+        older = read_record(self._save_dir / f"{name}.json")
+        optional = [f for f in (f"{name}_frontal.png", f"{name}_turntable.gif") if older and f in older["files"]]
         try:
-            (self._save_dir / f"{name}.json").unlink(missing_ok=True)
+            for file in (f"{name}.json", *optional):
+                (self._save_dir / file).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{name}.json cannot be replaced ({error.strerror or error}).") from error
         face.save(self._save_dir, name)

@@ -37,6 +37,10 @@ class MaskSettings:
     """Gaussians in the mixture of the surroundings."""
     skin_like: float = 12.0
     """Squared Mahalanobis distance below which a colour of the surroundings is taken for neck or ear."""
+    bridge_distance: float = 5.5
+    """Squared Mahalanobis distance from skin that a rim reaches all across the nose; without spectacles 4 is rare."""
+    rim_distance: float = 8.0
+    """The same beyond which a texel belongs to the rim, once there is one."""
     doubt: float = -10.0
     """Log odds at which colour alone stops counting: pupils and nostrils are face."""
     interior: float = 8.0
@@ -67,8 +71,24 @@ class MaskGuide:
     """[S, S] in [0, 1]: 1 near the top of the forehead."""
     beard: BoolArray
     """[S, S] below the nose, where dark is face."""
+    kept: BoolArray
+    """[S, S] the eye openings with their lashes, and the brows: dark, but no rims."""
+    rims: BoolArray
+    """[S, S] where spectacles lie: from brow to upper cheek, from temple to temple."""
+    bridge: BoolArray
+    """[S, S] the part of that on the nose, which no brow and no lash reaches."""
     features: BoolArray
     """[S, S] eyes, brows and lips with a margin: no skin, but face whatever their colour."""
+
+
+@dataclass(frozen=True)
+class FaceMask:
+    """What of a photo is face."""
+
+    mask: FloatArray
+    """[S, S] in [0, 1]: how far each texel is unoccluded face."""
+    spectacles: FloatArray
+    """[S, S] in [0, 1]: where rims of spectacles were found; all zero if there are none."""
 
 
 def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
@@ -82,7 +102,22 @@ def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
     features = ndimage.binary_dilation(features, iterations=max(1, round(size * 3 / 128)))
     core = (rim > 0.13) & ~features & (v < 0.80)
     hairline = np.clip((v - 0.78) / 0.1, 0, 1).astype(np.float32)
-    return MaskGuide(inside, rim, core, hairline, inside & (v < 0.47), inside & features)
+    eyes = polygon_mask(topology.regions["eye_left"], size) | polygon_mask(topology.regions["eye_right"], size)
+    brows = polygon_mask(topology.regions["brow_left"], size) | polygon_mask(topology.regions["brow_right"], size)
+    level = float(v[eyes].mean())
+    u = np.broadcast_to((np.arange(size) + 0.5) / size, inside.shape)
+    rims = inside & (v > level - 0.17) & (v < level + 0.11)
+    return MaskGuide(
+        inside=inside,
+        rim=rim,
+        core=core,
+        hairline=hairline,
+        beard=inside & (v < 0.47),
+        kept=ndimage.binary_dilation(eyes, iterations=max(1, round(size * 2 / 128))) | brows,
+        rims=rims,
+        bridge=rims & (np.abs(u - 0.5) < 0.055) & (v > level - 0.05) & (v < level + 0.05),
+        features=inside & features,
+    )
 
 
 def polygon_mask(polygon: FloatArray, size: int) -> BoolArray:
@@ -122,7 +157,7 @@ def surround_colours(image: FloatArray, pixels: FloatArray, up: FloatArray) -> F
 
 def face_mask(
     seen: UvObservation, guide: MaskGuide, surround: FloatArray, settings: MaskSettings | None = None
-) -> FloatArray:
+) -> FaceMask:
     """How far each texel is unoccluded face.
 
     Args:
@@ -132,7 +167,7 @@ def face_mask(
         settings: the defaults if None.
 
     Returns:
-        [S, S] in [0, 1]; 1 inside the chart where nothing was seen, and everywhere if too little of the sure skin was
+        The mask; 1 inside the chart where nothing was seen, and everywhere if too little of the sure skin was
         seen to know its colour.
 
     Raises:
@@ -144,7 +179,7 @@ def face_mask(
     weight = np.where(seen.visible, np.clip(seen.cosine, 0, 1), 0).astype(np.float32)
     seed = np.where(guide.core & (weight > 0.3), weight, 0.0)
     if np.count_nonzero(seed) < 0.01 * guide.inside.size / 3:
-        return guide.inside.astype(np.float32)
+        return FaceMask(guide.inside.astype(np.float32), np.zeros(guide.inside.shape, np.float32))
     model = _skin_model(seen, seed, guide)
     odds = settings.evidence + model.likelihood - _other_likelihood(seen.colour, surround, model, settings)
     odds = np.clip(odds, settings.doubt, -settings.doubt)
@@ -160,7 +195,35 @@ def face_mask(
     reach = max(3, round(settings.retreat * seen.size) | 1)
     smooth = ndimage.minimum_filter(np.where(weight > 0, smooth, np.inf), reach)
     mask = 1 / (1 + np.exp(-1.5 * np.clip(smooth, -20, 20)))
-    return np.where(guide.inside, np.where(weight > 0, mask, 1), 0).astype(np.float32)
+    rims = spectacles(model.distance * (weight > 0), guide, settings)
+    mask = np.where(guide.inside, np.where(weight > 0, mask, 1) * (1 - rims), 0)
+    return FaceMask(mask.astype(np.float32), rims)
+
+
+def spectacles(distance: FloatArray, guide: MaskGuide, settings: MaskSettings | None = None) -> FloatArray:
+    """Where the rims of spectacles cover the face.
+
+    Nothing but spectacles crosses the nose at the height of the eyes, so there are some only if every column of the
+    bridge holds a texel that is no skin. Then all that is no skin between brow and upper cheek is taken for them, save
+    eyes and brows.
+
+    Args:
+        distance: [S, S] squared Mahalanobis distance from the predicted skin, zero where nothing was seen.
+        guide: the layout's regions at the same size.
+        settings: the defaults if None.
+
+    Returns:
+        [S, S] in [0, 1]; all zero if there are none.
+    """
+    settings = settings or MaskSettings()
+    columns = np.where(guide.bridge, distance, 0).max(0)[guide.bridge.any(0)]
+    if np.quantile(columns, 0.1) < settings.bridge_distance:
+        return np.zeros(distance.shape, np.float32)
+    found = guide.rims & ~guide.kept & (distance > settings.rim_distance)
+    size = len(distance)
+    found = ndimage.binary_dilation(found, iterations=max(1, round(size * 3 / 256)))
+    soft = ndimage.gaussian_filter((found & ~guide.kept).astype(np.float32), size / 256)
+    return np.where(guide.kept, 0, np.clip(2 * soft, 0, 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -169,6 +232,8 @@ class _SkinModel:
 
     likelihood: FloatArray
     """[S, S] log density of every texel's colour under the skin predicted there."""
+    distance: FloatArray
+    """[S, S] squared Mahalanobis distance behind that density."""
     mean: FloatArray
     """[3] of the sure skin."""
     spread: FloatArray
@@ -202,10 +267,11 @@ def _skin_model(seen: UvObservation, seed: FloatArray, guide: MaskGuide) -> _Ski
     # Away from the seeds the extrapolated shading is less sure.
     near = np.clip(1.5 * ndimage.gaussian_filter(guide.core.astype(np.float32), seen.size * 6 / 128), 0, 1)
     wide = spread * (1 + np.array([1.5, 0.8, 0.8]) * (1 - near[..., None]))
-    likelihood = -0.5 * ((error / wide) ** 2).sum(-1) - np.log(wide).sum(-1) - 1.5 * np.log(2 * np.pi)
+    distance = ((error / wide) ** 2).sum(-1)
+    likelihood = -0.5 * distance - np.log(wide).sum(-1) - 1.5 * np.log(2 * np.pi)
     mean = np.average(log[known], axis=0, weights=weight[known])
     deviation = np.sqrt(np.average((log[known] - mean) ** 2, axis=0, weights=weight[known]))
-    return _SkinModel(likelihood, mean, np.maximum(deviation, spread))
+    return _SkinModel(likelihood, distance, mean, np.maximum(deviation, spread))
 
 
 def _other_likelihood(colour: FloatArray, surround: FloatArray, skin: _SkinModel, settings: MaskSettings) -> FloatArray:

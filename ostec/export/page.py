@@ -18,6 +18,8 @@ from ostec.io.images import encode_gif, encode_jpeg, encode_png, resize_image
 _VIEWER_TEXTURE = 1024
 _PICTURE_SIDE = 560  # twice what the grid shows, for dense screens
 _JPEG_QUALITY = 88
+_RECORD_MARK = "</div>\n<!-- record -->\n"
+"""Ends the pictures; what follows can be written again from the record alone."""
 
 _CSS = """
 :root { color-scheme: light dark; --text: #1c1d1f; --muted: #63666b; --page: #f4f4f2; --card: #fff; --line: #dedfdc;
@@ -66,10 +68,8 @@ _DOCUMENT = """<!DOCTYPE html>
 <style>{css}</style>
 </head>
 <body>
-{body}
-</body>
-</html>
-"""
+{body}"""
+_END = "\n</body>\n</html>\n"
 
 
 def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping[str, Any]) -> Path:
@@ -97,14 +97,28 @@ def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping
         _figure(f"UV texture, {texture.shape[1]} x {texture.shape[0]}", _jpeg(embedded)),
         "</div>",
         "<h2>How it came about</h2>",
-        _stages(result),
-        _files(record),
-        "<h2>Record</h2>",
-        _tables(record),
+        f'<div class="grid">{_stages(result)}{_frontal(result.frontal)}{_RECORD_MARK}{_record(record)}',
     ]
     path = directory / f"{name}.html"
     write_atomic(path, _document(f"{name} - ostec", body))
     return path
+
+
+def update_page(directory: Path, name: str, frontal: FloatArray | None, record: Mapping[str, Any]) -> None:
+    """Add the frontal portrait, if there is one, to ``NAME.html``, and write what it says of the record again.
+
+    The other pictures stay as they are. A page that is missing, or that somebody has changed, is left alone.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    path = directory / f"{name}.html"
+    try:
+        pictures, mark, _ = path.read_bytes().decode().partition(_RECORD_MARK)
+    except (OSError, UnicodeDecodeError):
+        return
+    if mark:
+        write_atomic(path, f"{pictures}{_frontal(frontal)}{mark}{_record(record)}{_END}".encode("utf-8", "replace"))
 
 
 def write_index(directory: Path) -> Path:
@@ -146,7 +160,7 @@ def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | F
 
 
 def _document(title: str, body: Iterable[str]) -> bytes:
-    text = _DOCUMENT.format(title=html.escape(title), css=_CSS, body="\n".join(part for part in body if part))
+    text = _DOCUMENT.format(title=html.escape(title), css=_CSS, body="\n".join(part for part in body if part)) + _END
     return text.encode("utf-8", "replace")  # a file name may hold bytes that are no text
 
 
@@ -196,9 +210,11 @@ def _warnings(record: Mapping[str, Any]) -> str:
 def _stages(result: TexturedFace) -> str:
     figures = [_figure(title, _jpeg(_at_most(image, _PICTURE_SIDE))) for title, image in result.stages.items()]
     figures.append(_provenance(result))
-    if result.frontal is not None:
-        figures.append(_figure("Frontal portrait", _jpeg(_at_most(result.frontal, _PICTURE_SIDE))))
-    return f'<div class="grid">{"".join(figures)}</div>'
+    return "".join(figures)
+
+
+def _frontal(picture: FloatArray | None) -> str:
+    return "" if picture is None else _figure("Frontal portrait", _jpeg(_at_most(picture, _PICTURE_SIDE)))
 
 
 def _provenance(result: TexturedFace) -> str:
@@ -224,11 +240,11 @@ def _files(record: Mapping[str, Any]) -> str:
     return f"<h2>Files</h2><p>{links}</p>"
 
 
-def _tables(record: Mapping[str, Any]) -> str:
-    """Plain values first; what has parts of its own follows in tables that open."""
-    plain = {key: value for key, value in record.items() if not isinstance(value, Mapping) and key != "files"}
+def _record(record: Mapping[str, Any]) -> str:
+    """The files, then plain values; what has parts of its own follows in tables that open."""
+    plain = {k: v for k, v in record.items() if not isinstance(v, Mapping) and k not in ("files", "kind")}
     nested = {key: value for key, value in record.items() if isinstance(value, Mapping) and value}
-    parts = [_table(plain)]
+    parts = [_files(record), "<h2>Record</h2>", _table(plain)]
     for key, value in sorted(nested.items()):
         opened = " open" if key == "settings" else ""
         parts.append(f"<details{opened}><summary>{_label(key)}</summary>{_table(value)}</details>")
@@ -254,6 +270,8 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return _table(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
+        if all(isinstance(item, int | float) for item in value):
+            return ", ".join(_value(item) for item in value) or '<span class="muted">none</span>'
         return "<br>".join(_value(item) for item in value) if value else '<span class="muted">none</span>'
     return html.escape(str(value))
 

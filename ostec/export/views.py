@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from ostec.core.types import FittedFace, FloatArray, TexturedFace, Topology, UvObservation
-from ostec.export.mesh import provenance_palette
 from ostec.render.geometry import Camera, orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, bake_layout, render_textured
 
@@ -13,6 +12,8 @@ GROUND = 0.5
 FRONTAL_SIZE = 512
 _EYES = ((33, 133), (362, 263))
 _MOUTH = (61, 291)
+_MARK = (0.25, 1.0, 0.85)
+"""Colour of what is drawn over the photo: no skin has it."""
 
 
 def portrait_camera(landmarks: FloatArray, pitch_deg: float, yaw_deg: float, size: int) -> Camera:
@@ -72,26 +73,29 @@ class FaceRenderer:
 
 
 def overlay_mesh(image: FloatArray, face: FittedFace, topology: Topology, side: int = 512) -> FloatArray:
-    """The photo round the face with the mesh's wire frame drawn over it, [side, side, 3]."""
+    """The photo round the face with the mesh's outer edge and the landmarks drawn over it, [side, side, 3]."""
     import cv2
 
     pixels = (np.c_[face.vertices, np.ones(len(face.vertices))] @ face.camera_matrix.T)[:, :2]
     low, high = pixels.min(0), pixels.max(0)
-    half = 0.75 * float((high - low).max())
+    half = 0.65 * float((high - low).max())
     origin = (low + high) / 2 - half
     zoom = side / (2 * half)
     matrix = np.array([[zoom, 0, -origin[0] * zoom], [0, zoom, -origin[1] * zoom]])
-    crop = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_CONSTANT)
-    corners = (pixels[topology.triangles] - origin) * zoom
-    canvas = crop.copy()
-    cv2.polylines(canvas, list(np.round(corners * 16).astype(np.int32)), True, (1.0, 1.0, 1.0), 1, cv2.LINE_AA, 4)
-    return np.clip(0.72 * crop + 0.28 * canvas, 0, 1).astype(np.float32)
+    canvas = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_CONSTANT)
+    edges = np.sort(topology.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, uses = np.unique(edges, axis=0, return_counts=True)
+    rim = np.round((pixels[edges[uses == 1]] - origin) * zoom * 16).astype(np.int32)
+    cv2.polylines(canvas, list(rim), False, _MARK, 2, cv2.LINE_AA, 4)
+    for point in np.round((pixels[: len(face.landmarks)] - origin) * zoom * 16).astype(np.int32):
+        cv2.circle(canvas, point.tolist(), 24, _MARK, -1, cv2.LINE_AA, 4)
+    return np.clip(canvas, 0, 1).astype(np.float32)
 
 
 def stage_pictures(
     image: FloatArray, seen: UvObservation, model: FloatArray, result: TexturedFace, renderer: FaceRenderer
 ) -> dict[str, FloatArray]:
-    """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo, mask, prior, origin, three views.
+    """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo with mask, prior, three views.
 
     Args:
         image: the photo.
@@ -102,12 +106,10 @@ def stage_pictures(
     """
     step = max(1, seen.size // 512)
     masked = seen.colour * (0.25 + 0.75 * seen.mask[..., None])
-    origin = provenance_palette()[result.completed.provenance].astype(np.float32) / 255
     pictures = {
         "Fitted mesh": overlay_mesh(image, result.face, result.topology),
         "Photo in UV, what is no face darkened": masked[::step, ::step],
         "Prior": model,
-        "Origin of each texel": origin[::step, ::step],
     }
     for yaw in (-40, 0, 40):
         pictures[f"View from yaw {yaw}"] = renderer.portrait(result.face, result.completed.texture, (0.0, yaw), 384)

@@ -85,7 +85,7 @@ def mirrored_detail(photo: FloatArray, weight: FloatArray, sigma: float) -> tupl
         sigma: deviation of the low-pass in texels.
 
     Returns:
-        Detail [S, S, 3] (zero mean) and the weight of the mirrored texel [S, S].
+        Detail [S, S, 3], zero mean and already times the weight, and that weight of the mirrored texel [S, S].
     """
     detail = (photo - low_pass(photo, weight, sigma)) * weight[..., None]
     return np.ascontiguousarray(detail[:, ::-1]), np.ascontiguousarray(weight[:, ::-1])
@@ -115,7 +115,7 @@ def stitch(
     provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR)
     if mirror:
         detail, trust = mirrored_detail(photo, alpha, settings.detail * size)
-        fill = fill + detail * trust[..., None]
+        fill = fill + detail
         provenance = np.where((alpha < 0.5) & (trust >= 0.5), Provenance.MIRRORED, provenance)
     texture = np.clip(fill + (photo - fill) * alpha[..., None], 0, 1).astype(np.float32)
     return pad(texture, np.where(inside, provenance, Provenance.OUTSIDE).astype(np.uint8), inside, settings.padding)

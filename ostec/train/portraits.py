@@ -117,6 +117,6 @@ def _observe(
 
 
 def _training_weight(image: FloatArray, seen: UvObservation, guide: MaskGuide, outline: _Outline) -> FloatArray:
-    mask = face_mask(seen, guide, surround_colours(image, *outline))
+    mask = face_mask(seen, guide, surround_colours(image, *outline)).mask
     settings = PriorSettings(outline_mm=TRAINING_OUTLINE_MM)
     return prior_weight(seen.cosine, seen.visible, seen.margin_mm, settings) * mask

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from ostec.core.assets import asset_path
 from ostec.core.types import UvObservation
-from ostec.detect.masks import MaskGuide, face_mask, mask_guide, polygon_mask, surround_colours
+from ostec.detect.masks import FaceMask, MaskGuide, face_mask, mask_guide, polygon_mask, surround_colours
 from ostec.io.topology import read_topology
 from ostec.render.geometry import rotation_from_pose, vertex_normals
 from ostec.render.uv import bake_layout
@@ -58,6 +58,9 @@ class Scene:
         if surround is None:
             surround = np.repeat([HAIR, SKY], 300, axis=0)
             surround = surround + np.random.default_rng(1).normal(0, 0.02, surround.shape).astype(np.float32)
+        return self.found(surround).mask
+
+    def found(self, surround: np.ndarray) -> FaceMask:
         return face_mask(self.seen(), self.guide, np.clip(surround, 0, 1))
 
     def away_from(self, where: np.ndarray) -> np.ndarray:
@@ -233,3 +236,43 @@ def test_polygon_that_is_not_convex():
     assert not found[49, 50]  # above the notch
     assert found[79, 50]
     assert found[49, 80]
+
+
+RIM = np.float32([0.08, 0.06, 0.06])
+
+
+def draw_spectacles(scene: Scene, bridge: bool = True) -> np.ndarray:
+    """Two round rims, the bridge between them and the arms to the temples; returns what was painted."""
+    rims = np.zeros((SIZE, SIZE), bool)
+    for name in ("eye_left", "eye_right"):
+        u, v = scene.topology.regions[name].mean(0)
+        distance = np.hypot(scene.u - u, (scene.v - v) * 1.2)
+        rims |= np.abs(distance - 0.11) < 0.012
+        arm = np.abs(scene.v - v - 0.02) < 0.012
+        outer = scene.u < u - 0.11 if u < 0.5 else scene.u > u + 0.11
+        rims |= arm & outer & (np.abs(scene.u - 0.5) < 0.45)
+    if bridge:
+        rims |= (np.abs(scene.v - v - 0.02) < 0.015) & (np.abs(scene.u - 0.5) < 0.1)
+    rims &= ~scene.guide.kept
+    return scene.paint(rims, RIM)
+
+
+@pytest.mark.parametrize("skin", [SKIN, SKIN * 0.45], ids=["light", "dark"])
+def test_rims_of_spectacles_are_taken_out_and_the_eyes_stay(skin):
+    scene = Scene(skin=skin)
+    rims = draw_spectacles(scene)
+    found = scene.found(NOTHING)
+    assert found.spectacles.any()
+    assert found.mask[rims].mean() < 0.05
+    assert found.mask[scene.guide.kept].min() > 0.9
+    assert (found.mask[scene.away_from(rims)] > 0.5).mean() > 0.95
+
+
+def test_dark_rings_that_do_not_cross_the_nose_are_no_spectacles():
+    scene = Scene()
+    draw_spectacles(scene, bridge=False)
+    assert not scene.found(NOTHING).spectacles.any()
+
+
+def test_a_bare_face_has_no_spectacles():
+    assert not Scene().found(NOTHING).spectacles.any()

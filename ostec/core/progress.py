@@ -1,0 +1,53 @@
+"""Stages of one photo: how long each took, how far the work is, what the user should know."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Progress = Callable[[str, float], None]
+"""Called with the stage that begins and the fraction of the photo's work that is done, 0 to 1; it never falls."""
+
+STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "stitch", "export")
+_PER_FACE = STAGES.index("landmarks")
+"""The first stage that every face of a photo passes on its own."""
+
+
+@dataclass
+class PhotoRun:
+    """Times, warnings and progress of one photo, or of one of its faces."""
+
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time by stage."""
+    warnings: list[str] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What else the record shall hold."""
+    face: int = 0
+    """Which face this is, from 0; the faces share what is left after detection."""
+    faces: int = 1
+    _stage: str = ""
+    _start: float = 0.0
+
+    def enter(self, stage: str) -> None:
+        """A stage begins, and the one before it ends; an empty name only ends it."""
+        now = time.perf_counter()
+        if self._stage:
+            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._start
+        self._stage, self._start = stage, now
+        if stage and self.progress is not None:
+            done = float(STAGES.index(stage))
+            if done >= _PER_FACE:
+                done = _PER_FACE + (done - _PER_FACE + self.face * (len(STAGES) - _PER_FACE)) / self.faces
+            self.progress(stage, done / len(STAGES))
+
+    def of_face(self, number: int, count: int) -> "PhotoRun":
+        """A fresh clock for one of ``count`` faces that starts from the photo's shared times, warnings and notes."""
+        self.enter("")
+        return PhotoRun(self.progress, dict(self.seconds), list(self.warnings), dict(self.notes), number, count)
+
+    def finish(self) -> None:
+        """All faces of the photo are done."""
+        self.enter("")
+        if self.progress is not None:
+            self.progress(STAGES[-1], 1.0)

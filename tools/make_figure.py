@@ -1,0 +1,78 @@
+"""Make the picture of the README: each example photo, its UV texture and three views of the textured face.
+
+    python tools/make_figure.py [--out docs/result.jpg] [PHOTO ...]
+
+One row for each photo: the photo, the texture, the face at yaw -40, 0 and 40 degrees.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from ostec.core.settings import CompleteSettings
+from ostec.core.types import FloatArray, TexturedFace
+from ostec.export.views import FaceRenderer
+from ostec.io.files import write_atomic
+from ostec.io.images import encode_jpeg, read_image, resize_image
+from ostec.pipeline import Completer
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = (ROOT / "examples/astronaut.png", ROOT / "examples/grace_hopper.jpg")
+YAWS_DEG = (-40.0, 0.0, 40.0)
+CELL = 280
+"""Side of each picture in pixels."""
+GAP = 6
+QUALITY = 88
+MAX_BYTES = 400_000
+FRAME = (0.23, 0.14, 0.72)
+"""Top, left and side of what is shown of a view, which leaves room for hair that the mesh does not have."""
+AROUND = 1.9
+"""Side of the photo's crop over the height of the face."""
+
+
+def square_round_face(image: FloatArray, landmarks: FloatArray) -> FloatArray:
+    """Cut the square [side, side, 3] round the landmarks [468, 3] out of a photo; it stays inside the photo."""
+    low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
+    height, width = image.shape[:2]
+    side = min(height, width, round(AROUND * float((high - low).max())))
+    left, top = np.round((low + high) / 2 - side / 2).astype(int).clip(0, [width - side, height - side]).tolist()
+    return image[top : top + side, left : left + side]
+
+
+def view(result: TexturedFace, renderer: FaceRenderer, yaw_deg: float) -> FloatArray:
+    """Picture of the textured face, a little larger than a cell."""
+    picture = renderer.portrait(result.face, result.completed.texture, (0.0, yaw_deg), 2 * CELL)
+    top, left, side = (round(share * 2 * CELL) for share in FRAME)
+    return picture[top : top + side, left : left + side]
+
+
+def row(photo: Path, completer: Completer, renderer: FaceRenderer) -> FloatArray:
+    """Pictures [CELL, W, 3] of one photo, side by side on white."""
+    result = completer(photo).textured
+    pictures = [square_round_face(read_image(photo), result.face.landmarks), result.completed.texture]
+    pictures += [view(result, renderer, yaw_deg) for yaw_deg in YAWS_DEG]
+    gap = np.ones((CELL, GAP, 3), np.float32)
+    cells = [resize_image(np.ascontiguousarray(picture), CELL, CELL) for picture in pictures]
+    return np.hstack([part for cell in cells for part in (gap, cell)][1:])
+
+
+def main() -> None:
+    """Complete the photos and write the picture."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="default: the two in examples/")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/result.jpg", help="JPEG to write (docs/result.jpg)")
+    arguments = parser.parse_args()
+    completer = Completer.from_pretrained(CompleteSettings(iterations=0), device="cpu")
+    renderer = FaceRenderer(completer.models.topology)
+    rows = [row(photo, completer, renderer) for photo in arguments.photos or EXAMPLES]
+    gap = np.ones((GAP, rows[0].shape[1], 3), np.float32)
+    data = encode_jpeg(np.vstack([part for one in rows for part in (gap, one)][1:]), QUALITY)
+    if len(data) > MAX_BYTES:
+        raise SystemExit(f"{len(data)} bytes are more than {MAX_BYTES}; nothing was written.")
+    write_atomic(arguments.out, data)
+    print(f"{arguments.out}: {len(data)} bytes")
+
+
+if __name__ == "__main__":
+    main()
