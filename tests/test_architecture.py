@@ -95,7 +95,10 @@ def package_of(path: Path) -> str:
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_imports_run_downwards(path: Path) -> None:
     package = package_of(path)
-    assert not package or package in MAY_IMPORT, f"{package} has no place in the table of imports"
+    if not package:  # ostec/__init__.py gives a few names of its modules, on use
+        assert not [e for e in imports_of(path) if e.library == "ostec" and e.at_top]
+        return
+    assert package in MAY_IMPORT, f"{package} has no place in the table of imports"
     for entry in imports_of(path):
         if entry.library != "ostec":
             continue

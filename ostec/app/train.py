@@ -68,7 +68,13 @@ class TrainPrior:
         colour, weight = _training_set(data)
         log.info("Fitting to %d portraits and their mirror images.", len(colour) // 2)
         model = fit_prior(
-            torch.from_numpy(colour).to(device), torch.from_numpy(weight).to(device), data.inside, settings
+            torch.from_numpy(colour).to(device),
+            torch.from_numpy(weight).to(device),
+            data.inside,
+            settings,
+            lambda done, model: log.info(
+                "Round %d of %d: noise %.4f", done, settings.iterations, float(model.noise.mean().sqrt())
+            ),
         )
         self._save(model, data, settings, topology.sha256)
         return 0

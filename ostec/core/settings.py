@@ -33,9 +33,9 @@ class CompleteSettings:
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
     generator: str | None = None
-    """Checkpoint of the generator; None takes the one that ships."""
+    """Checkpoint of the generator to project into; no version of it ships or can be read yet."""
     prior: str = "default"
-    """``default``, ``none`` or a file of ``ostec train prior``."""
+    """default, none, or a file of ostec train prior."""
     uv_size: int = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     seed: int = 0

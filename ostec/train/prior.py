@@ -6,17 +6,14 @@ M-step: rows of [B, mu] by weighted least squares on E[z], E[z z']; s_t from the
 texels whose neighbourhood the model cannot explain lose weight as under a Student t (Peel and McLachlan 2000).
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import distance_transform_edt, uniform_filter
 
 from ostec.core.types import BoolArray
-
-log = logging.getLogger(__name__)
 
 _CHUNK_TEXELS = 1024
 _CHUNK_FACES = 256
@@ -39,6 +36,8 @@ class PriorTrainSettings:
     """First rounds without suspicion, while the model knows nothing yet."""
     ridge: float = 1.0
     """Weight of a row of the basis being zero, in portraits: rows that were hardly ever seen stay near the mean."""
+    least_portraits: float = 10.0
+    """Total weight below which a texel takes its parameters from the nearest one that was seen more."""
     seed: int = 0
     """Of the random start."""
 
@@ -78,10 +77,29 @@ def fit_prior(
         model = _maximise(colour, trust, z, cov, settings.ridge)
         if done > settings.trusting_iterations:
             trust = _suspect(model, colour, weight, z, inside, settings.freedom)
-        log.info("round %d of %d: noise %.4f", done, settings.iterations, float(model.noise.mean().sqrt()))
         if on_round is not None:
             on_round(done, model)
-    return model
+    return fill_unseen(model, weight.sum(0), inside, settings.least_portraits)
+
+
+def fill_unseen(model: PriorModel, seen: torch.Tensor, inside: BoolArray, least: float) -> PriorModel:
+    """Give texels that hardly any portrait showed the parameters of the nearest one that was seen.
+
+    Args:
+        model: fitted.
+        seen: [T] total weight of each texel over all portraits.
+        inside: [S, S] the chart.
+        least: total weight below which a texel counts as not seen.
+    """
+    known = np.zeros(inside.shape, bool)
+    known[inside] = (seen >= least).cpu().numpy()
+    if not known.any():
+        return model
+    nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    index = np.full(inside.shape, -1)
+    index[inside] = np.arange(np.count_nonzero(inside))
+    source = torch.from_numpy(index[nearest[0], nearest[1]][inside]).to(model.mean.device)
+    return PriorModel(model.mean[source], model.basis[source], model.noise[source])
 
 
 def _start(colour: torch.Tensor, weight: torch.Tensor, settings: PriorTrainSettings) -> PriorModel:

@@ -1,0 +1,403 @@
+"""The whole way of one photo with the weights that ship, on the two example photos."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from ostec.core.assets import sha256_of
+from ostec.core.errors import AssetError, BackendError, FaceError
+from ostec.core.progress import STAGES
+from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.types import BoolArray, FloatArray, Provenance
+from ostec.export.mesh import read_npz
+from ostec.export.record import read_record
+from ostec.io.images import read_image, read_palette_png
+from ostec.pipeline import CompletedFace, Completer
+from ostec.render.geometry import camera_from_matrix
+from ostec.render.uv import bake_layout, render_textured
+
+ROOT = Path(__file__).parents[1]
+ASTRONAUT = ROOT / "examples/astronaut.png"
+HOPPER = ROOT / "examples/grace_hopper.jpg"
+SETTINGS = CompleteSettings(iterations=0, uv_size=256)
+ENDINGS = {".png", ".obj", ".mtl", ".glb", "_provenance.png", ".json", ".npz", ".html"}
+
+Make = Callable[..., Completer]
+
+
+@pytest.fixture(scope="module")
+def completer() -> Completer:
+    return Completer.from_pretrained(SETTINGS, "cpu")
+
+
+@pytest.fixture(scope="module")
+def with_settings(completer: Completer) -> Make:
+    """A completer of other settings that shares the networks."""
+
+    def make(**changed: object) -> Completer:
+        return Completer(completer.models, replace(SETTINGS, **changed), completer.device, [])  # type: ignore[arg-type]
+
+    return make
+
+
+@dataclass(frozen=True)
+class Result:
+    photo: Path
+    face: CompletedFace
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.photo.stem
+
+    @property
+    def inside(self) -> BoolArray:
+        return inside(self.face)
+
+
+@pytest.fixture(scope="module", params=[ASTRONAUT, HOPPER], ids=["astronaut", "hopper"])
+def result(request: pytest.FixtureRequest, completer: Completer, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Both example photos, completed and saved in the three lines of the README."""
+    folder = tmp_path_factory.mktemp("saved") / "made" / "on the way"
+    face = completer(request.param)
+    assert face.save(folder) == folder / f"{request.param.stem}.json"
+    return Result(request.param, face, folder)
+
+
+@pytest.fixture(scope="module")
+def astronaut(completer: Completer) -> CompletedFace:
+    """Completed from its pixels."""
+    return completer(read_image(ASTRONAUT))
+
+
+@pytest.fixture(scope="module")
+def turned(completer: Completer, astronaut: CompletedFace) -> FloatArray:
+    """A photo of a face turned to the image's left: the completed face, drawn."""
+    face = astronaut.textured.face
+    return completer._renderer.portrait(face, astronaut.textured.completed.texture, (0.0, -50.0), 512)
+
+
+def texture(face: CompletedFace) -> FloatArray:
+    return face.textured.completed.texture
+
+
+def provenance(face: CompletedFace) -> np.ndarray:
+    return face.textured.completed.provenance
+
+
+def inside(face: CompletedFace) -> BoolArray:
+    return bake_layout(face.textured.topology, len(texture(face))).inside.numpy()
+
+
+def psnr(a: FloatArray, b: FloatArray, where: BoolArray) -> float:
+    return float(-10 * np.log10(max(((a[where] - b[where]) ** 2).mean(), 1e-10)))
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_save_writes_the_files_that_the_record_lists_and_no_other(result: Result) -> None:
+    expected = {result.name + ending for ending in ENDINGS}
+    assert {p.name for p in result.folder.iterdir()} == expected
+    record = read_record(result.folder / f"{result.name}.json")
+    assert record is not None
+    assert record["files"] == sorted(expected)
+
+
+def test_every_texel_of_the_layout_has_an_origin_and_a_colour(result: Result) -> None:
+    origin = provenance(result.face)
+    assert ((origin >= Provenance.PHOTO) & (origin <= Provenance.RIGHT)).tolist() == result.inside.tolist()
+    assert set(np.unique(origin[~result.inside])) == {Provenance.OUTSIDE, Provenance.PADDING}
+    assert set(np.unique(origin[result.inside])) == {Provenance.PHOTO, Provenance.MIRRORED, Provenance.PRIOR}
+    assert texture(result.face).shape == (256, 256, 3)
+    assert texture(result.face).dtype == np.float32
+    assert np.isfinite(texture(result.face)).all()
+    assert 0 <= texture(result.face).min() <= texture(result.face).max() <= 1
+    assert texture(result.face).min(axis=2)[origin == Provenance.PADDING].mean() > 0.1  # no black round the border
+
+
+def test_pictures_hold_what_the_result_holds(result: Result) -> None:
+    np.testing.assert_array_equal(read_image(result.folder / f"{result.name}.png"), texture(result.face))
+    np.testing.assert_array_equal(
+        read_palette_png(result.folder / f"{result.name}_provenance.png"), provenance(result.face)
+    )
+
+
+def test_arrays_have_the_shapes_and_types_that_are_promised(result: Result) -> None:
+    with np.load(result.folder / f"{result.name}.npz", allow_pickle=False) as arrays:
+        shapes = {name: (arrays[name].shape, arrays[name].dtype.str) for name in arrays.files}
+        camera, pose = arrays["camera_matrix"], arrays["pose_deg"]
+        np.testing.assert_array_equal(arrays["triangles"], arrays["triangles_uv"])
+        assert arrays["triangles"].max() == len(arrays["vertices"]) - 1
+    vertices, triangles = shapes["vertices"][0][0], shapes["triangles"][0][0]
+    assert shapes == {
+        "vertices": ((vertices, 3), "<f4"),
+        "triangles": ((triangles, 3), "<i4"),
+        "uv": ((vertices, 2), "<f4"),
+        "triangles_uv": ((triangles, 3), "<i4"),
+        "landmarks": ((468, 3), "<f4"),
+        "camera_matrix": ((3, 4), "<f8"),
+        "pose_deg": ((3,), "<f8"),
+    }
+    np.testing.assert_array_equal(camera[2], [0, 0, 0, 1])
+    np.testing.assert_allclose(pose, result.face.record["pose_deg"], atol=0.005)
+
+
+def test_camera_matrix_puts_the_mesh_on_the_photos_landmarks(result: Result) -> None:
+    saved = read_npz(result.folder / f"{result.name}.npz")
+    pixels = saved.vertices[:468] @ saved.camera_matrix[:2, :3].T + saved.camera_matrix[:2, 3]
+    np.testing.assert_allclose(pixels, saved.landmarks[:, :2], atol=0.01)
+    eyes = saved.vertices[[33, 263]]
+    np.testing.assert_allclose(np.linalg.norm(eyes[0] - eyes[1]), 90, atol=1e-3)
+    np.testing.assert_allclose(eyes.mean(0), [0, 0, 60], atol=1e-3)
+
+
+def test_rendered_over_the_photo_the_face_gives_the_photo_back(result: Result) -> None:
+    image = read_image(result.photo)
+    face = result.face.textured
+    layout = bake_layout(face.topology, 8)
+    camera = camera_from_matrix(face.face.camera_matrix, face.face.rotation)
+
+    def draw(values: FloatArray) -> FloatArray:
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        view = render_textured(
+            torch.from_numpy(face.face.vertices), layout, tensor, camera, image.shape[:2], oversample=2
+        )
+        return view.colour.numpy()
+
+    from_photo = (provenance(result.face) == Provenance.PHOTO).astype(np.float32)
+    seen = draw(np.repeat(from_photo[..., None], 3, axis=2))[..., 0] > 0.99
+    assert seen.sum() > 4000
+    assert psnr(draw(texture(result.face)), image, seen) > 28
+
+
+def test_saved_again_under_another_name(result: Result, tmp_path: Path) -> None:
+    path = result.face.save(tmp_path, "somebody else")
+    assert json.loads(path.read_text("utf-8"))["source"] == result.photo.name
+    assert {p.name for p in tmp_path.iterdir()} == {f"somebody else{ending}" for ending in ENDINGS}
+    assert "map_Kd somebody else.png" in (tmp_path / "somebody else.mtl").read_text("utf-8")
+
+
+# --- the record ------------------------------------------------------------------------------------------------------
+
+
+def test_record_says_how_the_result_was_made(result: Result) -> None:
+    record = read_record(result.folder / f"{result.name}.json")
+    assert record is not None
+    assert record["source"] == result.photo.name
+    assert record["source_sha256"] == sha256_of(result.photo)
+    assert record["settings"] == to_json(SETTINGS)
+    assert record["seed"] == 0
+    assert {"ostec", "python", "torch", "numpy"} <= set(record["versions"])
+    for path in (
+        ROOT / "models/prior.safetensors",
+        ROOT / "models/facemesh.safetensors",
+        ROOT / "topology/facemesh.npz",
+    ):
+        assert record["weights"][path.name] == sha256_of(path)
+    assert sum("net" in name for name in record["weights"]) == 3
+    assert [abs(angle) < 5 for angle in record["pose_deg"]] == [True] * 3
+    assert (record["mode"], record["warnings"]) == ("soft", [])
+    assert "within 30" in record["mode_reason"]
+    assert sum(record["texel_shares"].values()) == pytest.approx(1, abs=1e-3)
+    for share in record["texel_shares"].items():
+        value = Provenance[share[0].upper()]
+        assert share[1] == pytest.approx((provenance(result.face) == value).sum() / result.inside.sum(), abs=1e-4)
+
+
+def test_iterations_without_a_generator_are_told_in_one_line() -> None:
+    completer = Completer.from_pretrained(CompleteSettings(uv_size=256), "cpu")
+    warnings = completer(HOPPER).record["warnings"]
+    assert len(warnings) == 1
+    assert "generator" in warnings[0]
+    assert "\n" not in warnings[0]
+
+
+@pytest.mark.parametrize("changed", [{"prior": "none"}, {"generator": "network.safetensors"}])
+def test_what_needs_a_generator_is_refused_in_one_sentence(changed: dict[str, str]) -> None:
+    with pytest.raises(BackendError, match=r"^[A-Z][^\n]*generator[^\n]*\.$"):
+        Completer.from_pretrained(CompleteSettings(**changed), "cpu")  # type: ignore[arg-type]
+
+
+def test_prior_of_another_layout_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes((ROOT / "models/prior.safetensors").read_bytes())
+    with pytest.raises(AssetError, match=r"a\.json.*cannot be read"):
+        Completer.from_pretrained(CompleteSettings(prior=str(tmp_path / "a.safetensors")), "cpu")
+    (tmp_path / "a.json").write_text('{"topology_sha256": "00"}', encoding="utf-8")
+    with pytest.raises(AssetError, match="another UV layout"):
+        Completer.from_pretrained(CompleteSettings(prior=str(tmp_path / "a.safetensors")), "cpu")
+
+
+def test_progress_never_falls_names_every_stage_and_ends(completer: Completer) -> None:
+    calls: list[tuple[str, float]] = []
+    completer(HOPPER, progress=lambda stage, done: calls.append((stage, done)))
+    stages, fractions = zip(*calls, strict=True)
+    assert list(dict.fromkeys(stages)) == list(STAGES)
+    assert list(fractions) == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+
+
+# --- the same again --------------------------------------------------------------------------------------------------
+
+
+def test_another_process_writes_the_same_bytes(completer: Completer, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    completer(HOPPER).save(here)
+    words = ["complete", str(HOPPER), "--save-dir", str(there), "-i", "0", "--uv-size", "256", "--device", "cpu"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    subprocess.run([sys.executable, "-m", "ostec.app.cli", *words], cwd=ROOT, env=environment, check=True)
+    for path in here.iterdir():
+        assert (there / path.name).read_bytes() == path.read_bytes(), path.name
+    assert {p.name for p in there.iterdir()} == {p.name for p in here.iterdir()} | {
+        "index.html",
+        "run.jsonl",
+        "failures.jsonl",
+    }
+
+
+def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(with_settings: Make, tmp_path: Path) -> None:
+    at_once, later = tmp_path / "once", tmp_path / "later"
+    with_settings(frontalize=True, turntable=True)(HOPPER).save(at_once)
+    plain = with_settings()
+    plain(HOPPER).save(later)
+    assert len(list(at_once.iterdir())) == len(list(later.iterdir())) + 2
+    plain.extend(later, "grace_hopper", frontalize=True, turntable=False)
+    plain.extend(later, "grace_hopper", frontalize=False, turntable=True)
+    for path in at_once.iterdir():
+        assert (later / path.name).read_bytes() == path.read_bytes(), path.name
+    assert read_image(later / "grace_hopper_frontal.png").shape == (512, 512, 3)
+    with Image.open(later / "grace_hopper_turntable.gif") as turning:
+        assert turning.n_frames == 32  # type: ignore[attr-defined]
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_hard_without_iterations_has_no_texel_of_the_photo(with_settings: Make) -> None:
+    face = with_settings(mode="hard")(HOPPER)
+    assert (face.record["mode"], face.record["mode_reason"]) == ("hard", "asked for")
+    assert set(np.unique(provenance(face)[inside(face)])) == {Provenance.PRIOR}
+    assert face.record["texel_shares"] == {"prior": 1.0}
+    assert texture(face)[inside(face)].std() > 0.05
+
+
+def test_texture_of_a_size_that_is_no_power_of_two(with_settings: Make, astronaut: CompletedFace) -> None:
+    face = with_settings(uv_size=1000)(ASTRONAUT)
+    assert texture(face).shape == (1000, 1000, 3)
+    origin = provenance(face)
+    assert (((origin >= 1) & (origin <= 9)) == inside(face)).all()
+    small = np.asarray(Image.fromarray(np.uint8(texture(face) * 255)).resize((256, 256), Image.Resampling.BOX))
+    assert psnr(small.astype(np.float32) / 255, texture(astronaut), inside(astronaut)) > 32
+
+
+def test_all_faces_or_the_largest(with_settings: Make, completer: Completer, astronaut: CompletedFace) -> None:
+    image = read_image(ASTRONAUT)[:300, 100:350]
+    smaller = np.asarray(Image.fromarray(np.uint8(image * 255)).resize((200, 240)), np.float32) / 255
+    pair = np.ones((300, 500, 3), np.float32)
+    pair[:240, :200] = smaller
+    pair[:, 250:] = image
+    (largest,) = completer.complete_all(pair)
+    assert largest.record["face_box"][0] > 250
+    assert largest.record["warnings"] == ["The photo has 2 faces; the largest was completed (--faces all does all)."]
+    calls: list[float] = []
+    both = with_settings(faces="all").complete_all(pair, lambda _, done: calls.append(done))
+    assert [face.record["face_box"][0] > 250 for face in both] == [True, False]
+    assert both[0].record["warnings"] == []
+    np.testing.assert_array_equal(texture(both[0]), texture(largest))
+    assert calls == sorted(calls)
+    assert calls[-1] == 1
+    assert psnr(texture(both[0]), texture(astronaut), inside(astronaut)) > 28
+
+
+# --- photos ----------------------------------------------------------------------------------------------------------
+
+
+def test_photo_given_as_an_array(completer: Completer, astronaut: CompletedFace, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(texture(astronaut), texture(completer(str(ASTRONAUT))))
+    assert astronaut.save(tmp_path).name == "array.json"
+    with pytest.raises(ValueError, match=r"float32 image \[H, W, 3\], got uint8 \(8, 8, 3\)"):
+        completer(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"got float32 \(8, 8\)"):
+        completer(np.zeros((8, 8), np.float32))
+
+
+def _with_alpha(photo: Image.Image) -> bytes:
+    return _encoded(photo.convert("RGBA"), "PNG")
+
+
+def _cmyk(photo: Image.Image) -> bytes:
+    return _encoded(photo.convert("CMYK"), "TIFF")
+
+
+def _lying_on_its_side(photo: Image.Image) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    return _encoded(photo.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=97, subsampling=0, exif=exif)
+
+
+def _with_profile(photo: Image.Image) -> bytes:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return _encoded(photo, "WEBP", lossless=True, icc_profile=profile)
+
+
+def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("encode", [_with_alpha, _cmyk, _lying_on_its_side, _with_profile])
+def test_the_same_photo_in_another_format_gives_the_same_texture(
+    completer: Completer, astronaut: CompletedFace, tmp_path: Path, encode: Callable[[Image.Image], bytes]
+) -> None:
+    with Image.open(ASTRONAUT) as photo:
+        (tmp_path / "photo").write_bytes(encode(photo.convert("RGB")))
+    face = completer(tmp_path / "photo")
+    assert psnr(texture(face), texture(astronaut), inside(astronaut)) > 33
+
+
+def test_grey_photos_of_8_and_16_bit_give_the_same_texture(completer: Completer, tmp_path: Path) -> None:
+    with Image.open(ASTRONAUT) as photo:
+        grey = photo.convert("L")
+    grey.save(tmp_path / "8.png")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / "16.png")
+    shallow, deep = completer(tmp_path / "8.png"), completer(tmp_path / "16.png")
+    assert psnr(texture(shallow), texture(deep), inside(shallow)) > 45
+    spread = np.ptp(texture(shallow), axis=2)[inside(shallow)]
+    assert np.percentile(spread, 90) < 0.06  # what the prior adds is nearly grey, too
+
+
+def test_mirrored_photo_gives_the_mirrored_texture(
+    completer: Completer, with_settings: Make, astronaut: CompletedFace, turned: FloatArray
+) -> None:
+    mirrored = completer(np.ascontiguousarray(read_image(ASTRONAUT)[:, ::-1]))
+    assert psnr(texture(mirrored)[:, ::-1], texture(astronaut), inside(astronaut)) > 25
+    left, right = completer(turned), completer(np.ascontiguousarray(turned[:, ::-1]))
+    yaws = left.record["pose_deg"][1], right.record["pose_deg"][1]
+    assert -60 < yaws[0] < -30
+    assert 30 < yaws[1] < 60
+    assert abs(yaws[0] + yaws[1]) < 4
+    assert psnr(texture(right)[:, ::-1], texture(left), inside(left)) > 22
+
+
+def test_turned_face_is_told_from_a_frontal_one_and_mirrored(completer: Completer, turned: FloatArray) -> None:
+    record = completer(turned).record
+    assert record["mode"] == "soft"
+    assert "generator" in record["mode_reason"]
+    assert record["texel_shares"]["mirrored"] > 0.15
+
+
+def test_photo_without_a_face(completer: Completer) -> None:
+    noise = np.random.default_rng(0).random((200, 300, 3), np.float32)
+    with pytest.raises(FaceError, match=r"^No face was found in the photo\.$"):
+        completer(noise)

@@ -1,0 +1,188 @@
+"""What the README and the other texts say is what the program does."""
+
+import dataclasses
+import json
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ostec.app.cli import main, main_ostec
+from ostec.app.results import RESULT_ENDINGS, RUN_FILES
+from ostec.core.types import Provenance
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = sorted(
+    path
+    for folder in (".", "docs", "models", "topology", "external", "examples")
+    for path in (ROOT / folder).glob("*.md")
+)
+OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+SETTINGS_MODULES = (
+    "ostec.detect.faces",
+    "ostec.detect.landmarks",
+    "ostec.detect.masks",
+    "ostec.fit.dense",
+    "ostec.prior.linear",
+    "ostec.stitch.blend",
+    "ostec.train.prior",
+)
+
+
+def section(heading: str) -> str:
+    """The README's text below a heading, up to the next of the same level."""
+    level = heading.split(" ", 1)[0]
+    found = re.search(rf"(?ms)^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", README)
+    assert found, f"README has no heading {heading!r}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a table's rows, without its head."""
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table[2:]]
+
+
+def options_of(text: str) -> set[str]:
+    return {option.replace("_", "-") for option in OPTION.findall(text)}
+
+
+@pytest.fixture
+def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """Command -> the options in the left column of its help."""
+    monkeypatch.setenv("COLUMNS", "160")
+    found = {}
+    for command, call, words in (
+        ("ostec complete", main, ["complete"]),
+        ("ostec train prior", main, ["train", "prior"]),
+        ("python run_ostec.py", main_ostec, []),
+    ):
+        assert call([*words, "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line)))
+    for script in sorted((ROOT / "tools").glob("*.py")):
+        text = script.read_text(encoding="utf-8")
+        found[f"python tools/{script.name}"] = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', text))
+    return found
+
+
+def test_option_table_has_every_option_and_no_other(offered: dict[str, set[str]]) -> None:
+    named = options_of("\n".join(cells[0] for cells in rows(section("## Command line"))))
+    assert named == offered["ostec complete"] - {"-h", "--help"}
+
+
+def test_defaults_in_the_option_table_are_those_of_the_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    main(["complete", "--help"])
+    text = capsys.readouterr().out
+    plain = {"False": "off", "None": "none"}
+    for option, default, _ in rows(section("## Command line"))[1:]:
+        name = OPTION.findall(option)[-1]
+        said = re.search(rf"{name}\b[^(]*?\(default: (\S+)\)", text)
+        assert said, f"the help has no default of {name}"
+        assert default.strip("`") == plain.get(said[1], said[1]), name
+
+
+def test_commands_in_the_texts_have_the_options_that_they_are_given(offered: dict[str, set[str]]) -> None:
+    checked = 0
+    for path in TEXTS:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            for command, options in offered.items():
+                call = re.search(rf"{re.escape(command)}( [^`#]*)?", line)
+                if call and call[1]:
+                    assert options_of(call[1]) <= options, f"{path.name}: {line}"
+                    checked += 1
+    assert checked > 5
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_text_links_exists(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.is_relative_to(ROOT), target
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"(?m)^#+ (.+)$", linked.read_text(encoding="utf-8"))
+            assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}, target
+
+
+def test_files_that_the_texts_name_exist() -> None:
+    named = {
+        (path, name)
+        for path in TEXTS
+        for name in re.findall(
+            r"`((?:ostec|tools|tests|models|topology|docs)/[\w/.-]+\.\w+)`", path.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 10
+    assert not sorted(f"{path.name}: {name}" for path, name in named if not (ROOT / name).exists())
+
+
+def test_picture_of_a_result_is_small() -> None:
+    assert 10_000 < (ROOT / "docs/result.jpg").stat().st_size < 400_000
+
+
+def test_output_table_names_every_file_of_a_result_and_no_other() -> None:
+    named = {name for cells in rows(section("## Results")) for name in re.findall(r"`([^`]+)`", cells[0])}
+    assert named == {f"NAME{ending}" for ending in RESULT_ENDINGS} | set(RUN_FILES)
+
+
+def test_origins_are_numbered_as_in_the_palette() -> None:
+    cell = next(cells[1] for cells in rows(section("## Results")) if "provenance" in cells[0])
+    said = dict(re.findall(r"(\d+) ([a-z]+)(?=[,( ])", cell))
+    assert {"0", "1", "2", "3", "10"} <= said.keys()
+    for number in ("0", "1", "2", "3", "10"):
+        assert Provenance(int(number)).name.lower() == said[number]
+
+
+def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (snippet,) = re.findall(r"(?s)```python\n(.*?)```", README)
+    assert len([line for line in snippet.splitlines() if line.strip()]) <= 3
+    (tmp_path / "photo.jpg").write_bytes((ROOT / "examples/grace_hopper.jpg").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(snippet, "README.md", "exec"), {})
+    text = section("## Results")
+    written = {path.name for path in (tmp_path / "results").iterdir()}
+    assert written == {f"photo{e}" for e in RESULT_ENDINGS} - {"photo_frontal.png", "photo_turntable.gif"}
+    with np.load(tmp_path / "results/photo.npz") as arrays:
+        assert {f"`{name}`" for name in arrays.files} <= set(re.findall(r"`\w+`", text))
+    record = json.loads((tmp_path / "results/photo.json").read_text(encoding="utf-8"))
+    assert sorted(record["files"]) == sorted(written)
+    assert any("prior alone" in warning for warning in record["warnings"])
+
+
+def constants() -> list[tuple[str, str]]:
+    text = (ROOT / "docs/how-it-works.md").read_text(encoding="utf-8")
+    return re.findall(r"(?m)^\| `(\w+\.\w+)` \| ([^|]+?) \|", text)
+
+
+def value_of(name: str) -> Any:
+    kind, _, field = name.partition(".")
+    for module in map(import_module, SETTINGS_MODULES):
+        if hasattr(module, kind):
+            return {f.name: f.default for f in dataclasses.fields(getattr(module, kind))}[field]
+    raise AssertionError(f"{kind} is in none of {SETTINGS_MODULES}")
+
+
+@pytest.mark.parametrize(("name", "said"), constants())
+def test_constants_in_how_it_works_are_those_of_the_code(name: str, said: str) -> None:
+    numbers = [float(a) / float(b or 1) for a, b in re.findall(r"([\d.]+)(?: / (\d+))?", said)]
+    np.testing.assert_allclose(np.atleast_1d(value_of(name)), numbers)
+
+
+def test_manifests_have_the_same_fields() -> None:
+    wanted = {"name", "purpose", "homepage", "paper", "licence", "source", "format", "input"}
+    manifests = sorted((ROOT / "external").glob("*.toml"))
+    assert manifests
+    for path in manifests:
+        head = path.read_text(encoding="utf-8").partition("[[files]]")[0]
+        assert set(re.findall(r'(?m)^(\w+) = ".+"$', head)) - {"package"} == wanted, path.name
