@@ -126,6 +126,16 @@ def test_other_settings_are_told_and_the_result_kept(ostec: Any, photos: Any, ca
     assert json.loads(Path("out/a.json").read_text())["settings"]["seed"] == 1
 
 
+def test_redone_without_frontal_portrait_and_turntable_leaves_no_old_ones(ostec: Any, photos: Any) -> None:
+    photos({"a.jpg": "one"})
+    ostec("complete", "in", "--save-dir", "out", "-f", "--turntable")
+    Path("out/b_frontal.png").touch()
+    assert ostec("complete", "in", "--save-dir", "out", "--overwrite").code == 0
+    left = {path.name for path in Path("out").iterdir()}
+    assert not {"a_frontal.png", "a_turntable.gif"} & left
+    assert {"a.png", "b_frontal.png"} <= left
+
+
 def test_missing_frontal_portrait_and_turntable_are_added_once(ostec: Any, photos: Any, calls: Any) -> None:
     photos({"a.jpg": "ok"})
     ostec("complete", "in", "--save-dir", "out")

@@ -132,12 +132,13 @@ def test_result_folder_may_be_the_folder_of_the_photos(tmp_path: Path) -> None:
     astronaut().save(tmp_path / "a.jpg")
     command = ("complete", tmp_path, "--save-dir", tmp_path, *FAST)
     assert run(*command).code == 0
-    (tmp_path / "a.jpg").rename(tmp_path / "kept.jpg")
-    assert_whole_but = {p.name for p in tmp_path.iterdir()} - {"kept.jpg"}
-    (tmp_path / "kept.jpg").rename(tmp_path / "a.jpg")
+    written = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.name.startswith("a")}
     again = run(*command)
-    assert (again.code, again.out.splitlines()[-1][:26]) == (0, "0 done, 1 skipped, 0 failed")
-    assert {p.name for p in tmp_path.iterdir()} == assert_whole_but | {"a.jpg"}
+    assert again.code == 0
+    assert again.out.splitlines()[-1].startswith("0 done, 1 skipped, 0 failed; open ")
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.name.startswith("a")} == written
+    (tmp_path / "a.jpg").unlink()
+    assert_whole(tmp_path, {"a"})
 
 
 def test_what_cannot_start_is_one_sentence(tmp_path: Path) -> None:
@@ -151,7 +152,6 @@ def test_what_cannot_start_is_one_sentence(tmp_path: Path) -> None:
         ((tmp_path / "a.png", "--save-dir", tmp_path / "file/out"), "file"),
         ((tmp_path / "a.png", "--save-dir", "/proc/out"), "/proc"),
         ((tmp_path / "a.png", "--save-dir", tmp_path / "out", "--prior", "none"), "prior"),
-        ((tmp_path / "a.png", "--save-dir", tmp_path / "out", "--generator", tmp_path / "file"), "generator"),
     ):
         said = run("complete", *words, "-i", "200")
         assert said.code == 2, words
@@ -174,16 +174,6 @@ def test_paper_command_with_its_own_options(tmp_path: Path) -> None:
         "astronaut",
         "grace_hopper",
     }
-
-
-def test_redone_without_the_frontal_portrait_leaves_no_old_one(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    command = ("complete", EXAMPLES / "grace_hopper.jpg", "--save-dir", out, *FAST)
-    assert run(*command, "-f").code == 0
-    assert (out / "grace_hopper_frontal.png").exists()
-    assert run(*command, "--overwrite").code == 0
-    assert_whole(out, {"grace_hopper"})
-    assert not (out / "grace_hopper_frontal.png").exists()
 
 
 @pytest.mark.slow

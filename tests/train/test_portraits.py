@@ -127,13 +127,13 @@ def test_folder_without_portraits(network: FaceMesh, topology: Topology, tmp_pat
 def test_train_prior_writes_a_file_that_completes_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, out = tmp_path / "portraits", tmp_path / "mine.safetensors"
     folder.mkdir()
-    number = 0
+    number = 10
     for name in CROPS:
         for shift, brightness in (((0, 0), 1.0), ((3, -2), 0.85), ((-2, 3), 1.1)):
             number += 1
             portrait(name, shift, brightness).save(folder / f"us_{number}.png")
     (tmp_path / "photos").mkdir()
-    portrait("astronaut.png").save(tmp_path / "photos/1.jpg")
+    portrait("astronaut.png").save(tmp_path / "photos/11.jpg")
     words = ["train", "prior", "--portraits", folder, "--out", out, "--exclude", tmp_path / "photos"]
     words += ["--components", 3, "--iterations", 2, "--size", 32, "--device", "cpu", "--quiet"]
     assert main([str(word) for word in words]) == 0

@@ -94,14 +94,10 @@ def test_planted_space_is_found_though_a_third_of_every_face_is_missing(model: P
     assert error(model, data, slice(None)) < 0.5 * NOISE
 
 
-def test_noise_is_found(model: PriorModel) -> None:
-    assert float(model.noise.mean().sqrt()) == pytest.approx(NOISE, rel=0.05)
-
-
-def test_coefficients_have_unit_variance(model: PriorModel, data: Planted) -> None:
-    z, cov = expect(model, data.colour, data.weight)
-    second = torch.einsum("nk,nl->kl", z, z) / FACES + cov.mean(0)
-    np.testing.assert_allclose(second.numpy(), np.eye(COMPONENTS), atol=0.2)
+def test_noise_is_found(model: PriorModel, data: Planted) -> None:
+    assert float(model.noise.mean().sqrt()) == pytest.approx(NOISE, rel=0.1)  # suspicion takes 5 % off
+    trusting = fit_prior(data.colour, data.weight, data.inside, replace(SETTINGS, trusting_iterations=99))
+    assert float(trusting.noise.mean().sqrt()) == pytest.approx(NOISE, rel=0.01)
 
 
 def test_patches_of_something_else_do_little_harm() -> None:
