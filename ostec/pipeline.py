@@ -306,6 +306,7 @@ class Completer:
             provenance = np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
             return pad(large, provenance, seen.inside, self.blend_settings.padding)
         believed = np.maximum(np.clip(fill.explained * 4 - 1, 0, 1), self._prior_guide.rim > INTERIOR_RIM)
+        believed *= ~fill.occluded
         believed = resize_map(believed.astype(np.float32), seen.size)
         weight = photo_weight(seen, face.pose_deg[1], self.blend_settings) * believed
         return stitch(seen.colour, weight, large, seen.inside, self.blend_settings)

@@ -287,7 +287,7 @@ def _tile(name: str, record: Mapping[str, Any]) -> str:
         note += f", {warnings} {'warning' if warnings == 1 else 'warnings'}"
     return (
         f'<a class="tile" href="{_link(name + ".html")}"><figure>'
-        f'<img src="{_link(picture)}" alt="{label}" loading="lazy" decoding="async">'
+        f'<img src="{_link(picture)}" alt="{label}" loading="lazy">'
         f"<figcaption><strong>{label}</strong><br>{html.escape(note)}</figcaption></figure></a>"
     )
 

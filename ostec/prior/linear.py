@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
+from scipy import ndimage, sparse
 from scipy.ndimage import uniform_filter
 from scipy.sparse.linalg import splu
 
@@ -28,13 +28,20 @@ class PriorSettings:
     """Rounds in which texels that the model cannot explain lose weight."""
     freedom: float = 4.0
     """Degrees of freedom of the Student t behind those weights; smaller is more suspicious."""
-    cosine: tuple[float, float] = (0.05, 0.45)
+    cosine: tuple[float, float] = (0.05, 0.3)
     """Cosine of the view angle at which a texel begins to count, and from which it counts fully."""
     outline_mm: tuple[float, float] = (2.0, 9.0)
-    """Distance from the mesh's outline at which a texel begins to count, and from which it counts fully (5 % of a
+    """Distance from the mesh's outline at which a texel begins to count, and from which it counts fully (4 % of a
     face)."""
+    occluder_explained: float = 0.35
+    """Weight of the robust solution below which a texel may belong to an occluder."""
+    occluder_share: float = 0.004
+    """Smallest area of an occluder as a share of the chart; the largest such region of 24 bare faces has 0.001."""
     carry_uv: float = 0.12
     """Distance in UV over which the residual of what was seen reaches into what was not."""
+    carry_power: float = 3.0
+    """Power of the trust with which a residual is carried: above 1, texels near the silhouette, where ears and
+    hair begin, carry less."""
     carry_smooth: float = 0.15
     """Stiffness of the carried residual where it was seen: 0 passes through every texel."""
 
@@ -76,6 +83,8 @@ class PriorFill:
     """[S, S, 3]: the most probable texture alone."""
     explained: FloatArray
     """[S, S] in [0, 1]: how far the model believes the seen texel to be face; 1 where nothing was seen."""
+    occluded: BoolArray
+    """[S, S]: regions so large and so unlike a face that something must lie in front of it."""
     coefficients: FloatArray
     """[K]."""
 
@@ -107,12 +116,20 @@ def fill_from_prior(
         z = solve_coefficients(prior, seen, trust, settings.tau)
         model = prior.mean + prior.basis @ z
         explained = _explained(prior, seen - model, base, settings)
-    residual = carry_residual(prior, (seen - model).cpu().numpy(), trust.cpu().numpy(), settings)
+    occluded = find_occluders(prior, explained, base, settings)
+    if occluded.any():
+        trust = trust * torch.from_numpy(~occluded[prior.inside]).to(trust)
+        z = solve_coefficients(prior, seen, trust, settings.tau)
+        model = prior.mean + prior.basis @ z
+    residual = carry_residual(
+        prior, (seen - model).cpu().numpy(), (trust**settings.carry_power).cpu().numpy(), settings
+    )
     texture = prior.image(model) + residual
     return PriorFill(
         texture=np.clip(texture, 0, 1),
         model=np.clip(prior.image(model), 0, 1),
         explained=prior.image(torch.where(base > 0, explained, torch.ones_like(base))[:, None])[..., 0],
+        occluded=occluded,
         coefficients=z.cpu().numpy(),
     )
 
@@ -135,6 +152,29 @@ def _explained(prior: LinearPrior, error: torch.Tensor, base: torch.Tensor, sett
     mean = torch.from_numpy((total / np.maximum(count, 1e-6))[prior.inside]).to(error.device)
     scale = settings.tau**0.5
     return ((settings.freedom + 1) / (settings.freedom + mean / scale)).clamp(max=1.0)
+
+
+def find_occluders(
+    prior: LinearPrior, explained: torch.Tensor, base: torch.Tensor, settings: PriorSettings
+) -> BoolArray:
+    """Regions [S, S] that the model cannot explain and that are larger than a mole, a scar or a shadow's edge.
+
+    A microphone or a dark sleeve is found so; a hand, which is skin as well, is not.
+
+    Args:
+        prior: gives the chart.
+        explained: [T] weights of the robust solution.
+        base: [T] trust before it; unseen texels are never occluded.
+        settings: threshold and size.
+    """
+    unlike = prior.image(((explained < settings.occluder_explained) & (base > 0))[:, None].float())[..., 0] > 0
+    label, count = ndimage.label(unlike)
+    if count == 0:
+        return np.zeros(unlike.shape, bool)
+    sizes = np.bincount(label.ravel())
+    large = np.flatnonzero(sizes >= settings.occluder_share * np.count_nonzero(prior.inside))
+    found = np.isin(label, large[large > 0])
+    return prior.inside & ndimage.binary_dilation(found, iterations=max(1, round(prior.size * 3 / 128)))
 
 
 def carry_residual(prior: LinearPrior, residual: FloatArray, trust: FloatArray, settings: PriorSettings) -> FloatArray:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _BATCH = 32
 TRAINING_OUTLINE_MM = (-0.15, 7.0)
 """Gentler at the silhouette than the prior is asked with: the jaw's rim is seen nowhere else, so it keeps 2 %."""
+TRAINING_COSINE = (0.05, 0.45)
+"""Cosines at which a training texel begins to count and counts fully."""
 
 
 @dataclass(frozen=True)
@@ -118,5 +120,5 @@ def _observe(
 
 def _training_weight(image: FloatArray, seen: UvObservation, guide: MaskGuide, outline: _Outline) -> FloatArray:
     mask = face_mask(seen, guide, surround_colours(image, *outline)).mask
-    settings = PriorSettings(outline_mm=TRAINING_OUTLINE_MM)
+    settings = PriorSettings(cosine=TRAINING_COSINE, outline_mm=TRAINING_OUTLINE_MM)
     return prior_weight(seen.cosine, seen.visible, seen.margin_mm, settings) * mask

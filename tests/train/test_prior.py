@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.train.prior import PriorModel, PriorTrainSettings, expect, fit_prior
+from ostec.train.prior import PriorModel, PriorTrainSettings, expect, fill_unseen, fit_prior
 
 SIZE, FACES, COMPONENTS = 24, 400, 4
 NOISE = 0.02
@@ -97,7 +97,7 @@ def test_planted_space_is_found_though_a_third_of_every_face_is_missing(model: P
 def test_noise_is_found(model: PriorModel, data: Planted) -> None:
     assert float(model.noise.mean().sqrt()) == pytest.approx(NOISE, rel=0.1)  # suspicion takes 5 % off
     trusting = fit_prior(data.colour, data.weight, data.inside, replace(SETTINGS, trusting_iterations=99))
-    assert float(trusting.noise.mean().sqrt()) == pytest.approx(NOISE, rel=0.01)
+    assert float(trusting.noise.mean().sqrt()) == pytest.approx(NOISE, rel=0.02)
 
 
 def test_patches_of_something_else_do_little_harm() -> None:
@@ -127,14 +127,33 @@ def test_hidden_texels_carry_no_weight(data: Planted) -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_texel_that_nobody_saw_stays_finite(data: Planted) -> None:
+def test_texel_that_nobody_saw_is_as_its_neighbour(data: Planted) -> None:
+    index = np.full(data.inside.shape, -1)
+    index[data.inside] = np.arange(data.inside.sum())
+    texel, around = index[9, 14], [index[8, 14], index[10, 14], index[9, 13], index[9, 15]]
     weight = data.weight.clone()
-    weight[:, 17] = 0
+    weight[:, texel] = 0
     model = fit_prior(data.colour, weight, data.inside, replace(SETTINGS, iterations=5))
     for values in (model.mean, model.basis, model.noise):
         assert torch.isfinite(values).all()
-    assert model.basis[17].abs().max() < 1e-3
-    assert (model.noise > 0).all()
+    assert sum(torch.equal(model.basis[texel], model.basis[i]) for i in around) == 1
+    (same,) = (i for i in around if torch.equal(model.mean[texel], model.mean[i]))
+    assert model.noise[texel] == model.noise[same]
+
+
+def test_fill_unseen_by_hand() -> None:
+    # A chart of 1 x 4 texels in a 2 x 4 picture; the second and third were hardly seen.
+    inside = np.array([[False] * 4, [True] * 4])
+    model = PriorModel(
+        mean=torch.tensor([[1.0] * 3, [2.0] * 3, [3.0] * 3, [4.0] * 3]),
+        basis=torch.arange(12.0).reshape(4, 3, 1),
+        noise=torch.tensor([0.1, 0.2, 0.3, 0.4]),
+    )
+    filled = fill_unseen(model, torch.tensor([10.0, 9.9, 0.0, 50.0]), inside, 10.0)
+    assert filled.mean[:, 0].tolist() == [1, 1, 4, 4]
+    np.testing.assert_allclose(filled.noise.numpy(), [0.1, 0.1, 0.4, 0.4])
+    assert filled.basis[2].ravel().tolist() == [9, 10, 11]
+    assert fill_unseen(model, torch.zeros(4), inside, 10.0) is model
 
 
 def test_every_round_is_reported(data: Planted) -> None:
