@@ -13,6 +13,20 @@ _PER_FACE = STAGES.index("landmarks")
 """The first stage that every face of a photo passes on its own."""
 
 
+def never_falling(progress: Progress | None) -> Progress | None:
+    """A callback that passes on the furthest fraction so far: a detection that proves no face is started over."""
+    if progress is None:
+        return None
+    furthest = 0.0
+
+    def report(stage: str, done: float) -> None:
+        nonlocal furthest
+        furthest = max(furthest, done)
+        progress(stage, furthest)
+
+    return report
+
+
 @dataclass
 class PhotoRun:
     """Times, warnings and progress of one photo, or of one of its faces."""

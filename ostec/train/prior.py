@@ -74,7 +74,7 @@ def fit_prior(
     trust = weight
     for done in range(1, settings.iterations + 1):
         z, cov = expect(model, colour, trust)
-        model = _maximise(colour, trust, z, cov, settings.ridge)
+        model, z = _standardise(_maximise(colour, trust, z, cov, settings.ridge), z, cov)
         if done > settings.trusting_iterations:
             trust = _suspect(model, colour, weight, z, inside, settings.freedom)
         if on_round is not None:
@@ -170,6 +170,19 @@ def _maximise(
         bases.append(solved[..., :k])
         means.append(solved[..., k])
     return PriorModel(torch.cat(means), torch.cat(bases), torch.cat(noises))
+
+
+def _standardise(model: PriorModel, z: torch.Tensor, cov: torch.Tensor) -> tuple[PriorModel, torch.Tensor]:
+    """Move the coefficients' mean and covariance into mu and B, so that z ~ N(0, I) holds again.
+
+    The same faces then have other coefficients [N, K], which are returned too. Parameter-expanded EM (Liu, Rubin
+    and Wu 1998): plain EM corrects the scale of B only over very many rounds.
+    """
+    centre = z.mean(0)
+    spread = (z - centre).T @ (z - centre) / len(z) + cov.mean(0)
+    factor = torch.linalg.cholesky(spread)
+    moved = torch.linalg.solve_triangular(factor, (z - centre).T, upper=False).T
+    return PriorModel(model.mean + model.basis @ centre, model.basis @ factor, model.noise), moved
 
 
 def _suspect(
