@@ -212,7 +212,8 @@ class Completer:
             raise FaceError("No face was found in the photo.")
         if only_largest and len(boxes) > 1:
             run.warnings.append(f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all).")
-        results, errors = [], []
+        results: list[CompletedFace] = []
+        errors: list[FaceError] = []
         wanted = 1 if only_largest else len(boxes)
         # A false detection can be larger than the face: the next one is tried then.
         for box in boxes:
