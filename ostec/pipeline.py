@@ -323,7 +323,8 @@ class Completer:
         believed *= ~fill.occluded
         believed = resize_map(believed.astype(np.float32), seen.size)
         weight = photo_weight(seen, face.pose_deg[1], self.blend_settings) * believed
-        return stitch(seen.colour, weight, large, seen.inside, self.blend_settings)
+        profile = abs(face.pose_deg[1]) > self.blend_settings.profile_deg
+        return stitch(seen.colour, weight, large, seen.inside, self.blend_settings, mirror=profile)
 
     def _record(
         self,

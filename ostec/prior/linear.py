@@ -22,7 +22,7 @@ from ostec.core.types import BoolArray, FloatArray
 class PriorSettings:
     """How the prior is asked; the defaults scored best on the held-out portraits and the ground-truth head."""
 
-    tau: float = 24.0
+    tau: float = 64.0
     """Noise of a texel over what the model says."""
     reweightings: int = 3
     """Rounds in which texels that the model cannot explain lose weight."""

@@ -28,6 +28,8 @@ class BlendSettings:
     """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo."""
     detail: float = 14 / 1024
     """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
+    detail_limit: float = 0.01
+    """Largest mirrored detail: the grain of skin comes over, the edges of features, which never fit quite, do not."""
     padding: float = 24 / 1024
     """Width of the padding outside the chart."""
 
@@ -115,6 +117,7 @@ def stitch(
     provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR)
     if mirror:
         detail, trust = mirrored_detail(photo, alpha, settings.detail * size)
+        detail = np.clip(detail, -settings.detail_limit, settings.detail_limit)
         fill = fill + detail
         provenance = np.where((alpha < 0.5) & (trust >= 0.5), Provenance.MIRRORED, provenance)
     texture = np.clip(fill + (photo - fill) * alpha[..., None], 0, 1).astype(np.float32)
