@@ -111,7 +111,8 @@ def test_photos_have_mediapipes_landmarks(request, reference, detector, network)
         static.append(deviation(found.points, expected["static"]).mean())
     assert len(static) == 24
     assert np.mean(static) < 1.5
-    assert np.max(static) < 2.5
+    # MediaPipe's two modes differ from each other by up to 1.75 on these photos.
+    assert np.max(static) < 1.75
 
 
 def test_eyes_mouth_and_depth_follow_the_conventions(astronaut, astronaut_roi, network):

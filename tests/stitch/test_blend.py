@@ -198,12 +198,20 @@ def test_mirrored_detail_is_the_other_sides_detail_without_its_colour(inside, we
 
 def test_mirroring_gives_the_fill_the_grain_of_the_seen_half_and_no_colour(inside, weight, photo):
     plain = stitch(photo, weight, flat(GREY), inside, mirror=False)
-    rich = stitch(photo, weight, flat(GREY), inside)
+    rich = stitch(photo, weight, flat(GREY), inside, BlendSettings(detail_limit=1.0))
     mirrored = ndimage.binary_erosion(rich.provenance == Provenance.MIRRORED, iterations=4)
     assert mirrored.sum() > 300
     assert plain.texture[mirrored].std(0).max() < 1e-4
     assert rich.texture[mirrored].std(0).min() > 0.015
     np.testing.assert_allclose(rich.texture[mirrored].mean(0), GREY, atol=0.01)
+
+
+def test_no_mirrored_detail_exceeds_its_limit(inside, weight, photo):
+    plain = stitch(photo, weight, flat(GREY), inside, mirror=False)
+    found = stitch(photo, weight, flat(GREY), inside, BlendSettings(detail_limit=0.01))
+    mirrored = found.provenance == Provenance.MIRRORED
+    change = np.abs(found.texture - plain.texture)[mirrored]
+    assert 0.002 < change.max() <= 0.01 + 1e-6
 
 
 def test_low_pass_counts_only_what_has_weight():
