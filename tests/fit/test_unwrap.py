@@ -117,4 +117,5 @@ def test_enlarging_keeps_what_is_inside():
     inside = np.ones((8, 8), bool)
     ramp = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None], (8, 8))[..., None]
     large = enlarge_inside(ramp, inside, 32)[..., 0]
-    np.testing.assert_allclose(resize_map(large, 8)[1:-1], ramp[1:-1, :, 0], atol=1e-5)
+    # Cubic interpolation reaches two texels: nearer to the border it sees the repeated edge.
+    np.testing.assert_allclose(resize_map(large, 8)[2:-2], ramp[2:-2, :, 0], atol=1e-5)
