@@ -12,7 +12,7 @@ from ostec.app.plan import Action, Step, decide
 from ostec.app.results import face_name, remove_stale_marks
 from ostec.app.runner import BatchRun, Completes, summary, terminate_like_interrupt
 from ostec.app.sources import Photo, assign_names, find_photos, refuse_replacing
-from ostec.core.errors import ImageError, OstecError, OutputError, UsageError
+from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
 from ostec.core.settings import CompleteSettings
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
@@ -82,7 +82,7 @@ def _prepare(folder: Path) -> None:
 def _plan(photo: Photo, folder: Path, settings: CompleteSettings, overwrite: bool) -> Step:
     try:
         return decide(photo, folder, settings, overwrite)
-    except ImageError:  # the run meets it again, and records it
+    except AssetError:  # the run meets it again, and records it
         return Step(photo, Action.COMPLETE)
 
 

@@ -12,10 +12,10 @@ from ostec.app.results import (
     is_foreign,
     is_whole,
     read_record,
-    sha256_of,
     source_sha256,
 )
 from ostec.app.sources import Photo
+from ostec.core.assets import sha256_of
 from ostec.core.settings import CompleteSettings, from_json
 
 
@@ -48,7 +48,7 @@ def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: 
     one before it was edited) is never replaced without ``overwrite``: nobody asked for its loss.
 
     Raises:
-        ImageError: results exist, and the photo cannot be read to compare it.
+        AssetError: results exist, and the photo cannot be read to compare it.
     """
     if overwrite:
         return Step(photo, Action.COMPLETE)

@@ -6,13 +6,11 @@ are, rather than for photos.
 """
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import ImageError
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
@@ -121,19 +119,3 @@ def faces_of(record: Record) -> int:
     faces = record.get("faces")
     count = faces.get("count") if isinstance(faces, dict) else None
     return count if isinstance(count, int) and count > 0 else 1
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror or error}).") from error
-    return digest.hexdigest()
