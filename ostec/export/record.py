@@ -23,7 +23,7 @@ from ostec.io.files import write_atomic
 KIND = "ostec result"
 """Value of ``kind`` in every ``NAME.json``, by which other JSON files in the folder are told apart."""
 
-_LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "kornia", "trimesh")
+_LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class PriorTrainSettings:
     """First rounds without suspicion, while the model knows nothing yet."""
     ridge: float = 1.0
     """Weight of a row of the basis being zero, in portraits: rows that were hardly ever seen stay near the mean."""
-    least_portraits: float = 10.0
+    least_portraits: float = 60.0
     """Total weight below which a texel takes its parameters from the nearest one that was seen more."""
     seed: int = 0
     """Of the random start."""
