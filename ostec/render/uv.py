@@ -176,7 +176,7 @@ class TexturedView:
 
 def render_textured(
     vertices: torch.Tensor,
-    topology: UvLayout,
+    layout: UvLayout,
     texture: torch.Tensor,
     camera: Camera,
     size: tuple[int, int],
@@ -186,7 +186,7 @@ def render_textured(
 
     Args:
         vertices: [V, 3] canonical frame.
-        topology: gives triangles and UV; its baked size does not matter.
+        layout: gives triangles and UV; its baked size does not matter.
         texture: [S, S, 3].
         camera: in pixels of ``size``.
         size: (height, width).
@@ -195,8 +195,8 @@ def render_textured(
     height, width = size[0] * oversample, size[1] * oversample
     zoom = torch.diag(torch.tensor([oversample, oversample, 1.0], device=vertices.device))
     large = Camera(zoom @ camera.matrix, camera.rotation)
-    raster = rasterize(large.clip(vertices, (height, width))[None], topology.triangles, (height, width)).flip(1)
-    uv = interpolate(topology.uv[None], raster, topology.triangles)
+    raster = rasterize(large.clip(vertices, (height, width))[None], layout.triangles, (height, width)).flip(1)
+    uv = interpolate(layout.uv[None], raster, layout.triangles)
     hit = (raster[..., 3:] > 0).to(texture.dtype)
     colour = sample_texture(texture[None], uv) * hit
     if oversample > 1:

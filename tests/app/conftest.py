@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ostec.app.cli import main, main_ostec
+from ostec.export.record import read_record
 from tests.app import fake
 
 
@@ -75,3 +76,13 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "in"
 
     return write
+
+
+def assert_whole(folder: Path, names: set[str]) -> None:
+    """Each result has all its files, and nothing else lies about."""
+    expected = {"index.html", "run.jsonl", "failures.jsonl"}
+    for name in names:
+        record = read_record(folder / f"{name}.json")
+        assert record is not None
+        expected |= set(record["files"])
+    assert {p.name for p in folder.iterdir()} == expected

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ostec.export.record import read_failures, read_record, read_records
-from tests.app.conftest import Said
+from tests.app.conftest import Said, assert_whole
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -28,16 +28,6 @@ def run(*words: object, program: tuple[str, ...] = ("-m", "ostec.app.cli"), cwd:
     )
     assert "Traceback" not in done.stderr
     return Said(done.returncode, done.stdout, done.stderr)
-
-
-def assert_whole(folder: Path, names: set[str]) -> None:
-    """Each result has all its files, and nothing else lies about."""
-    expected = {"index.html", "run.jsonl", "failures.jsonl"}
-    for name in names:
-        record = read_record(folder / f"{name}.json")
-        assert record is not None
-        expected |= set(record["files"])
-    assert {p.name for p in folder.iterdir()} == expected
 
 
 def astronaut() -> Image.Image:

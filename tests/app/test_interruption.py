@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from ostec.export.record import read_failures, read_record
+from ostec.export.record import read_failures
+from tests.app.conftest import assert_whole
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,16 +45,6 @@ def _wait_for(log: Path, line: str) -> None:
         time.sleep(0.02)
 
 
-def _assert_whole(folder: Path, names: set[str]) -> None:
-    """Each result has all its files, and nothing else lies about."""
-    expected = {"index.html", "run.jsonl", "failures.jsonl"}
-    for name in names:
-        record = read_record(folder / f"{name}.json")
-        assert record is not None
-        expected |= set(record["files"])
-    assert {p.name for p in folder.iterdir()} == expected
-
-
 @pytest.mark.parametrize(("word", "code"), [("int", 130), ("term", 143)])
 def test_interrupted_run_keeps_its_work_and_the_same_command_goes_on(
     ostec: Any, photos: Any, calls: Any, word: str, code: int
@@ -70,7 +61,7 @@ def test_interrupted_run_keeps_its_work_and_the_same_command_goes_on(
     (folder / "b.jpg").write_text("ok b")
     assert ostec("complete", "in", "--save-dir", "out").code == 0
     assert calls() == ["complete b.jpg", "complete c.jpg"]
-    _assert_whole(Path("out"), {"a", "b", "c"})
+    assert_whole(Path("out"), {"a", "b", "c"})
 
 
 def test_ctrl_c_from_a_terminal(start: Any, photos: Any, tmp_path: Path) -> None:
@@ -82,7 +73,7 @@ def test_ctrl_c_from_a_terminal(start: Any, photos: Any, tmp_path: Path) -> None
     assert process.returncode == 130
     assert out.splitlines()[-1] == "1 done, 0 skipped, 0 failed, 1 not tried; open out/index.html."
     assert "Traceback" not in err
-    _assert_whole(tmp_path / "out", {"a"})
+    assert_whole(tmp_path / "out", {"a"})
 
 
 @pytest.mark.parametrize("same_folder", [False, True])
@@ -107,7 +98,7 @@ def test_kill_in_the_middle_then_the_same_command(
     if same_folder:
         for photo in folder.glob("*.jpg"):
             photo.unlink()
-    _assert_whole(tmp_path / "out", {"a", "b", "c"})
+    assert_whole(tmp_path / "out", {"a", "b", "c"})
 
 
 def test_unfinished_files_of_a_killed_process_are_removed(ostec: Any, photos: Any, tmp_path: Path) -> None:
@@ -121,7 +112,7 @@ def test_unfinished_files_of_a_killed_process_are_removed(ostec: Any, photos: An
     assert done.returncode == -signal.SIGKILL
     assert len(list(Path("out").glob(".*.part"))) == 1
     assert ostec("complete", "in", "--save-dir", "out").code == 0
-    _assert_whole(Path("out"), {"a"})
+    assert_whole(Path("out"), {"a"})
 
 
 def test_killed_while_overwriting_does_not_pass_for_done(
@@ -194,7 +185,7 @@ def test_nobody_listens_any_more(photos: Any, start: Any, tmp_path: Path) -> Non
     process.wait(timeout=60)
     assert process.returncode == 0
     assert process.stderr.read() == ""
-    _assert_whole(tmp_path / "out", {"a", "b"})
+    assert_whole(tmp_path / "out", {"a", "b"})
 
 
 def test_two_runs_into_one_folder(photos: Any, start: Any, calls: Any, tmp_path: Path) -> None:
@@ -203,7 +194,7 @@ def test_two_runs_into_one_folder(photos: Any, start: Any, calls: Any, tmp_path:
     for process in processes:
         process.communicate(timeout=120)
         assert process.returncode == 0
-    _assert_whole(tmp_path / "out", {f"{number:02}" for number in range(30)})
+    assert_whole(tmp_path / "out", {f"{number:02}" for number in range(30)})
 
 
 def test_a_photo_that_another_run_has_finished_is_not_done_again(
