@@ -210,8 +210,6 @@ class Completer:
         boxes = detect_faces(image, self.models.mtcnn)
         if not boxes:
             raise FaceError("No face was found in the photo.")
-        if only_largest and len(boxes) > 1:
-            run.warnings.append(f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all).")
         results: list[CompletedFace] = []
         errors: list[FaceError] = []
         wanted = 1 if only_largest else len(boxes)
@@ -226,9 +224,17 @@ class Completer:
         run.finish()
         if not results:
             raise errors[0]
+        notes = []
+        if only_largest and len(boxes) > 1:
+            notes.append(
+                f"{len(boxes)} faces were detected; the largest that could be completed was (--faces all tries all)."
+                if errors
+                else f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all)."
+            )
         if errors:
-            note = f"{len(errors)} of {len(boxes)} detected faces could not be completed: {errors[0]}"
-            results = [replace(r, record={**r.record, "warnings": [*r.record["warnings"], note]}) for r in results]
+            notes.append(f"{len(errors)} of {len(boxes)} detected faces could not be completed: {errors[0]}")
+        if notes:
+            results = [replace(r, record={**r.record, "warnings": [*r.record["warnings"], *notes]}) for r in results]
         return results
 
     def _read(self, photo: str | Path | FloatArray) -> tuple[FloatArray, dict[str, Any]]:
@@ -256,6 +262,8 @@ class Completer:
         run.enter("prior")
         assert self.models.prior is not None  # from_pretrained refuses prior none
         fill = self._fill(image, face, seen)
+        if (fill.occluded & (self._prior_guide.rim > INTERIOR_RIM)).any():
+            run.notes["occluders"] = [*run.notes.get("occluders", []), "occluder"]
         run.enter("stitch")
         completed = self._stitch(seen, fill, face, mode)
         # As NAME.png holds it, so that what is drawn from the file later is the same.

@@ -20,6 +20,7 @@ from ostec.core.errors import AssetError, BackendError, FaceError
 from ostec.core.progress import STAGES
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import BoolArray, FloatArray, Provenance
+from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record
 from ostec.io.images import read_image, read_palette_png
@@ -319,6 +320,21 @@ def test_all_faces_or_the_largest(with_settings: Make, completer: Completer, ast
     assert calls == sorted(calls)
     assert calls[-1] == 1
     assert psnr(texture(both[0]), texture(astronaut), inside(astronaut)) > 28
+
+
+def test_a_false_detection_larger_than_the_face_is_not_called_completed(
+    completer: Completer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.ones((512, 1024, 3), np.float32)
+    image[:, :512] = read_image(ASTRONAUT)[..., :3]
+    (true,) = detect_faces(image, completer.models.mtcnn)
+    false = replace(true, box=np.float32([560, 40, 1000, 480]), points=true.points + np.float32([560, 0]))
+    monkeypatch.setattr("ostec.pipeline.detect_faces", lambda *_: [false, true])
+    face = completer(image)
+    assert face.record["face_box"][0] < 512
+    said, why = face.record["warnings"]
+    assert said == "2 faces were detected; the largest that could be completed was (--faces all tries all)."
+    assert why.startswith("1 of 2 detected faces could not be completed: What was detected does not look like a face")
 
 
 # --- photos ----------------------------------------------------------------------------------------------------------

@@ -17,6 +17,15 @@ from scipy.sparse.linalg import splu
 from ostec.core.errors import WeightsError
 from ostec.core.types import BoolArray, FloatArray
 
+_GROWTHS = 2
+"""Rounds in which what is hidden grows."""
+_LOW_PASS = 0.0625
+"""Deviation in UV of the low-pass that structure is measured against."""
+_FOREHEAD = 0.8
+"""Height in UV above which what was taken out is hair."""
+_FLAT = 0.01
+"""Deviation of log light that counts as no structure."""
+
 
 @dataclass(frozen=True)
 class PriorSettings:
@@ -37,6 +46,25 @@ class PriorSettings:
     """Weight of the robust solution below which a texel may belong to an occluder."""
     occluder_share: float = 0.004
     """Smallest area of an occluder as a share of the chart; the largest such region of 24 bare faces has 0.001."""
+    hidden_match: float = 0.45
+    """Correlation of the photo's structure with the model's below which the face is hidden: the lowest over 26 bare
+    faces is 0.64, over 321 small portraits 0.48 (thick spectacles)."""
+    hidden_grow: float = 0.65
+    """The same, over a smaller window, below which a texel joins what is hidden beside it."""
+    hidden_explained: float = 0.9
+    """Weight of the robust solution below which a texel joins as well."""
+    hidden_share: float = 0.002
+    """Smallest area hidden at first sight as a share of the chart."""
+    hidden_rim: float = 0.14
+    """Distance in UV from the chart's border beyond which that is looked for: nearer there is hair, which has no
+    structure of the model's either and is no hand."""
+    hidden_window: float = 0.086
+    """Deviation in UV of the first correlation's window: a mouth wide, so that teeth or a wrinkle do not decide."""
+    hidden_grow_window: float = 0.039
+    """The same of the second."""
+    hairline: tuple[float, float] = (0.016, 0.094)
+    """Distance in UV from what was taken out of the forehead at which a texel begins to count, and from which it counts
+    fully: the shadow and the thin ends of hair lie before it, and the model would draw a fringe from them."""
     carry_uv: float = 0.12
     """Distance in UV over which the residual of what was seen reaches into what was not."""
     carry_power: float = 3.0
@@ -109,16 +137,22 @@ def fill_from_prior(
     device = prior.mean.device
     seen = torch.from_numpy(colour[prior.inside]).to(device)
     base = torch.from_numpy(weight[prior.inside]).to(device)
-    trust = base
+    away = torch.from_numpy(hairline_trust(weight, settings)[prior.inside]).to(base)
     explained = torch.ones_like(base)
     for _ in range(settings.reweightings + 1):
-        trust = base * explained
+        trust = base * away * explained
         z = solve_coefficients(prior, seen, trust, settings.tau)
         model = prior.mean + prior.basis @ z
         explained = _explained(prior, seen - model, base, settings)
     occluded = find_occluders(prior, explained, base, settings)
     if occluded.any():
         trust = trust * torch.from_numpy(~occluded[prior.inside]).to(trust)
+        z = solve_coefficients(prior, seen, trust, settings.tau)
+        model = prior.mean + prior.basis @ z
+    hidden = find_hidden(prior, seen, base, trust, settings)
+    if hidden.any():
+        occluded |= hidden
+        trust = trust * torch.from_numpy(~hidden[prior.inside]).to(trust)
         z = solve_coefficients(prior, seen, trust, settings.tau)
         model = prior.mean + prior.basis @ z
     residual = carry_residual(
@@ -132,6 +166,22 @@ def fill_from_prior(
         occluded=occluded,
         coefficients=z.cpu().numpy(),
     )
+
+
+def hairline_trust(weight: FloatArray, settings: PriorSettings) -> FloatArray:
+    """Factor [S, S] in [0, 1] of the trust [S, S]: small beside what was taken out of the forehead.
+
+    Trust falls slowly towards a silhouette and at once where a mask took hair out: only the second counts.
+    """
+    size = len(weight)
+    v = 1 - (np.arange(size)[:, None] + 0.5) / size
+    near = 2 * max(1, round(size * 3 / 128)) + 1
+    hair = (weight < 0.1) & (ndimage.maximum_filter(weight, near) > 0.7) & (v > _FOREHEAD)
+    if not hair.any():
+        return np.ones_like(weight)
+    start, full = settings.hairline
+    distance = ndimage.distance_transform_edt(~hair) / size
+    return np.clip((distance - start) / (full - start), 0, 1).astype(np.float32)
 
 
 def solve_coefficients(prior: LinearPrior, seen: torch.Tensor, trust: torch.Tensor, tau: float) -> torch.Tensor:
@@ -159,7 +209,7 @@ def find_occluders(
 ) -> BoolArray:
     """Regions [S, S] that the model cannot explain and that are larger than a mole, a scar or a shadow's edge.
 
-    A microphone or a dark sleeve is found so; a hand, which is skin as well, is not.
+    A microphone or a dark sleeve is found so; a hand, which is skin as well, by :func:`find_hidden`.
 
     Args:
         prior: gives the chart.
@@ -175,6 +225,82 @@ def find_occluders(
     large = np.flatnonzero(sizes >= settings.occluder_share * np.count_nonzero(prior.inside))
     found = np.isin(label, large[large > 0])
     return prior.inside & ndimage.binary_dilation(found, iterations=max(1, round(prior.size * 3 / 128)))
+
+
+def find_hidden(
+    prior: LinearPrior, seen: torch.Tensor, base: torch.Tensor, trust: torch.Tensor, settings: PriorSettings
+) -> BoolArray:
+    """Regions [S, S] without the face's structure: a hand has the colour of skin, but no lips, nostrils, eyes or brows.
+
+    The structure is what a low-pass leaves of the log light. On a bare face it correlates with the model's, whatever
+    its contrast; on a hand it does not, even though the model bends towards it. From where that is plain the region
+    grows over what matches badly a model that no longer sees it. What hides no feature, as two fingers flat on a
+    cheek, is not found, for bare cheeks have no structure that could be missed.
+
+    Args:
+        prior: gives the chart.
+        seen: [T, 3] the photo.
+        base: [T] trust before any robust weight; unseen texels are never hidden.
+        trust: [T] weights of the robust solution.
+        settings: thresholds, size and windows.
+    """
+    weight = prior.image(base[:, None])[..., 0]
+    rim = ndimage.distance_transform_edt(np.pad(prior.inside, 1))[1:-1, 1:-1] / prior.size
+    match = _structure_match(prior, seen, _model(prior, seen, trust, settings), weight, settings.hidden_window)
+    first = (match < settings.hidden_match) & (rim > settings.hidden_rim) & (weight > 0.3)
+    label, _ = ndimage.label(first)
+    sizes = np.bincount(label.ravel())
+    sizes[0] = 0
+    first = (sizes >= settings.hidden_share * np.count_nonzero(prior.inside))[label]
+    hidden = first
+    for _ in range(_GROWTHS if first.any() else 0):
+        model = _model(prior, seen, trust * torch.from_numpy(~hidden[prior.inside]).to(trust), settings)
+        match = _structure_match(prior, seen, model, weight, settings.hidden_grow_window)
+        explained = prior.image(_explained(prior, seen - model, base, settings)[:, None])[..., 0]
+        unlike = (match < settings.hidden_grow) | (explained < settings.hidden_explained)
+        label, _ = ndimage.label(unlike & (weight > 0.05) | hidden)
+        hidden = np.isin(label, np.unique(label[first]))
+    if not hidden.any():
+        return hidden
+    solid = ndimage.binary_fill_holes(_closed(hidden, round(prior.size / 32)))
+    # A finger's edge is darker than either side: a sliver of it left over would show.
+    return prior.inside & ndimage.binary_dilation(solid, iterations=max(1, round(prior.size * 2 / 128)))
+
+
+def _model(prior: LinearPrior, seen: torch.Tensor, trust: torch.Tensor, settings: PriorSettings) -> torch.Tensor:
+    """Most probable texture [T, 3]."""
+    return prior.mean + prior.basis @ solve_coefficients(prior, seen, trust, settings.tau)
+
+
+def _structure_match(
+    prior: LinearPrior, seen: torch.Tensor, model: torch.Tensor, weight: FloatArray, window: float
+) -> FloatArray:
+    """Local correlation [S, S] of two textures [T, 3] in what a low-pass leaves of their log light; 1 if both are flat.
+
+    Args:
+        prior: gives the chart.
+        seen: [T, 3].
+        model: [T, 3].
+        weight: [S, S] of the texels.
+        window: deviation in UV of the window.
+    """
+
+    def mean(image: FloatArray, sigma: float) -> FloatArray:
+        share = ndimage.gaussian_filter(weight, sigma)
+        return np.asarray(ndimage.gaussian_filter(image * weight, sigma) / np.maximum(share, 1e-3))
+
+    light = [prior.image((t.clamp(0, 1) + 0.03).log().mean(-1, keepdim=True))[..., 0] for t in (seen, model)]
+    a, b = (image - mean(image, _LOW_PASS * prior.size) for image in light)
+    flat = _FLAT**2
+    ab, aa, bb = (mean(product, window * prior.size) + flat for product in (a * b, a * a, b * b))
+    return np.asarray(ab / np.sqrt(aa * bb), np.float32)
+
+
+def _closed(region: BoolArray, radius: int) -> BoolArray:
+    """Binary closing by a disc, gaps between fingers for example; the border of the array is no wall."""
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    padded = ndimage.binary_closing(np.pad(region, radius + 1), x * x + y * y <= radius * radius)
+    return np.asarray(padded[radius + 1 : -radius - 1, radius + 1 : -radius - 1]) | region
 
 
 def carry_residual(prior: LinearPrior, residual: FloatArray, trust: FloatArray, settings: PriorSettings) -> FloatArray:

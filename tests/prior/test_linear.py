@@ -11,6 +11,7 @@ from ostec.prior.linear import (
     PriorSettings,
     carry_residual,
     fill_from_prior,
+    hairline_trust,
     prior_from_tensors,
     prior_weight,
     solve_coefficients,
@@ -19,7 +20,7 @@ from tests.toy import toy_prior
 
 SIZE = 48
 TRUE = torch.tensor([0.8, -0.5, 0.3, 1.1, -0.9, 0.4])
-EXACT = PriorSettings(tau=1.0, reweightings=0)
+EXACT = PriorSettings(tau=1.0, reweightings=0, hidden_match=-1.0)
 """Nothing beside the model's own Bayes rule."""
 
 
@@ -100,7 +101,7 @@ def test_an_occluder_loses_its_weight_and_does_not_spoil_the_rest(prior, truth):
     occluder[8:24, 8:24] = True
     colour[occluder] = np.float32([0.0, 1.0, 0.0])
     robust = fill_from_prior(noisy, colour, weight)
-    plain = fill_from_prior(noisy, colour, weight, PriorSettings(reweightings=0))
+    plain = fill_from_prior(noisy, colour, weight, PriorSettings(reweightings=0, hidden_match=-1.0))
     middle = np.zeros((SIZE, SIZE), bool)
     middle[11:21, 11:21] = True
     far = noisy.inside.copy()
@@ -198,6 +199,20 @@ def test_trust_needs_a_view_and_grows_with_angle_and_distance():
     assert (np.diff(weight, axis=1) >= 0).all()
     assert (prior_weight(cosine, visible, far * 0.02) <= weight).all()
     assert prior_weight(cosine, visible, far * 0.02).sum() < weight.sum()
+
+
+def test_trust_keeps_away_from_hair_on_the_forehead_and_from_nothing_else():
+    weight = np.ones((128, 128), np.float32)
+    weight[64:] = 0  # the lower half is no forehead
+    weight[:, :20] = np.linspace(0, 1, 20)  # falls slowly, as towards a silhouette
+    np.testing.assert_array_equal(hairline_trust(weight, PriorSettings()), 1)
+    weight[:6] = 0  # a fringe: taken out at once
+    found = hairline_trust(weight, PriorSettings())[:, 64]
+    assert found.dtype == np.float32
+    assert not found[3:8].any()
+    # Row 12 is 7 texels below the fringe: (7 / 128 - 0.016) / (0.094 - 0.016).
+    assert found[12] == pytest.approx(0.496, abs=1e-3)
+    assert (found[18:] == 1).all()
 
 
 def tensors_of(prior: LinearPrior) -> dict[str, torch.Tensor]:
