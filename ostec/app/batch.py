@@ -58,7 +58,7 @@ def _check(sources: Sequence[str], save_dir: str, settings: CompleteSettings, op
         raise UsageError("Name at least one photo, folder or glob to complete.")
     if not save_dir:
         raise UsageError("--save-dir is empty.")
-    if settings.generator is not None and not Path(settings.generator).is_file():
+    if settings.generator not in ("default", "none") and not Path(settings.generator).is_file():
         raise UsageError(f"The generator's file {shown(settings.generator)} does not exist.")
     if settings.prior not in ("default", "none") and not Path(settings.prior).is_file():
         raise UsageError(f"The prior's file {shown(settings.prior)} does not exist.")

@@ -53,6 +53,7 @@ class Command:
 COMMANDS = {
     ("complete",): Command("ostec.app.complete", "Complete", "photos to textured faces"),
     ("train", "prior"): Command("ostec.app.train", "TrainPrior", "fit the texture prior to portraits"),
+    ("train", "generator"): Command("ostec.app.train_generator", "TrainGenerator", "train the generator on portraits"),
 }
 """Words on the command line -> the command."""
 _RUN_OSTEC = Command("ostec.app.complete", "RunOstec", "the command line of the paper's code")
@@ -71,7 +72,7 @@ PLACEHOLDERS = {
     "source": "SOURCE...",
     "source_dir": "DIR",
     "save_dir": "DIR",
-    "generator": "FILE",
+    "generator": "default|none|FILE",
     "prior": "default|none|FILE",
     "uv_size": "256..4096",
 }

@@ -1,7 +1,7 @@
 """``ostec complete`` and the command line of the OSTeC paper's code: photos to textured faces."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ostec.core.errors import UsageError
@@ -58,7 +58,7 @@ class RunOstec:
     save_dir: str
     """Folder of the results; made if it does not exist."""
     pickle: bool = False
-    """Also save every view that the generator imagines."""
+    """Also save every projected view: render, what of it was trusted, generated picture, latent."""
     settings: CompleteSettings = field(default_factory=lambda: CompleteSettings(mode="hard"))
     batch: BatchOptions = field(default_factory=BatchOptions)
 
@@ -70,6 +70,7 @@ class RunOstec:
         set_up_logging(self.batch.quiet, self.batch.verbose)
         if not Path(self.source_dir).is_dir():
             raise UsageError(f"--source_dir must be a folder, and {self.source_dir!r} is none.")
-        if self.pickle:
-            logger.warning("-p saves nothing yet: the views come from the generator, which this version does not have.")
-        return complete_sources((self.source_dir,), self.save_dir, self.settings, self.batch, recursive=False)
+        settings = replace(self.settings, save_views=self.settings.save_views or self.pickle)
+        if settings.save_views and not settings.projects:
+            logger.warning("-p saves nothing: no view is projected without iterations or without a generator.")
+        return complete_sources((self.source_dir,), self.save_dir, settings, self.batch, recursive=False)

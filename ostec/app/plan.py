@@ -71,7 +71,7 @@ def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: 
     whole = [r for r in records if r is not None and is_whole(save_dir, r)]
     if len(whole) < len(records):
         return Step(photo, Action.COMPLETE, reason="files of its result are missing")
-    other = any(_decisive(_settings_of(r)) != _decisive(settings) for r in whole)
+    other = any(_differs(_settings_of(r), settings) for r in whole)
     short = tuple(n for n, r in zip(names, whole, strict=True) if lacking(n, r, settings) != (False, False))
     action = Action.EXTEND if short else Action.SKIP
     return Step(photo, action, short or tuple(names), other_settings=other)
@@ -92,8 +92,17 @@ def _settings_of(record: Record) -> CompleteSettings | None:
         return None
 
 
-def _decisive(settings: CompleteSettings | None) -> CompleteSettings | None:
-    """Settings without what can be added later, and without what then has no effect."""
-    if settings is None:
-        return None
-    return dataclasses.replace(settings, frontalize=False, turntable=False, iterations_frontalize=0, faces="largest")
+def _differs(made: CompleteSettings | None, asked: CompleteSettings) -> bool:
+    """Whether a result made with other settings is not what is asked for: views cannot be added later."""
+    if made is None:
+        return True
+    return _decisive(made) != _decisive(asked) or (asked.save_views and not made.save_views)
+
+
+def _decisive(settings: CompleteSettings) -> CompleteSettings:
+    """Settings without what can be added later or does no harm, and without what then has no effect."""
+    if not settings.projects:
+        settings = dataclasses.replace(settings, iterations=0, generator="none")
+    return dataclasses.replace(
+        settings, frontalize=False, turntable=False, save_views=False, iterations_frontalize=0, faces="largest"
+    )

@@ -27,6 +27,8 @@ RESULT_ENDINGS = (
     "_turntable.gif",
 )
 """What follows NAME in the names of a result's files."""
+VIEWS_ENDING = "_views"
+"""What follows NAME in the name of the folder of a result's projected views."""
 RUN_FILES = ("index.html", "run.jsonl", "failures.jsonl")
 PENDING = ".{name}.ostec-pending"
 _MAX_RECORD_BYTES = 16 << 20
@@ -74,6 +76,14 @@ def listed_files(folder: Path) -> set[str]:
     for marker in folder.glob(PENDING.format(name="*")):
         files.update(name + ending for name in _pending_names(marker) for ending in RESULT_ENDINGS)
     return files
+
+
+def view_folders(folder: Path) -> set[str]:
+    """Names of the folders in a folder of results that hold projected views, of whole results and of a killed run."""
+    stems = {path.stem for path in folder.glob("*.json") if read_record(path) is not None}
+    for marker in folder.glob(PENDING.format(name="*")):
+        stems.update(_pending_names(marker))
+    return {stem + VIEWS_ENDING for stem in stems}
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostec.app.console import shown
-from ostec.app.results import RESULT_ENDINGS, RUN_FILES, listed_files
+from ostec.app.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING, listed_files, view_folders
 from ostec.core.errors import UsageError
 from ostec.core.settings import Faces
 from ostec.io.images import is_image_file
@@ -117,6 +117,9 @@ def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
             continue
         entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
+        if any(f.endswith(VIEWS_ENDING) for f in folders):
+            views = view_folders(Path(parent))
+            folders[:] = [f for f in folders if f not in views]
         yield from (p for p in (Path(parent, f) for f in sorted(files)) if _is_photo(p))
 
 

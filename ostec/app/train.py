@@ -1,16 +1,20 @@
-"""``ostec train``: fit what ships."""
+"""``ostec train prior``, and what the commands of its family share."""
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostec.app import console
+from ostec.core.errors import BackendError, UsageError
+from ostec.core.settings import Device
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
+    from ostec.core.types import Topology
     from ostec.train.portraits import PortraitTexels
     from ostec.train.prior import PriorModel, PriorTrainSettings
 
@@ -35,8 +39,8 @@ class TrainPrior:
     """Side of the layout in texels."""
     seed: int = 0
     """Seed of the random start."""
-    device: str = field(default="auto")
-    """auto, cpu or cuda."""
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA where there is a device, else the CPU."""
     quiet: bool = False
     """Warnings and errors only."""
     verbose: bool = False
@@ -47,24 +51,16 @@ class TrainPrior:
         console.set_up_logging(self.quiet, self.verbose)
         import torch
 
-        from ostec.core.assets import asset_path, verified_path
-        from ostec.core.errors import UsageError
+        from ostec.core.assets import asset_path
         from ostec.io.topology import read_topology
-        from ostec.io.weights import load_strict, read_safetensors
-        from ostec.nets.facemesh import FaceMesh
-        from ostec.train.portraits import collect_texels
         from ostec.train.prior import PriorTrainSettings, fit_prior
 
-        if not self.portraits.is_dir():
-            raise UsageError(f"{self.portraits} is no folder.")
-        device = "cuda" if self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available()) else "cpu"
+        check_folders(self.portraits, self.exclude)
+        device = training_device(self.device)
         settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.seed)
-        network = FaceMesh()
-        load_strict(network, read_safetensors(verified_path("facemesh", "facemesh.safetensors")), "facemesh")
         topology = read_topology(asset_path("topology/facemesh.npz"))
-        excluded = frozenset(p.stem for p in self.exclude.iterdir()) if self.exclude else frozenset()
         log.info("Reading portraits.")
-        data = collect_texels(self.portraits, excluded, network.eval(), topology, self.size, _report)
+        data = read_portraits(self.portraits, excluded_numbers(self.exclude), topology, self.size)
         colour, weight = _training_set(data)
         log.info("Fitting to %d portraits and their mirror images.", len(colour) // 2)
         model = fit_prior(
@@ -109,6 +105,39 @@ class TrainPrior:
         for name, value in figures.items():
             log.info("%s: %.2f dB", name, value)
         log.info("Wrote %s.", self.out)
+
+
+def check_folders(portraits: Path, exclude: Path | None) -> None:
+    """Raise UsageError unless both are folders."""
+    for folder in (portraits, exclude):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{folder} is no folder.")
+
+
+def training_device(asked: Device) -> "torch.device":
+    """Where to train, which draws nothing and so needs no rasteriser there. Raises BackendError."""
+    import torch
+
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise BackendError("--device cuda cannot be used: no CUDA device was found.")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def excluded_numbers(exclude: Path | None) -> frozenset[str]:
+    """Stems of the photos whose people are held out."""
+    return frozenset(path.stem for path in exclude.iterdir()) if exclude else frozenset()
+
+
+def read_portraits(portraits: Path, excluded: frozenset[str], topology: "Topology", size: int) -> "PortraitTexels":
+    """Masked texels of a folder of portraits on ``size`` x ``size``, with the landmark network that ships."""
+    from ostec.core.assets import verified_path
+    from ostec.io.weights import load_strict, read_safetensors
+    from ostec.nets.facemesh import FaceMesh
+    from ostec.train.portraits import collect_texels
+
+    network = FaceMesh()
+    load_strict(network, read_safetensors(verified_path("facemesh", "facemesh.safetensors")), "facemesh")
+    return collect_texels(portraits, excluded, network.eval(), topology, size, _report)
 
 
 def _training_set(data: "PortraitTexels") -> "tuple[np.ndarray, np.ndarray]":

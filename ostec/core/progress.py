@@ -8,7 +8,8 @@ from typing import Any
 Progress = Callable[[str, float], None]
 """Called with the stage that begins and the fraction of the photo's work that is done, 0 to 1; it never falls."""
 
-STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "stitch", "export")
+STAGES = ("read", "detect", "landmarks", "fit", "unwrap", "mask", "prior", "project", "stitch", "export")
+"""In order; ``project`` only where views are projected."""
 _PER_FACE = STAGES.index("landmarks")
 """The first stage that every face of a photo passes on its own."""
 
@@ -32,6 +33,8 @@ class PhotoRun:
     """Times, warnings and progress of one photo, or of one of its faces."""
 
     progress: Progress | None
+    weights: dict[str, float] = field(default_factory=dict)
+    """How long a stage takes, where that is not 1, in units of the others."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time by stage."""
     warnings: list[str] = field(default_factory=list)
@@ -49,16 +52,26 @@ class PhotoRun:
         if self._stage:
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._start
         self._stage, self._start = stage, now
-        if stage and self.progress is not None:
-            done = float(STAGES.index(stage))
-            if done >= _PER_FACE:
-                done = _PER_FACE + (done - _PER_FACE + self.face * (len(STAGES) - _PER_FACE)) / self.faces
-            self.progress(stage, done / len(STAGES))
+        if stage:
+            self.advance(0.0)
+
+    def advance(self, share: float) -> None:
+        """The stage that was entered is done by ``share``, 0 to 1."""
+        if self.progress is None:
+            return
+        number = STAGES.index(self._stage)
+        costs = [self.weights.get(stage, 1.0) for stage in STAGES]
+        shared, own = sum(costs[:_PER_FACE]), sum(costs[_PER_FACE:])
+        done = sum(costs[:number]) + share * costs[number]
+        if number >= _PER_FACE:
+            done = shared + (done - shared + self.face * own) / self.faces
+        self.progress(self._stage, done / (shared + own))
 
     def of_face(self, number: int, count: int) -> "PhotoRun":
         """A fresh clock for one of ``count`` faces that starts from the photo's shared times, warnings and notes."""
         self.enter("")
-        return PhotoRun(self.progress, dict(self.seconds), list(self.warnings), dict(self.notes), number, count)
+        own = dict(self.seconds), list(self.warnings), dict(self.notes)
+        return PhotoRun(self.progress, self.weights, *own, number, count)
 
     def finish(self) -> None:
         """All faces of the photo are done."""

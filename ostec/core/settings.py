@@ -25,15 +25,15 @@ class CompleteSettings:
     mode: Mode = "auto"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
     iterations: int = 200
-    """Iterations per projected view; 0 projects none and leaves unseen texels to the prior."""
+    """Iterations per projected view at most; 0 projects none and leaves unseen texels to the prior."""
     frontalize: bool = False
     """Also write the frontal portrait."""
     iterations_frontalize: int = 300
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: str | None = None
-    """Checkpoint of the generator to project into; no version of it ships or can be read yet."""
+    generator: str = "default"
+    """default, none (as 0 iterations), or a file of ostec train generator."""
     prior: str = "default"
     """default, none, or a file of ostec train prior."""
     uv_size: int = 1024
@@ -42,6 +42,13 @@ class CompleteSettings:
     """Seed of everything that is drawn."""
     turntable: bool = False
     """Also write an animation of the head turning."""
+    save_views: bool = False
+    """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
+
+    @property
+    def projects(self) -> bool:
+        """Whether views are projected into a generator."""
+        return self.iterations > 0 and self.generator != "none"
 
     def __post_init__(self) -> None:
         _check_choice("mode", self.mode, ("auto", "soft", "hard"))
@@ -51,8 +58,9 @@ class CompleteSettings:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
             raise ValueError(f"uv_size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {self.uv_size}.")
-        if self.iterations == 0 and self.prior == "none":
-            raise ValueError("iterations 0 with prior none leaves nothing that could fill unseen texels.")
+        if self.prior == "none" and not self.projects:
+            lack = "iterations 0" if self.iterations == 0 else "generator none"
+            raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

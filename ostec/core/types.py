@@ -34,6 +34,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 EYE_CORNERS = (33, 263)
 """FaceMesh ids of the outer eye corners: the one on the image's left of a frontal photo, then the other."""
+EYES = ((33, 133), (362, 263))
+"""FaceMesh ids of each eye's corners, image-left eye first."""
+MOUTH_CORNERS = (61, 291)
+"""FaceMesh ids, image-left first."""
 EYE_CORNER_DISTANCE_MM = 90.0
 ORIGIN_SETBACK_MM = 60.0
 
@@ -159,6 +163,39 @@ class UvObservation:
 
 
 @dataclass(frozen=True)
+class ViewFrame:
+    """How the training faces of a generator were framed, and so how views for it are drawn."""
+
+    own_shape: bool
+    """Whether each face is drawn with its own shape (generators of natural photos) or with the mean shape."""
+    ffhq_crop: bool
+    """Whether eyes and mouth place the face as in FFHQ; else the camera is the same for every face."""
+    span_mm: float = 186.0
+    """Side of the picture, for the fixed camera: the whole mesh at every pose of the views."""
+    centre_mm: tuple[float, float, float] = (0.0, -31.0, 45.0)
+    """Canonical point that stays in the picture's middle, for the fixed camera."""
+    ground: float = 0.5
+    """Grey behind the face."""
+
+
+@dataclass(frozen=True)
+class GeneratedView:
+    """What one picture that the generator made shows of the face, in UV."""
+
+    provenance: Provenance
+    weight: float
+    """How much the view counts where several see a texel (OSTeC: front 2, bottom 1.3, others 1)."""
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]; zero where not visible."""
+    cosine: FloatArray
+    """[S, S]: cosine of the view angle."""
+    visible: BoolArray
+    """[S, S]: in the chart and not hidden by another part of the face."""
+    margin_mm: FloatArray
+    """[S, S]: distance in the picture from the outline of the mesh."""
+
+
+@dataclass(frozen=True)
 class CompletedTexture:
     """A texture without holes."""
 
@@ -166,6 +203,25 @@ class CompletedTexture:
     """[S, S, 3] in [0, 1], padded beyond the layout."""
     provenance: ByteArray
     """[S, S] of :class:`Provenance`."""
+
+
+@dataclass(frozen=True)
+class ProjectedView:
+    """One view of a face and what the generator made of it; R is the side of its pictures."""
+
+    name: str
+    render: FloatArray
+    """[R, R, 3] in [0, 1]: what was to be found."""
+    trust: FloatArray
+    """[R, R] in [0, 1]: where it was trusted."""
+    generated: FloatArray
+    """[R, R, 3] in [0, 1]: what was found."""
+    latent: FloatArray
+    """[num_ws, W]: its W+."""
+    losses: dict[str, float]
+    """Weighted terms at the best latent, their total, and the total at the start."""
+    iterations: int
+    """Iterations until no progress was left, or all."""
 
 
 @dataclass(frozen=True)
@@ -179,5 +235,10 @@ class TexturedFace:
     """[H, W, 3] in [0, 1], the frontal portrait, if asked for."""
     stages: dict[str, FloatArray] = field(default_factory=dict)
     """Pictures of the stages for the HTML page, in order: title -> [H, W, 3] in [0, 1]."""
-    latents: dict[str, FloatArray] = field(default_factory=dict)
-    """View name -> W+ [num_ws, W]."""
+    views: tuple[ProjectedView, ...] = ()
+    """What was projected, in order."""
+
+    @property
+    def latents(self) -> dict[str, FloatArray]:
+        """View name -> W+ [num_ws, W]."""
+        return {view.name: view.latent for view in self.views}

@@ -1,41 +1,31 @@
-"""Pictures of a finished face: the frontal portrait at -i 0, the turntable, the stages on the page."""
+"""Pictures of a finished face: the frontal portrait, the turntable, the projected views, the stages on the page."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from ostec.core.types import FittedFace, FloatArray, TexturedFace, Topology, UvObservation
-from ostec.render.geometry import Camera, orthographic_camera, rotation_from_pose
+from ostec.core.types import (
+    EYES,
+    MOUTH_CORNERS,
+    FittedFace,
+    FloatArray,
+    ProjectedView,
+    TexturedFace,
+    Topology,
+    UvObservation,
+)
+from ostec.io.files import make_folder, write_atomic
+from ostec.io.images import write_png
+from ostec.render.geometry import Camera, portrait_camera
 from ostec.render.uv import UvLayout, bake_layout, render_textured
 
 GROUND = 0.5
 """Grey behind rendered faces."""
 FRONTAL_SIZE = 512
-_EYES = ((33, 133), (362, 263))
-_MOUTH = (61, 291)
 _MARK = (0.25, 1.0, 0.85)
 """Colour of what is drawn over the photo: no skin has it."""
-
-
-def portrait_camera(landmarks: FloatArray, pitch_deg: float, yaw_deg: float, size: int) -> Camera:
-    """Camera that frames a face as FFHQ frames its portraits (Karras et al. 2019, aligned by eyes and mouth).
-
-    Args:
-        landmarks: [468, 3] FaceMesh points in the canonical frame.
-        pitch_deg: of the face in the picture.
-        yaw_deg: of the face in the picture.
-        size: side of the picture in pixels.
-    """
-    eyes = np.stack([landmarks[list(pair)].mean(0) for pair in _EYES])
-    mouth = landmarks[list(_MOUTH)].mean(0)
-    between = eyes.mean(0)
-    # FFHQ: half side = max(2.0 x eye distance, 1.8 x eye to mouth), centre a tenth of the way towards the mouth.
-    half = max(2.0 * float(np.linalg.norm(eyes[1] - eyes[0])), 1.8 * float(np.linalg.norm(between - mouth)))
-    scale = size / (2 * half)
-    rotation = rotation_from_pose(pitch_deg, yaw_deg)
-    # The frame follows the nod but turns about the head's axis, so that a profile stays in the picture.
-    centre = rotation_from_pose(pitch_deg, 0) @ (between + 0.1 * (mouth - between))
-    offset = (size / 2 - scale * float(centre[0] * np.cos(np.radians(yaw_deg))), size / 2 + scale * float(centre[1]))
-    return orthographic_camera(rotation, scale, offset)
 
 
 def canonical_landmarks(face: FittedFace) -> FloatArray:
@@ -64,7 +54,10 @@ class FaceRenderer:
         size: int = FRONTAL_SIZE,
     ) -> FloatArray:
         """Picture at (pitch, yaw) in FFHQ's framing."""
-        return self.render(face, texture, portrait_camera(canonical_landmarks(face), *pose_deg, size), size)
+        landmarks = canonical_landmarks(face)
+        eyes = np.stack([landmarks[list(pair)].mean(0) for pair in EYES])
+        camera = portrait_camera(eyes, landmarks[list(MOUTH_CORNERS)].mean(0), pose_deg, size)
+        return self.render(face, texture, camera, size)
 
     def turntable(self, face: FittedFace, texture: FloatArray, count: int = 32, reach_deg: float = 50.0) -> FloatArray:
         """Frames [N, 384, 384, 3] of the face turning left and right and back, to be played in a loop."""
@@ -93,14 +86,14 @@ def overlay_mesh(image: FloatArray, face: FittedFace, topology: Topology, side: 
 
 
 def stage_pictures(
-    image: FloatArray, seen: UvObservation, model: FloatArray, result: TexturedFace, renderer: FaceRenderer
+    image: FloatArray, seen: UvObservation, model: FloatArray | None, result: TexturedFace, renderer: FaceRenderer
 ) -> dict[str, FloatArray]:
-    """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo with mask, prior, three views.
+    """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo, prior, projections, renders.
 
     Args:
         image: the photo.
         seen: the photo in the layout.
-        model: [s, s, 3] what the prior alone makes of it.
+        model: [s, s, 3] what the prior alone makes of it, if there is one.
         result: the finished face.
         renderer: of its topology.
     """
@@ -109,8 +102,34 @@ def stage_pictures(
     pictures = {
         "Fitted mesh": overlay_mesh(image, result.face, result.topology),
         "Photo in UV, what is no face darkened": masked[::step, ::step],
-        "Prior": model,
     }
+    if model is not None:
+        pictures["Prior"] = model
+    for view in result.views:
+        seen_part = view.render * (0.25 + 0.75 * view.trust[..., None])
+        title = f"{view.name.replace('_', ' ').capitalize()}: render, untrusted darkened; generated"
+        pictures[title] = np.concatenate([seen_part, view.generated], axis=1)
     for yaw in (-40, 0, 40):
         pictures[f"View from yaw {yaw}"] = renderer.portrait(result.face, result.completed.texture, (0.0, yaw), 384)
     return pictures
+
+
+def write_views(directory: Path, name: str, views: Sequence[ProjectedView]) -> list[Path]:
+    """Write every projected view into NAME_views/: VIEW_render.png, VIEW_trust.png, VIEW_generated.png, VIEW.npz.
+
+    The NPZ holds ``w``: W+ [num_ws, W].
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    folder = make_folder(directory / f"{name}_views")
+    written = []
+    for view in views:
+        trust = np.repeat(view.trust[..., None], 3, axis=2)
+        for kind, picture in (("render", view.render), ("trust", trust), ("generated", view.generated)):
+            written.append(folder / f"{view.name}_{kind}.png")
+            write_png(written[-1], picture)
+        written.append(folder / f"{view.name}.npz")
+        latent = view.latent.astype(np.float32)
+        write_atomic(written[-1], lambda stream, w=latent: np.savez_compressed(stream, w=w))  # type: ignore[misc]
+    return written

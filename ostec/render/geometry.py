@@ -100,6 +100,51 @@ def orthographic_matrix(rotation: DoubleArray, scale: float, centre: tuple[float
     return matrix
 
 
+def centred_camera(
+    pose_deg: tuple[float, float],
+    centre: tuple[float, float, float],
+    span: float,
+    size: int,
+    device: torch.device | str = "cpu",
+) -> Camera:
+    """Orthographic camera that keeps one point of the head in the middle of a square picture.
+
+    Args:
+        pose_deg: (pitch, yaw) of the head in the picture.
+        centre: canonical point, millimetres.
+        span: side of the picture, millimetres.
+        size: side of the picture, pixels.
+        device: of the camera.
+    """
+    rotation = rotation_from_pose(*pose_deg)
+    scale = size / span
+    x, y, _ = rotation @ np.asarray(centre)
+    return orthographic_camera(rotation, scale, (size / 2 - scale * float(x), size / 2 + scale * float(y)), device)
+
+
+def portrait_camera(
+    eyes: DoubleArray, mouth: DoubleArray, pose_deg: tuple[float, float], size: int, device: torch.device | str = "cpu"
+) -> Camera:
+    """Camera that frames a face as FFHQ frames its portraits (Karras et al. 2019, aligned by eyes and mouth).
+
+    Args:
+        eyes: [2, 3] the eyes' centres in the canonical frame.
+        mouth: [3] the mouth's centre.
+        pose_deg: (pitch, yaw) of the face in the picture.
+        size: side of the picture in pixels.
+        device: of the camera.
+    """
+    between = eyes.mean(0)
+    # FFHQ: half side = max(2.0 x eye distance, 1.8 x eye to mouth), centre a tenth of the way towards the mouth.
+    half = max(2.0 * float(np.linalg.norm(eyes[1] - eyes[0])), 1.8 * float(np.linalg.norm(between - mouth)))
+    scale = size / (2 * half)
+    pitch, yaw = pose_deg
+    # The frame follows the nod but turns about the head's axis, so that a profile stays in the picture.
+    centre = rotation_from_pose(pitch, 0) @ (between + 0.1 * (mouth - between))
+    offset = (size / 2 - scale * float(centre[0] * cos(radians(yaw))), size / 2 + scale * float(centre[1]))
+    return orthographic_camera(rotation_from_pose(pitch, yaw), scale, offset, device)
+
+
 def camera_from_matrix(matrix: DoubleArray, rotation: DoubleArray, device: torch.device | str = "cpu") -> Camera:
     """A :class:`Camera` from a record's arrays, in float32 on ``device``."""
     return Camera(

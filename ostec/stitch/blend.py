@@ -100,6 +100,7 @@ def stitch(
     inside: BoolArray,
     settings: BlendSettings | None = None,
     mirror: bool = True,
+    given: ByteArray | None = None,
 ) -> CompletedTexture:
     """Join photo and fill, add mirrored detail to the fill where the other half was seen, and pad.
 
@@ -110,11 +111,12 @@ def stitch(
         inside: [S, S] the chart, mirror-symmetric.
         settings: the defaults if None.
         mirror: whether detail is taken from the other half.
+        given: [S, S] where the fill came from, a :class:`Provenance` each; the prior if None.
     """
     settings = settings or BlendSettings()
     size = len(inside)
     alpha = feathered(weight, inside, settings.feather * size)
-    provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR)
+    provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR if given is None else given)
     if mirror:
         detail, trust = mirrored_detail(photo, alpha, settings.detail * size)
         detail = np.clip(detail, -settings.detail_limit, settings.detail_limit)
@@ -122,6 +124,22 @@ def stitch(
         provenance = np.where((alpha < 0.5) & (trust >= 0.5), Provenance.MIRRORED, provenance)
     texture = np.clip(fill + (photo - fill) * alpha[..., None], 0, 1).astype(np.float32)
     return pad(texture, np.where(inside, provenance, Provenance.OUTSIDE).astype(np.uint8), inside, settings.padding)
+
+
+def spread(photo: FloatArray, weight: FloatArray) -> FloatArray:
+    """The photo's believed texels and, elsewhere, the colour of the nearest of them, smoothed: [S, S, 3].
+
+    Args:
+        photo: [S, S, 3].
+        weight: [S, S] belief in the photo's texels.
+    """
+    known = weight >= 0.5
+    if not known.any():
+        return np.full_like(photo, photo.mean())
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    whole = photo[nearest[0], nearest[1]]
+    smooth = low_pass(whole, np.ones_like(weight), 0.04 * len(weight))
+    return np.where(known[..., None], photo, smooth).astype(np.float32)
 
 
 def pad(texture: FloatArray, provenance: ByteArray, inside: BoolArray, width: float) -> CompletedTexture:

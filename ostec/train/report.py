@@ -1,15 +1,24 @@
-"""What a prior is worth on portraits that it never saw."""
+"""What a prior and a generator are worth on portraits that they never saw."""
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from ostec.core.types import BoolArray, FloatArray
+from ostec.nets.checkpoint import PortraitGenerator
 from ostec.prior.linear import LinearPrior, PriorSettings, fill_from_prior
+from ostec.train.generator import Draw, render_views
 from ostec.train.portraits import PortraitTexels
+from ostec.train.renders import PoseBank, TrainingTextures, nearest_inside, on_device
 
 _SCORED = 0.4
 """Weight above which a texel of a held-out portrait is taken for the truth."""
+_VIEW_SEED = 20
+"""Of the views on which a generator is judged."""
+_LEAST_SHARE = 0.005
+"""Share of a view's pixels that must be hidden for it to be judged."""
+_BATCH = 32
 
 
 def report_prior(prior: LinearPrior, data: PortraitTexels, settings: PriorSettings | None = None) -> dict[str, float]:
@@ -61,3 +70,76 @@ def _image(data: PortraitTexels, index: int) -> tuple[FloatArray, FloatArray]:
     colour[data.inside] = data.colour[index].astype(np.float32) / 255
     weight[data.inside] = data.weight[index]
     return colour, weight
+
+
+@torch.no_grad()
+def report_generator(
+    model: PortraitGenerator,
+    textures: TrainingTextures,
+    rows: torch.Tensor,
+    bank: PoseBank,
+    prior: LinearPrior,
+    views: int = 256,
+) -> dict[str, float]:
+    """Mean PSNR in dB over held-out portraits, in pixels that they showed and an imagined photo hid.
+
+    ``hidden_view_generator``: one pass of the encoder and the generator. ``hidden_view_prior``: what the encoder was
+    given in these pixels, the prior's fill. ``hidden_view_mean_face``: the mean texture.
+
+    Args:
+        model: the generator.
+        textures: of all portraits.
+        rows: [M] the portraits that were held out.
+        bank: poses.
+        prior: gives the mean face.
+        views: how many views in all, at random poses; the same in every call.
+    """
+    nearest = nearest_inside(prior.inside)
+    mean = torch.from_numpy(prior.image(prior.mean))[nearest[0], nearest[1]].permute(2, 0, 1)
+    mean = mean.to(textures.colour.device)
+    random = torch.Generator().manual_seed(_VIEW_SEED)
+    portrait = rows[torch.arange(views) % len(rows)] if len(rows) else rows
+    count = len(portrait)
+    draw = Draw(
+        portrait,
+        torch.randint(textures.guess.shape[1], (count,), generator=random),
+        torch.randint(len(bank.grid), (count,), generator=random),
+        torch.rand(count, generator=random) < 0.5,
+        torch.zeros(count, dtype=torch.bool),
+    )
+    scores: dict[str, dict[int, list[float]]] = {}
+    for start in range(0, count, _BATCH):
+        part = slice(start, start + _BATCH)
+        some = Draw(draw.portrait[part], draw.photo[part], draw.pose[part], draw.mirrored[part], draw.whole[part])
+        for name, values in _judge_views(model, textures, some, bank, mean).items():
+            of_portrait = scores.setdefault(f"hidden_view_{name}", {})
+            for owner, value in zip(some.portrait.tolist(), values.tolist(), strict=True):
+                if np.isfinite(value):
+                    of_portrait.setdefault(owner, []).append(value)
+    return {
+        name: round(float(np.mean([np.mean(values) for values in of_portrait.values()])), 3)
+        for name, of_portrait in scores.items()
+        if of_portrait
+    }
+
+
+def _judge_views(
+    model: PortraitGenerator, textures: TrainingTextures, draw: Draw, bank: PoseBank, mean: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """PSNR [B] in the hidden pixels, given the mean face [3, s, s]; no number where they are too few."""
+    draw = on_device(draw, textures.colour.device)
+    batch = render_views(textures, draw, bank, model.frame.ground)
+    device = next(model.generator.parameters()).device
+    encoded = model.encoder(batch.hint.to(device), batch.trust.to(device))
+    drawn = model.generator.synthesis(model.generator.mapping(encoded.z) + encoded.offset).clamp(-1, 1)
+    flat = bank.render(mean.expand(len(draw.pose), -1, -1, -1), draw.pose, draw.mirrored)
+    flat = (flat + (1 - bank.coverage[draw.pose]) * model.frame.ground) * 2 - 1
+    hidden = (batch.shown - batch.trust > 0.5).float()
+    pixels = hidden.sum((1, 2, 3))
+    few = pixels < _LEAST_SHARE * hidden[0].numel()
+    found = {}
+    for name, picture in (("generator", drawn.to(batch.image.device)), ("prior", batch.hint), ("mean_face", flat)):
+        # Pictures are in [-1, 1], so that a colour differs by half of what they do.
+        error = (((picture - batch.image) / 2).square() * hidden).sum((1, 2, 3)) / (3 * pixels.clamp(min=1))
+        found[name] = torch.where(few, torch.nan, -10 * error.clamp(min=1e-10).log10())
+    return found

@@ -245,9 +245,9 @@ def test_dry_run_tells_and_writes_nothing(ostec: Any, photos: Any, calls: Any, t
 
 def test_paper_command_does_not_search_below_the_first_level(ostec: Any, photos: Any) -> None:
     photos({"a.jpg": "ok", "sub/b.jpg": "ok"})
-    said = ostec("--source_dir", "in", "--save_dir", "out", "-p", paper=True)
+    said = ostec("--source_dir", "in", "--save_dir", "out", "-p", "-i", "0", paper=True)
     assert said.code == 0
-    assert said.err.startswith("ostec: warning: -p saves nothing yet")
+    assert said.err.startswith("ostec: warning: -p saves nothing: no view is projected")
     assert said.err.count("\n") == 1
     assert sorted(p.stem for p in Path("out").glob("*.obj")) == ["a"]
     assert json.loads(Path("out/a.json").read_text())["settings"]["mode"] == "hard"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from ostec.core.types import CompletedTexture, FittedFace, TexturedFace, Topology
+from ostec.core.types import CompletedTexture, FittedFace, ProjectedView, TexturedFace, Topology
 
 
 def toy_topology() -> Topology:
@@ -51,7 +51,20 @@ def toy_result() -> TexturedFace:
         completed=CompletedTexture(texture, provenance),
         frontal=texture[:64, :48],
         stages={"Photo": texture[:200, :100], "Seen & <trusted>": texture},
-        latents={"front": np.arange(36, dtype=np.float32).reshape(18, 2)},
+        views=(toy_view(),),
+    )
+
+
+def toy_view() -> ProjectedView:
+    ramp = np.linspace(0, 1, 16, dtype=np.float32)
+    return ProjectedView(
+        name="front",
+        render=np.repeat(np.tile(ramp, (16, 1))[..., None], 3, axis=2),
+        trust=np.tile(ramp[::-1], (16, 1)),
+        generated=np.repeat(np.tile(ramp[:, None], (1, 16))[..., None], 3, axis=2),
+        latent=np.arange(36, dtype=np.float32).reshape(18, 2),
+        losses={"pixel": 0.5, "total": 0.5, "start_total": 1.0},
+        iterations=7,
     )
 
 

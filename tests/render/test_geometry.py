@@ -7,6 +7,7 @@ import torch
 from ostec.render.geometry import (
     Camera,
     camera_from_matrix,
+    centred_camera,
     orthographic_camera,
     orthographic_matrix,
     pose_from_rotation,
@@ -161,3 +162,32 @@ def test_normals_of_the_toy_face_point_outwards():
     normals = vertex_normals(torch.from_numpy(topology.mean_landmarks), torch.from_numpy(topology.triangles))
     assert normals[:, 2].min() > 0
     torch.testing.assert_close(normals.norm(dim=1), torch.ones(len(normals)))
+
+
+@pytest.mark.parametrize("pose", [(0.0, 0.0), (30.0, 0.0), (-5.0, 40.0), (15.0, -30.0)])
+def test_centred_camera_keeps_its_point_in_the_middle(pose):
+    centre = (3.0, -31.0, 45.0)
+    camera = centred_camera(pose, centre, 186.0, 128)
+    pixel, _ = camera.project(torch.tensor([centre]))
+    torch.testing.assert_close(pixel, torch.tensor([[64.0, 64.0]]), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(camera.rotation, rotation_from_pose(*pose), atol=1e-6)
+
+
+def test_centred_camera_by_hand():
+    # 200 mm over 100 px: two millimetres a pixel. Frontal: 10 mm to the right and 20 mm up are 5 px right, 10 px up.
+    camera = centred_camera((0.0, 0.0), (1.0, 2.0, 3.0), 200.0, 100)
+    pixel, towards = camera.project(torch.tensor([[11.0, 22.0, 3.0], [1.0, 2.0, 63.0]]))
+    torch.testing.assert_close(pixel, torch.tensor([[55.0, 40.0], [50.0, 50.0]]))
+    assert towards[1] - towards[0] == 60
+    # Yaw 90: the nose is on the right, so that 10 mm forwards are 5 px right and 10 mm to the right are 10 mm away.
+    camera = centred_camera((0.0, 90.0), (1.0, 2.0, 3.0), 200.0, 100)
+    pixel, towards = camera.project(torch.tensor([[1.0, 2.0, 13.0], [11.0, 2.0, 3.0]]))
+    torch.testing.assert_close(pixel, torch.tensor([[55.0, 50.0], [50.0, 50.0]]), atol=1e-4, rtol=0)
+    assert float(towards[0] - towards[1]) == pytest.approx(10, abs=1e-4)
+
+
+def test_centred_camera_spans_the_picture():
+    camera = centred_camera((20.0, -35.0), (0.0, -31.0, 45.0), 186.0, 128)
+    across = rotation_from_pose(20.0, -35.0)[0] * 93.0  # half of the picture, along its x axis
+    pixel, _ = camera.project(torch.tensor(np.array([0.0, -31.0, 45.0]) + across, dtype=torch.float32)[None])
+    torch.testing.assert_close(pixel, torch.tensor([[128.0, 64.0]]), atol=1e-3, rtol=0)

@@ -1,12 +1,20 @@
-"""What a prior is worth is measured on texels that it was not shown, and on held-out portraits alone."""
+"""What a prior or a generator is worth is measured on what it was not shown, and on held-out portraits alone."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.encoder import Encoder, EncoderShape
+from ostec.nets.stylegan2 import Generator, GeneratorShape
 from ostec.prior.linear import LinearPrior, PriorSettings
 from ostec.train.portraits import PortraitTexels
-from ostec.train.report import report_prior
+from ostec.train.renders import PoseBank, TrainingTextures
+from ostec.train.report import report_generator, report_prior
+from tests.toy import toy_topology
+from tests.train.toy_views import FRAME, SIDE, TEXELS, toy_bank, toy_textures
 
 SIZE, FACES = 32, 6
 SETTINGS = PriorSettings(tau=1.0)
@@ -92,3 +100,76 @@ def test_texels_without_trust_are_no_truth(prior: LinearPrior) -> None:
     data.colour[0, hair] = 0
     for name, value in report_prior(prior, data, SETTINGS).items():
         assert value == pytest.approx(clean[name], abs=3)
+
+
+@pytest.fixture(scope="module")
+def bank() -> PoseBank:
+    return toy_bank(toy_topology())
+
+
+@pytest.fixture(scope="module")
+def textures() -> TrainingTextures:
+    """Even faces of 0.6, 0.6, 0.2, 0.4, guessed darker by 26 / 255, and photos that hide everything."""
+    textures = toy_textures(toy_topology(), count=4)
+    level = torch.tensor([153, 153, 51, 102], dtype=torch.uint8)
+    return replace(
+        textures,
+        colour=level[:, None, None, None].expand(4, 3, TEXELS, TEXELS).contiguous(),
+        patterns=torch.zeros_like(textures.patterns),
+        guess=(level - 26)[:, None, None, None, None].expand(4, 2, 3, 16, 16).contiguous(),
+    )
+
+
+def plain_generator(grey: float, ground: float = 0.5) -> PortraitGenerator:
+    """Draws ``grey`` in [-1, 1], whatever it is shown."""
+    shape = GeneratorShape(SIDE, z_dim=4, w_dim=4, mapping_layers=1, channel_base=64, channel_max=8)
+    generator = Generator(shape).eval().requires_grad_(False)
+    generator.synthesis.register_forward_hook(lambda _module, _inputs, picture: torch.full_like(picture, grey))
+    encoder = Encoder(shape, EncoderShape(64, 8, 8)).eval().requires_grad_(False)
+    latent = torch.zeros(shape.num_ws, 4)
+    return PortraitGenerator(generator, encoder, None, replace(FRAME, ground=ground), latent, latent)
+
+
+def test_generator_and_prior_by_hand(textures: TrainingTextures, bank: PoseBank, prior: LinearPrior) -> None:
+    # Drawn 0.6 + 0.05: 26.02 dB. Guessed darker by 26 / 255: 19.83 dB; the mean face is 0.5: 20 dB; both a little
+    # more, for at the rim there is ground, which is as bright as these faces.
+    figures = report_generator(plain_generator(0.3, 0.6), textures, torch.tensor([0, 1]), bank, prior, views=40)
+    assert figures["hidden_view_generator"] == pytest.approx(26.02, abs=0.01)
+    assert 19.83 < figures["hidden_view_prior"] < 20.3
+    assert 20 < figures["hidden_view_mean_face"] < 20.5
+    assert len(figures) == 3
+
+
+def test_portraits_count_alike(textures: TrainingTextures, bank: PoseBank, prior: LinearPrior) -> None:
+    # 0.7 is 0.1 away from the first (20 dB), 0.5 from the third (6.02 dB): the mean is that of decibels.
+    model = plain_generator(0.4)
+    found = report_generator(model, textures, torch.tensor([0, 2]), bank, prior, views=60)
+    assert found["hidden_view_generator"] == pytest.approx((20 + 6.02) / 2, abs=0.2)
+    # What is drawn too bright is shown as white: 0.4 from 0.6.
+    model = plain_generator(7.0, 0.6)
+    found = report_generator(model, textures, torch.tensor([0]), bank, prior, views=20)
+    assert found["hidden_view_generator"] == pytest.approx(-20 * np.log10(0.4), abs=0.01)
+
+
+def test_only_the_given_portraits_are_looked_at(textures: TrainingTextures, bank: PoseBank, prior: LinearPrior) -> None:
+    torch.manual_seed(0)
+    model, rows = plain_generator(0.3), torch.tensor([1, 3])
+    first = report_generator(model, textures, rows, bank, prior, views=20)
+    colour = textures.colour.clone()
+    colour[[0, 2]] = 255
+    assert report_generator(model, replace(textures, colour=colour), rows, bank, prior, views=20) == first
+    colour[3] = 255
+    assert report_generator(model, replace(textures, colour=colour), rows, bank, prior, views=20) != first
+
+
+def test_pixels_that_no_portrait_showed_are_not_scored(
+    textures: TrainingTextures, bank: PoseBank, prior: LinearPrior
+) -> None:
+    unseen = replace(textures, shown=torch.zeros_like(textures.shown))
+    assert report_generator(plain_generator(0.3), unseen, torch.tensor([0]), bank, prior, views=10) == {}
+
+
+def test_generator_without_held_out_portraits_has_no_figures(
+    textures: TrainingTextures, bank: PoseBank, prior: LinearPrior
+) -> None:
+    assert report_generator(plain_generator(0.3), textures, torch.zeros(0, dtype=torch.long), bank, prior) == {}

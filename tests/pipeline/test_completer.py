@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import torch
 from PIL import Image, ImageCms
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import AssetError, BackendError, FaceError
+from ostec.core.errors import AssetError, FaceError
 from ostec.core.progress import STAGES
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import BoolArray, FloatArray, Provenance
@@ -24,11 +25,11 @@ from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record
 from ostec.io.images import read_image, read_palette_png
-from ostec.pipeline import CompletedFace, Completer
+from ostec.pipeline import CompletedFace, Completer, load_models
 from ostec.render.geometry import camera_from_matrix
 from ostec.render.uv import bake_layout, render_textured
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
 HOPPER = ROOT / "examples/grace_hopper.jpg"
 SETTINGS = CompleteSettings(iterations=0, uv_size=256)
@@ -218,18 +219,16 @@ def test_record_says_how_the_result_was_made(result: Result) -> None:
         assert share[1] == pytest.approx((provenance(result.face) == value).sum() / result.inside.sum(), abs=1e-4)
 
 
-def test_iterations_without_a_generator_are_told_in_one_line() -> None:
-    completer = Completer.from_pretrained(CompleteSettings(uv_size=256), "cpu")
-    warnings = completer(HOPPER).record["warnings"]
-    assert len(warnings) == 1
-    assert "generator" in warnings[0]
-    assert "\n" not in warnings[0]
+@pytest.mark.parametrize("left", [{"generator": "none"}, {"iterations": 0}])
+def test_nothing_that_could_fill_is_refused_in_one_sentence(left: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]*with prior none leaves nothing that could fill unseen texels\.$"):
+        CompleteSettings(prior="none", **left)
 
 
-@pytest.mark.parametrize("changed", [{"prior": "none"}, {"generator": "network.safetensors"}])
-def test_what_needs_a_generator_is_refused_in_one_sentence(changed: dict[str, str]) -> None:
-    with pytest.raises(BackendError, match=r"^[A-Z][^\n]*generator[^\n]*\.$"):
-        Completer.from_pretrained(CompleteSettings(**changed), "cpu")  # type: ignore[arg-type]
+def test_a_generator_is_loaded_only_for_iterations(completer: Completer) -> None:
+    assert completer.models.generator is None
+    assert not any("generator" in name for name in completer.models.hashes)
+    assert load_models(torch.device("cpu"), CompleteSettings(generator="none")).generator is None
 
 
 def test_prior_of_another_layout_is_refused(tmp_path: Path) -> None:
@@ -245,7 +244,7 @@ def test_progress_never_falls_names_every_stage_and_ends(completer: Completer) -
     calls: list[tuple[str, float]] = []
     completer(HOPPER, progress=lambda stage, done: calls.append((stage, done)))
     stages, fractions = zip(*calls, strict=True)
-    assert list(dict.fromkeys(stages)) == list(STAGES)
+    assert list(dict.fromkeys(stages)) == [stage for stage in STAGES if stage != "project"]
     assert list(fractions) == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
 
@@ -329,7 +328,7 @@ def test_a_false_detection_larger_than_the_face_is_not_called_completed(
     image[:, :512] = read_image(ASTRONAUT)[..., :3]
     (true,) = detect_faces(image, completer.models.mtcnn)
     false = replace(true, box=np.float32([560, 40, 1000, 480]), points=true.points + np.float32([560, 0]))
-    monkeypatch.setattr("ostec.pipeline.detect_faces", lambda *_: [false, true])
+    monkeypatch.setattr("ostec.pipeline.completer.detect_faces", lambda *_: [false, true])
     face = completer(image)
     assert face.record["face_box"][0] < 512
     said, why = face.record["warnings"]

@@ -1,0 +1,278 @@
+"""Photo in, textured face out: the stages in their order."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ostec.core.assets import sha256_of
+from ostec.core.device import pick_device
+from ostec.core.errors import FaceError, OutputError
+from ostec.core.progress import PhotoRun, Progress, never_falling
+from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.types import (
+    CompletedTexture,
+    FaceBox,
+    FittedFace,
+    FloatArray,
+    ProjectedView,
+    Provenance,
+    TexturedFace,
+)
+from ostec.detect.faces import detect_faces
+from ostec.detect.landmarks import detect_landmarks
+from ostec.export.mesh import read_npz
+from ostec.export.page import update_page, write_turntable
+from ostec.export.record import read_record, versions, write_record
+from ostec.export.views import FaceRenderer, stage_pictures
+from ostec.fit.dense import face_from_camera, fit_dense
+from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
+from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.result import CompletedFace
+from ostec.pipeline.texture import TextureMaker
+from ostec.project.views import views_of
+
+MIN_CONFIDENCE = 0.5
+"""FaceMesh's probability below which a detected box is taken for no face."""
+MAX_YAW_DEG = 62.0
+"""Fitted yaw beyond which the face counts as a full profile. FaceMesh turns too little: a head drawn at 45, 60, 70, 80
+and 90 degrees is fitted at 38, 51, 58, 64 and 64."""
+TURNED_DEG = 45.0
+"""Fitted yaw beyond which the user is told that half of the texture is a guess."""
+HARD_FROM_PX = 512
+"""Side of the generator's pictures from which auto lets it draw the whole face of a profile photo."""
+STAGE_SECONDS = 0.2
+"""About what a stage takes on two cores ..."""
+ITERATION_SECONDS = 0.06
+"""... and an iteration of a projection: for the progress alone."""
+SMALL_FACE_PX = 80.0
+"""A detected face with a smaller side is completed with a warning."""
+
+
+class Completer:
+    """Photo in, textured face out; holds the networks, so that many photos pay for loading once."""
+
+    def __init__(self, models: Models, settings: CompleteSettings, device: torch.device, notes: list[str]) -> None:
+        self.models = models
+        self.settings = settings
+        self.device = device
+        self._notes = notes
+        self.textures = TextureMaker(models, settings, device)
+        self._renderer = FaceRenderer(models.topology)
+
+    @classmethod
+    def from_pretrained(cls, settings: CompleteSettings | None = None, device: str = "auto") -> "Completer":
+        """Load what ships.
+
+        Raises:
+            AssetError: a file is missing or damaged.
+            BackendError: the device is not available.
+        """
+        settings = settings or CompleteSettings()
+        chosen, notes = pick_device(device)
+        return cls(load_models(chosen, settings), settings, chosen, notes)
+
+    def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
+        """Complete the largest face. Raises ImageError, FaceError."""
+        return self._complete(photo, progress, only_largest=True)[0]
+
+    def complete_all(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> list[CompletedFace]:
+        """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
+        return self._complete(photo, progress, only_largest=self.settings.faces == "largest")
+
+    def _complete(
+        self, photo: str | Path | FloatArray, progress: Progress | None, only_largest: bool
+    ) -> list[CompletedFace]:
+        run = PhotoRun(never_falling(progress), self._stage_weights())
+        run.enter("read")
+        image, source = self._read(photo)
+        run.enter("detect")
+        boxes = detect_faces(image, self.models.mtcnn)
+        if not boxes:
+            raise FaceError("No face was found in the photo.")
+        results: list[CompletedFace] = []
+        errors: list[FaceError] = []
+        wanted = 1 if only_largest else len(boxes)
+        # A false detection can be larger than the face: the next one is tried then.
+        for box in boxes:
+            try:
+                results.append(self._complete_face(image, source, box, run.of_face(len(results), wanted)))
+            except FaceError as error:
+                errors.append(error)
+            if len(results) == wanted:
+                break
+        run.finish()
+        if not results:
+            raise errors[0]
+        notes = []
+        if only_largest and len(boxes) > 1:
+            notes.append(
+                f"{len(boxes)} faces were detected; the largest that could be completed was (--faces all tries all)."
+                if errors
+                else f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all)."
+            )
+        if errors:
+            notes.append(f"{len(errors)} of {len(boxes)} detected faces could not be completed: {errors[0]}")
+        if notes:
+            results = [replace(r, record={**r.record, "warnings": [*r.record["warnings"], *notes]}) for r in results]
+        return results
+
+    def _stage_weights(self) -> dict[str, float]:
+        """How long the stages take that project, in units of the others."""
+        settings = self.settings
+        if not settings.projects:
+            return {"project": 0.0}
+        unit = ITERATION_SECONDS / STAGE_SECONDS
+        mode = "hard" if settings.mode == "hard" else "soft"
+        frontal = settings.iterations_frontalize if settings.frontalize else 0
+        return {"project": settings.iterations * len(views_of(mode)) * unit, "export": 1 + frontal * unit}
+
+    def _read(self, photo: str | Path | FloatArray) -> tuple[FloatArray, dict[str, Any]]:
+        if isinstance(photo, np.ndarray):
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.float32:
+                raise ValueError(f"expected a float32 image [H, W, 3], got {photo.dtype} {photo.shape}")
+            digest = hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()
+            return photo, {"source": "array", "source_sha256": digest}
+        path = Path(photo)
+        return read_image(path), {"source": path.name, "source_sha256": sha256_of(path)}
+
+    def _complete_face(self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: PhotoRun) -> CompletedFace:
+        run.enter("landmarks")
+        landmarks = detect_landmarks(image, box, self.models.facemesh)
+        if landmarks.confidence < MIN_CONFIDENCE:
+            raise FaceError(f"What was detected does not look like a face (confidence {landmarks.confidence:.2f}).")
+        run.enter("fit")
+        face = fit_dense(landmarks, self.models.topology)
+        self._check_view(face, box, run)
+        mode = self._mode(face)
+        run.enter("unwrap")
+        seen = self.textures.unwrap(image, face)
+        run.enter("mask")
+        observed = self.textures.mask(image, face, seen)
+        run.enter("prior")
+        fill = self.textures.fill(image, face, observed.seen)
+        occluders = [*observed.occluders, *(["occluder"] if self.textures.is_occluded(fill) else [])]
+        made = self.textures.complete(observed.seen, fill, face, mode[0], run)
+        # As NAME.png holds it, so that what is drawn from the file later is the same.
+        completed = made.completed
+        completed = replace(completed, texture=to_bytes(completed.texture).astype(np.float32) / np.float32(255))
+        run.enter("export")
+        frontal, view = self._portrait(face, completed, run) if self.settings.frontalize else (None, None)
+        frames = self._renderer.turntable(face, completed.texture) if self.settings.turntable else None
+        textured = TexturedFace(face, self.models.topology, completed, frontal, views=made.views)
+        model = None if fill is None else fill.model
+        textured = replace(textured, stages=stage_pictures(image, observed.seen, model, textured, self._renderer))
+        about = {
+            "occluders": occluders,
+            **_projected((*made.views, *([view] if view else [])), self.textures.features_name),
+        }
+        record = {**self._record(source, box, landmarks.confidence, textured, mode, run), **about}
+        run.enter("")
+        return CompletedFace(textured, record, run.seconds, frames, view)
+
+    def _portrait(
+        self, face: FittedFace, completed: CompletedTexture, run: PhotoRun
+    ) -> tuple[FloatArray, ProjectedView | None]:
+        """The frontal portrait, and the projection that corrected it if there was one.
+
+        A generator of whole photos gives the portrait itself; one of shape-normalised faces corrects the texture, which
+        is drawn on the person's own mesh.
+        """
+        if not self.settings.projects:
+            return self._renderer.portrait(face, completed.texture), None
+        corrected = self.textures.correct_front(face, completed, run.advance)
+        if self.textures.draws_portraits:
+            return corrected.view.generated, corrected.view
+        return self._renderer.portrait(face, corrected.texture), corrected.view
+
+    def _check_view(self, face: FittedFace, box: FaceBox, run: PhotoRun) -> None:
+        yaw = face.pose_deg[1]
+        if abs(yaw) > MAX_YAW_DEG:
+            raise FaceError(
+                f"The face is nearly in profile (yaw {abs(yaw):.0f} degrees; at most {MAX_YAW_DEG:.0f} can be used)."
+            )
+        if abs(yaw) > TURNED_DEG:
+            run.warnings.append(
+                f"The face is turned by {abs(yaw):.0f} degrees: the far half of the texture is a guess."
+            )
+        if box.side < SMALL_FACE_PX:
+            run.warnings.append(f"The face is only {box.side:.0f} pixels large, so its texture is blurred.")
+
+    def _mode(self, face: FittedFace) -> tuple[str, str]:
+        """Soft or hard, and why."""
+        yaw, limit = abs(face.pose_deg[1]), self.textures.blend_settings.profile_deg
+        if self.settings.mode != "auto":
+            return self.settings.mode, "asked for"
+        if yaw <= limit:
+            return "soft", f"yaw is {yaw:.0f} degrees, within {limit:.0f}"
+        model = self.models.generator
+        if model is not None and model.generator.shape.resolution >= HARD_FROM_PX:
+            return "hard", f"yaw is {yaw:.0f} degrees, and the generator draws {model.generator.shape.resolution} px"
+        return "soft", f"yaw is {yaw:.0f} degrees, but no generator of {HARD_FROM_PX} px or more is there"
+
+    def _record(
+        self,
+        source: dict[str, Any],
+        box: FaceBox,
+        confidence: float,
+        result: TexturedFace,
+        mode: tuple[str, str],
+        run: PhotoRun,
+    ) -> dict[str, Any]:
+        inside = result.completed.provenance[(result.completed.provenance > 0) & (result.completed.provenance < 10)]
+        shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
+        return {
+            **source,
+            "settings": to_json(self.settings),
+            "seed": self.settings.seed,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "weights": self.models.hashes,
+            "face_box": [round(float(v), 2) for v in box.box],
+            "face_confidence": round(float(confidence), 4),
+            "fit_residual_percent": round(result.face.residual, 3),
+            "pose_deg": [round(v, 2) for v in result.face.pose_deg],
+            "mode": mode[0],
+            "mode_reason": mode[1],
+            "texel_shares": shares,
+            "warnings": [*self._notes, *run.warnings],
+        }
+
+    def extend(self, directory: Path, name: str, frontalize: bool, turntable: bool) -> Path:
+        """Add a missing frontal portrait or turntable to a finished result, from its own files; rewrites NAME.json.
+
+        Raises:
+            OutputError: the result's files cannot be read back or written.
+        """
+        record = read_record(directory / f"{name}.json")
+        if record is None:
+            raise OutputError(f"{directory / name}.json cannot be read, so nothing can be added to it.")
+        saved = read_npz(directory / f"{name}.npz")
+        texture = read_image(directory / f"{name}.png")
+        face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
+        frontal = None
+        if frontalize:
+            completed = CompletedTexture(texture, read_palette_png(directory / f"{name}_provenance.png"))
+            frontal, view = self._portrait(face, completed, PhotoRun(None))
+            write_png(directory / f"{name}_frontal.png", frontal)
+            if view is not None:
+                record["losses"] = {**record["losses"], **_projected((view,), self.textures.features_name)["losses"]}
+        if turntable:
+            write_turntable(directory, name, self._renderer.turntable(face, texture))
+        added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
+        added |= {"turntable": f"{name}_turntable.gif"} if turntable else {}
+        record["files"] = sorted({*record["files"], *added.values()})
+        record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
+        update_page(directory, name, frontal, record)
+        return write_record(directory, name, record)
+
+
+def _projected(views: Sequence[ProjectedView], features: str | None) -> dict[str, Any]:
+    """What the record says of the projections."""
+    losses = {view.name: {**view.losses, "iterations": view.iterations} for view in views}
+    return {"losses": losses, "features": features if views else None}

@@ -1,0 +1,107 @@
+"""Everything that is loaded once: networks, topology, prior, generator."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
+from ostec.core.errors import AssetError
+from ostec.core.settings import CompleteSettings
+from ostec.core.types import Topology
+from ostec.io.topology import read_topology
+from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
+from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors
+from ostec.nets.facemesh import FaceMesh
+from ostec.nets.mtcnn import Mtcnn
+from ostec.prior.linear import LinearPrior, prior_from_tensors
+
+
+@dataclass(frozen=True)
+class Models:
+    """Everything that is loaded once."""
+
+    mtcnn: Mtcnn
+    facemesh: FaceMesh
+    topology: Topology
+    prior: LinearPrior | None
+    generator: PortraitGenerator | None
+    hashes: dict[str, str]
+    """Name -> SHA-256 of the file it came from."""
+
+
+def load_models(device: torch.device, settings: CompleteSettings | None = None) -> Models:
+    """Load what a run with these settings needs.
+
+    Args:
+        device: where the networks shall run.
+        settings: the defaults if None; without iterations no generator is loaded.
+
+    Raises:
+        AssetError: a file is missing, damaged or belongs to another layout.
+    """
+    settings = settings or CompleteSettings()
+    mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
+    facemesh = FaceMesh()
+    path = verified_path("facemesh", "facemesh.safetensors")
+    load_strict(facemesh, read_safetensors(path), path.name)
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    hashes = {entry.name: entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files}
+    hashes["facemesh.npz"] = topology.sha256
+    prior: LinearPrior | None = None
+    if settings.prior != "none":
+        file = _file("prior", settings.prior)
+        prior = load_prior(file, topology, device)
+        hashes[file.name] = sha256_of(file)
+    generator: PortraitGenerator | None = None
+    if settings.projects:
+        file = _file("generator", settings.generator)
+        generator = load_generator(file, topology, device)
+        hashes[file.name] = sha256_of(file)
+    return Models(mtcnn.eval(), facemesh.to(device).eval().requires_grad_(False), topology, prior, generator, hashes)
+
+
+def _file(name: str, asked: str) -> Path:
+    """The file of an asset that ships, or the user's own."""
+    if asked != "default":
+        return Path(asked)
+    verified_path(name, f"{name}.json")
+    return verified_path(name, f"{name}.safetensors")
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """The JSON beside a file of tensors."""
+    beside = path.with_suffix(".json")
+    try:
+        card = json.loads(beside.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{beside}, which belongs to {path.name}, cannot be read.") from error
+    if not isinstance(card, dict):
+        raise AssetError(f"{beside} is no card of {path.name}.")
+    return card
+
+
+def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPrior:
+    """Read a prior and the JSON beside it.
+
+    Raises:
+        AssetError: a file is missing or damaged, or the prior was fitted in another UV layout.
+    """
+    if _card(path).get("topology_sha256") != topology.sha256:
+        raise AssetError(f"{path} was fitted in another UV layout than topology/{topology.name}.npz.")
+    return prior_from_tensors(read_safetensors(path), topology.sha256, device)
+
+
+def load_generator(path: Path, topology: Topology, device: torch.device) -> PortraitGenerator:
+    """Read a generator of ``ostec train generator`` and the JSON beside it.
+
+    Raises:
+        AssetError: a file is missing or damaged, or the generator draws another topology's mean shape.
+    """
+    card = _card(path)
+    model = generator_from_tensors(read_safetensors(path), card, path.name)
+    if not model.frame.own_shape and card.get("topology_sha256") != topology.sha256:
+        raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
+    return model.to(device)

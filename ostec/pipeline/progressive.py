@@ -1,0 +1,94 @@
+"""View by view: draw the face so far, project it, bring the generated picture back, and let it own what it shows."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ostec.core.types import BoolArray, FloatArray, ProjectedView
+from ostec.project.invert import LatentSpace, Projection, ProjectionSettings, ProjectionTarget, project
+from ostec.project.views import View, ViewStudio
+from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views
+
+
+@dataclass(frozen=True)
+class ViewProjector:
+    """What projecting a face's views needs."""
+
+    studio: ViewStudio
+    space: LatentSpace
+    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
+
+
+@dataclass(frozen=True)
+class ProgressiveFill:
+    """What the generator made of a face."""
+
+    fill: ViewFill
+    views: tuple[ProjectedView, ...]
+    """In the order of projection."""
+
+
+@dataclass(frozen=True)
+class UvState:
+    """A face's texture before the generator sees it; S is the side at which the views are joined."""
+
+    texture: FloatArray
+    """[S, S, 3]: the photo over the prior's fill, without holes, padded beyond the chart."""
+    trust: FloatArray
+    """[S, S] in [0, 1]: how far the photo gave the texel."""
+    base: FloatArray
+    """[S, S, 3]: what stays where no view sees a texel."""
+    inside: BoolArray
+    """[S, S]: the chart."""
+
+
+def complete_views(
+    projector: ViewProjector,
+    views: Sequence[View],
+    state: UvState,
+    iterations: int,
+    on_progress: Callable[[float], None] | None = None,
+) -> ProgressiveFill:
+    """Complete a texture progressively (OSTeC, section 3.2): later views see what earlier ones made.
+
+    Args:
+        projector: the face's studio and the generator.
+        views: in order.
+        state: the texture so far.
+        iterations: of each view.
+        on_progress: called with the share that is done, 0 to 1.
+    """
+    progress = Progress(state.texture, state.trust)
+    done = []
+    for number, view in enumerate(views):
+
+        def report(k: int, number: int = number) -> None:
+            if on_progress is not None:
+                on_progress((number + k / max(iterations, 1)) / len(views))
+
+        target = projector.studio.draw(progress.texture, progress.trust, view)
+        found = project(projector.space, target, iterations, projector.projection, on_iteration=report)
+        seen = projector.studio.read(found.image[0], view, len(state.texture))
+        progress = add_view(progress, seen, projector.views)
+        done.append(projected_view(view, target, found))
+    return ProgressiveFill(merge_views(state.base, progress.views, state.inside, projector.views), tuple(done))
+
+
+def projected_view(view: View, target: ProjectionTarget, found: Projection) -> ProjectedView:
+    """The record of one view, from a batch of one."""
+    return ProjectedView(
+        name=view.name,
+        render=_picture(target.image),
+        trust=target.trust[0, 0].cpu().numpy(),
+        generated=_picture(found.image),
+        latent=found.ws[0].cpu().numpy(),
+        losses=found.losses[0],
+        iterations=found.iterations[0],
+    )
+
+
+def _picture(planes: torch.Tensor) -> FloatArray:
+    return np.ascontiguousarray((planes[0] / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,224 @@
+"""One face's texture: what the photo shows of it, what the prior says, what the generator imagines, joined."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ostec.core.progress import PhotoRun
+from ostec.core.settings import CompleteSettings
+from ostec.core.types import (
+    BoolArray,
+    ByteArray,
+    CompletedTexture,
+    FittedFace,
+    FloatArray,
+    ProjectedView,
+    Provenance,
+    UvObservation,
+)
+from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
+from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
+from ostec.pipeline.models import Models
+from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
+from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
+from ostec.project.invert import project
+from ostec.project.space import latent_space
+from ostec.project.views import FRONT, ViewStudio, views_of
+from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, spread, stitch
+from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view
+
+MASK_SIZE = 256
+INTERIOR_RIM = 0.2
+"""Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards,
+scars.
+"""
+WORK_SIZE = 512
+"""Least side in texels at which views are joined, or the texture's own if that is smaller."""
+TEXELS_PER_PIXEL = 4
+"""Side at which views are joined over the side of the generator's pictures."""
+GUESSED = 0.6
+"""Trust of the frontal projection in texels that are no photo's."""
+
+OnProgress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The photo in the layout."""
+
+    seen: UvObservation
+    occluders: tuple[str, ...]
+    """Names of what was found in front of the face."""
+
+
+@dataclass(frozen=True)
+class MadeTexture:
+    """A finished texture and the views behind it."""
+
+    completed: CompletedTexture
+    views: tuple[ProjectedView, ...] = ()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A texture for the frontal portrait."""
+
+    texture: FloatArray
+    view: ProjectedView
+
+
+class TextureMaker:
+    """Makes textures in one topology's layout; holds what is computed once."""
+
+    def __init__(self, models: Models, settings: CompleteSettings, device: torch.device) -> None:
+        self.models, self.settings, self.device = models, settings, device
+        self.unwrapper = Unwrapper(models.topology, device)
+        self._guide: MaskGuide = mask_guide(models.topology, self._inside(MASK_SIZE))
+        self._prior_guide = mask_guide(models.topology, models.prior.inside) if models.prior else self._guide
+        self._space = latent_space(models.generator) if models.generator else None
+        self.prior_settings = PriorSettings()
+        self.blend_settings = BlendSettings()
+        self.view_settings = ViewSettings()
+
+    @property
+    def features_name(self) -> str | None:
+        """What the projection's features are of; None where nothing is projected."""
+        return self._space.features_name if self._space else None
+
+    @property
+    def draws_portraits(self) -> bool:
+        """Whether the generator's pictures are portraits of people with their own shape."""
+        return self.models.generator is not None and self.models.generator.frame.own_shape
+
+    @property
+    def _work_size(self) -> int:
+        """Side in texels at which views are joined, but for a smaller texture's own."""
+        assert self.models.generator is not None
+        return max(WORK_SIZE, TEXELS_PER_PIXEL * self.models.generator.generator.shape.resolution)
+
+    def _inside(self, size: int) -> BoolArray:
+        return self.unwrapper.layout(size).inside.cpu().numpy()
+
+    def unwrap(self, image: FloatArray, face: FittedFace) -> UvObservation:
+        """Read the photo at every texel; its mask is still the whole chart."""
+        return self.unwrapper.unwrap(image, face, self.settings.uv_size)
+
+    def mask(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> Observed:
+        """Find out what of the unwrapped photo is bare face."""
+        small = self.unwrapper.unwrap(image, face, MASK_SIZE)
+        pixels = (face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]).astype(np.float32)
+        up = face.camera_matrix[:2, 1].astype(np.float32)
+        found = face_mask(small, self._guide, surround_colours(image, pixels, up))
+        seen = replace(seen, mask=resize_map(found.mask, seen.size) * seen.inside)
+        return Observed(seen, ("spectacles",) if found.spectacles.any() else ())
+
+    def fill(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> PriorFill | None:
+        """What the prior says; None without one."""
+        prior = self.models.prior
+        if prior is None:
+            return None
+        small = self.unwrapper.unwrap(image, face, prior.size)
+        mask = resize_map(seen.mask, prior.size)
+        weight = prior_weight(small.cosine, small.visible, small.margin_mm, self.prior_settings) * mask
+        return fill_from_prior(prior, small.colour, weight.astype(np.float32), self.prior_settings)
+
+    def is_occluded(self, fill: PriorFill | None) -> bool:
+        """Whether something other than hair lies in front of the face, as the prior sees it."""
+        return fill is not None and bool((fill.occluded & (self._prior_guide.rim > INTERIOR_RIM)).any())
+
+    def complete(
+        self, seen: UvObservation, fill: PriorFill | None, face: FittedFace, mode: str, run: PhotoRun
+    ) -> MadeTexture:
+        """Join photo, prior and what the generator makes of the views; the stages project and stitch."""
+        weight = self._photo_weight(seen, fill, face)
+        if self._space is None:
+            assert fill is not None  # the settings refuse to go without both
+            run.enter("stitch")
+            large = self._prior_texture(fill if mode == "soft" else replace(fill, texture=fill.model), seen.size)
+            return MadeTexture(self._join(seen, weight, ViewFill(large, self._provenance(seen)), face, mode))
+        work = min(seen.size, self._work_size)
+        run.enter("project")
+        state = self._start(seen, weight, fill, face, work)
+        projector = ViewProjector(self._studio(face), self._space, views=self.view_settings)
+        made = complete_views(projector, views_of(mode), state, self.settings.iterations, run.advance)
+        run.enter("stitch")
+        texture = enlarge_inside(made.fill.texture, state.inside, seen.size) if work < seen.size else made.fill.texture
+        given = _enlarge_labels(made.fill.provenance, seen.inside)
+        if fill is None:
+            given = np.where(given == Provenance.PRIOR, Provenance.PADDING, given).astype(np.uint8)
+        return MadeTexture(self._join(seen, weight, ViewFill(np.clip(texture, 0, 1), given), face, mode), made.views)
+
+    def correct_front(self, face: FittedFace, completed: CompletedTexture, on_progress: OnProgress) -> Corrected:
+        """Project the finished face at (0, 0) and let the generator correct what is no photo's.
+
+        Depends on the files of a result alone, so that a portrait that is added later is the same.
+        """
+        assert self._space is not None
+        size = len(completed.texture)
+        work = min(size, self._work_size)
+        photo = resize_map((completed.provenance == Provenance.PHOTO).astype(np.float32), work)
+        texture = resize_map(completed.texture, work)
+        inside = self._inside(work)
+        trust = np.where(inside, np.maximum(photo, GUESSED), 0).astype(np.float32)
+        studio = self._studio(face)
+        target = studio.draw(texture, trust, FRONT)
+        steps = self.settings.iterations_frontalize
+        found = project(self._space, target, steps, on_iteration=lambda k: on_progress(k / max(steps, 1)))
+        added = add_view(Progress(texture, photo), studio.read(found.image[0], FRONT, work), self.view_settings)
+        change = resize_map(added.texture - texture, size) if work < size else added.texture - texture
+        corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
+        return Corrected(corrected, replace(projected_view(FRONT, target, found), name="frontal"))
+
+    def _studio(self, face: FittedFace) -> ViewStudio:
+        model = self.models.generator
+        assert model is not None
+        shape = model.generator.shape
+        return ViewStudio(self.models.topology, face, model.frame, shape.resolution, self.unwrapper.layout, self.device)
+
+    def _photo_weight(self, seen: UvObservation, fill: PriorFill | None, face: FittedFace) -> FloatArray:
+        weight = photo_weight(seen, face.pose_deg[1], self.blend_settings)
+        if fill is None:
+            return weight
+        believed = np.maximum(np.clip(fill.explained * 4 - 1, 0, 1), self._prior_guide.rim > INTERIOR_RIM)
+        return weight * resize_map((believed * ~fill.occluded).astype(np.float32), seen.size)
+
+    def _prior_texture(self, fill: PriorFill, size: int) -> FloatArray:
+        prior = self.models.prior
+        assert prior is not None
+        return np.clip(enlarge_inside(fill.texture, prior.inside, size), 0, 1).astype(np.float32)
+
+    def _start(
+        self, seen: UvObservation, weight: FloatArray, fill: PriorFill | None, face: FittedFace, work: int
+    ) -> UvState:
+        """The texture that the first view is drawn with, at ``work`` texels."""
+        inside = self._inside(work)
+        photo, weight = resize_map(seen.colour, work), resize_map(weight, work) * inside
+        base = self._prior_texture(fill, work) if fill is not None else spread(photo, weight)
+        profile = abs(face.pose_deg[1]) > self.blend_settings.profile_deg
+        first = stitch(photo, weight, base, inside, self.blend_settings, mirror=profile)
+        trust = feathered(weight, inside, self.blend_settings.feather * work) * inside
+        return UvState(first.texture, trust.astype(np.float32), base, inside)
+
+    def _join(
+        self, seen: UvObservation, weight: FloatArray, fill: ViewFill, face: FittedFace, mode: str
+    ) -> CompletedTexture:
+        if mode == "hard":
+            return pad(fill.texture, fill.provenance, seen.inside, self.blend_settings.padding)
+        profile = abs(face.pose_deg[1]) > self.blend_settings.profile_deg
+        return stitch(seen.colour, weight, fill.texture, seen.inside, self.blend_settings, profile, fill.provenance)
+
+    @staticmethod
+    def _provenance(seen: UvObservation) -> ByteArray:
+        return np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
+
+
+def _enlarge_labels(labels: ByteArray, inside: BoolArray) -> ByteArray:
+    """Labels of a smaller layout brought to the chart ``inside`` [S, S], each texel its nearest one's."""
+    nearest = ndimage.distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
+    whole = labels[nearest[0], nearest[1]]
+    index = (np.arange(len(inside)) + 0.5) * len(labels) // len(inside)
+    rows = index.astype(int)
+    return np.where(inside, whole[rows[:, None], rows[None]], Provenance.OUTSIDE).astype(np.uint8)

@@ -1,0 +1,356 @@
+"""Train the generator that ships, with its encoder: reconstruct views, then sharpen them against a discriminator.
+
+A view of a portrait's texture is hidden in part, as a photo at some yaw would hide it, and the prior fills that part
+as it will at run time. The encoder sees that view and what of it is trusted; the generator has to draw the whole view.
+What the portrait itself never showed counts for nothing, neither here nor for the discriminator.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ostec.nets.encoder import Encoder, EncoderShape
+from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape, SynthesisBlock
+from ostec.train.losses import cut_patches, reconstruction_loss, take_patches
+from ostec.train.renders import PoseBank, TrainingTextures, on_device
+
+DISCRIMINATOR_GROUP = 4
+"""Patches whose deviation the discriminator sees."""
+
+
+@dataclass(frozen=True)
+class GeneratorTrainSettings:
+    """How the generator is trained; the defaults suit two CPU cores and an afternoon, not a GPU."""
+
+    resolution: int = 128
+    latent: int = 256
+    """W; Z holds the prior's coefficients and the pose."""
+    mapping_layers: int = 2
+    mapping_rate: float = 50.0
+    """Learning rate of the mapping over that of the rest: its layers learn a hundred times slower otherwise."""
+    channel_base: int = 2048
+    """About 0.3 GFLOP (multiply-adds) a picture at 128 px."""
+    channel_max: int = 192
+    batch: int = 8
+    learning_rate: float = 1e-2
+    """High for equalised layers; 2e-3, which suits adversarial training alone, learns four times slower."""
+    discriminator_rate: float = 0.2
+    """The discriminator's learning rate over that of the rest."""
+    final_rate: float = 0.2
+    """Share of the learning rate that is left in the end."""
+    grow: tuple[int, ...] = (3_000, 10_000)
+    """Pictures after which the resolution doubles, up to the full one: the low layers learn cheaply first."""
+    images: int = 50_000
+    """Pictures in all."""
+    adversarial_from: int = 38_000
+    """Pictures after which the discriminator joins; ``images`` or more: never."""
+    patch: int = 32
+    """Side of what the discriminator sees of a picture: its detail. The full resolution suits a GPU."""
+    patches: int = 2
+    """Patches a picture."""
+    adversarial: float = 0.02
+    """Weight of the discriminator's verdict."""
+    r1: float = 1.0
+    """Gamma of the gradient penalty (Mescheder et al. 2018)."""
+    r1_every: int = 8
+    """Steps between two gradient penalties (lazy regularisation, StyleGAN2)."""
+    unseen: float = 0.05
+    """Weight of pixels that only the prior drew: keeps them sane, teaches nothing."""
+    gradient: float = 1.0
+    """Weight of differences between neighbouring pixels."""
+    code: float = 0.5
+    """Weight of the squared distance of the encoder's z from the prior's coefficients and the pose."""
+    offset: float = 0.002
+    """Weight of the squared offsets that make W+ of W."""
+    w_only: float = 0.4
+    """Share of pictures drawn from W alone, so that sampled latents give faces."""
+    whole: float = 0.3
+    """Share of pictures that the encoder sees whole."""
+    ema: float = 0.998
+    """Decay of the weights' running mean, which is what is kept."""
+    poses: int = 192
+    """Poses of the bank."""
+    photos: int = 2
+    """Imagined photos of each portrait."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("latent", "channel_base", "channel_max", "batch", "images", "patches", "poses", "photos"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        for name, side in (("resolution", self.resolution), ("patch", self.patch)):
+            if side < 8 or side & (side - 1):
+                raise ValueError(f"{name} must be a power of two from 8, got {side}.")
+        if self.resolution < 16 or self.resolution >> len(self.grow) < 8:
+            raise ValueError(f"resolution {self.resolution} is too small to be doubled {len(self.grow)} times.")
+        if self.adversarial_from < self.images:
+            self._check_patches()
+
+    def _check_patches(self) -> None:
+        level = level_at(self.adversarial_from, self)
+        if self.patch > level:
+            raise ValueError(f"patch must be at most {level}, the side of the pictures when the discriminator joins.")
+        # A picture that is no larger than a patch is one.
+        counts = [self.batch] if self.patch == level else []
+        counts += [self.batch * self.patches] if self.patch < self.resolution else []
+        for count in counts:
+            if count % min(count, DISCRIMINATOR_GROUP):
+                raise ValueError(f"batch must give a multiple of {DISCRIMINATOR_GROUP} patches, not {count}.")
+
+
+_SEED_STRIDE = 7919
+
+
+@dataclass
+class TrainingState:
+    """Everything that a checkpoint holds."""
+
+    generator: Generator
+    encoder: Encoder
+    discriminator: Discriminator
+    generator_mean: Generator
+    encoder_mean: Encoder
+    optimiser: torch.optim.Adam
+    optimiser_d: torch.optim.Adam
+    random: torch.Generator
+    images: int = 0
+    step: int = 0
+    history: dict[str, float] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers."""
+        named = {k: v.state_dict() for k, v in self._stateful().items()}
+        return {**named, "random": self.random.get_state(), "images": self.images, "step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from :meth:`state_dict`."""
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+        self.random.set_state(state["random"].cpu())
+        self.images, self.step = int(state["images"]), int(state["step"])
+
+    def _stateful(self) -> dict[str, Any]:
+        names = ("generator", "encoder", "discriminator", "generator_mean", "encoder_mean", "optimiser", "optimiser_d")
+        return {name: getattr(self, name) for name in names}
+
+
+def z_dimension(coefficients: int) -> int:
+    """Dimension of Z for a prior of so many coefficients: they, pitch and yaw."""
+    return coefficients + 2
+
+
+def start_training(settings: GeneratorTrainSettings, z_dim: int, device: torch.device) -> TrainingState:
+    """Networks and optimisers at the first step; every random start follows from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        return _start(settings, z_dim, device)
+
+
+def _start(s: GeneratorTrainSettings, z_dim: int, device: torch.device) -> TrainingState:
+    shape = GeneratorShape(s.resolution, z_dim, s.latent, s.mapping_layers, s.channel_base, s.channel_max)
+    patch = GeneratorShape(s.patch, channel_base=s.channel_base // 2, channel_max=s.channel_max)
+
+    def built() -> tuple[Generator, Encoder]:
+        width = EncoderShape(channel_base=s.channel_base // 2, channel_max=s.channel_max)
+        return Generator(shape).to(device), Encoder(shape, width).to(device)
+
+    generator, encoder = built()
+    for resolution in shape.resolutions[1:]:
+        block = generator.synthesis.get_submodule(f"b{resolution}")
+        assert isinstance(block, SynthesisBlock)
+        # A new level begins by adding nothing to the picture so far.
+        nn.init.zeros_(block.torgb.weight)
+    with torch.no_grad():
+        # Two of many numbers say the pose, which moves every pixel: it begins with a third of the first layer's power.
+        generator.mapping.get_parameter("fc0.weight")[:, -2:] *= (z_dim / 4) ** 0.5
+    generator_mean, encoder_mean = built()
+    generator_mean.load_state_dict(generator.state_dict())
+    encoder_mean.load_state_dict(encoder.state_dict())
+    discriminator = Discriminator(patch, image_channels=4, group=DISCRIMINATOR_GROUP).to(device)
+    parameters: list[dict[str, Any]] = [
+        {"params": [*generator.synthesis.parameters(), *encoder.parameters()]},
+        {"params": [*generator.mapping.parameters()], "share": s.mapping_rate},
+    ]
+    judged: list[dict[str, Any]] = [{"params": [*discriminator.parameters()], "share": s.discriminator_rate}]
+    return TrainingState(
+        generator,
+        encoder,
+        discriminator,
+        generator_mean.eval().requires_grad_(False),
+        encoder_mean.eval().requires_grad_(False),
+        torch.optim.Adam(parameters, s.learning_rate, betas=(0.9, 0.99), eps=1e-8),
+        torch.optim.Adam(judged, s.learning_rate, betas=(0.0, 0.99), eps=1e-8),
+        torch.Generator().manual_seed(s.seed),
+    )
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """B training views of R x R pixels."""
+
+    image: torch.Tensor
+    """[B, 3, R, R] in [-1, 1]: the portrait where it was shown, the prior's fill elsewhere, plain ground."""
+    shown: torch.Tensor
+    """[B, 1, R, R]: 1 on the ground and where the portrait showed the face."""
+    hint: torch.Tensor
+    """[B, 3, R, R]: as ``image``, but what the imagined photo hides is the prior's fill."""
+    trust: torch.Tensor
+    """[B, 1, R, R]: 1 where the imagined photo shows the face, and on the ground."""
+    code: torch.Tensor
+    """[B, Z]: the portrait's coefficients in the prior and the pose."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which views a batch holds; all [B]."""
+
+    portrait: torch.Tensor
+    photo: torch.Tensor
+    """Which imagined photo of the portrait says what is hidden."""
+    pose: torch.Tensor
+    mirrored: torch.Tensor
+    whole: torch.Tensor
+    """Nothing is hidden but what the portrait never showed."""
+
+
+def draw_views(
+    rows: torch.Tensor, photos: int, poses: int, settings: GeneratorTrainSettings, random: torch.Generator
+) -> Draw:
+    """Choose a batch among the portraits ``rows`` [M], their imagined photos and the poses."""
+    count = settings.batch
+    return Draw(
+        rows[torch.randint(len(rows), (count,), generator=random)],
+        torch.randint(photos, (count,), generator=random),
+        torch.randint(poses, (count,), generator=random),
+        torch.rand(count, generator=random) < 0.5,
+        torch.rand(count, generator=random) < settings.whole,
+    )
+
+
+def render_views(textures: TrainingTextures, draw: Draw, bank: PoseBank, ground: float) -> ViewBatch:
+    """Render a batch on plain ground, on the textures' device."""
+    draw = on_device(draw, textures.colour.device)
+
+    def drawn(planes: torch.Tensor) -> torch.Tensor:
+        return bank.render(planes.float(), draw.pose, draw.mirrored)
+
+    seen = drawn(torch.cat([textures.colour[draw.portrait], textures.shown[draw.portrait]], dim=1)) / 255
+    guess = drawn(textures.guess[draw.portrait, draw.photo]) / 255
+    kept = drawn(textures.patterns[textures.pattern[draw.portrait, draw.photo]][:, None])
+    kept = torch.where(draw.whole[:, None, None, None], bank.coverage[draw.pose], kept)
+    colour, shown = seen[:, :3], seen[:, 3:]
+    rest = 1 - bank.coverage[draw.pose]
+    # A pixel that the imagined photo shows in part holds that part of the photo.
+    share = kept / bank.coverage[draw.pose].clamp(min=1e-3)
+    hint = guess + (colour - guess) * share
+    image, hint = ((x + rest * ground) * 2 - 1 for x in (colour, hint))
+    code = torch.cat([textures.codes[draw.portrait, draw.mirrored.long()], bank.codes[draw.pose]], dim=1)
+    return ViewBatch(image, shown + rest, hint, shown * share + rest, code)
+
+
+def train_generator(
+    state: TrainingState,
+    textures: TrainingTextures,
+    rows: torch.Tensor,
+    bank: PoseBank,
+    settings: GeneratorTrainSettings,
+    ground: float,
+    on_step: Callable[[TrainingState, dict[str, float]], None],
+) -> None:
+    """Go on until ``settings.images`` pictures were seen.
+
+    Args:
+        state: changed in place.
+        textures: of the portraits; quickest on the networks' device, as the bank.
+        rows: [M] which of them may be trained on.
+        bank: poses.
+        settings: of the training.
+        ground: grey behind the faces.
+        on_step: called after each step with the losses; saves checkpoints.
+    """
+    device = next(state.generator.parameters()).device
+    while state.images < settings.images:
+        draw = draw_views(rows, textures.guess.shape[1], len(bank.grid), settings, state.random)
+        batch = on_device(render_views(textures, draw, bank, ground), device)
+        done = state.images / settings.images
+        share = settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * done)) / 2
+        for group in [*state.optimiser.param_groups, *state.optimiser_d.param_groups]:
+            group["lr"] = settings.learning_rate * share * group.get("share", 1.0)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            # The noise of a step follows from its number, so that a resumed training is the same training.
+            torch.manual_seed(settings.seed + _SEED_STRIDE * (state.step + 1))
+            losses = _step(state, batch, settings)
+        _average(state, settings.ema)
+        state.images += settings.batch
+        state.step += 1
+        on_step(state, losses)
+
+
+def level_at(images: int, settings: GeneratorTrainSettings) -> int:
+    """Side of the pictures that are drawn after ``images`` pictures."""
+    waiting = sum(images < mark for mark in settings.grow)
+    return settings.resolution >> waiting
+
+
+def _step(state: TrainingState, batch: ViewBatch, settings: GeneratorTrainSettings) -> dict[str, float]:
+    level = level_at(state.images, settings)
+    encoded = state.encoder(batch.hint, batch.trust)
+    drop = torch.rand(len(batch.image), 1, 1, generator=state.random).to(encoded.offset) < settings.w_only
+    offset = encoded.offset * (~drop)
+    ws = state.generator.mapping(batch.code) + offset
+    fake = state.generator.synthesis(ws, noise="random", resolution=level)
+    factor = settings.resolution // level
+    real, shown = functional.avg_pool2d(batch.image, factor), functional.avg_pool2d(batch.shown, factor)
+    weight = shown + (1 - shown) * settings.unseen
+    reconstruction = reconstruction_loss(fake, real, weight, settings.gradient)
+    code = (encoded.z - batch.code).square().mean()
+    spread = encoded.offset.square().mean()
+    loss = reconstruction + settings.code * code + settings.offset * spread
+    losses = {"reconstruction": reconstruction, "code": code, "offset": spread}
+    if state.images >= settings.adversarial_from:
+        corners, owner = cut_patches(real, shown, settings.patch, settings.patches, state.random)
+        seen_fake, seen_real = (
+            take_patches(torch.cat([x * shown, shown], dim=1), corners, owner, settings.patch) for x in (fake, real)
+        )
+        losses |= _discriminator_step(state, seen_fake.detach(), seen_real, settings)
+        state.discriminator.requires_grad_(False)
+        verdict = functional.softplus(-state.discriminator(seen_fake)).mean()
+        state.discriminator.requires_grad_(True)
+        losses["verdict"] = verdict
+        loss = loss + settings.adversarial * verdict
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimiser.step()
+    return {k: float(v.detach()) for k, v in losses.items()}
+
+
+def _discriminator_step(
+    state: TrainingState, fake: torch.Tensor, real: torch.Tensor, settings: GeneratorTrainSettings
+) -> dict[str, torch.Tensor]:
+    """Non-saturating logistic loss with a lazy gradient penalty on real patches."""
+    penalise = state.step % settings.r1_every == 0
+    real = real.detach().requires_grad_(penalise)
+    said = state.discriminator(real)
+    loss = functional.softplus(state.discriminator(fake)).mean() + functional.softplus(-said).mean()
+    if penalise:
+        (slope,) = torch.autograd.grad(said.sum(), real, create_graph=True)
+        loss = loss + settings.r1 / 2 * settings.r1_every * slope.square().sum((1, 2, 3)).mean()
+    state.optimiser_d.zero_grad(set_to_none=True)
+    loss.backward()
+    state.optimiser_d.step()
+    return {"discriminator": loss.detach(), "said_real": said.detach().mean()}
+
+
+@torch.no_grad()
+def _average(state: TrainingState, decay: float) -> None:
+    decay = min(decay, (1 + state.step) / (10 + state.step))
+    for mean, now in ((state.generator_mean, state.generator), (state.encoder_mean, state.encoder)):
+        for a, b in zip(mean.parameters(), now.parameters(), strict=True):
+            a.lerp_(b, 1 - decay)
+        for kept, buffer in zip(mean.buffers(), now.buffers(), strict=True):
+            kept.copy_(buffer)
