@@ -162,6 +162,10 @@ class UvObservation:
         return len(self.inside)
 
 
+POSE_RANGE_DEG = ((-12.0, 33.0), (-45.0, 45.0))
+"""Pitch and yaw of the views, with a margin."""
+
+
 @dataclass(frozen=True)
 class ViewFrame:
     """How the training faces of a generator were framed, and so how views for it are drawn."""
@@ -176,6 +180,8 @@ class ViewFrame:
     """Canonical point that stays in the picture's middle, for the fixed camera."""
     ground: float = 0.5
     """Grey behind the face."""
+    pose_range_deg: tuple[tuple[float, float], tuple[float, float]] = POSE_RANGE_DEG
+    """Lowest and highest pitch and yaw of the training views."""
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,14 @@ def _record(kind: type[_T], card: dict[str, Any], name: str, source: str) -> _T:
         got = ", ".join(sorted(values)) if isinstance(values, dict) else repr(values)
         raise WeightsError(f"{name} on the card of {source} needs {', '.join(sorted(expected))}, got {got}.")
     try:
-        return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return kind(**{k: _frozen(v) for k, v in values.items()})
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{name} on the card of {source} cannot be built ({error}).") from error
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _check(expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], source: str) -> None:

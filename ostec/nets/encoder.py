@@ -1,5 +1,6 @@
 """The encoder of the generator that ships: a view, partly trusted, to the latents that draw it whole."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,13 @@ class EncodedView:
     """[B, Z], standard normal over the training faces."""
     offset: torch.Tensor
     """[B, num_ws, W] added to W = mapping(z), row by row."""
+
+
+def pose_codes(pose_deg: torch.Tensor, range_deg: tuple[tuple[float, float], tuple[float, float]]) -> torch.Tensor:
+    """The last two numbers of Z, [P, 2]: poses (pitch, yaw) [P, 2] so mapped that they are normal over their range."""
+    low, high = torch.tensor(range_deg, dtype=torch.float64).T
+    share = ((pose_deg.double().cpu() - low) / (high - low)).clamp(0.01, 0.99)
+    return (math.sqrt(2) * torch.erfinv(2 * share - 1)).float()
 
 
 class Encoder(nn.Module):

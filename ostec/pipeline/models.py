@@ -28,6 +28,8 @@ class Models:
     topology: Topology
     prior: LinearPrior | None
     generator: PortraitGenerator | None
+    shares_prior: bool
+    """Whether the generator's Z holds coefficients of this prior."""
     hashes: dict[str, str]
     """Name -> SHA-256 of the file it came from."""
 
@@ -56,11 +58,14 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
         prior = load_prior(file, topology, device)
         hashes[file.name] = sha256_of(file)
     generator: PortraitGenerator | None = None
+    shares_prior = False
     if settings.projects:
         file = _file("generator", settings.generator)
         generator = load_generator(file, topology, device)
+        shares_prior = prior is not None and _card(file).get("prior_sha256") in hashes.values()
         hashes[file.name] = sha256_of(file)
-    return Models(mtcnn.eval(), facemesh.to(device).eval().requires_grad_(False), topology, prior, generator, hashes)
+    facemesh = facemesh.to(device).eval().requires_grad_(False)
+    return Models(mtcnn.eval(), facemesh, topology, prior, generator, shares_prior, hashes)
 
 
 def _file(name: str, asked: str) -> Path:

@@ -18,6 +18,8 @@ class ViewProjector:
 
     studio: ViewStudio
     space: LatentSpace
+    start: Callable[[View, ProjectionTarget], torch.Tensor] | None = None
+    """Gives a view's starting latent; the encoder's own if None."""
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
 
@@ -70,7 +72,8 @@ def complete_views(
                 on_progress((number + k / max(iterations, 1)) / len(views))
 
         target = projector.studio.draw(progress.texture, progress.trust, view)
-        found = project(projector.space, target, iterations, projector.projection, on_iteration=report)
+        start = projector.start(view, target) if projector.start is not None else None
+        found = project(projector.space, target, iterations, projector.projection, start, report)
         seen = projector.studio.read(found.image[0], view, len(state.texture))
         progress = add_view(progress, seen, projector.views)
         done.append(projected_view(view, target, found))

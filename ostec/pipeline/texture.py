@@ -24,9 +24,9 @@ from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
-from ostec.project.invert import project
-from ostec.project.space import latent_space
-from ostec.project.views import FRONT, ViewStudio, views_of
+from ostec.project.invert import ProjectionTarget, project
+from ostec.project.space import latent_space, starting_latents
+from ostec.project.views import FRONT, View, ViewStudio, views_of
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, spread, stitch
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view
 
@@ -142,7 +142,8 @@ class TextureMaker:
         work = min(seen.size, self._work_size)
         run.enter("project")
         state = self._start(seen, weight, fill, face, work)
-        projector = ViewProjector(self._studio(face), self._space, views=self.view_settings)
+        start = self._start_from(fill) if fill is not None and self.models.shares_prior else None
+        projector = ViewProjector(self._studio(face), self._space, start, views=self.view_settings)
         made = complete_views(projector, views_of(mode), state, self.settings.iterations, run.advance)
         run.enter("stitch")
         texture = enlarge_inside(made.fill.texture, state.inside, seen.size) if work < seen.size else made.fill.texture
@@ -171,6 +172,16 @@ class TextureMaker:
         change = resize_map(added.texture - texture, size) if work < size else added.texture - texture
         corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
         return Corrected(corrected, replace(projected_view(FRONT, target, found), name="frontal"))
+
+    def _start_from(self, fill: PriorFill) -> Callable[[View, ProjectionTarget], torch.Tensor]:
+        model = self.models.generator
+        assert model is not None
+        coefficients = torch.from_numpy(fill.coefficients).to(self.device)
+
+        def start(view: View, target: ProjectionTarget) -> torch.Tensor:
+            return starting_latents(model, target, coefficients, torch.tensor([view.pose_deg]))
+
+        return start
 
     def _studio(self, face: FittedFace) -> ViewStudio:
         model = self.models.generator

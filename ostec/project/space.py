@@ -3,7 +3,8 @@
 import torch
 
 from ostec.nets.checkpoint import PortraitGenerator
-from ostec.project.invert import LatentSpace
+from ostec.nets.encoder import pose_codes
+from ostec.project.invert import LatentSpace, ProjectionTarget
 
 _LEVELS = 3
 """Finest levels of the encoder whose features are compared: the coarser ones see the whole face at once."""
@@ -27,3 +28,22 @@ def latent_space(model: PortraitGenerator) -> LatentSpace:
         features=features,
         features_name="encoder",
     )
+
+
+def starting_latents(
+    model: PortraitGenerator, target: ProjectionTarget, coefficients: torch.Tensor, pose_deg: torch.Tensor
+) -> torch.Tensor:
+    """Starting W+ [B, num_ws, W] where the face's coefficients in the prior and the pose are known.
+
+    They are the generator's own Z; the encoder adds what they do not tell.
+
+    Args:
+        model: trained with that prior.
+        target: the views.
+        coefficients: [K] of the face.
+        pose_deg: [B, 2] (pitch, yaw) of the views.
+    """
+    codes = pose_codes(pose_deg, model.frame.pose_range_deg).to(coefficients)
+    z = torch.cat([coefficients.expand(len(codes), -1), codes], dim=1)
+    with torch.no_grad():
+        return model.generator.mapping(z) + model.encoder(target.image, target.trust).offset

@@ -1,6 +1,5 @@
 """Training views for the generator that ships: portraits' textures on the mean shape, at the poses of the views."""
 
-import math
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -9,15 +8,14 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch.nn import functional
 
-from ostec.core.types import BoolArray, Topology, ViewFrame
+from ostec.core.types import POSE_RANGE_DEG, BoolArray, Topology, ViewFrame
+from ostec.nets.encoder import pose_codes
 from ostec.prior.linear import PriorSettings
 from ostec.render.geometry import centred_camera
 from ostec.render.uv import bake_layout, render_textured, view_surface
 from ostec.train.portraits import PortraitTexels
 from ostec.train.prior import PriorModel, expect
 
-POSE_RANGE_DEG = ((-12.0, 33.0), (-45.0, 45.0))
-"""Pitch and yaw of the training views: those of the views, and a margin."""
 HIDDEN_YAW_DEG = (15.0, 30.0, 45.0, 60.0)
 """Yaws of imagined photos, to either side, of which a training texture keeps what such a photo would have shown."""
 VIEW_POSES_DEG = ((0.0, 0.0), (30.0, 0.0), (15.0, 30.0), (15.0, -30.0), (-5.0, 40.0), (-5.0, -40.0))
@@ -54,9 +52,7 @@ class PoseBank:
     @property
     def codes(self) -> torch.Tensor:
         """[P, 2]: the poses as a generator's latent holds them, standard normal over ``POSE_RANGE_DEG``."""
-        low, high = torch.tensor(POSE_RANGE_DEG).T
-        share = ((self.pose_deg.cpu() - low) / (high - low)).clamp(0.01, 0.99)
-        return (math.sqrt(2) * torch.erfinv(2 * share - 1)).float().to(self.grid.device)
+        return pose_codes(self.pose_deg, POSE_RANGE_DEG).to(self.grid.device)
 
     def render(self, planes: torch.Tensor, index: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
         """Draw textures, mirrored where asked for: zero where nothing was hit.

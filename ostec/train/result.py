@@ -57,5 +57,5 @@ def encode_whole_views(
         draw = Draw(portrait, torch.zeros_like(portrait), pose[part], mirrored[part], every)
         views = render_views(textures, draw, bank, ground)
         encoded = state.encoder_mean(views.hint.to(device), views.trust.to(device))
-        found.append((state.generator_mean.mapping(encoded.z) + encoded.offset).double().cpu())
+        found.append((state.generator_mean.mapping(views.code.to(device)) + encoded.offset).double().cpu())
     return torch.cat(found)
