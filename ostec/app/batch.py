@@ -46,7 +46,7 @@ def complete_sources(
     refuse_replacing(photos, folder, settings.faces, options.overwrite)
     if options.dry_run:
         return _describe([_plan(photo, folder, settings, options.overwrite) for photo in photos], settings)
-    _prepare(folder)
+    prepare_folder(folder)
     with terminate_like_interrupt():
         return _run([_plan(photo, folder, settings, options.overwrite) for photo in photos], folder, settings, options)
 
@@ -64,7 +64,7 @@ def _check(sources: Sequence[str], save_dir: str, settings: CompleteSettings, op
         raise UsageError(f"The prior's file {shown(settings.prior)} does not exist.")
 
 
-def _prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder of results, see that something fits in, and clean up after a run that was killed."""
     make_folder(folder)
     remove_leftovers(folder)

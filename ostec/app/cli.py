@@ -52,6 +52,7 @@ class Command:
 
 COMMANDS = {
     ("complete",): Command("ostec.app.complete", "Complete", "photos to textured faces"),
+    ("invert",): Command("ostec.app.invert", "Invert", "project photos into the face generator"),
     ("train", "prior"): Command("ostec.app.train", "TrainPrior", "fit the texture prior to portraits"),
     ("train", "generator"): Command("ostec.app.train_generator", "TrainGenerator", "train the generator on portraits"),
 }
@@ -72,10 +73,13 @@ PLACEHOLDERS = {
     "source": "SOURCE...",
     "source_dir": "DIR",
     "save_dir": "DIR",
+    "mask_dir": "DIR",
     "generator": "default|none|FILE",
+    "InvertSettings.generator": "default|FILE",
     "prior": "default|none|FILE",
     "uv_size": "256..4096",
 }
+"""By option, or by dataclass and option where one differs from the others."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -165,8 +169,9 @@ def _described(kind: type) -> type:
             shape = tyro.conf.arg(metavar=PLACEHOLDERS.get(field.name), help_behavior_hint="")
             hint = Annotated[hint, shape, tyro.conf.Positional]
         else:
+            metavar = PLACEHOLDERS.get(f"{kind.__name__}.{field.name}", PLACEHOLDERS.get(field.name))
             aliases = [SHORT_OPTIONS[field.name]] if field.name in SHORT_OPTIONS else None
-            hint = Annotated[hint, tyro.conf.arg(aliases=aliases, metavar=PLACEHOLDERS.get(field.name))]
+            hint = Annotated[hint, tyro.conf.arg(aliases=aliases, metavar=metavar)]
         fields.append((field.name, hint, dataclasses.field(default=default)))
     described = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
     described.__doc__ = kind.__doc__

@@ -17,6 +17,7 @@ from ostec.app.results import (
 from ostec.app.sources import Photo
 from ostec.core.assets import sha256_of
 from ostec.core.settings import CompleteSettings, from_json
+from ostec.export.record import INVERSION
 
 
 class Action(Enum):
@@ -55,6 +56,8 @@ def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: 
     first = photo.name if settings.faces == "largest" else face_name(photo.name, 1)
     if not (save_dir / f"{first}.json").exists():
         return Step(photo, Action.COMPLETE)
+    if read_record(save_dir / f"{first}.json", (INVERSION,)) is not None:
+        return Step(photo, Action.REFUSE, reason=f"{first}.json belongs to an inversion")
     if is_foreign(save_dir / f"{first}.json"):
         return Step(photo, Action.REFUSE, reason=f"{first}.json is in the way, which no earlier run has made")
     record = read_record(save_dir / f"{first}.json")

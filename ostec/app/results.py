@@ -7,10 +7,11 @@ are, rather than for photos.
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ostec.core.errors import OutputError
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
@@ -27,6 +28,8 @@ RESULT_ENDINGS = (
     "_turntable.gif",
 )
 """What follows NAME in the names of a result's files."""
+INVERSION_ENDINGS = (".png", "_target.png", "_trust.png", ".npz", ".json")
+"""The same for a photo that was projected into the generator."""
 VIEWS_ENDING = "_views"
 """What follows NAME in the name of the folder of a result's projected views."""
 RUN_FILES = ("index.html", "run.jsonl", "failures.jsonl")
@@ -34,18 +37,20 @@ PENDING = ".{name}.ostec-pending"
 _MAX_RECORD_BYTES = 16 << 20
 """Larger JSON files are no records, and not worth reading to find out."""
 
+ALL_KINDS = (record_file.KIND, record_file.INVERSION)
+
 Record = dict[str, Any]
 
 
-def read_record(path: Path) -> Record | None:
+def read_record(path: Path, kinds: Collection[str] = (record_file.KIND,)) -> Record | None:
     """A result's record; None if there is none, it is damaged (a power cut can empty a file) or something else."""
-    record = record_file.read_record(path) if _is_small(path) else None
+    record = record_file.read_record(path, kinds) if _is_small(path) else None
     return record if record is not None and isinstance(record.get("files"), list) else None
 
 
-def is_foreign(path: Path) -> bool:
+def is_foreign(path: Path, kinds: Collection[str] = (record_file.KIND,)) -> bool:
     """Whether a file called NAME.json is whole and yet no record, so that somebody else must have put it there."""
-    if read_record(path) is not None:
+    if read_record(path, kinds) is not None:
         return False
     try:
         json.loads(path.read_bytes() if _is_small(path) else b"0")
@@ -67,14 +72,19 @@ def source_sha256(record: Record) -> str:
 
 
 def listed_files(folder: Path) -> set[str]:
-    """Names of the files in a folder that are results: those that a NAME.json lists, and those of a killed run."""
+    """Names of the files in a folder that are results: those that a NAME.json lists, and those of a killed run.
+
+    In a folder of projected views that a NAME.json beside it knows, all files are.
+    """
+    if folder.name.endswith(VIEWS_ENDING) and folder.name in view_folders(folder.parent):
+        return {path.name for path in folder.iterdir()}
     files: set[str] = set()
     for path in folder.glob("*.json"):
-        record = read_record(path)
+        record = read_record(path, ALL_KINDS)
         if record is not None:
             files.update(str(name) for name in record["files"])
     for marker in folder.glob(PENDING.format(name="*")):
-        files.update(name + ending for name in _pending_names(marker) for ending in RESULT_ENDINGS)
+        files.update(name + ending for name in _pending_names(marker) for ending in RESULT_ENDINGS + INVERSION_ENDINGS)
     return files
 
 
@@ -102,7 +112,8 @@ def pending(save_dir: Path, photo_name: str, names: Sequence[str]) -> Iterator[N
 def remove_stale_marks(save_dir: Path) -> None:
     """Remove the marks of results that are whole: their run was killed between the last file and the mark."""
     for marker in save_dir.glob(PENDING.format(name="*")):
-        if all(is_whole(save_dir, read_record(save_dir / f"{name}.json")) for name in _pending_names(marker)):
+        records = [read_record(save_dir / f"{name}.json", ALL_KINDS) for name in _pending_names(marker)]
+        if all(is_whole(save_dir, record) for record in records):
             marker.unlink(missing_ok=True)
 
 
@@ -112,6 +123,19 @@ def _pending_names(marker: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def remove_files(save_dir: Path, files: Sequence[str]) -> None:
+    """Remove files of an older result; those that are not there are passed over.
+
+    Raises:
+        OutputError: one cannot be removed.
+    """
+    try:
+        for file in files:
+            (save_dir / file).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{files[0]} cannot be replaced ({error.strerror or error}).") from error
 
 
 def is_whole(save_dir: Path, record: Record | None) -> bool:

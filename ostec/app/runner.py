@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ostec.app.console import Display, shown
 from ostec.app.journal import Clock, Journal
 from ostec.app.plan import Action, Step, decide, lacking
-from ostec.app.results import face_name, pending, read_record
+from ostec.app.results import ALL_KINDS, face_name, pending, read_record, remove_files
 from ostec.app.sources import Photo
 from ostec.core.errors import OstecError, OutputError
 from ostec.core.settings import CompleteSettings
@@ -198,13 +198,10 @@ class BatchRun:
             face = dataclasses.replace(face, record={**face.record, "faces": {"index": number, "count": count}})
         # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
         # Nor may a portrait of the older result be left beside a new one that has none.
-        older = read_record(self._save_dir / f"{name}.json")
-        optional = [f for f in (f"{name}_frontal.png", f"{name}_turntable.gif") if older and f in older["files"]]
-        try:
-            for file in (f"{name}.json", *optional):
-                (self._save_dir / file).unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(f"{name}.json cannot be replaced ({error.strerror or error}).") from error
+        older = read_record(self._save_dir / f"{name}.json", ALL_KINDS)
+        optional = [f"{name}{e}" for e in ("_frontal.png", "_turntable.gif", "_target.png", "_trust.png")]
+        optional = [f for f in optional if older and f in older["files"]]
+        remove_files(self._save_dir, (f"{name}.json", *optional))
         face.save(self._save_dir, name)
 
     def _extend(self, step: Step) -> None:
@@ -254,15 +251,17 @@ class BatchRun:
             logger.warning("%s", failure)
 
     def _is_lost(self, error: OutputError) -> bool:
-        """Whether the other photos' results could not be written either."""
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, OSError) and cause.errno in _LOST:
-                return True
-            cause = cause.__cause__ or cause.__context__
-        if not self._save_dir.is_dir():
+        return is_lost(error, self._save_dir) or self._unwritten > 1
+
+
+def is_lost(error: OutputError, save_dir: Path) -> bool:
+    """Whether the other photos' results could not be written either."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _LOST:
             return True
-        return self._unwritten > 1
+        cause = cause.__cause__ or cause.__context__
+    return not save_dir.is_dir()
 
 
 def summary(outcome: Outcome, save_dir: Path) -> str:

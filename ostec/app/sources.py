@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostec.app.console import shown
-from ostec.app.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING, listed_files, view_folders
+from ostec.app.results import INVERSION_ENDINGS, RESULT_ENDINGS, RUN_FILES, listed_files
 from ostec.core.errors import UsageError
 from ostec.core.settings import Faces
 from ostec.io.images import is_image_file
@@ -117,9 +117,6 @@ def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
             continue
         entered.add((status.st_dev, status.st_ino))
         folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
-        if any(f.endswith(VIEWS_ENDING) for f in folders):
-            views = view_folders(Path(parent))
-            folders[:] = [f for f in folders if f not in views]
         yield from (p for p in (Path(parent, f) for f in sorted(files)) if _is_photo(p))
 
 
@@ -134,13 +131,13 @@ def _is_photo(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
-def assign_names(photos: Sequence[Path]) -> list[Photo]:
-    """Name each photo's results; ``photos`` are sorted, and earlier ones choose first."""
+def assign_names(photos: Sequence[Path], endings: Sequence[str] = RESULT_ENDINGS) -> list[Photo]:
+    """Name each photo's results, NAME + ``endings``; ``photos`` are sorted, and earlier ones choose first."""
     taken = {comparable(name) for name in RUN_FILES}
     named = []
     for path in photos:
         for name in _candidates(path):
-            outputs = {comparable(name + ending) for ending in RESULT_ENDINGS}
+            outputs = {comparable(name + ending) for ending in endings}
             if taken.isdisjoint(outputs):
                 break
         taken |= outputs
@@ -172,7 +169,13 @@ def comparable(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def refuse_replacing(photos: Sequence[Photo], save_dir: Path, faces: Faces, overwrite: bool) -> None:
+def refuse_replacing(
+    photos: Sequence[Photo],
+    save_dir: Path,
+    faces: Faces,
+    overwrite: bool,
+    endings: Sequence[str] = RESULT_ENDINGS,
+) -> None:
     """Make sure that no result replaces a source, nor, unless ``overwrite``, a picture that no run has made.
 
     Raises:
@@ -180,7 +183,7 @@ def refuse_replacing(photos: Sequence[Photo], save_dir: Path, faces: Faces, over
     """
     if not save_dir.is_dir():
         return
-    outputs = {comparable(photo.name + ending): photo for photo in photos for ending in RESULT_ENDINGS}
+    outputs = {comparable(photo.name + ending): photo for photo in photos for ending in endings}
     identities = {_identity(photo.path): photo.path for photo in photos}
     identities.pop(None, None)
     known = listed_files(save_dir)
@@ -212,7 +215,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _has_companions(save_dir: Path, file: str) -> bool:
     """Whether a picture lies beside other files of a result, as where somebody deleted NAME.json to have it redone."""
-    stems = [file[: -len(ending)] for ending in RESULT_ENDINGS if file.endswith(ending)]
+    stems = [file[: -len(ending)] for ending in {*RESULT_ENDINGS, *INVERSION_ENDINGS} if file.endswith(ending)]
     return any((save_dir / f"{stem}.npz").exists() or (save_dir / f"{stem}.obj").exists() for stem in stems)
 
 

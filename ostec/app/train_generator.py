@@ -52,7 +52,7 @@ class TrainGenerator:
     """Folder of photos whose people (same number in the name) are held out as well."""
     prior: str = "default"
     """default, or a file of ostec train prior: fills what the portraits do not show."""
-    images: int = 50_000
+    images: int = 53_000
     """Pictures to train on in all."""
     batch: int = 8
     """Pictures a step."""
@@ -68,7 +68,7 @@ class TrainGenerator:
     """Width of the generator: channels of a layer times its side."""
     channel_max: int = 192
     """The most channels of a layer."""
-    adversarial_from: int = 38_000
+    adversarial_from: int = 1_000_000
     """Pictures after which the discriminator joins; --images or more: never."""
     patch: int = 32
     """Side of what the discriminator sees of a picture; on a GPU, the resolution."""

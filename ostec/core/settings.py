@@ -33,7 +33,7 @@ class CompleteSettings:
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
     generator: str = "default"
-    """default, none (as 0 iterations), or a file of ostec train generator."""
+    """default, none, which is as 0 iterations, or a file of ostec train generator."""
     prior: str = "default"
     """default, none, or a file of ostec train prior."""
     uv_size: int = 1024
@@ -61,6 +61,29 @@ class CompleteSettings:
         if self.prior == "none" and not self.projects:
             lack = "iterations 0" if self.iterations == 0 else "generator none"
             raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
+
+
+@dataclass(frozen=True)
+class InvertSettings:
+    """What decides the content of one inversion; equal settings, photo, mask, device and threads give equal files.
+
+    Raises:
+        ValueError: a value is out of range, or there is no generator.
+    """
+
+    generator: str = "default"
+    """default, or a file of ostec train generator."""
+    iterations: int = 200
+    """Iterations at most; 0 takes the starting latent as it is."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+
+    def __post_init__(self) -> None:
+        if self.generator == "none":
+            raise ValueError("generator must be default or a file, got 'none'.")
+        for name in ("iterations", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

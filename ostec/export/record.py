@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +22,8 @@ from ostec.io.files import write_atomic
 
 KIND = "ostec result"
 """Value of ``kind`` in every ``NAME.json``, by which other JSON files in the folder are told apart."""
+INVERSION = "ostec inversion"
+"""The same where a photo was projected into the generator, rather than completed."""
 
 _LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 
@@ -49,30 +51,31 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_record(directory: Path, name: str, record: Mapping[str, Any]) -> Path:
+def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: str = KIND) -> Path:
     """Write ``NAME.json``: sorted, indented, the same bytes for the same record.
 
     Args:
         directory: the results' folder.
         name: the result's name.
         record: plain values, NumPy numbers and arrays, paths.
+        kind: of result.
 
     Raises:
         ValueError: a number is NaN or infinite, or a value has no JSON form.
         OutputError: it cannot be written.
     """
     path = directory / f"{name}.json"
-    write_atomic(path, (_to_text({**record, "kind": KIND}, indent=2) + "\n").encode("utf-8"))
+    write_atomic(path, (_to_text({**record, "kind": kind}, indent=2) + "\n").encode("utf-8"))
     return path
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Read a ``NAME.json``; None if there is none, it is damaged, or it is another program's JSON file."""
+def read_record(path: Path, kinds: Collection[str] = (KIND,)) -> dict[str, Any] | None:
+    """Read a ``NAME.json``; None if there is none, it is damaged, of another kind or another program's JSON file."""
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("kind") == KIND else None
+    return record if isinstance(record, dict) and record.get("kind") in kinds else None
 
 
 def read_records(directory: Path) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Photo in, textured face out: the stages in their order."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
@@ -24,23 +22,18 @@ from ostec.core.types import (
     TexturedFace,
 )
 from ostec.detect.faces import detect_faces
-from ostec.detect.landmarks import detect_landmarks
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.record import read_record, versions, write_record
 from ostec.export.views import FaceRenderer, stage_pictures
-from ostec.fit.dense import face_from_camera, fit_dense
+from ostec.fit.dense import face_from_camera
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
+from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.texture import TextureMaker
 from ostec.project.views import views_of
 
-MIN_CONFIDENCE = 0.5
-"""FaceMesh's probability below which a detected box is taken for no face."""
-MAX_YAW_DEG = 62.0
-"""Fitted yaw beyond which the face counts as a full profile. FaceMesh turns too little: a head drawn at 45, 60, 70, 80
-and 90 degrees is fitted at 38, 51, 58, 64 and 64."""
 TURNED_DEG = 45.0
 """Fitted yaw beyond which the user is told that half of the texture is a guess."""
 HARD_FROM_PX = 512
@@ -49,8 +42,6 @@ STAGE_SECONDS = 0.2
 """About what a stage takes on two cores ..."""
 ITERATION_SECONDS = 0.06
 """... and an iteration of a projection: for the progress alone."""
-SMALL_FACE_PX = 80.0
-"""A detected face with a smaller side is completed with a warning."""
 
 
 class Completer:
@@ -89,22 +80,18 @@ class Completer:
     ) -> list[CompletedFace]:
         run = PhotoRun(never_falling(progress), self._stage_weights())
         run.enter("read")
-        image, source = self._read(photo)
+        read = read_photo(photo)
         run.enter("detect")
-        boxes = detect_faces(image, self.models.mtcnn)
+        boxes = detect_faces(read.image, self.models.mtcnn)
         if not boxes:
             raise FaceError("No face was found in the photo.")
-        results: list[CompletedFace] = []
-        errors: list[FaceError] = []
         wanted = 1 if only_largest else len(boxes)
-        # A false detection can be larger than the face: the next one is tried then.
-        for box in boxes:
-            try:
-                results.append(self._complete_face(image, source, box, run.of_face(len(results), wanted)))
-            except FaceError as error:
-                errors.append(error)
-            if len(results) == wanted:
-                break
+        tried = try_faces(
+            boxes,
+            wanted,
+            lambda box, number: self._complete_face(read.image, read.source, box, run.of_face(number, wanted)),
+        )
+        results, errors = tried.results, tried.errors
         run.finish()
         if not results:
             raise errors[0]
@@ -131,23 +118,10 @@ class Completer:
         frontal = settings.iterations_frontalize if settings.frontalize else 0
         return {"project": settings.iterations * len(views_of(mode)) * unit, "export": 1 + frontal * unit}
 
-    def _read(self, photo: str | Path | FloatArray) -> tuple[FloatArray, dict[str, Any]]:
-        if isinstance(photo, np.ndarray):
-            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.float32:
-                raise ValueError(f"expected a float32 image [H, W, 3], got {photo.dtype} {photo.shape}")
-            digest = hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()
-            return photo, {"source": "array", "source_sha256": digest}
-        path = Path(photo)
-        return read_image(path), {"source": path.name, "source_sha256": sha256_of(path)}
-
     def _complete_face(self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: PhotoRun) -> CompletedFace:
-        run.enter("landmarks")
-        landmarks = detect_landmarks(image, box, self.models.facemesh)
-        if landmarks.confidence < MIN_CONFIDENCE:
-            raise FaceError(f"What was detected does not look like a face (confidence {landmarks.confidence:.2f}).")
-        run.enter("fit")
-        face = fit_dense(landmarks, self.models.topology)
-        self._check_view(face, box, run)
+        found = find_face(image, box, self.models, run)
+        face = found.face
+        self._warn_of_view(found, run)
         mode = self._mode(face)
         run.enter("unwrap")
         seen = self.textures.unwrap(image, face)
@@ -170,7 +144,7 @@ class Completer:
             "occluders": occluders,
             **_projected((*made.views, *([view] if view else [])), self.textures.features_name),
         }
-        record = {**self._record(source, box, landmarks.confidence, textured, mode, run), **about}
+        record = {**self._record(source, found, textured, mode, run), **about}
         run.enter("")
         return CompletedFace(textured, record, run.seconds, frames, view)
 
@@ -189,18 +163,14 @@ class Completer:
             return corrected.view.generated, corrected.view
         return self._renderer.portrait(face, corrected.texture), corrected.view
 
-    def _check_view(self, face: FittedFace, box: FaceBox, run: PhotoRun) -> None:
-        yaw = face.pose_deg[1]
-        if abs(yaw) > MAX_YAW_DEG:
-            raise FaceError(
-                f"The face is nearly in profile (yaw {abs(yaw):.0f} degrees; at most {MAX_YAW_DEG:.0f} can be used)."
-            )
+    def _warn_of_view(self, found: FoundFace, run: PhotoRun) -> None:
+        yaw = found.face.pose_deg[1]
         if abs(yaw) > TURNED_DEG:
             run.warnings.append(
                 f"The face is turned by {abs(yaw):.0f} degrees: the far half of the texture is a guess."
             )
-        if box.side < SMALL_FACE_PX:
-            run.warnings.append(f"The face is only {box.side:.0f} pixels large, so its texture is blurred.")
+        if found.box.side < SMALL_FACE_PX:
+            run.warnings.append(f"The face is only {found.box.side:.0f} pixels large, so its texture is blurred.")
 
     def _mode(self, face: FittedFace) -> tuple[str, str]:
         """Soft or hard, and why."""
@@ -217,8 +187,7 @@ class Completer:
     def _record(
         self,
         source: dict[str, Any],
-        box: FaceBox,
-        confidence: float,
+        found: FoundFace,
         result: TexturedFace,
         mode: tuple[str, str],
         run: PhotoRun,
@@ -233,8 +202,8 @@ class Completer:
             "threads": torch.get_num_threads(),
             "versions": versions(),
             "weights": self.models.hashes,
-            "face_box": [round(float(v), 2) for v in box.box],
-            "face_confidence": round(float(confidence), 4),
+            "face_box": [round(float(v), 2) for v in found.box.box],
+            "face_confidence": round(float(found.confidence), 4),
             "fit_residual_percent": round(result.face.residual, 3),
             "pose_deg": [round(v, 2) for v in result.face.pose_deg],
             "mode": mode[0],

@@ -24,7 +24,7 @@ from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
-from ostec.project.invert import ProjectionTarget, project
+from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.views import FRONT, View, ViewStudio, views_of
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, spread, stitch
@@ -39,6 +39,10 @@ WORK_SIZE = 512
 """Least side in texels at which views are joined, or the texture's own if that is smaller."""
 TEXELS_PER_PIXEL = 4
 """Side at which views are joined over the side of the generator's pictures."""
+HIDDEN = 0.5
+"""Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
+RETREAT = 5 / 256
+"""Width in UV of the neighbourhood that a hidden texel takes with it."""
 GUESSED = 0.6
 """Trust of the frontal projection in texels that are no photo's."""
 
@@ -82,6 +86,7 @@ class TextureMaker:
         self.prior_settings = PriorSettings()
         self.blend_settings = BlendSettings()
         self.view_settings = ViewSettings()
+        self.projection_settings = ProjectionSettings()
 
     @property
     def features_name(self) -> str | None:
@@ -106,13 +111,28 @@ class TextureMaker:
         """Read the photo at every texel; its mask is still the whole chart."""
         return self.unwrapper.unwrap(image, face, self.settings.uv_size)
 
-    def mask(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> Observed:
-        """Find out what of the unwrapped photo is bare face."""
+    def mask(
+        self, image: FloatArray, face: FittedFace, seen: UvObservation, trusted: FloatArray | None = None
+    ) -> Observed:
+        """Find out what of the unwrapped photo is bare face.
+
+        Args:
+            image: the photo.
+            face: its face.
+            seen: the photo in the layout.
+            trusted: [H, W, 1] in [0, 1], how far somebody else trusts each pixel; what is not is not looked at.
+        """
         small = self.unwrapper.unwrap(image, face, MASK_SIZE)
         pixels = (face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]).astype(np.float32)
         up = face.camera_matrix[:2, 1].astype(np.float32)
-        found = face_mask(small, self._guide, surround_colours(image, pixels, up))
-        seen = replace(seen, mask=resize_map(found.mask, seen.size) * seen.inside)
+        surround = surround_colours(image, pixels, up)
+        allowed = np.ones_like(small.mask)
+        if trusted is not None:
+            allowed = retreated(self.unwrapper.unwrap(trusted, face, MASK_SIZE))
+            small = replace(small, visible=small.visible & (allowed >= HIDDEN))
+            surround = surround[surround_colours(trusted, pixels, up)[:, 0] >= HIDDEN]
+        found = face_mask(small, self._guide, surround)
+        seen = replace(seen, mask=resize_map(found.mask * allowed, seen.size) * seen.inside)
         return Observed(seen, ("spectacles",) if found.spectacles.any() else ())
 
     def fill(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> PriorFill | None:
@@ -142,8 +162,8 @@ class TextureMaker:
         work = min(seen.size, self._work_size)
         run.enter("project")
         state = self._start(seen, weight, fill, face, work)
-        start = self._start_from(fill) if fill is not None and self.models.shares_prior else None
-        projector = ViewProjector(self._studio(face), self._space, start, views=self.view_settings)
+        start = self._start_from(fill)
+        projector = ViewProjector(self._studio(face), self._space, start, self.projection_settings, self.view_settings)
         made = complete_views(projector, views_of(mode), state, self.settings.iterations, run.advance)
         run.enter("stitch")
         texture = enlarge_inside(made.fill.texture, state.inside, seen.size) if work < seen.size else made.fill.texture
@@ -167,15 +187,48 @@ class TextureMaker:
         studio = self._studio(face)
         target = studio.draw(texture, trust, FRONT)
         steps = self.settings.iterations_frontalize
-        found = project(self._space, target, steps, on_iteration=lambda k: on_progress(k / max(steps, 1)))
+        found = project(
+            self._space,
+            target,
+            steps,
+            self.projection_settings,
+            on_iteration=lambda k: on_progress(k / max(steps, 1)),
+        )
         added = add_view(Progress(texture, photo), studio.read(found.image[0], FRONT, work), self.view_settings)
         change = resize_map(added.texture - texture, size) if work < size else added.texture - texture
         corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
         return Corrected(corrected, replace(projected_view(FRONT, target, found), name="frontal"))
 
-    def _start_from(self, fill: PriorFill) -> Callable[[View, ProjectionTarget], torch.Tensor]:
+    def invert(
+        self,
+        seen: UvObservation,
+        fill: PriorFill | None,
+        face: FittedFace,
+        view: View,
+        iterations: int,
+        on_progress: OnProgress,
+    ) -> ProjectedView:
+        """Project the photo itself: its texture at one pose, trusted where the photo is believed."""
+        assert self._space is not None
+        work = min(seen.size, self._work_size)
+        state = self._start(seen, self._photo_weight(seen, fill, face), fill, face, work)
+        target = self._studio(face).draw(state.texture, state.trust, view)
+        start = self._start_from(fill)
+        found = project(
+            self._space,
+            target,
+            iterations,
+            self.projection_settings,
+            start(view, target) if start is not None else None,
+            lambda k: on_progress(k / max(iterations, 1)),
+        )
+        return projected_view(view, target, found)
+
+    def _start_from(self, fill: PriorFill | None) -> Callable[[View, ProjectionTarget], torch.Tensor] | None:
+        """Gives starting latents from the prior's coefficients; None if they mean nothing to the generator."""
         model = self.models.generator
-        assert model is not None
+        if fill is None or model is None or not self.models.shares_prior:
+            return None
         coefficients = torch.from_numpy(fill.coefficients).to(self.device)
 
         def start(view: View, target: ProjectionTarget) -> torch.Tensor:
@@ -224,6 +277,18 @@ class TextureMaker:
     @staticmethod
     def _provenance(seen: UvObservation) -> ByteArray:
         return np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
+
+
+def retreated(trusted: UvObservation) -> FloatArray:
+    """A picture of trust [S, S] in the layout, stepped back from what is not trusted, in steps of 1 / 255.
+
+    Where trusted and other pixels mix in one texel its colour is between both. What was not seen is as its neighbours.
+    """
+    if not trusted.visible.any():
+        return np.zeros(trusted.inside.shape, np.float32)
+    nearest = ndimage.distance_transform_edt(~trusted.visible, return_distances=False, return_indices=True)
+    values = np.round(trusted.colour[nearest[0], nearest[1], 0] * 255) / 255
+    return np.asarray(ndimage.minimum_filter(values, round(RETREAT * trusted.size) | 1), np.float32)
 
 
 def _enlarge_labels(labels: ByteArray, inside: BoolArray) -> ByteArray:

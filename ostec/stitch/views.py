@@ -17,7 +17,7 @@ class ViewSettings:
 
     own: tuple[float, float] = (0.3, 0.5)
     """Cosine from which a view begins to own a texel, and from which it owns it fully (OSTeC: 0.4)."""
-    outline_mm: tuple[float, float] = (2.0, 8.0)
+    outline_mm: tuple[float, float] = (8.0, 18.0)
     """Distance from the view's outline over which ownership rises: the generator blurs its silhouette."""
     sharpness: float = 8.0
     """Power of a view's cosine times weight in the final choice: the best view wins, the second joins softly."""
@@ -27,6 +27,8 @@ class ViewSettings:
     """Share of the generator in the fill's colour; the rest is the prior's."""
     detail_share: float = 1.0
     """Share of the generator in the fill's detail."""
+    contrast: float = 1.0
+    """Factor of the fill's detail where a view gave it: means over what might be there are too smooth."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ def merge_views(
     smooth = low_pass(change, best, settings.detail * len(base))
     mixed = settings.colour_share * smooth + settings.detail_share * (change - smooth)
     texture = base + mixed * best[..., None]
+    detail = texture - low_pass(texture, np.ones_like(best), settings.detail * len(base))
+    texture = texture + (settings.contrast - 1) * best[..., None] * detail
     given = np.array([v.provenance for v in views], np.uint8)[scores.argmax(0)]
     provenance = np.where(best >= 0.5, given, Provenance.PRIOR)
     return ViewFill(

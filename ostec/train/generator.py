@@ -39,24 +39,25 @@ class GeneratorTrainSettings:
     batch: int = 8
     learning_rate: float = 1e-2
     """High for equalised layers; 2e-3, which suits adversarial training alone, learns four times slower."""
-    discriminator_rate: float = 0.2
+    discriminator_rate: float = 0.3
     """The discriminator's learning rate over that of the rest."""
-    final_rate: float = 0.2
+    final_rate: float = 0.1
     """Share of the learning rate that is left in the end."""
     grow: tuple[int, ...] = (3_000, 10_000)
     """Pictures after which the resolution doubles, up to the full one: the low layers learn cheaply first."""
-    images: int = 50_000
+    images: int = 53_000
     """Pictures in all."""
-    adversarial_from: int = 38_000
-    """Pictures after which the discriminator joins; ``images`` or more: never."""
+    adversarial_from: int = 1_000_000
+    """Pictures after which the discriminator joins; ``images`` or more: never. On two cores it learns too slowly to
+    change anything within 14,000 pictures; on a GPU that takes minutes."""
     patch: int = 32
     """Side of what the discriminator sees of a picture: its detail. The full resolution suits a GPU."""
     patches: int = 2
     """Patches a picture."""
-    adversarial: float = 0.02
+    adversarial: float = 0.15
     """Weight of the discriminator's verdict."""
-    r1: float = 1.0
-    """Gamma of the gradient penalty (Mescheder et al. 2018)."""
+    r1: float = 0.02
+    """Gamma of the gradient penalty (Mescheder et al. 2018); small because patches are."""
     r1_every: int = 8
     """Steps between two gradient penalties (lazy regularisation, StyleGAN2)."""
     unseen: float = 0.05

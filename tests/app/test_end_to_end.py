@@ -143,7 +143,7 @@ def test_what_cannot_start_is_one_sentence(tmp_path: Path) -> None:
         ((tmp_path / "a.png", "--save-dir", "/proc/out"), "/proc"),
         ((tmp_path / "a.png", "--save-dir", tmp_path / "out", "--prior", "none"), "prior"),
     ):
-        said = run("complete", *words, "-i", "200")
+        said = run("complete", *words, "-i", "0")
         assert said.code == 2, words
         assert said.err.startswith("ostec: error: ")
         assert said.err.count("\n") == 1

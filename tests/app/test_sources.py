@@ -126,6 +126,16 @@ def test_results_of_earlier_runs_are_no_sources(here: Path) -> None:
         find_photos(["in/a.png"])
 
 
+def test_projected_views_of_earlier_runs_are_no_sources(here: Path) -> None:
+    _touch("in/a.jpg", "in/a_views/left_render.png", "in/b_views/left_render.png", "in/c_views/x.png")
+    write_record(Path("in"), "a", {"files": ["a_views/left_render.png", "a.json"]})
+    Path("in/.b.ostec-pending").write_text('{"names": ["b"]}')  # a run that was killed
+    found = find_photos(["in", "in/*_views/left*.png", "in/a_views/left_render.png"])
+    assert [str(p) for p in found.photos] == ["in/a.jpg", "in/c_views/x.png"]
+    with pytest.raises(UsageError, match=r"results of earlier runs do not count"):
+        find_photos(["in/a_views"])
+
+
 @pytest.mark.parametrize(
     ("photos", "names"),
     [

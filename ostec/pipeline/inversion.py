@@ -1,0 +1,231 @@
+"""Photo in, the generator's picture of its largest face and the latents behind it out."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ostec.core.assets import sha256_of
+from ostec.core.device import pick_device
+from ostec.core.errors import FaceError, ImageError, UsageError
+from ostec.core.progress import PhotoRun, Progress, never_falling
+from ostec.core.settings import CompleteSettings, InvertSettings, to_json
+from ostec.core.types import FaceBox, FloatArray, ProjectedView, Provenance
+from ostec.detect.faces import detect_faces
+from ostec.export.record import INVERSION, versions, write_record
+from ostec.io.files import make_folder, write_atomic
+from ostec.io.images import read_image, write_png
+from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS
+from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
+from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.texture import HIDDEN, TextureMaker
+from ostec.project.views import View
+
+TOLD_DEG = 2.0
+"""Difference between the photo's pose and the nearest that the generator draws beyond which the user is told."""
+
+
+@dataclass(frozen=True)
+class InvertedFace:
+    """What the generator made of one photo, with the record of how."""
+
+    view: ProjectedView
+    """What was to be found, where it was trusted, what was found, and its latents."""
+    pose_deg: tuple[float, float, float]
+    """Pitch, yaw, roll of the photo's face."""
+    record: dict[str, Any]
+    """What NAME.json holds; nothing in it differs between two equal runs. ``warnings`` is a list of sentences."""
+
+    def save(self, directory: str | Path, name: str | None = None) -> Path:
+        """Write NAME.png, NAME_target.png, NAME_trust.png and NAME.npz, then NAME.json, which means done.
+
+        Args:
+            directory: made if it does not exist.
+            name: stem of the files; default: the photo's.
+
+        Returns:
+            The path of NAME.json.
+
+        Raises:
+            OutputError: a file cannot be written; nothing half-written is left.
+        """
+        folder = make_folder(Path(directory))
+        name = name or Path(str(self.record["source"])).stem
+        trust = np.repeat(self.view.trust[..., None], 3, axis=2)
+        pictures = {"": self.view.generated, "_target": self.view.render, "_trust": trust}
+        for ending, picture in pictures.items():
+            write_png(folder / f"{name}{ending}.png", picture)
+        arrays = {"w": self.view.latent.astype(np.float32), "pose_deg": np.array(self.pose_deg, np.float64)}
+        write_atomic(folder / f"{name}.npz", lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
+        files = sorted([*(f"{name}{ending}.png" for ending in pictures), f"{name}.npz", f"{name}.json"])
+        return write_record(folder, name, {**self.record, "files": files}, INVERSION)
+
+
+class Inverter:
+    """Photo in, latents out; holds the networks, so that many photos pay for loading once."""
+
+    def __init__(self, models: Models, settings: InvertSettings, device: torch.device, notes: list[str]) -> None:
+        """Set up.
+
+        Raises:
+            UsageError: the generator draws natural photos.
+        """
+        if models.generator is None:
+            raise ValueError("expected models with a generator, got none")
+        if models.generator.frame.own_shape:
+            what = f"The generator {settings.generator} draws natural photos"
+            raise UsageError(f"{what}; projecting into such a generator is not possible yet.")
+        self.models, self.settings, self.device = models, settings, device
+        self._notes = notes
+        self._pose_range_deg = models.generator.frame.pose_range_deg
+        self._textures = TextureMaker(models, _stages(settings), device)
+
+    @classmethod
+    def from_pretrained(cls, settings: InvertSettings | None = None, device: str = "auto") -> "Inverter":
+        """Load what ships.
+
+        Raises:
+            AssetError: a file is missing or damaged.
+            BackendError: the device is not available.
+            UsageError: the generator draws natural photos.
+        """
+        settings = settings or InvertSettings()
+        chosen, notes = pick_device(device)
+        return cls(load_models(chosen, _stages(settings)), settings, chosen, notes)
+
+    def __call__(
+        self,
+        photo: str | Path | FloatArray,
+        mask: str | Path | FloatArray | None = None,
+        progress: Progress | None = None,
+    ) -> InvertedFace:
+        """Invert the largest face.
+
+        Args:
+            photo: a file, or [H, W, 3] in [0, 1].
+            mask: a picture of the photo's size, or [H, W] in [0, 1]: white is trusted, what is darker than middle
+                grey is not looked at once the face is found.
+            progress: called as the work goes on.
+
+        Raises:
+            ImageError: a file cannot be read, or the mask has another size than the photo.
+            FaceError: there is no face that can be used, or the mask hides it.
+        """
+        cost = self.settings.iterations * ITERATION_SECONDS / STAGE_SECONDS
+        run = PhotoRun(never_falling(progress), {"project": cost, "stitch": 0.0})
+        run.enter("read")
+        read = read_photo(photo)
+        hiding = _read_mask(mask, read.image)
+        run.enter("detect")
+        boxes = detect_faces(read.image, self.models.mtcnn)
+        if not boxes:
+            raise FaceError("No face was found in the photo.")
+        tried = try_faces(boxes, 1, lambda box, _: self._invert(read.image, hiding.trusted, box, run.of_face(0, 1)))
+        run.finish()
+        if not tried.results:
+            raise tried.errors[0]
+        notes = []
+        if len(boxes) > 1:
+            which = "largest that could be inverted was" if tried.errors else "largest was inverted"
+            notes.append(f"The photo has {len(boxes)} faces; the {which}.")
+        notes += [f"A larger one could not be inverted: {error}" for error in tried.errors[:1]]
+        (found,) = tried.results
+        warnings = [*found.record["warnings"], *notes]
+        return replace(found, record={**read.source, "mask": hiding.source, **found.record, "warnings": warnings})
+
+    def _invert(self, image: FloatArray, trusted: FloatArray | None, box: FaceBox, run: PhotoRun) -> InvertedFace:
+        found = find_face(image, box, self.models, run)
+        face, textures = found.face, self._textures
+        view = self._view(found, run)
+        if trusted is not None:
+            image = _without_hidden(image, trusted)
+        run.enter("unwrap")
+        seen = textures.unwrap(image, face)
+        run.enter("mask")
+        observed = textures.mask(image, face, seen, trusted)
+        if trusted is not None and not ((observed.seen.mask > HIDDEN) & seen.visible).any():
+            raise FaceError("The mask leaves nothing of the face.")
+        run.enter("prior")
+        fill = textures.fill(image, face, observed.seen)
+        occluders = [*observed.occluders, *(["occluder"] if textures.is_occluded(fill) else [])]
+        run.enter("project")
+        projected = textures.invert(observed.seen, fill, face, view, self.settings.iterations, run.advance)
+        run.enter("")
+        record = {
+            **self._record(found, view, run),
+            "occluders": occluders,
+            "losses": projected.losses,
+            "iterations": projected.iterations,
+            "features": textures.features_name,
+        }
+        return InvertedFace(projected, face.pose_deg, record)
+
+    def _view(self, found: FoundFace, run: PhotoRun) -> View:
+        """The photo's own pose, as near as the generator draws it."""
+        asked = found.face.pose_deg[:2]
+        pitch, yaw = (min(max(v, low), high) for v, (low, high) in zip(asked, self._pose_range_deg, strict=True))
+        if max(abs(pitch - asked[0]), abs(yaw - asked[1])) > TOLD_DEG:
+            run.warnings.append(
+                f"The face has pitch {asked[0]:.0f} and yaw {asked[1]:.0f}, more than the generator draws: "
+                f"it is inverted at {pitch:.0f} and {yaw:.0f}."
+            )
+        if found.box.side < SMALL_FACE_PX:
+            run.warnings.append(f"The face is only {found.box.side:.0f} pixels large, so what is found is blurred.")
+        return View((pitch, yaw), Provenance.FRONT, 1.0)
+
+    def _record(self, found: FoundFace, view: View, run: PhotoRun) -> dict[str, Any]:
+        return {
+            "settings": to_json(self.settings),
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "weights": self.models.hashes,
+            "face_box": [round(float(v), 2) for v in found.box.box],
+            "face_confidence": round(float(found.confidence), 4),
+            "pose_deg": [round(v, 2) for v in found.face.pose_deg],
+            "view_pose_deg": [round(v, 2) for v in view.pose_deg],
+            "warnings": [*self._notes, *run.warnings],
+        }
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """What the user lets be seen of a photo."""
+
+    trusted: FloatArray | None
+    """[H, W, 1] in [0, 1]; None: everything."""
+    source: dict[str, str] | None
+    """Name and SHA-256, for the record."""
+
+
+def _stages(settings: InvertSettings) -> CompleteSettings:
+    """Up to the projection a photo goes the way of the completer."""
+    return CompleteSettings(generator=settings.generator, seed=settings.seed)
+
+
+def _read_mask(mask: str | Path | FloatArray | None, image: FloatArray) -> _Mask:
+    if mask is None:
+        return _Mask(None, None)
+    if isinstance(mask, np.ndarray):
+        if mask.ndim != 2 or mask.dtype != np.float32:
+            raise ValueError(f"expected a float32 mask [H, W], got {mask.dtype} {mask.shape}")
+        name, grey = "array", mask
+        digest = hashlib.sha256(np.ascontiguousarray(mask).tobytes()).hexdigest()
+    else:
+        path = Path(mask)
+        name, grey, digest = path.name, read_image(path).mean(axis=2), sha256_of(path)
+    if grey.shape != image.shape[:2]:
+        sizes = [f"{a.shape[1]} x {a.shape[0]}" for a in (grey, image)]
+        raise ImageError(f"The mask {name} has {sizes[0]} pixels and its photo {sizes[1]}; they must be the same.")
+    trusted = np.where(grey < HIDDEN, 0, np.clip(grey, 0, 1)).astype(np.float32)
+    return _Mask(trusted[..., None], {"file": name, "sha256": digest})
+
+
+def _without_hidden(image: FloatArray, trusted: FloatArray) -> FloatArray:
+    """The photo with the mean of its other pixels where it is not trusted: nothing there can have a say."""
+    hidden = trusted[..., 0] == 0
+    rest = image[~hidden]
+    return np.where(hidden[..., None], rest.mean(0) if len(rest) else HIDDEN, image).astype(np.float32)
