@@ -27,7 +27,7 @@ class ViewSettings:
     """Share of the generator in the fill's colour; the rest is the prior's."""
     detail_share: float = 1.0
     """Share of the generator in the fill's detail."""
-    contrast: float = 1.0
+    contrast: float = 2.0
     """Factor of the fill's detail where a view gave it: means over what might be there are too smooth."""
 
 
