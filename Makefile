@@ -16,7 +16,7 @@ help:
 	@echo "make clean   remove what the other targets made, but for $(VENV)"
 
 demo: $(VENV)/.installed
-	$(BIN)/ostec complete examples --save-dir results --iterations 0 --frontalize
+	$(BIN)/ostec complete examples --save-dir results --iterations 60 --frontalize --iterations-frontalize 60
 	@echo "Done: open results/index.html in a browser; the textures and meshes lie beside it."
 
 test: $(VENV)/.installed-dev
@@ -30,7 +30,7 @@ slow: $(VENV)/.installed-dev
 
 photos: $(VENV)/.installed
 	@if [ -d "$(PHOTOS)" ]; then \
-		$(BIN)/ostec complete "$(PHOTOS)" --save-dir results/photos --iterations 0 --frontalize; \
+		$(BIN)/ostec complete "$(PHOTOS)" --save-dir results/photos --iterations 60 --frontalize --iterations-frontalize 60; \
 	else \
 		echo "Skipped: the development photos are not at $(PHOTOS)."; \
 	fi

@@ -1,7 +1,7 @@
 """Measure completions of a face texture against a head whose whole texture is known.
 
     python tools/measure_head.py HEAD_DIR --out DIR [--json FILE]
-        [--method all | completer | median | mirror | inpaint | oracle | truth ...]
+        [--method all | completer | prior | median | mirror | inpaint | oracle | truth ...]
 
 ``HEAD_DIR`` holds one head: OBJ files, and the PNG textures that their ``mtllib`` lines name. The head is drawn unlit
 at the input yaws, each picture is completed, and the result is compared with the truth of ``headtruth.py`` twice:
@@ -70,6 +70,8 @@ NOT_IN_MEAN = ((-45, -40),)
 LEAST_SHARE = 0.02
 """A mean over unseen parts leaves out pictures in which they are a smaller share of the face."""
 METHODS = (*BASELINES, "oracle", "truth")
+COMPLETERS = ("completer", "prior")
+"""The completer with its generator, and with the prior alone."""
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 
 
@@ -280,15 +282,16 @@ def _mean(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {n: float(np.mean([r[n] for r in counted[n]])) for n in names}
 
 
-def method_named(name: str, truth: HeadTruth) -> CompleteFn:
-    """What ``--method`` names."""
+def method_named(name: str, truth: HeadTruth, iterations: int) -> CompleteFn:
+    """What ``--method`` names; ``iterations`` are those of each projected view."""
     if name == "truth":
         return lambda image: Completion(truth.uv.texture, truth.reader.fit(image))
     if name == "oracle":
         return Baseline("oracle", truth.reader, truth.uv.texture)
-    if name != "completer":
+    if name not in COMPLETERS:
         return Baseline(name, truth.reader)
-    completer = Completer.from_pretrained(CompleteSettings(iterations=0, mode="soft"))
+    steps = iterations if name == "completer" else 0
+    completer = Completer.from_pretrained(CompleteSettings(iterations=steps, mode="soft"))
 
     def run(image: FloatArray) -> Completion:
         textured = completer(image).textured
@@ -343,17 +346,18 @@ def main() -> int:
     parser.add_argument("head", type=Path, metavar="HEAD_DIR")
     parser.add_argument("--out", type=Path, required=True, help="folder of the pictures and of the cached truth")
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--method", nargs="+", default=["all"], choices=["all", "completer", *METHODS])
+    parser.add_argument("--method", nargs="+", default=["all"], choices=["all", *COMPLETERS, *METHODS])
+    parser.add_argument("--iterations", type=int, default=200, help="of each projected view, for completer")
     parser.add_argument(
         "--threads", type=int, default=1, help="of PyTorch; one is fastest where others use the machine"
     )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     truth = load_truth(arguments.head, arguments.out / "truth.npz")
-    names = ["completer", *METHODS] if "all" in arguments.method else arguments.method
+    names = [*COMPLETERS, *METHODS] if "all" in arguments.method else arguments.method
     results = {}
     for name in names:
-        results[name] = evaluate(method_named(name, truth), truth)
+        results[name] = evaluate(method_named(name, truth, arguments.iterations), truth)
         write_png(arguments.out / f"sheet_{name}.png", sheet(results[name], truth))
     print(table(results))
     if arguments.json:

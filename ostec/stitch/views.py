@@ -23,7 +23,7 @@ class ViewSettings:
     """Power of a view's cosine times weight in the final choice: the best view wins, the second joins softly."""
     detail: float = 10 / 1024
     """Deviation of the low-pass that separates the fill's colour from its detail."""
-    colour_share: float = 1.0
+    colour_share: float = 0.5
     """Share of the generator in the fill's colour; the rest is the prior's."""
     detail_share: float = 1.0
     """Share of the generator in the fill's detail."""
