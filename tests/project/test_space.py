@@ -1,0 +1,76 @@
+"""The generator that ships, as the projection sees it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from ostec.core.types import POSE_RANGE_DEG
+from ostec.io.weights import read_safetensors
+from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors
+from ostec.nets.encoder import pose_codes
+from ostec.project.invert import ProjectionTarget, project
+from ostec.project.space import latent_space, starting_latents
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model() -> PortraitGenerator:
+    card = json.loads((ROOT / "models/generator.json").read_text("utf-8"))
+    return generator_from_tensors(read_safetensors(ROOT / "models/generator.safetensors"), card, "generator")
+
+
+def drawn(model: PortraitGenerator, seed: int, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents [B, num_ws, W] of random faces, and their pictures."""
+    z = torch.randn(count, model.generator.shape.z_dim, generator=torch.Generator().manual_seed(seed))
+    ws = model.generator.mapping(z)
+    return ws, model.generator.synthesis(ws)
+
+
+def whole(image: torch.Tensor) -> ProjectionTarget:
+    trust = torch.ones_like(image[:, :1])
+    return ProjectionTarget(image, trust, torch.zeros_like(trust))
+
+
+def test_pose_codes_are_quantiles_of_a_normal() -> None:
+    (low, high), (left, right) = POSE_RANGE_DEG
+    middle, quarter = (low + high) / 2, left + (right - left) / 4
+    found = pose_codes(torch.tensor([[middle, quarter], [low - 9, right + 9]]), POSE_RANGE_DEG)
+    torch.testing.assert_close(found[0], torch.tensor([0.0, -0.67449]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found[1], torch.tensor([-2.32635, 2.32635]), atol=1e-4, rtol=0)
+
+
+def test_known_faces_start_at_their_own_z(model: PortraitGenerator) -> None:
+    _, image = drawn(model, 1)
+    coefficients = torch.randn(120, generator=torch.Generator().manual_seed(2))
+    poses = torch.tensor([[0.0, 0.0], [15.0, -30.0]])
+    target = whole(image.expand(2, -1, -1, -1))
+    found = starting_latents(model, target, coefficients, poses)
+    z = torch.cat([coefficients.expand(2, -1), pose_codes(poses, model.frame.pose_range_deg)], dim=1)
+    offset = model.encoder(target.image, target.trust).offset
+    torch.testing.assert_close(found, model.generator.mapping(z) + offset)
+    assert not torch.allclose(found[0], found[1])
+
+
+def test_a_turned_z_draws_the_mirror_image_of_the_head_turned_the_other_way(model: PortraitGenerator) -> None:
+    """The mean face is symmetric, so that turning it left or right are mirror images, nearly."""
+    poses = pose_codes(torch.tensor([[-5.0, 40.0], [-5.0, -40.0]]), model.frame.pose_range_deg)
+    z = torch.cat([torch.zeros(2, 120), poses], dim=1)
+    left, right = model.generator.synthesis(model.generator.mapping(z))
+    same, other = ((left - x).square().mean() for x in (right.flip(-1), right))
+    assert same < 0.3 * other
+
+
+@pytest.mark.slow
+def test_a_picture_of_the_generator_is_found_again(model: PortraitGenerator) -> None:
+    space = latent_space(model)
+    ws, image = drawn(model, 3, 2)
+    found = project(space, whole(image), 200)
+    error = (found.image - image).square().mean((1, 2, 3)) / 4
+    assert (-10 * torch.log10(error)).min() > 35
+    assert space.encode is not None
+    start = space.encode(image, torch.ones_like(image[:, :1]))
+    before, after = (((x - ws) / space.deviation).square().mean((1, 2)) for x in (start, found.ws))
+    assert (after < before).all()
