@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="default: the two in examples/")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/result.jpg", help="JPEG to write (docs/result.jpg)")
     arguments = parser.parse_args()
-    completer = Completer.from_pretrained(CompleteSettings(iterations=0), device="cpu")
+    completer = Completer.from_pretrained(CompleteSettings(iterations=100), device="cpu")
     renderer = FaceRenderer(completer.models.topology)
     rows = [row(photo, completer, renderer) for photo in arguments.photos or EXAMPLES]
     gap = np.ones((GAP, rows[0].shape[1], 3), np.float32)
