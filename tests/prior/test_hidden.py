@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from ostec import pipeline
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray, Provenance
 from ostec.detect.faces import detect_faces
@@ -143,7 +142,7 @@ def fills(monkeypatch: pytest.MonkeyPatch) -> list[PriorFill]:
         kept.append(fill_from_prior(*arguments))  # type: ignore[arg-type]
         return kept[-1]
 
-    monkeypatch.setattr(pipeline, "fill_from_prior", keep)
+    monkeypatch.setattr("ostec.pipeline.texture.fill_from_prior", keep)
     return kept
 
 
@@ -152,7 +151,7 @@ def test_bare_examples_lose_nothing(
     completer: Completer, fills: list[PriorFill], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     completer(read_image(EXAMPLES / name))
-    monkeypatch.setattr(completer, "prior_settings", WITHOUT)
+    monkeypatch.setattr(completer.textures, "prior_settings", WITHOUT)
     completer(read_image(EXAMPLES / name))
     np.testing.assert_array_equal(fills[0].occluded, fills[1].occluded)
     np.testing.assert_array_equal(fills[0].texture, fills[1].texture)

@@ -17,7 +17,8 @@ from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge
 from tests.toy import toy_face, toy_texture
 
 SIZE = 96
-SETTINGS = ViewSettings()
+SETTINGS = ViewSettings(own=(0.3, 0.5), outline_mm=(2.0, 8.0), colour_share=1.0, detail_share=1.0, contrast=1.0)
+"""The generator alone, so that answers are plain; the defaults are a choice of the evaluation."""
 U = np.broadcast_to((np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE, (SIZE, SIZE)).copy()
 
 
@@ -56,7 +57,7 @@ def test_quality_by_hand():
     cosine = np.float32([[1.0, 0.5, 0.4, 0.3, 0.29, -1.0, 0.4, 1.0, 1.0, 1.0, 1.0]])
     margin = np.float32([[50, 8, 8, 50, 50, 50, 5, 5, 2, 0, 50]])
     visible = np.array([[True] * 10 + [False]])
-    found = quality(GeneratedView(Provenance.LEFT, 1.0, np.zeros((1, 11, 3)), cosine, visible, margin))
+    found = quality(GeneratedView(Provenance.LEFT, 1.0, np.zeros((1, 11, 3)), cosine, visible, margin), SETTINGS)
     # Ramps from 0.3 to 0.5 and from 2 to 8 mm, multiplied.
     np.testing.assert_allclose(found, [[1, 1, 0.5, 0, 0, 0, 0.25, 0.5, 0, 0, 0]], atol=1e-6)
     assert found.dtype == np.float32
@@ -64,17 +65,17 @@ def test_quality_by_hand():
 
 def test_quality_grows_with_angle_and_distance_and_is_zero_where_hidden():
     for changes in ({"cosine": U}, {"margin_mm": 10 * U}, {"cosine": U, "margin_mm": 10 * U}):
-        found = quality(view(**changes))
+        found = quality(view(**changes), SETTINGS)
         assert (np.diff(found, axis=1) >= 0).all()
         assert found.min() == 0
         assert found.max() == 1
-        assert not quality(view(**changes, visible=U < 0)).any()
+        assert not quality(view(**changes, visible=U < 0), SETTINGS).any()
 
 
 def test_trusted_texels_never_change(base):
     trust = np.clip((0.6 - U) * 10, 0, 1)
     before = Progress(base, trust)
-    after = add_view(before, view())
+    after = add_view(before, view(), SETTINGS)
     kept = trust == 1
     assert kept.any()
     np.testing.assert_array_equal(after.texture[kept], base[kept])
@@ -85,8 +86,8 @@ def test_trusted_texels_never_change(base):
 def test_owned_texels_become_trusted_and_trust_never_falls(base):
     trust = np.where(U < 0.3, 1, 0).astype(np.float32)
     seen = view(cosine=np.where(U < 0.8, U, 0).astype(np.float32))
-    after = add_view(Progress(base, trust), seen)
-    shown = quality(seen)
+    after = add_view(Progress(base, trust), seen, SETTINGS)
+    shown = quality(seen, SETTINGS)
     assert (after.trust >= trust).all()
     assert (after.trust <= 1).all()
     np.testing.assert_allclose(after.trust, np.maximum(trust, shown))
@@ -100,9 +101,9 @@ def test_a_texel_belongs_to_the_first_view_that_shows_it(base):
     """Without an overlap to match colours on, they arrive as the views gave them."""
     first = view(flat(0.8, 0.1, 0.1), visible=U < 0.6)
     second = view(flat(0.1, 0.8, 0.1), visible=U > 0.4, provenance=Provenance.RIGHT)
-    progress = add_view(Progress(base, np.zeros((SIZE, SIZE), np.float32)), first)
+    progress = add_view(Progress(base, np.zeros((SIZE, SIZE), np.float32)), first, SETTINGS)
     np.testing.assert_allclose(progress.texture[U < 0.6], first.colour[U < 0.6], atol=1e-6)
-    after = add_view(progress, second)
+    after = add_view(progress, second, SETTINGS)
     np.testing.assert_array_equal(after.texture[U < 0.6], progress.texture[U < 0.6])
     assert (after.trust == 1).all()
     assert [v.provenance for v in after.views] == [Provenance.LEFT, Provenance.RIGHT]
@@ -113,7 +114,7 @@ def test_added_views_have_the_colours_of_the_texture(base):
     trust = (U < 0.5).astype(np.float32)
     other_light = (base * np.float32([0.8, 0.9, 1.2]) + np.float32([0.1, 0.05, -0.1])).astype(np.float32)
     wrong = np.where(trust[..., None] > 0, base, 0.9).astype(np.float32)
-    after = add_view(Progress(wrong, trust), view(other_light))
+    after = add_view(Progress(wrong, trust), view(other_light), SETTINGS)
     np.testing.assert_allclose(after.texture, base, atol=2e-3)
     np.testing.assert_allclose(after.views[0].colour, base, atol=2e-3)
 
@@ -122,7 +123,7 @@ def test_colours_are_matched_to_what_is_trusted_not_to_what_it_was_mixed_with(ba
     """Where trust fades, the texture goes over to a base that may be far off."""
     trust = np.clip((0.5 - U) * 5 + 0.5, 0, 1)
     mixed = (base * trust[..., None] + flat(0.9, 0.1, 0.9) * (1 - trust[..., None])).astype(np.float32)
-    kept = add_view(Progress(mixed, trust), view(base)).views[0]
+    kept = add_view(Progress(mixed, trust), view(base), SETTINGS).views[0]
     error = np.abs(kept.colour - base)
     assert error[U > 0.6].mean() < 0.02  # 0.056 if half-trusted texels counted by half
     assert error[U < 0.3].mean() < 0.02
@@ -132,13 +133,13 @@ def test_black_where_a_view_sees_nothing_does_not_leak(base):
     visible = U > 0.4
     trust = (U < 0.6).astype(np.float32)
     seen = view(np.where(visible[..., None], base, 0).astype(np.float32), visible=visible)
-    after = add_view(Progress(base, trust), seen)
+    after = add_view(Progress(base, trust), seen, SETTINGS)
     np.testing.assert_allclose(after.texture, base, atol=1e-4)
     np.testing.assert_allclose(after.views[0].colour, base, atol=1e-4)
 
 
 def test_without_views_the_priors_fill_stays(base, inside):
-    found = merge_views(base, [], inside)
+    found = merge_views(base, [], inside, SETTINGS)
     np.testing.assert_array_equal(found.texture, base)
     np.testing.assert_array_equal(found.provenance, np.where(inside, Provenance.PRIOR, Provenance.OUTSIDE))
     assert found.provenance.dtype == np.uint8
@@ -146,13 +147,13 @@ def test_without_views_the_priors_fill_stays(base, inside):
 
 def test_what_no_view_shows_stays_the_priors(base, inside):
     seen = view(visible=U > 0.5)
-    found = merge_views(base, [seen], inside)
+    found = merge_views(base, [seen], inside, SETTINGS)
     assert isinstance(found, ViewFill)
     np.testing.assert_allclose(found.texture[U < 0.5], base[U < 0.5], atol=1e-6)
     np.testing.assert_allclose(found.texture[U > 0.55], seen.colour[U > 0.55], atol=1e-5)
     assert (found.provenance[inside & (U < 0.5)] == Provenance.PRIOR).all()
     assert (found.provenance[inside & (U > 0.55)] == Provenance.LEFT).all()
-    blind = merge_views(base, [view(visible=U < 0), view(cosine=-U)], inside)
+    blind = merge_views(base, [view(visible=U < 0), view(cosine=-U)], inside, SETTINGS)
     np.testing.assert_allclose(blind.texture, base, atol=1e-6)
     assert (blind.provenance[inside] == Provenance.PRIOR).all()
 
@@ -160,7 +161,7 @@ def test_what_no_view_shows_stays_the_priors(base, inside):
 @pytest.mark.parametrize(("cosine", "share"), [(0.3, 0.0), (0.35, 0.25), (0.4, 0.5), (0.5, 1.0)])
 def test_where_even_the_best_view_is_poor_the_fill_goes_over_to_the_prior(base, inside, cosine, share):
     seen = view(cosine=np.full((SIZE, SIZE), cosine, np.float32))
-    found = merge_views(base, [seen], inside)
+    found = merge_views(base, [seen], inside, SETTINGS)
     np.testing.assert_allclose(found.texture, base + share * (seen.colour - base), atol=1e-4)
     assert (found.provenance[inside] == (Provenance.LEFT if share > 0.5 else Provenance.PRIOR)).all() or share == 0.5
 
@@ -169,7 +170,7 @@ def test_each_texel_comes_from_the_view_that_sees_it_better(base, inside):
     left = view(flat(0.8, 0.2, 0.2), cosine=1 - 0.8 * U)
     right = view(flat(0.2, 0.8, 0.2), cosine=0.2 + 0.8 * U, provenance=Provenance.RIGHT)
     for views in ([left, right], [right, left]):
-        found = merge_views(base, views, inside)
+        found = merge_views(base, views, inside, SETTINGS)
         for better, where in ((left, U < 0.4), (right, U > 0.6)):
             assert np.abs(found.texture - better.colour)[where].max() < 0.06
             assert np.abs(found.texture - better.colour)[where].mean() < 0.01
@@ -187,7 +188,7 @@ def test_a_views_weight_moves_the_border(base, inside):
     left = view(flat(0.8, 0.2, 0.2), cosine=1 - 0.8 * U)
     right = view(flat(0.2, 0.8, 0.2), cosine=0.2 + 0.8 * U, provenance=Provenance.RIGHT)
     shares = [
-        (merge_views(base, [replace(left, weight=w), right], inside).provenance == Provenance.LEFT).sum()
+        (merge_views(base, [replace(left, weight=w), right], inside, SETTINGS).provenance == Provenance.LEFT).sum()
         for w in (0.5, 1.0, 2.0)
     ]
     assert shares[0] < 0.8 * shares[1]
@@ -225,7 +226,7 @@ def test_results_are_colours(base, inside):
     assert found.texture.min() >= 0
     assert found.texture.max() <= 1
     assert found.texture.dtype == np.float32
-    after = add_view(Progress(flat(0, 0, 1), (U < 0.5).astype(np.float32)), view(stripe.astype(np.float32)))
+    after = add_view(Progress(flat(0, 0, 1), (U < 0.5).astype(np.float32)), view(stripe.astype(np.float32)), SETTINGS)
     assert after.texture.min() >= 0
     assert after.texture.max() <= 1
 
@@ -265,19 +266,19 @@ def test_a_planted_texture_is_found_by_a_perfect_generator(studio):
     inside = studio.layout_at(TEXELS).inside.numpy()
     photo = View((0.0, -35.0), Provenance.PHOTO, 1.0)
     drawn = studio.draw(truth, np.ones((TEXELS, TEXELS), np.float32), photo)
-    trust = quality(studio.read(drawn.image[0], photo, TEXELS))
+    trust = quality(studio.read(drawn.image[0], photo, TEXELS), SETTINGS)
     wrong = np.clip(1.1 - toy_texture(TEXELS)[:, ::-1], 0, 1)
     base = (wrong + (truth - wrong) * trust[..., None]).astype(np.float32)
     progress, unknown = Progress(base, trust), []
     for shown in views_of("soft"):
         target = studio.draw(progress.texture, progress.trust, shown)
         found = project(perfect(studio, truth, shown), target, 0)
-        progress = add_view(progress, studio.read(found.image[0], shown, TEXELS))
+        progress = add_view(progress, studio.read(found.image[0], shown, TEXELS), SETTINGS)
         unknown.append(int((inside & (progress.trust < 0.5)).sum()))
     assert all(b <= a for a, b in pairwise(unknown))
-    fill = merge_views(base, progress.views, inside)
+    fill = merge_views(base, progress.views, inside, SETTINGS)
     unseen = inside & (trust < 0.01)
-    shown_well = unseen & (np.max([quality(v) for v in progress.views], axis=0) > 0.9)
+    shown_well = unseen & (np.max([quality(v, SETTINGS) for v in progress.views], axis=0) > 0.9)
     assert shown_well.sum() > 0.65 * unseen.sum() > 2000
     assert psnr(base[shown_well], truth[shown_well]) < 15
     for texture in (progress.texture, fill.texture):
