@@ -27,7 +27,7 @@ from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_
 from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.views import FRONT, View, ViewStudio, views_of
-from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, spread, stitch
+from ostec.stitch.blend import BlendSettings, feathered, low_pass, pad, photo_weight, spread, stitch
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view
 
 MASK_SIZE = 256
@@ -195,7 +195,10 @@ class TextureMaker:
             on_iteration=lambda k: on_progress(k / max(steps, 1)),
         )
         added = add_view(Progress(texture, photo), studio.read(found.image[0], FRONT, work), self.view_settings)
-        change = resize_map(added.texture - texture, size) if work < size else added.texture - texture
+        # The detail of the texture has more behind it than one view: its colours alone are corrected.
+        sigma = self.view_settings.detail * work
+        change = low_pass(added.texture - texture, inside.astype(np.float32), sigma)
+        change = resize_map(change, size) if work < size else change
         corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
         return Corrected(corrected, replace(projected_view(FRONT, target, found), name="frontal"))
 
