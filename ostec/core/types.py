@@ -162,6 +162,15 @@ class UvObservation:
         return len(self.inside)
 
 
+VIEW_POSES_DEG = {
+    Provenance.FRONT: (0.0, 0.0),
+    Provenance.BOTTOM: (30.0, 0.0),
+    Provenance.BOTTOM_LEFT: (15.0, 30.0),
+    Provenance.BOTTOM_RIGHT: (15.0, -30.0),
+    Provenance.LEFT: (-5.0, 40.0),
+    Provenance.RIGHT: (-5.0, -40.0),
+}
+"""Pitch and yaw of the views that are projected, in OSTeC's order."""
 POSE_RANGE_DEG = ((-12.0, 33.0), (-45.0, 45.0))
 """Pitch and yaw of the views, with a margin."""
 

@@ -28,7 +28,7 @@ from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.views import FRONT, View, ViewStudio, views_of
 from ostec.stitch.blend import BlendSettings, feathered, low_pass, pad, photo_weight, spread, stitch
-from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view
+from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views
 
 MASK_SIZE = 256
 INTERIOR_RIM = 0.2
@@ -158,7 +158,7 @@ class TextureMaker:
             assert fill is not None  # the settings refuse to go without both
             run.enter("stitch")
             large = self._prior_texture(fill if mode == "soft" else replace(fill, texture=fill.model), seen.size)
-            return MadeTexture(self._join(seen, weight, ViewFill(large, self._provenance(seen)), face, mode))
+            return MadeTexture(self._join(seen, weight, merge_views(large, (), seen.inside), face, mode))
         work = min(seen.size, self._work_size)
         run.enter("project")
         state = self._start(seen, weight, fill, face, work)
@@ -264,7 +264,7 @@ class TextureMaker:
         inside = self._inside(work)
         photo, weight = resize_map(seen.colour, work), resize_map(weight, work) * inside
         base = self._prior_texture(fill, work) if fill is not None else spread(photo, weight)
-        profile = abs(face.pose_deg[1]) > self.blend_settings.profile_deg
+        profile = self.blend_settings.is_profile(face.pose_deg[1])
         first = stitch(photo, weight, base, inside, self.blend_settings, mirror=profile)
         trust = feathered(weight, inside, self.blend_settings.feather * work) * inside
         return UvState(first.texture, trust.astype(np.float32), base, inside)
@@ -274,12 +274,8 @@ class TextureMaker:
     ) -> CompletedTexture:
         if mode == "hard":
             return pad(fill.texture, fill.provenance, seen.inside, self.blend_settings.padding)
-        profile = abs(face.pose_deg[1]) > self.blend_settings.profile_deg
+        profile = self.blend_settings.is_profile(face.pose_deg[1])
         return stitch(seen.colour, weight, fill.texture, seen.inside, self.blend_settings, profile, fill.provenance)
-
-    @staticmethod
-    def _provenance(seen: UvObservation) -> ByteArray:
-        return np.where(seen.inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
 
 
 def retreated(trusted: UvObservation) -> FloatArray:

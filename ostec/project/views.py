@@ -7,7 +7,17 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ostec.core.types import EYES, MOUTH_CORNERS, FittedFace, FloatArray, GeneratedView, Provenance, Topology, ViewFrame
+from ostec.core.types import (
+    EYES,
+    MOUTH_CORNERS,
+    VIEW_POSES_DEG,
+    FittedFace,
+    FloatArray,
+    GeneratedView,
+    Provenance,
+    Topology,
+    ViewFrame,
+)
 from ostec.project.invert import ProjectionTarget
 from ostec.render.geometry import Camera, centred_camera, portrait_camera
 from ostec.render.uv import UvLayout, render_textured, view_surface
@@ -31,13 +41,13 @@ class View:
         return self.provenance.name.lower()
 
 
-FRONT = View((0.0, 0.0), Provenance.FRONT, 2.0)
+FRONT = View(VIEW_POSES_DEG[Provenance.FRONT], Provenance.FRONT, 2.0)
 TURNED = (
-    View((30.0, 0.0), Provenance.BOTTOM, 1.3),
-    View((15.0, 30.0), Provenance.BOTTOM_LEFT, 1.0),
-    View((15.0, -30.0), Provenance.BOTTOM_RIGHT, 1.0),
-    View((-5.0, 40.0), Provenance.LEFT, 1.0),
-    View((-5.0, -40.0), Provenance.RIGHT, 1.0),
+    View(VIEW_POSES_DEG[Provenance.BOTTOM], Provenance.BOTTOM, 1.3),
+    View(VIEW_POSES_DEG[Provenance.BOTTOM_LEFT], Provenance.BOTTOM_LEFT, 1.0),
+    View(VIEW_POSES_DEG[Provenance.BOTTOM_RIGHT], Provenance.BOTTOM_RIGHT, 1.0),
+    View(VIEW_POSES_DEG[Provenance.LEFT], Provenance.LEFT, 1.0),
+    View(VIEW_POSES_DEG[Provenance.RIGHT], Provenance.RIGHT, 1.0),
 )
 """OSTeC's views in its order, named after the side of the image that they reveal."""
 

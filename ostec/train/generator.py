@@ -7,7 +7,7 @@ What the portrait itself never showed counts for nothing, neither here nor for t
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -121,7 +121,6 @@ class TrainingState:
     random: torch.Generator
     images: int = 0
     step: int = 0
-    history: dict[str, float] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""

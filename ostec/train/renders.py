@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch.nn import functional
 
-from ostec.core.types import POSE_RANGE_DEG, BoolArray, Topology, ViewFrame
+from ostec.core.types import POSE_RANGE_DEG, VIEW_POSES_DEG, BoolArray, Topology, ViewFrame
 from ostec.nets.encoder import pose_codes
 from ostec.prior.linear import PriorSettings
 from ostec.render.geometry import centred_camera
@@ -18,8 +18,6 @@ from ostec.train.prior import PriorModel, expect
 
 HIDDEN_YAW_DEG = (15.0, 30.0, 45.0, 60.0)
 """Yaws of imagined photos, to either side, of which a training texture keeps what such a photo would have shown."""
-VIEW_POSES_DEG = ((0.0, 0.0), (30.0, 0.0), (15.0, 30.0), (15.0, -30.0), (-5.0, 40.0), (-5.0, -40.0))
-"""The poses of the views that will be projected."""
 _JITTER_DEG = 2.0
 _OVERSAMPLE = 2
 _BATCH = 64
@@ -76,7 +74,7 @@ def make_pose_bank(topology: Topology, frame: ViewFrame, resolution: int, count:
     random = np.random.default_rng(seed)
     low, high = np.array(POSE_RANGE_DEG).T
     poses = low + random.uniform(size=(count, 2)) * (high - low)
-    near = np.array(VIEW_POSES_DEG)[np.arange(count) // 2 % len(VIEW_POSES_DEG)]
+    near = np.array(list(VIEW_POSES_DEG.values()))[np.arange(count) // 2 % len(VIEW_POSES_DEG)]
     near = near + random.uniform(-_JITTER_DEG, _JITTER_DEG, size=near.shape)
     poses = np.where((np.arange(count) % 2 == 0)[:, None], near, poses)
     layout = bake_layout(topology, 8)
