@@ -55,6 +55,11 @@ COMMANDS = {
     ("invert",): Command("ostec.app.invert", "Invert", "project photos into the face generator"),
     ("train", "prior"): Command("ostec.app.train", "TrainPrior", "fit the texture prior to portraits"),
     ("train", "generator"): Command("ostec.app.train_generator", "TrainGenerator", "train the generator on portraits"),
+    ("eval", "head"): Command("ostec.app.eval_head", "EvalHead", "completions of a textured head against its truth"),
+    ("eval", "views"): Command("ostec.app.eval_views", "EvalViews", "a completion against other photos of the person"),
+    ("eval", "holdout"): Command("ostec.app.eval_holdout", "EvalHoldout", "photos with a part of the face hidden"),
+    ("eval", "textures"): Command("ostec.app.eval_textures", "EvalTextures", "figures of a folder of textures"),
+    ("eval", "compare"): Command("ostec.app.eval_compare", "EvalCompare", "two evaluations, paired; guards a change"),
 }
 """Words on the command line -> the command."""
 _RUN_OSTEC = Command("ostec.app.complete", "RunOstec", "the command line of the paper's code")

@@ -1,0 +1,161 @@
+"""Independent jobs, several at a time, each kept when done: a run that was stopped goes on where it was."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from ostec.core.errors import OstecError
+from ostec.io.files import make_folder, remove_leftovers, write_atomic
+
+PARTS = "parts"
+"""Folder of what each job gave."""
+JOB_THREADS = 1
+"""PyTorch threads of a job. Always the same, so that the figures do not depend on how many run side by side."""
+
+OnDone = Callable[[str, dict[str, Any], bool], None]
+"""Called with a job's key, its outcome, and whether it was found done already."""
+
+
+class Task(Protocol):
+    """What a job does; pickled once per process, so it keeps what is heavy out of its state until it is called."""
+
+    def __call__(self, key: str) -> dict[str, Any]:
+        """Do the job ``key``: plain values for JSON. Raises OstecError where it cannot be done."""
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """A list of jobs and where their outcomes are kept."""
+
+    keys: Sequence[str]
+    """Names of the jobs; good as file names."""
+    folder: Path
+    """The evaluation's folder; outcomes lie in ``parts`` below it."""
+    digest: str
+    """Of all that decides the outcomes: those of another digest are done again."""
+
+    def path(self, key: str) -> Path:
+        """File of a job's outcome."""
+        return self.folder / PARTS / f"{key}.json"
+
+    def found(self, key: str) -> dict[str, Any] | None:
+        """The outcome of a job that was done before."""
+        try:
+            stored = json.loads(self.path(key).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(stored, dict) or stored.get("digest") != self.digest:
+            return None
+        outcome = stored.get("outcome")
+        return outcome if isinstance(outcome, dict) else None
+
+
+def digest_of(*values: Any) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def workers_here() -> int:
+    """Processes that fit this machine: one per core that may be used."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return max(1, os.cpu_count() or 1)
+
+
+def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str, dict[str, Any]]:
+    """Do what is not done yet, ``workers`` at a time; 1 stays in this process.
+
+    A job that raises an OstecError has the outcome ``{"error": sentence}``; that is not kept, so that the next run
+    tries again. Any other exception ends the run.
+
+    Returns:
+        Key -> outcome, in the order of ``jobs.keys``.
+
+    Raises:
+        OutputError: an outcome cannot be written.
+        KeyboardInterrupt: after the processes have ended; what was done is kept.
+    """
+    parts = make_folder(jobs.folder / PARTS)
+    remove_leftovers(parts)
+    outcomes: dict[str, dict[str, Any]] = {}
+    waiting = []
+    for key in jobs.keys:
+        before = jobs.found(key)
+        if before is None:
+            waiting.append(key)
+        else:
+            outcomes[key] = before
+            on_done(key, before, True)
+
+    def done(key: str, outcome: dict[str, Any]) -> None:
+        if "error" not in outcome:
+            text = json.dumps({"digest": jobs.digest, "outcome": outcome}, sort_keys=True)
+            write_atomic(jobs.path(key), text.encode())
+        outcomes[key] = outcome
+        on_done(key, outcome, False)
+
+    if min(workers, len(waiting)) <= 1:
+        _here(waiting, task, done)
+    else:
+        _beside(waiting, task, min(workers, len(waiting)), done)
+    return {key: outcomes[key] for key in jobs.keys}
+
+
+def _here(keys: Sequence[str], task: Task, done: Callable[[str, dict[str, Any]], None]) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(JOB_THREADS)
+    try:
+        for key in keys:
+            done(key, _outcome(task, key))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _beside(keys: Sequence[str], task: Task, workers: int, done: Callable[[str, dict[str, Any]], None]) -> None:
+    # Forked processes would share PyTorch's thread pool with their parent.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (task,))
+    try:
+        running = {pool.submit(_call, key): key for key in keys}
+        for future in as_completed(running):
+            done(running[future], future.result())
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            with contextlib.suppress(OSError):
+                process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_task: Task | None = None
+"""The task of this process, where it is one of a pool."""
+
+
+def _begin(task: Task) -> None:
+    global _task  # a pool hands things to its processes in no other way
+    _task = task
+    torch.set_num_threads(JOB_THREADS)
+    # Ctrl-C reaches the whole group; the parent ends its processes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _call(key: str) -> dict[str, Any]:
+    assert _task is not None
+    return _outcome(_task, key)
+
+
+def _outcome(task: Task, key: str) -> dict[str, Any]:
+    try:
+        return task(key)
+    except OstecError as error:
+        return {"error": str(error)}
