@@ -7,7 +7,9 @@ take more memory than it has bytes.
 
 import io
 import math
+import pickle
 import pickletools
+import warnings
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from ostec.core.assets import verified_path
+from ostec.core.assets import check_file, verified_path
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.types import Array
 
 _PIECE = 256 << 10
 _UNPACKED_LIMIT = 64 << 20
 """Bytes; the largest of MTCNN's files unpacks to 1.6 MB."""
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
+"""What ``torch.load`` raises over files that are broken off, garbled or want more than tensors."""
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -37,6 +50,34 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return dict(load_file(path, device="cpu"))
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors ({error}).") from error
+
+
+def read_torch(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
+    """Read the tensors that ``torch.save`` wrote into a file of others, onto the CPU.
+
+    Nothing is read before size and SHA-256 are the expected ones, and nothing but tensors then.
+
+    Args:
+        path: the file.
+        size: its bytes.
+        sha256: 64 hexadecimal digits.
+
+    Raises:
+        AssetError: the file is missing, or its size or SHA-256 is another.
+        WeightsError: it holds anything but tensors by name.
+    """
+    check_file(path, size, sha256)
+    try:
+        with warnings.catch_warnings():  # of a pickle that it does not know it warns, before it refuses it
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise WeightsError(f"{path} does not hold plain tensors alone.") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in content.items()
+    ):
+        raise WeightsError(f"{path} does not hold tensors by name.")
+    return dict(content)
 
 
 def encode_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:

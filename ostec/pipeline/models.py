@@ -1,6 +1,8 @@
 """Everything that is loaded once: networks, topology, prior, generator."""
 
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,11 @@ from ostec.core.errors import AssetError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Topology
 from ostec.io.topology import read_topology
-from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
+from ostec.io.weights import load_strict, read_mtcnn, read_safetensors, read_torch
 from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.mtcnn import Mtcnn
+from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
 
@@ -32,6 +35,17 @@ class Models:
     """Whether the generator's Z holds coefficients of this prior."""
     hashes: dict[str, str]
     """Name -> SHA-256 of the file it came from."""
+    lpips: Lpips | None = None
+    """Compares pictures in the projection; None without generator, or where no backbone is found."""
+
+
+@dataclass(frozen=True)
+class LoadedLpips:
+    """LPIPS and where it came from."""
+
+    network: Lpips
+    hashes: dict[str, str]
+    """Name -> SHA-256, of backbone and linear layers."""
 
 
 def load_models(device: torch.device, settings: CompleteSettings | None = None) -> Models:
@@ -64,8 +78,11 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
         generator = load_generator(file, topology, device)
         shares_prior = prior is not None and _card(file).get("prior_sha256") in hashes.values()
         hashes[file.name] = sha256_of(file)
+    perceptual = load_lpips(device) if generator is not None else None
+    hashes |= perceptual.hashes if perceptual else {}
+    lpips = perceptual.network if perceptual else None
     facemesh = facemesh.to(device).eval().requires_grad_(False)
-    return Models(mtcnn.eval(), facemesh, topology, prior, generator, shares_prior, hashes)
+    return Models(mtcnn.eval(), facemesh, topology, prior, generator, shares_prior, hashes, lpips)
 
 
 def _file(name: str, asked: str) -> Path:
@@ -110,3 +127,48 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
     if not model.frame.own_shape and card.get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
     return model.to(device)
+
+
+def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> LoadedLpips | None:
+    """Build LPIPS on the first of some backbones whose file is found; nothing is downloaded.
+
+    Args:
+        device: where it shall run.
+        backbones: names as in ``LINEAR_LAYERS``, the preferred one first: VGG16, as OSTeC and StyleGAN2's projector.
+
+    Returns:
+        None if there is no file at all.
+
+    Raises:
+        AssetError: a file is there, but is not the expected one.
+        BackendError: a file is there, but lpips or torchvision is not installed.
+    """
+    files = {Path(entry.name).name: entry for entry in load_manifest("lpips").files}
+    for backbone in backbones:
+        (name,) = (name for name in files if name.startswith(backbone))
+        path = next((folder / name for folder in _lpips_folders() if (folder / name).is_file()), None)
+        if path is None:
+            continue
+        linear = load_manifest("lpips_linear").file(f"weights/v0.1/{LINEAR_LAYERS[backbone]}.pth")
+        beside = verified_path("lpips_linear", linear.name)
+        entry = files[name]
+        tensors = LpipsTensors(
+            source=str(path),
+            backbone=read_torch(path, entry.size, entry.sha256),
+            linear=read_torch(beside, linear.size, linear.sha256),
+        )
+        hashes = {name: entry.sha256, f"lpips/{linear.name}": linear.sha256}
+        return LoadedLpips(Lpips(backbone, tensors).to(device), hashes)
+    return None
+
+
+def lpips_backbones() -> list[str]:
+    """Names of the files that LPIPS can stand on."""
+    return [Path(entry.name).name for entry in load_manifest("lpips").files]
+
+
+def _lpips_folders() -> list[Path]:
+    """Where backbones are looked for: the user's models, then what torchvision has downloaded before."""
+    own = os.environ.get("OSTEC_MODELS", "")
+    folders = [Path(own) / "lpips", Path(own)] if own else []
+    return [*folders, Path(torch.hub.get_dir()) / "checkpoints"]

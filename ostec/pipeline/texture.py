@@ -82,7 +82,7 @@ class TextureMaker:
         self.unwrapper = Unwrapper(models.topology, device)
         self._guide: MaskGuide = mask_guide(models.topology, self._inside(MASK_SIZE))
         self._prior_guide = mask_guide(models.topology, models.prior.inside) if models.prior else self._guide
-        self._space = latent_space(models.generator) if models.generator else None
+        self._space = latent_space(models.generator, models.lpips) if models.generator else None
         self.prior_settings = PriorSettings()
         self.blend_settings = BlendSettings()
         self.view_settings = ViewSettings()
@@ -90,7 +90,7 @@ class TextureMaker:
 
     @property
     def features_name(self) -> str | None:
-        """What the projection's features are of; None where nothing is projected."""
+        """What the projection's pictures are compared by; None where nothing is projected."""
         return self._space.features_name if self._space else None
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ostec.nets.losses import feature_loss, latent_loss, ms_ssim_loss, pixel_loss
+from ostec.nets.perceptual import Lpips
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class ProjectionSettings:
     ms_ssim: float = 1.0
     """Weight of 1 - MS-SSIM."""
     features: float = 1.0
-    """Weight of the features' distance."""
+    """Weight of the features' distance, where there is no LPIPS."""
+    lpips: float = 0.5
+    """Weight of LPIPS, where there is one: to MS-SSIM as in OSTeC (100 to 200). Not tuned like the others, for its
+    backbone does not ship."""
     latent: float = 0.02
     """Weight of the squared distance from the mean latent."""
     start: float = 0.05
@@ -56,7 +60,9 @@ class LatentSpace:
     features: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
     """Picture to features; without it that term is left out."""
     features_name: str = "none"
-    """What the record calls them."""
+    """What the record calls what is compared, be it the features or LPIPS."""
+    lpips: Lpips | None = None
+    """Takes the place of the features."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def project(
     target = _without_unknown(target, settings)
     with torch.no_grad():
         origin = start if start is not None else _start(space, target)
-        wanted = space.features(target.image) if space.features is not None else []
+        wanted = _features(space, target.image)
     step = ((origin - space.mean) / space.deviation).clone().requires_grad_(True)
     optimiser = torch.optim.Adam([step], lr=settings.learning_rate, betas=(0.9, 0.999))
     anchored = start is not None or space.encode is not None
@@ -213,11 +219,21 @@ def _terms(
     }
     if origin is not None:
         terms["start"] = settings.start * latent_loss(ws, origin, space.deviation)
-    if space.features is not None:
+    if wanted:
         # What is not trusted is the target's on both sides, so that it says nothing through wide receptive fields.
-        mixed = target.image + (image - target.image) * weight
-        terms["features"] = settings.features * feature_loss(space.features(mixed), wanted, target.trust)
+        found = _features(space, target.image + (image - target.image) * weight)
+        if space.lpips is not None:
+            terms["lpips"] = settings.lpips * space.lpips.distance(found, wanted, target.trust)
+        else:
+            terms["features"] = settings.features * feature_loss(found, wanted, target.trust)
     return terms
+
+
+def _features(space: LatentSpace, image: torch.Tensor) -> list[torch.Tensor]:
+    """Per layer what is compared of pictures [B, 3, R, R]; empty if nothing is."""
+    if space.lpips is not None:
+        return space.lpips.features(image)
+    return space.features(image) if space.features is not None else []
 
 
 def _keep_best(

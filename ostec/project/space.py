@@ -4,30 +4,45 @@ import torch
 
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.encoder import pose_codes
+from ostec.nets.perceptual import MIN_SIDE, Lpips
 from ostec.project.invert import LatentSpace, ProjectionTarget
 
 _LEVELS = 3
 """Finest levels of the encoder whose features are compared: the coarser ones see the whole face at once."""
+NO_LPIPS = "encoder (no LPIPS backbone)"
+"""What the record calls the encoder's features that stand in for LPIPS."""
+TOO_SMALL = f"encoder (LPIPS needs {MIN_SIDE} px)"
+"""The same where the generator's pictures are too small."""
 
 
-def latent_space(model: PortraitGenerator) -> LatentSpace:
-    """Latents, pictures, starting latents and features of a portrait generator."""
+def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> LatentSpace:
+    """Latents, pictures, starting latents of a portrait generator, and what its pictures are compared by.
+
+    That is LPIPS if it is given and the pictures are large enough, else the encoder's features.
+    """
 
     def encode(image: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
         found = model.encoder(image, trust)
         return model.generator.mapping(found.z) + found.offset
 
-    def features(image: torch.Tensor) -> list[torch.Tensor]:
-        return model.encoder.features(image, torch.ones_like(image[:, :1]), _LEVELS)
-
+    name = NO_LPIPS
+    if lpips is not None:
+        fits = model.generator.shape.resolution >= MIN_SIDE
+        name, lpips = (lpips.name, lpips) if fits else (TOO_SMALL, None)
     return LatentSpace(
         synthesise=model.generator.synthesis,
         mean=model.latent_mean,
         deviation=model.latent_deviation.clamp(min=1e-3),
         encode=encode,
-        features=features,
-        features_name="encoder",
+        features=lambda image: encoder_features(model, image),
+        features_name=name,
+        lpips=lpips,
     )
+
+
+def encoder_features(model: PortraitGenerator, image: torch.Tensor) -> list[torch.Tensor]:
+    """Features [B, C, h, w] per level, finest first, by which pictures [B, 3, R, R] in [-1, 1] are compared."""
+    return model.encoder.features(image, torch.ones_like(image[:, :1]), _LEVELS)
 
 
 def starting_latents(

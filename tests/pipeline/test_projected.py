@@ -13,9 +13,11 @@ from ostec.core.progress import STAGES
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
 from ostec.io.images import read_image, read_palette_png
+from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import CompletedFace, Completer
 from ostec.pipeline.models import load_generator
 from ostec.project.views import TURNED
+from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
@@ -25,7 +27,9 @@ VIEWS = ["bottom", "bottom_left", "bottom_right", "left", "right"]
 
 @pytest.fixture(scope="module")
 def completer() -> Completer:
-    return Completer.from_pretrained(SETTINGS, "cpu")
+    """Without LPIPS, even where its backbone lies on this machine."""
+    loaded = Completer.from_pretrained(SETTINGS, "cpu")
+    return Completer(replace(loaded.models, lpips=None), SETTINGS, loaded.device, [])
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +51,22 @@ def test_the_record_has_every_view_with_its_losses(completer: Completer, soft: C
         assert row["total"] <= row["start_total"]
         terms = {"pixel", "ms_ssim", "latent", "start", "features"}
         assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
-    assert soft.record["features"] == "encoder"
+    assert soft.record["features"] == "encoder (no LPIPS backbone)"
     assert soft.record["weights"]["generator.safetensors"] == completer.models.hashes["generator.safetensors"]
     assert soft.record["warnings"] == []
+
+
+def test_with_a_backbone_lpips_takes_the_place_of_the_features(completer: Completer, soft: CompletedFace) -> None:
+    tensors = LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet"))
+    with_lpips = replace(completer.models, lpips=Lpips("alexnet", tensors))
+    record = Completer(with_lpips, SETTINGS, completer.device, [])(ASTRONAUT).record
+    assert record["features"] == "LPIPS (alexnet)"
+    for name, row in record["losses"].items():
+        terms = {"pixel", "ms_ssim", "latent", "start", "lpips"}
+        assert "features" not in row
+        assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
+        assert row["lpips"] > 0
+        assert row["pixel"] == pytest.approx(soft.record["losses"][name]["pixel"], rel=0.5)
 
 
 def test_soft_keeps_the_photo_and_the_views_give_the_rest(completer: Completer, soft: CompletedFace) -> None:

@@ -1,6 +1,7 @@
 """The generator that ships, as the projection sees it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from ostec.core.types import POSE_RANGE_DEG
 from ostec.io.weights import read_safetensors
 from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors
 from ostec.nets.encoder import pose_codes
-from ostec.project.invert import ProjectionTarget, project
-from ostec.project.space import latent_space, starting_latents
+from ostec.nets.perceptual import Lpips, LpipsTensors
+from ostec.nets.stylegan2 import Generator, GeneratorShape
+from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
+from ostec.project.space import NO_LPIPS, TOO_SMALL, latent_space, starting_latents
+from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +65,36 @@ def test_a_turned_z_draws_the_mirror_image_of_the_head_turned_the_other_way(mode
     left, right = model.generator.synthesis(model.generator.mapping(z))
     same, other = ((left - x).square().mean() for x in (right.flip(-1), right))
     assert same < 0.3 * other
+
+
+@pytest.fixture(scope="module")
+def lpips() -> Lpips:
+    return Lpips("alexnet", LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet")))
+
+
+def test_pictures_are_compared_by_what_the_name_says(model: PortraitGenerator, lpips: Lpips) -> None:
+    assert latent_space(model).features_name == NO_LPIPS == "encoder (no LPIPS backbone)"
+    assert latent_space(model).lpips is None
+    space = latent_space(model, lpips)
+    assert (space.features_name, space.lpips) == ("LPIPS (alexnet)", lpips)
+    small = replace(model, generator=Generator(GeneratorShape(32, channel_base=64, channel_max=8)))
+    space = latent_space(small, lpips)
+    assert (space.features_name, space.lpips) == (TOO_SMALL, None)
+
+
+def test_projection_lowers_lpips_on_trusted_pixels(model: PortraitGenerator, lpips: Lpips) -> None:
+    _, image = drawn(model, 1)
+    target = whole(image)
+    target.trust[..., 64:] = 0
+    only = ProjectionSettings(pixel=0, ms_ssim=0, latent=0, start=0)
+    space = replace(latent_space(model, lpips), encode=None)
+    found = project(space, target, 12, only)
+    (row,) = found.losses
+    assert "features" not in row
+    assert row["lpips"] == row["total"] < 0.7 * row["start_total"]
+    # The term is LPIPS, weighed, with what is not trusted taken from the target (here: its mean colour).
+    known = torch.where(target.trust > 0, image, (image * target.trust).sum((2, 3), True) / target.trust.sum())
+    assert row["lpips"] == pytest.approx(only.lpips * float(lpips(found.image, known, target.trust)), abs=2e-6)
 
 
 @pytest.mark.slow

@@ -1,0 +1,197 @@
+"""Networks that say how alike two pictures or two textures are, and what they are called where a better one is missing.
+
+They do not depend on what is evaluated: they are loaded from what ships or what is found on this machine, so that the
+figures of two runs with different generators or priors can be compared.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from ostec.core.assets import load_manifest, verified_path
+from ostec.core.types import BoolArray, FloatArray
+from ostec.fit.unwrap import resize_map
+from ostec.nets.losses import feature_loss
+from ostec.nets.perceptual import MIN_SIDE, Lpips
+from ostec.pipeline.models import Models, load_generator, load_lpips, load_prior, lpips_backbones
+from ostec.prior.linear import LinearPrior, PriorSettings, solve_coefficients
+from ostec.project.space import encoder_features
+
+MAX_SIDE = 256
+"""Pixels: what is larger is averaged down before LPIPS looks at it, which was fitted to patches of 64."""
+_PREFERRED = ("alexnet", "vgg16")
+"""LPIPS's authors advise AlexNet for evaluation; VGG16, where that is all there is, is also what projections lower."""
+
+Distance = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Pictures [1, 3, R, R] in [-1, 1], their truth, weights [1, 1, R, R] -> [1]."""
+
+
+@dataclass(frozen=True)
+class PerceptualJudge:
+    """How far apart two pictures are to the eye; lower is better."""
+
+    name: str
+    """What judges, and what is missing if it is a substitute."""
+    distance: Distance
+    sides: tuple[int, int]
+    """Least and largest side R in pixels that the distance takes."""
+
+    def __call__(self, image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
+        """Compare within a mask.
+
+        Looks at the smallest square around the mask; what is outside the mask is the truth's on both sides. The square
+        is resampled where it is too small or too large, weights and all.
+
+        Args:
+            image: [H, W, 3] in [0, 1]; anything outside the mask.
+            truth: the same.
+            mask: [H, W].
+
+        Returns:
+            NaN for an empty mask.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if image.shape != truth.shape or mask.shape != truth.shape[:2]:
+            raise ValueError(f"expected three of one size, got {image.shape}, {truth.shape} and mask {mask.shape}")
+        if not mask.any():
+            return math.nan
+        mixed = np.where(mask[..., None], image, truth)
+        crops = [_square(x.astype(np.float32), mask, "edge") for x in (mixed, truth)]
+        crops.append(_square(mask[..., None].astype(np.float32), mask, "constant"))
+        side = min(max(len(crops[0]), self.sides[0]), self.sides[1])
+        ours, theirs, weight = (_resampled(x, side) for x in crops)
+        with torch.no_grad():
+            return float(self.distance(ours * 2 - 1, theirs * 2 - 1, weight.clamp(0, 1))[0])
+
+
+@dataclass(frozen=True)
+class IdentityJudge:
+    """Whether two textures are one person's, by the cosine of their coefficients in the texture prior.
+
+    The mean face has no coefficients: unlike people come out near 0. Light and colour are in them as well as the face.
+    """
+
+    name: str
+    prior: LinearPrior
+    tau: float = PriorSettings.tau
+
+    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
+        """Compare where ``weight`` says.
+
+        Args:
+            texture: [S, S, 3] in [0, 1], in the prior's layout at any size; anything where the weight is 0.
+            truth: the same.
+            weight: [S, S] in [0, 1]; both are solved with it.
+
+        Returns:
+            Cosine in [-1, 1]; NaN where nothing is weighed.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
+            raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
+        size, inside = self.prior.size, self.prior.inside
+        share = resize_map(weight.astype(np.float32), size)
+        trust = torch.from_numpy(share[inside]).to(self.prior.mean)
+        if not bool((trust > 0).any()):
+            return math.nan
+        found = []
+        for image in (texture, truth):
+            # Weighted before it is resampled, so that texels that do not count leak nothing.
+            held = resize_map(np.where(weight[..., None] > 0, image * weight[..., None], 0).astype(np.float32), size)
+            colour = torch.from_numpy((held / np.maximum(share, 1e-6)[..., None])[inside]).to(self.prior.mean)
+            found.append(solve_coefficients(self.prior, colour, trust, self.tau).double())
+        lengths = [float(z.norm()) for z in found]
+        if min(lengths) == 0:
+            return math.nan
+        return min(1.0, max(-1.0, float(found[0] @ found[1]) / (lengths[0] * lengths[1])))
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What an evaluation judges with, beside plain arithmetic."""
+
+    perceptual: PerceptualJudge
+    identity: IdentityJudge
+
+    def described(self) -> dict[str, str]:
+        """Purpose -> what judges it, for ``Evaluation.models``."""
+        return {"perceptual": self.perceptual.name, "identity": self.identity.name}
+
+
+def load_judges(models: Models) -> Judges:
+    """Load the best judges of this machine; they run on the CPU.
+
+    Args:
+        models: give the topology, and what they hold of what ships.
+
+    Raises:
+        AssetError: a file that ships, or a backbone of LPIPS that was found, is missing or damaged.
+        BackendError: a backbone was found, and the packages to run it are not installed.
+    """
+    device = torch.device("cpu")
+    lpips = load_lpips(device, _PREFERRED)
+    perceptual = lpips_judge(lpips.network) if lpips is not None else _encoder_judge(models, device)
+    prior = models.prior if models.prior is not None and _ships(models, "prior") else None
+    if prior is None or prior.mean.device != device:
+        prior = load_prior(verified_path("prior", "prior.safetensors"), models.topology, device)
+    return Judges(perceptual, IdentityJudge("prior coefficients (ArcFace missing)", prior))
+
+
+def lpips_judge(lpips: Lpips) -> PerceptualJudge:
+    """LPIPS as a judge, named after its backbone."""
+    return PerceptualJudge(lpips.name, lpips, (MIN_SIDE, MAX_SIDE))
+
+
+def _encoder_judge(models: Models, device: torch.device) -> PerceptualJudge:
+    """The features that projections lower where there is no LPIPS: a judge that is kind to the generator."""
+    model = models.generator if _ships(models, "generator") else None
+    if model is None or model.latent_mean.device != device:
+        model = load_generator(verified_path("generator", "generator.safetensors"), models.topology, device)
+    generator = model
+
+    def distance(image: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return feature_loss(encoder_features(generator, image), encoder_features(generator, truth), weight)
+
+    missing = " or ".join(lpips_backbones())
+    side = model.generator.shape.resolution
+    return PerceptualJudge(f"encoder features (LPIPS missing: no backbone {missing})", distance, (side, side))
+
+
+def _ships(models: Models, name: str) -> bool:
+    """Whether the models hold the file that ships, and not the user's own."""
+    entry = load_manifest(name).file(f"{name}.safetensors")
+    return models.hashes.get(entry.name) == entry.sha256
+
+
+def _square(values: FloatArray, mask: BoolArray, border: Literal["edge", "constant"]) -> FloatArray:
+    """The smallest square [N, N, C] of [H, W, C] around the mask, moved into the picture if it fits into it.
+
+    Where it does not, the picture is continued by its ``border``, or by zeros.
+    """
+    found = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    side = max(int(index[-1] - index[0]) + 1 for index in found)
+    spans, margins = [], []
+    for index, length in zip(found, mask.shape, strict=True):
+        middle = int(index[0] + index[-1] + 1) // 2
+        start = min(max(middle - side // 2, 0), max(length - side, 0))
+        spans.append(slice(start, start + side))
+        missing = max(side - length, 0)
+        margins.append((missing // 2, missing - missing // 2))
+    return np.pad(values[spans[0], spans[1]], (*margins, (0, 0)), mode=border)
+
+
+def _resampled(values: FloatArray, side: int) -> torch.Tensor:
+    """[N, N, C] as [1, C, side, side], without aliasing."""
+    planes = torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
+    if side == len(values):
+        return planes
+    return functional.interpolate(planes, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

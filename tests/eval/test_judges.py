@@ -1,0 +1,237 @@
+"""Judges: what they do not look at, planted answers, and whether they tell people apart."""
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from ostec.core.settings import CompleteSettings
+from ostec.core.types import BoolArray, FloatArray
+from ostec.eval import judges
+from ostec.eval.judges import IdentityJudge, Judges, PerceptualJudge, load_judges, lpips_judge
+from ostec.io.images import read_image
+from ostec.nets.perceptual import Lpips, LpipsTensors
+from ostec.pipeline import Models, load_models
+from ostec.pipeline.models import LoadedLpips
+from ostec.train.portraits import collect_texels
+from tests.nets.lpips_files import backbone_tensors, linear_tensors
+from tests.toy import toy_prior, toy_texture
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared/data"
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return load_models(CPU, CompleteSettings(iterations=0))
+
+
+@pytest.fixture(scope="module")
+def substitute(models: Models) -> Judges:
+    """The judges of a machine without backbones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judges, "load_lpips", lambda *_: None)
+        return load_judges(models)
+
+
+@pytest.fixture(scope="module")
+def lpips() -> Lpips:
+    return Lpips("alexnet", LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet")))
+
+
+@pytest.fixture(params=["encoder", "lpips"])
+def judge(request: pytest.FixtureRequest, substitute: Judges, lpips: Lpips) -> PerceptualJudge:
+    return substitute.perceptual if request.param == "encoder" else lpips_judge(lpips)
+
+
+@pytest.fixture(scope="module")
+def truth() -> FloatArray:
+    return read_image(ROOT / "examples/astronaut.png")[:220, 120:360]
+
+
+@pytest.fixture(scope="module")
+def mask(truth: FloatArray) -> BoolArray:
+    """An ellipse off the middle, 140 x 120 px."""
+    y, x = np.indices(truth.shape[:2])
+    return ((y - 110) / 70) ** 2 + ((x - 100) / 60) ** 2 < 1
+
+
+def blurred(image: FloatArray, sigma: float) -> FloatArray:
+    return ndimage.gaussian_filter(image, (sigma, sigma, 0))
+
+
+def test_equal_pictures_are_0_apart_and_blur_drives_them_apart(
+    judge: PerceptualJudge, truth: FloatArray, mask: BoolArray
+) -> None:
+    values = [judge(blurred(truth, sigma), truth, mask) for sigma in (0.0, 1.0, 3.0, 9.0)]
+    assert values[0] == 0
+    assert (np.diff(values) > 0).all()
+
+
+def test_what_is_outside_the_mask_is_not_seen(judge: PerceptualJudge, truth: FloatArray, mask: BoolArray) -> None:
+    image = blurred(truth, 2)
+    expected = judge(image, truth, mask)
+    for beside in (np.nan, 0.0, 1.0):
+        assert judge(np.where(mask[..., None], image, np.float32(beside)), truth, mask) == expected
+    assert judge(truth, truth, mask) == judge(np.where(mask[..., None], truth, image), truth, mask) == 0
+
+
+def test_an_empty_mask_has_no_figure(judge: PerceptualJudge, truth: FloatArray) -> None:
+    assert math.isnan(judge(truth, truth, np.zeros(truth.shape[:2], bool)))
+
+
+def test_where_the_face_lies_in_the_picture_does_not_matter(
+    judge: PerceptualJudge, truth: FloatArray, mask: BoolArray
+) -> None:
+    image = blurred(truth, 2)
+    moved = [np.roll(x, (17, -20), (0, 1)) for x in (image, truth, mask)]
+    assert judge(*moved) == judge(image, truth, mask)
+    cropped = [x[40:180, 30:170] for x in (image, truth, mask)]  # the square, 140 px, exactly
+    assert judge(*cropped) == judge(image, truth, mask)
+
+
+def test_a_square_that_does_not_fit_counts_what_the_picture_has(
+    judge: PerceptualJudge, truth: FloatArray, mask: BoolArray
+) -> None:
+    """Of a picture 64 px wide the mask is 140 px high: what is continued beyond the border weighs nothing."""
+    image = blurred(truth, 2)
+    narrow = [x[:, 70:134] for x in (image, truth, mask)]
+    wide_mask = np.zeros_like(mask)
+    wide_mask[:, 70:134] = mask[:, 70:134]
+    # In the whole picture the same pixels count, between others instead of a continued border.
+    assert judge(*narrow) == pytest.approx(judge(image, truth, wide_mask), rel=0.25)
+    assert judge(*narrow) > 0
+
+
+def test_lpips_of_a_square_mask_is_that_of_the_square(lpips: Lpips, truth: FloatArray) -> None:
+    image = blurred(truth, 2)
+    square = np.zeros(truth.shape[:2], bool)
+    square[50:150, 30:130] = True
+    planes = [torch.from_numpy(x[50:150, 30:130].copy()).permute(2, 0, 1)[None] * 2 - 1 for x in (image, truth)]
+    expected = float(lpips(*planes, torch.ones(1, 1, 100, 100)))
+    assert lpips_judge(lpips)(image, truth, square) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("side", [9, 500])
+def test_lpips_takes_small_and_large_masks(lpips: Lpips, side: int) -> None:
+    random = np.random.default_rng(0)
+    image, truth = random.random((2, 520, 520, 3), np.float32)
+    mask = np.zeros((520, 520), bool)
+    mask[10 : 10 + side, 5 : 5 + side] = True
+    assert 0 < lpips_judge(lpips)(image, truth, mask) < 10
+
+
+def test_shapes_must_fit(substitute: Judges, truth: FloatArray, mask: BoolArray) -> None:
+    with pytest.raises(ValueError, match=r"expected three of one size, got \(220, 240, 3\), \(220, 240, 3\) and mask"):
+        substitute.perceptual(truth, truth, mask[1:])
+    with pytest.raises(ValueError, match=r"expected three of one size, got \(220, 220, 3\)"):
+        substitute.identity(truth[:, :220], truth, mask.astype(np.float32))
+
+
+def test_names_say_what_is_missing(substitute: Judges) -> None:
+    assert substitute.described() == {
+        "perceptual": "encoder features (LPIPS missing: no backbone vgg16-397923af.pth or alexnet-owt-7be5be79.pth)",
+        "identity": "prior coefficients (ArcFace missing)",
+    }
+
+
+def test_with_a_backbone_lpips_judges_and_is_named(
+    models: Models, lpips: Lpips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(device: torch.device, backbones: tuple[str, ...]) -> LoadedLpips:
+        asked.append(backbones)
+        return LoadedLpips(lpips, {})
+
+    monkeypatch.setattr(judges, "load_lpips", load)
+    found = load_judges(models)
+    assert found.described()["perceptual"] == "LPIPS (alexnet)"
+    assert asked == [("alexnet", "vgg16")]
+
+
+def test_judges_do_not_depend_on_what_is_judged(
+    models: Models, substitute: Judges, truth: FloatArray, mask: BoolArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models with the user's own prior, or with the generator that ships, are judged by the same networks."""
+    monkeypatch.setattr(judges, "load_lpips", lambda *_: None)
+    assert models.prior is not None
+    other = replace(models.prior, mean=models.prior.mean + 0.1, noise=models.prior.noise * 3)
+    changed = replace(models, prior=other, hashes={**models.hashes, "prior.safetensors": "0" * 64})
+    size = models.prior.size
+    textures = toy_texture(size), toy_texture(size)[::-1]
+    for found in (load_judges(changed), load_judges(load_models(CPU))):
+        assert found.perceptual(blurred(truth, 2), truth, mask) == substitute.perceptual(blurred(truth, 2), truth, mask)
+        whole = np.ones((size, size), np.float32)
+        assert found.identity(*textures, whole) == substitute.identity(*textures, whole)
+
+
+def planted(size: int, *coefficients: list[float]) -> tuple[IdentityJudge, list[FloatArray]]:
+    """A judge over a toy prior, and the textures of coefficients."""
+    inside = np.zeros((size, size), bool)
+    inside[4:-4, 6:-6] = True
+    prior = toy_prior(inside, len(coefficients[0]))
+    return IdentityJudge("toy", prior), [prior.image(prior.mean + prior.basis @ torch.tensor(z)) for z in coefficients]
+
+
+def test_identity_is_the_cosine_of_planted_coefficients() -> None:
+    a, b, c = [2.0, -1.0, 0.5, 0.0], [1.0, 1.0, 0.0, -1.0], [-4.0, 2.0, -1.0, 0.0]
+    judge, textures = planted(64, a, b, c)
+    judge = replace(judge, tau=1e-3)  # all but no shrinking
+    weight = np.full((64, 64), 0.5, np.float32)
+    expected = np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b))
+    assert judge(textures[0], textures[1], weight) == pytest.approx(expected, abs=1e-3)
+    assert judge(textures[0], textures[2], weight) == pytest.approx(-1, abs=1e-5)
+    assert judge(textures[1], textures[1], weight) == pytest.approx(1, abs=1e-12)
+
+
+def test_identity_hears_only_what_is_weighed() -> None:
+    judge, (texture, truth) = planted(64, [2.0, -1.0, 0.5, 0.0], [1.0, 1.0, 0.0, -1.0])
+    weight = np.zeros((64, 64), np.float32)
+    weight[:, :30] = 0.7
+    spoilt = np.where(weight[..., None] > 0, texture, np.float32(np.nan))
+    assert judge(spoilt, truth, weight) == judge(texture, truth, weight)
+    assert math.isnan(judge(texture, truth, np.zeros_like(weight)))
+
+
+def test_identity_takes_textures_of_any_size() -> None:
+    judge, textures = planted(64, [2.0, -1.0, 0.5, 0.0], [1.0, 1.0, 0.0, -1.0])
+    large = [np.kron(x, np.ones((3, 3, 1), np.float32)) for x in textures]
+    weight = np.ones((64, 64), np.float32)
+    found = judge(*large, np.kron(weight, np.ones((3, 3), np.float32)))
+    assert found == pytest.approx(judge(*textures, weight), abs=1e-4)
+
+
+def test_identity_judge_tells_halves_of_one_face_from_those_of_others(
+    models: Models, substitute: Judges, tmp_path: Path
+) -> None:
+    """The left half of each face against the mirrored right half of all: no pixel is in both.
+
+    Portraits that the prior was not trained on. Each pair of halves is of one photo, so that its light is a help, and a
+    hindrance where it comes from one side.
+    """
+    portraits, photos = DATA / "portraits/images", sorted((DATA / "photos").glob("*.jpg"))
+    if not portraits.is_dir() or not photos:
+        pytest.skip("needs ../shared/data/portraits and photos")
+    for photo in photos[:10]:
+        for path in portraits.glob(f"*_{photo.stem}.jpg"):
+            shutil.copy(path, tmp_path)
+    prior = substitute.identity.prior
+    found = collect_texels(tmp_path, frozenset(), models.facemesh, models.topology, prior.size)
+    textures = [prior.image(torch.from_numpy(c.astype(np.float32) / 255)) for c in found.colour]
+    weights = [prior.image(torch.from_numpy(w.astype(np.float32))[:, None])[..., 0] for w in found.weight]
+    weight = np.median([np.minimum(w, w[:, ::-1]) for w in weights], 0)
+    weight[:, prior.size // 2 :] = 0
+    others = [np.ascontiguousarray(texture[:, ::-1]) for texture in textures]
+    cosines = np.array([[substitute.identity(a, b, weight) for b in others] for a in textures])
+    same = np.diag(cosines)
+    unlike = cosines[~np.eye(len(cosines), dtype=bool)]
+    assert same.mean() > 0.3 > 0.1 > abs(unlike.mean())
+    assert (same[:, None] > unlike).mean() > 0.95
+    assert (cosines.argmax(1) == np.arange(len(same))).mean() > 0.7
