@@ -143,7 +143,8 @@ class TextureMaker:
         small = self.unwrapper.unwrap(image, face, prior.size)
         mask = resize_map(seen.mask, prior.size)
         weight = prior_weight(small.cosine, small.visible, small.margin_mm, self.prior_settings) * mask
-        return fill_from_prior(prior, small.colour, weight.astype(np.float32), self.prior_settings)
+        features = self._prior_guide.features
+        return fill_from_prior(prior, small.colour, weight.astype(np.float32), self.prior_settings, features)
 
     def is_occluded(self, fill: PriorFill | None) -> bool:
         """Whether something other than hair lies in front of the face, as the prior sees it."""
@@ -250,7 +251,7 @@ class TextureMaker:
         if fill is None:
             return weight
         believed = np.maximum(np.clip(fill.explained * 4 - 1, 0, 1), self._prior_guide.rim > INTERIOR_RIM)
-        return weight * resize_map((believed * ~fill.occluded).astype(np.float32), seen.size)
+        return weight * resize_map((believed * ~fill.occluded * (1 - fill.hair)).astype(np.float32), seen.size)
 
     def _prior_texture(self, fill: PriorFill, size: int) -> FloatArray:
         prior = self.models.prior

@@ -6,16 +6,17 @@ seen, the most probable z solves (I + sum_t w_t B_t' B_t / s_t) z = sum_t w_t B_
 s_t = tau sigma_t^2. tau > 1 because neighbouring texels err together, which the model does not know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from scipy import ndimage, sparse
+from scipy import ndimage
 from scipy.ndimage import uniform_filter
-from scipy.sparse.linalg import splu
 
 from ostec.core.errors import WeightsError
 from ostec.core.types import BoolArray, FloatArray
+from ostec.prior.carry import carry_residual
+from ostec.prior.skin import SkinSettings, bare_skin
 
 _GROWTHS = 2
 """Rounds in which what is hidden grows."""
@@ -72,6 +73,8 @@ class PriorSettings:
     hair begin, carry less."""
     carry_smooth: float = 0.15
     """Stiffness of the carried residual where it was seen: 0 passes through every texel."""
+    skin: SkinSettings = field(default_factory=SkinSettings)
+    """What of the border is skin."""
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,18 @@ class PriorFill:
     """[S, S] in [0, 1]: how far the model believes the seen texel to be face; 1 where nothing was seen."""
     occluded: BoolArray
     """[S, S]: regions so large and so unlike a face that something must lie in front of it."""
+    hair: FloatArray
+    """[S, S] in [0, 1]: how far the photo shows something else than bare skin near the chart's border."""
     coefficients: FloatArray
     """[K]."""
 
 
 def fill_from_prior(
-    prior: LinearPrior, colour: FloatArray, weight: FloatArray, settings: PriorSettings | None = None
+    prior: LinearPrior,
+    colour: FloatArray,
+    weight: FloatArray,
+    settings: PriorSettings | None = None,
+    features: BoolArray | None = None,
 ) -> PriorFill:
     """Complete a texture from the texels that were seen.
 
@@ -127,6 +136,8 @@ def fill_from_prior(
         colour: [S, S, 3] in [0, 1]; anything where the weight is zero.
         weight: [S, S] in [0, 1]: trust in each texel (view angle times mask).
         settings: the defaults if None.
+        features: [S, S] eyes, brows and lips; where they are the border is held to bare skin (:mod:`ostec.prior.skin`).
+            None leaves it as the model has it.
 
     Raises:
         ValueError: shapes differ from the prior's layout.
@@ -155,15 +166,21 @@ def fill_from_prior(
         trust = trust * torch.from_numpy(~hidden[prior.inside]).to(trust)
         z = solve_coefficients(prior, seen, trust, settings.tau)
         model = prior.mean + prior.basis @ z
-    residual = carry_residual(
-        prior, (seen - model).cpu().numpy(), (trust**settings.carry_power).cpu().numpy(), settings
-    )
-    texture = prior.image(model) + residual
+    explained = torch.where(base > 0, explained, torch.ones_like(base))
+    made, shown, sure = (x.cpu().numpy() for x in (model, seen, trust))
+    hair = np.zeros_like(sure)
+    if features is not None:
+        bare = bare_skin(made, shown, sure, prior.inside, features, settings.skin)
+        made, hair = bare.texture, bare.hair
+    reach, power = settings.carry_uv * prior.size, settings.carry_power
+    sure = (sure * (1 - hair)) ** power
+    residual = carry_residual(prior.inside, shown - made, sure, reach, settings.carry_smooth)
     return PriorFill(
-        texture=np.clip(texture, 0, 1),
-        model=np.clip(prior.image(model), 0, 1),
-        explained=prior.image(torch.where(base > 0, explained, torch.ones_like(base))[:, None])[..., 0],
+        texture=np.clip(prior.image(torch.from_numpy(made + residual)), 0, 1),
+        model=np.clip(prior.image(torch.from_numpy(made)), 0, 1),
+        explained=prior.image(explained[:, None])[..., 0],
         occluded=occluded,
+        hair=prior.image(torch.from_numpy(hair)[:, None])[..., 0],
         coefficients=z.cpu().numpy(),
     )
 
@@ -301,47 +318,6 @@ def _closed(region: BoolArray, radius: int) -> BoolArray:
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     padded = ndimage.binary_closing(np.pad(region, radius + 1), x * x + y * y <= radius * radius)
     return np.asarray(padded[radius + 1 : -radius - 1, radius + 1 : -radius - 1]) | region
-
-
-def carry_residual(prior: LinearPrior, residual: FloatArray, trust: FloatArray, settings: PriorSettings) -> FloatArray:
-    """Spread what the model left unexplained into the unseen by a screened Poisson equation.
-
-    Minimises sum w (f - r)^2 + smooth |grad f|^2 + smooth / reach^2 f^2 on the chart's grid with free borders: f
-    follows the residual r where it was seen and fades to zero over ``reach`` texels where it was not.
-
-    Args:
-        prior: gives the chart.
-        residual: [T, 3].
-        trust: [T] weights w in [0, 1].
-        settings: reach and stiffness.
-
-    Returns:
-        [S, S, 3], zero outside the chart.
-    """
-    laplacian = _laplacian(prior.inside)
-    reach = settings.carry_uv * prior.size
-    stiffness = settings.carry_smooth
-    matrix = sparse.diags(trust.astype(np.float64) + stiffness / reach**2) + stiffness * laplacian
-    solution = splu(matrix.tocsc()).solve((residual * trust[:, None]).astype(np.float64))
-    out = np.zeros((*prior.inside.shape, 3), np.float32)
-    out[prior.inside] = solution
-    return out
-
-
-def _laplacian(inside: BoolArray) -> sparse.csr_matrix:
-    """Graph Laplacian [T, T] of the chart's texels with four neighbours each."""
-    index = np.full(inside.shape, -1)
-    index[inside] = np.arange(inside.sum())
-    pairs = []
-    for a, b in ((index[:, :-1], index[:, 1:]), (index[:-1], index[1:])):
-        both = (a >= 0) & (b >= 0)
-        pairs.append(np.stack([a[both], b[both]], 1))
-    i, j = np.concatenate(pairs).T
-    count = int(inside.sum())
-    ones = np.ones(len(i))
-    adjacency = sparse.coo_matrix((ones, (i, j)), (count, count))
-    adjacency = (adjacency + adjacency.T).tocsr()
-    return sparse.diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency
 
 
 def prior_weight(

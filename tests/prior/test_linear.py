@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from ostec.core.errors import WeightsError
+from ostec.prior.carry import carry_residual
 from ostec.prior.linear import (
     LinearPrior,
     PriorFill,
     PriorSettings,
-    carry_residual,
     fill_from_prior,
     hairline_trust,
     prior_from_tensors,
@@ -143,7 +143,9 @@ def test_everything_stays_in_range_and_inside_the_chart(prior, truth):
 
 
 def carried(prior: LinearPrior, residual: np.ndarray, weight: np.ndarray, settings: PriorSettings) -> np.ndarray:
-    return carry_residual(prior, residual[prior.inside], weight[prior.inside], settings)
+    reach = settings.carry_uv * prior.size
+    texels = carry_residual(prior.inside, residual[prior.inside], weight[prior.inside], reach, settings.carry_smooth)
+    return prior.image(torch.from_numpy(texels))
 
 
 def test_the_carried_residual_passes_through_what_was_seen(prior):

@@ -1,0 +1,111 @@
+"""Near the border of the chart the face is bare skin: what portraits and photos show of hair there is taken back.
+
+Temples, the sides in front of the ears and the top of the forehead are hidden by hair in many portraits, so the linear
+model has learnt grey and brown patches there that no coefficient sets apart from shade; and thin ends of hair pass
+every mask. There the texture may differ only a little from the skin further inside, continued outwards; hair differs
+more.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, sparse
+from scipy.sparse.linalg import splu
+
+from ostec.core.types import BoolArray, FloatArray
+from ostec.prior.carry import laplacian
+
+_FLOOR = 0.03
+"""Added before a logarithm is taken of a colour in [0, 1]."""
+_SOFT = 2 / 128
+"""Deviation in UV of the features' soft border."""
+_FEWEST = 1e-6
+"""Weight of a texel without any: the solution is defined where nothing is near."""
+
+
+@dataclass(frozen=True)
+class SkinSettings:
+    """What is skin; lengths in UV, differences in the logarithm of colours."""
+
+    rim: tuple[float, float] = (0.12, 0.28)
+    """Distance from the chart's border up to which the limits hold, and from which none does."""
+    interior: float = 0.14
+    """Distance from which skin is continued outwards."""
+    smooth: float = 0.08
+    """Length below which the continued skin has no detail."""
+    guess: float = 0.5
+    """Trust in the model's own skin inside, where the photo shows none: it knows the side that lies in the shade."""
+    light: float = 0.12
+    """How much darker or brighter than the continued skin the texture may be."""
+    chroma: float = 0.025
+    """How far its colour may be from it."""
+    hair_light: float = 0.25
+    """How much darker a photo begins to be hair; twice that is hair."""
+    hair_chroma: float = 0.07
+    """The same of its colour."""
+    hair_smooth: float = 0.011
+    """Length over which that is judged: a freckle is no hair."""
+
+
+@dataclass(frozen=True)
+class BareSkin:
+    """A texture without hair at its border."""
+
+    texture: FloatArray
+    """[T, 3]."""
+    hair: FloatArray
+    """[T] in [0, 1]: how far the photo shows something else than skin there."""
+
+
+def bare_skin(
+    texture: FloatArray,
+    seen: FloatArray,
+    trust: FloatArray,
+    inside: BoolArray,
+    features: BoolArray,
+    settings: SkinSettings | None = None,
+) -> BareSkin:
+    """Hold a texture near the chart's border to the skin further inside.
+
+    Args:
+        texture: [T, 3] in [0, 1], what the model says.
+        seen: [T, 3] the photo; anything where the trust is zero.
+        trust: [T] in [0, 1].
+        inside: [S, S] the chart, T texels.
+        features: [S, S] eyes, brows and lips, which are no skin and stay as they are.
+        settings: the defaults if None.
+    """
+    s = settings or SkinSettings()
+    size = len(inside)
+    rim = (ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1] / size)[inside]
+    free = np.clip((rim - s.rim[0]) / (s.rim[1] - s.rim[0]), 0, 1)
+    soft = np.clip(2 * ndimage.gaussian_filter(features.astype(np.float32), _SOFT * size), 0, 1)
+    free = np.maximum(free, soft[inside])[:, None]
+    made, photo = (np.log(np.clip(x, 0, 1) + _FLOOR) for x in (texture, seen))
+    skin = ~features[inside] & (rim > s.interior)
+    known = made + (photo - made) * trust[:, None]
+    continued = _smoothed(inside, known, np.maximum(trust, s.guess) * skin, s.smooth * size)
+    light, chroma = _parts(made - continued)
+    length = np.linalg.norm(chroma, axis=-1, keepdims=True) + 1e-9
+    held = s.light * np.tanh(light / s.light) + chroma / length * s.chroma * np.tanh(length / s.chroma)
+    result = np.exp(made + (1 - free) * (continued + held - made)) - _FLOOR
+    light, chroma = _parts(_smoothed(inside, photo, trust, s.hair_smooth * size) - continued)
+    unlike = np.maximum(-light[:, 0] / s.hair_light, np.linalg.norm(chroma, axis=-1) / s.hair_chroma)
+    hair = np.clip(unlike - 1, 0, 1) * (1 - free[:, 0]) * (trust > 0)
+    return BareSkin(np.clip(result, 0, 1).astype(np.float32), hair.astype(np.float32))
+
+
+def _parts(difference: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Differences [T, 3] of log colours as light [T, 1] and chroma [T, 3]."""
+    light = difference.mean(-1, keepdims=True)
+    return light, difference - light
+
+
+def _smoothed(inside: BoolArray, values: FloatArray, weight: FloatArray, length: float) -> FloatArray:
+    """Values [T, C] smoothed over ``length`` texels, continued harmonically to where the weights [T] are zero."""
+    weight = weight.astype(np.float64)
+    middle = (values * weight[:, None]).sum(0) / max(weight.sum(), _FEWEST)
+    matrix = sparse.diags(weight + _FEWEST) + length**2 * laplacian(inside)
+    right = values * weight[:, None] + _FEWEST * middle
+    solution: FloatArray = splu(matrix.tocsc()).solve(right.astype(np.float64))
+    return solution
