@@ -39,10 +39,12 @@ class SkinSettings:
     """How much darker or brighter than the continued skin the texture may be."""
     chroma: float = 0.025
     """How far its colour may be from it."""
-    hair_light: float = 0.25
+    hair_light: float = 0.35
     """How much darker a photo begins to be hair; twice that is hair."""
-    hair_chroma: float = 0.07
-    """The same of its colour."""
+    hair_chroma: float = 0.09
+    """The same of its colour, unless it is brighter as well: that is a highlight."""
+    highlight: float = 0.15
+    """How much brighter that is."""
     hair_smooth: float = 0.011
     """Length over which that is judged: a freckle is no hair."""
 
@@ -90,7 +92,9 @@ def bare_skin(
     held = s.light * np.tanh(light / s.light) + chroma / length * s.chroma * np.tanh(length / s.chroma)
     result = np.exp(made + (1 - free) * (continued + held - made)) - _FLOOR
     light, chroma = _parts(_smoothed(inside, photo, trust, s.hair_smooth * size) - continued)
-    unlike = np.maximum(-light[:, 0] / s.hair_light, np.linalg.norm(chroma, axis=-1) / s.hair_chroma)
+    light = light[:, 0]
+    tinted = np.linalg.norm(chroma, axis=-1) / s.hair_chroma * np.clip(1 - light / s.highlight, 0, 1)
+    unlike = np.maximum(-light / s.hair_light, tinted)
     hair = np.clip(unlike - 1, 0, 1) * (1 - free[:, 0]) * (trust > 0)
     return BareSkin(np.clip(result, 0, 1).astype(np.float32), hair.astype(np.float32))
 
