@@ -73,9 +73,15 @@ SHORT_OPTIONS = {
     "verbose": "-v",
 }
 """One letter means the same in every command."""
-POSITIONAL = frozenset(("source",))
+POSITIONAL = frozenset(("source", "mesh", "photos", "folder", "run_a", "run_b"))
 PLACEHOLDERS = {
     "source": "SOURCE...",
+    "mesh": "MESH.obj",
+    "photos": "PHOTO...",
+    "folder": "DIR",
+    "run_a": "RUN_A",
+    "run_b": "RUN_B",
+    **{f"Eval{name}.out": "DIR" for name in ("Head", "Views", "Holdout", "Textures", "Compare")},
     "source_dir": "DIR",
     "save_dir": "DIR",
     "mask_dir": "DIR",

@@ -86,8 +86,9 @@ def silence_stdout() -> None:
 class Display:
     """Progress of a batch, as a bar or as lines; use it in a ``with`` statement."""
 
-    def __init__(self, total: int, to_do: int, quiet: bool = False) -> None:
-        """``total`` photos, of which ``to_do`` need work; the time left is that of the latter."""
+    def __init__(self, total: int, to_do: int, quiet: bool = False, noun: str = "photos") -> None:
+        """``total`` photos (or ``noun``), of which ``to_do`` need work; the time left is that of the latter."""
+        self._noun = noun
         self._total = total
         self._to_do = to_do
         on_terminal = _errors.is_terminal and not _errors.is_dumb_terminal
@@ -102,7 +103,7 @@ class Display:
         if self._progress is not None:
             self._progress.start()
             if self._to_do > 1:
-                what = f"{self._to_do} photos"
+                what = f"{self._to_do} {self._noun}"
                 self._overall = self._progress.add_task("", total=self._to_do, what=what, stage="")
         return self
 

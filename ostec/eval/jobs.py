@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,13 +15,17 @@ from typing import Any, Protocol
 
 import torch
 
-from ostec.core.errors import OstecError
+from ostec.core.errors import BackendError, OstecError
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
 PARTS = "parts"
 """Folder of what each job gave."""
 JOB_THREADS = 1
 """PyTorch threads of a job. Always the same, so that the figures do not depend on how many run side by side."""
+_KILLED = (
+    "A process was ended from outside, as the system does for lack of memory; what is done is kept, "
+    "and fewer --workers need less."
+)
 
 OnDone = Callable[[str, dict[str, Any], bool], None]
 """Called with a job's key, its outcome, and whether it was found done already."""
@@ -83,6 +88,7 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
 
     Raises:
         OutputError: an outcome cannot be written.
+        BackendError: a process was killed.
         KeyboardInterrupt: after the processes have ended; what was done is kept.
     """
     parts = make_folder(jobs.folder / PARTS)
@@ -128,10 +134,12 @@ def _beside(keys: Sequence[str], task: Task, workers: int, done: Callable[[str, 
         running = {pool.submit(_call, key): key for key in keys}
         for future in as_completed(running):
             done(running[future], future.result())
-    except BaseException:
+    except BaseException as error:
         for process in list((pool._processes or {}).values()):
             with contextlib.suppress(OSError):
                 process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise BackendError(_KILLED) from error
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

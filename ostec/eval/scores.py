@@ -12,14 +12,21 @@ from scipy import ndimage
 
 from ostec.core.types import BoolArray, FloatArray
 
-Direction = Literal["higher", "lower", "one"]
-"""What of a figure is good: high values, low ones, or those near 1."""
+Direction = Literal["higher", "lower", "one", "none"]
+"""What of a figure is good: high values, low ones, those near 1, or neither (it describes)."""
 FIGURES: dict[str, Direction] = {
     "psnr": "higher",
     "ssim": "higher",
     "perceptual": "lower",
     "sharpness": "one",
     "identity": "higher",
+    "symmetry": "lower",
+    "spread": "higher",
+    "area": "higher",
+    "energy": "higher",
+    "brightness": "none",
+    "contrast": "none",
+    "duplicates": "lower",
 }
 """First word of a figure's name -> what of it is good."""
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2

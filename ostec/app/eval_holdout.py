@@ -1,0 +1,122 @@
+"""``ostec eval holdout``: photos with a part of the face hidden on purpose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ostec.app.console import say, set_up_logging, shown
+from ostec.core.errors import UsageError
+from ostec.core.settings import CompleteSettings
+
+if TYPE_CHECKING:
+    from ostec.eval.holdout import HoldoutPhoto
+
+
+@dataclass(frozen=True)
+class EvalHoldout:
+    """Hide a part of the face in every photo of a folder, complete it, and measure the error of what was filled in.
+
+    Aligned portraits that the face fills are photos too: where the detector finds no face, the whole picture is taken
+    for it, and the table says so. Writes table.txt, eval.json, sheet.png and pictures into --out; what is done already
+    is kept, so that the same command goes on after an interruption.
+    """
+
+    folder: str
+    """Folder of photos, one face each."""
+    out: str
+    """Folder of the results; made if it does not exist."""
+    masks: Literal["half", "random", "profile"] = "half"
+    """What is hidden: one side of the face by turns, irregular blobs over a third of it, or what a yaw of 60 degrees
+    would hide."""
+    count: int = 0
+    """Photos at most, evenly chosen; 0 takes all."""
+    held_out: bool = False
+    """Only photos that the models that ship have not been trained on: the CRC-32 of the name is 0 modulo 20."""
+    exclude: str | None = None
+    """With --held-out: folder of photos whose people (same number in the name) were held out as well."""
+    baselines: bool = False
+    """Also fill with the median colour, the mirrored other side and inpainting."""
+    seed: int = 0
+    """Seed of the random masks."""
+    iterations: int = 50
+    """Iterations per projected view at most."""
+    mode: Literal["soft", "hard"] = "soft"
+    """soft keeps the photo's texels, hard lets the photo only guide."""
+    generator: str = "default"
+    """default, none, or a file of ostec train generator."""
+    prior: str = "default"
+    """default, none, or a file of ostec train prior."""
+    workers: int = 0
+    """Processes; 0 takes one per core."""
+    quiet: bool = False
+    """Say nothing but warnings, errors and the table."""
+    verbose: bool = False
+    """Say everything, and where unexpected errors come from."""
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        set_up_logging(self.quiet, self.verbose)
+        self._check()
+        settings = self._settings()
+
+        from ostec.app.evaluation import out_folder, run_shown
+        from ostec.eval.holdout import HoldoutPlan, HoldoutTask, holdout_evaluation, holdout_jobs, sheet_rows
+        from ostec.eval.loaded import drop_incomplete
+        from ostec.eval.pictures import sheet
+        from ostec.eval.report import write_report
+        from ostec.io.images import write_png
+
+        photos = self._photos()
+        folder = out_folder(self.out)
+        plan = HoldoutPlan(self.masks, settings, self.seed, self.baselines)
+        task = HoldoutTask({photo.name: photo for photo in photos}, plan, folder)
+        jobs = holdout_jobs(task)
+        drop_incomplete(jobs)
+        outcomes = run_shown(jobs, task, self.workers, self.quiet, "photos")
+        evaluation = holdout_evaluation(task, outcomes)
+        if evaluation.rows:
+            write_png(folder / "sheet.png", sheet(sheet_rows(folder, evaluation), 256))
+        say(write_report(folder, evaluation, ("found_by",)).rstrip("\n"))
+        return 1 if evaluation.failures else 0
+
+    def _check(self) -> None:
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose exclude each other.")
+        if not Path(self.folder).is_dir():
+            raise UsageError(f"{shown(self.folder)} is no folder of photos.")
+        out = Path(self.out).resolve()
+        if self.out and Path(self.folder).resolve() in (out, out / "pictures"):
+            raise UsageError("--out must be another folder than that of the photos.")
+        for name, value in (("count", self.count), ("seed", self.seed)):
+            if value < 0:
+                raise UsageError(f"--{name} must be 0 or more, not {value}.")
+        if self.exclude is not None and not self.held_out:
+            raise UsageError("--exclude goes with --held-out.")
+        if self.exclude is not None and not Path(self.exclude).is_dir():
+            raise UsageError(f"{shown(self.exclude)} is no folder of photos.")
+
+    def _settings(self) -> CompleteSettings:
+        from ostec.eval.holdout import SIZE
+
+        try:
+            return CompleteSettings(
+                mode=self.mode, iterations=self.iterations, generator=self.generator, prior=self.prior, uv_size=SIZE
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def _photos(self) -> "list[HoldoutPhoto]":
+        """The photos in their order, the hidden side by turns."""
+        from ostec.app.sources import assign_names, find_photos
+        from ostec.app.train import excluded_numbers
+        from ostec.eval.holdout import HoldoutPhoto, evenly
+        from ostec.train.portraits import is_held_out
+
+        paths = find_photos((self.folder,), recursive=False).photos
+        if self.held_out:
+            excluded = excluded_numbers(None if self.exclude is None else Path(self.exclude))
+            paths = [path for path in paths if is_held_out(path.stem, excluded)]
+            if not paths:
+                raise UsageError(f"{shown(self.folder)} has no photo that is held out.")
+        named = assign_names(evenly(paths, self.count), ("",))
+        return [HoldoutPhoto(p.name, p.path, "left" if number % 2 else "right") for number, p in enumerate(named)]

@@ -1,0 +1,145 @@
+"""What evaluations of photos load once per process, and the way of a photo as far as its face in the layout."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ostec.core.assets import sha256_of
+from ostec.core.errors import AssetError, FaceError
+from ostec.core.progress import PhotoRun
+from ostec.core.settings import CompleteSettings
+from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
+from ostec.detect.faces import detect_faces
+from ostec.detect.landmarks import detect_landmarks_in, whole_image
+from ostec.eval.jobs import Jobs
+from ostec.eval.judges import Judges, load_judges
+from ostec.eval.record import Row
+from ostec.eval.scores import FIGURES
+from ostec.fit.dense import fit_dense
+from ostec.pipeline import Completer, Models, load_models
+from ostec.pipeline.faces import MAX_YAW_DEG, MIN_CONFIDENCE, find_face, try_faces
+from ostec.pipeline.texture import TextureMaker
+from ostec.prior.linear import prior_weight
+
+DETECTOR = "detector"
+WHOLE_PICTURE = "whole picture"
+SEEN_COSINE = 0.2
+"""A photo counts as having seen a texel above this cosine of the view angle, if nothing is in front of it."""
+BARE = 0.5
+"""Mask above which a texel counts as bare face."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Networks, prior, generator and judges; evaluations run on the CPU."""
+
+    models: Models
+    completer: Completer
+    judges: Judges
+
+    @property
+    def maker(self) -> TextureMaker:
+        """Makes textures as the settings say."""
+        return self.completer.textures
+
+
+@lru_cache(maxsize=1)
+def load(settings: CompleteSettings) -> Loaded:
+    """Load what ships, or what the settings name. Raises AssetError."""
+    device = torch.device("cpu")
+    models = load_models(device, settings)
+    return Loaded(models, Completer(models, settings, device, []), load_judges(models))
+
+
+def without_generator(loaded: Loaded) -> TextureMaker:
+    """Makes textures of the photo and the prior alone. Raises ValueError where there is no prior."""
+    if loaded.models.prior is None:
+        raise ValueError("expected models with a prior, got none")
+    settings = replace(loaded.completer.settings, generator="none")
+    return TextureMaker(replace(loaded.models, generator=None), settings, loaded.completer.device)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A photo's face and what of it the photo shows."""
+
+    face: FittedFace
+    seen: UvObservation
+    """Its mask says what is bare face."""
+    region: str
+    """Where the landmarks were looked for: ``DETECTOR`` or ``WHOLE_PICTURE``."""
+
+    @property
+    def shown(self) -> BoolArray:
+        """[S, S]: texels that the photo shows, not too steeply, as bare face."""
+        seen = self.seen
+        return seen.visible & (seen.cosine > SEEN_COSINE) & (seen.mask > BARE)
+
+    @property
+    def weight(self) -> FloatArray:
+        """[S, S] in [0, 1]: trust in each texel, as the prior sees it."""
+        seen = self.seen
+        return prior_weight(seen.cosine, seen.visible, seen.margin_mm) * seen.mask
+
+
+def look(image: FloatArray, models: Models, maker: TextureMaker, aligned: bool = False) -> Sight:
+    """Find the face of a photo and bring it into the layout.
+
+    Args:
+        image: [H, W, 3] in [0, 1].
+        models: detector, landmarks, topology.
+        maker: unwraps at the size of its settings.
+        aligned: take the whole picture for the face where the detector finds none, as in a portrait that it fills.
+
+    Raises:
+        FaceError: there is none that can be used.
+    """
+    face, region = _find(image, models, aligned)
+    return Sight(face, maker.mask(image, face, maker.unwrap(image, face)).seen, region)
+
+
+def _find(image: FloatArray, models: Models, aligned: bool) -> tuple[FittedFace, str]:
+    boxes = detect_faces(image, models.mtcnn)
+    tried = try_faces(boxes, 1, lambda box, _: find_face(image, box, models, PhotoRun(None)))
+    if tried.results:
+        return tried.results[0].face, DETECTOR
+    if not aligned:
+        raise tried.errors[0] if tried.errors else FaceError("No face was found in the photo.")
+    landmarks = detect_landmarks_in(image, whole_image(image.shape[1], image.shape[0]), models.facemesh)
+    if landmarks.confidence < MIN_CONFIDENCE:
+        raise FaceError("No face was found in the photo.")
+    face = fit_dense(landmarks, models.topology)
+    if abs(face.pose_deg[1]) > MAX_YAW_DEG:
+        raise FaceError(f"The face is nearly in profile (yaw {abs(face.pose_deg[1]):.0f} degrees).")
+    return face, WHOLE_PICTURE
+
+
+def rows_of(outcomes: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """The rows of jobs' outcomes, new or read back, their figures in one order; a failed job has none."""
+    order = list(FIGURES)
+    found = []
+    for values in (row for outcome in outcomes for row in outcome.get("rows", ())):
+        names = sorted(values["figures"], key=lambda name: (order.index(name.split("_", 1)[0]), name))
+        found.append(Row(**{**values, "figures": {name: values["figures"][name] for name in names}}))
+    return tuple(found)
+
+
+def content_of(path: Path) -> str:
+    """SHA-256 of a photo's bytes, for the digest of jobs; of one that cannot be read, that it cannot."""
+    try:
+        return sha256_of(path)
+    except AssetError:
+        return "unreadable"
+
+
+def drop_incomplete(jobs: Jobs) -> None:
+    """Forget the outcomes whose pictures have gone, so that their jobs are done again."""
+    for key in jobs.keys:
+        outcome = jobs.found(key)
+        named = {name for row in (outcome or {}).get("rows", ()) for name in row["pictures"].values()}
+        if not all((jobs.folder / name).is_file() for name in named):
+            jobs.path(key).unlink(missing_ok=True)

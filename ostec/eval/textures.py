@@ -1,0 +1,398 @@
+"""Figures of a set of UV textures, without a truth: even light, spread of identities, detail, duplicates.
+
+What FFHQ-UV measures on its dataset (Bai et al., FFHQ-UV, CVPR 2023, arXiv 2211.13874, section 4), and what one wants
+to know before using a folder of textures. Names of the figures (``record.Row.figures``):
+
+* ``symmetry``: :func:`symmetry_error`, 0 to 255.
+* ``spread``: distance of the identity from the set's mean; of the set, the root mean square of them. Theirs ("ID std")
+  is of ArcFace features; here the texture prior's coefficients stand in, scaled so that faces that the prior draws
+  have 1 (:class:`Coder`).
+* ``area_photo``: share of the chart whose colour is the photo's, from ``NAME_provenance.png``; ``area_layout``, where
+  there is none: share of the texture that is no padding.
+* ``energy``: mean gradient energy in dB; it rises with noise as well. ``sharpness``: over the set's median.
+* ``brightness``, ``contrast``: mean and standard deviation of the luma, 0 to 1.
+* ``duplicates``, of the set: how many textures have a twin.
+"""
+
+import contextlib
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ostec.core.assets import asset_path, sha256_of, verified_path
+from ostec.core.errors import ImageError, UsageError
+from ostec.core.types import BoolArray, ByteArray, DoubleArray, FloatArray, Provenance
+from ostec.eval.jobs import digest_of
+from ostec.eval.record import Evaluation, Row
+from ostec.eval.scores import RIM_PX, gradient_energy
+from ostec.export.record import read_record
+from ostec.io.files import make_folder, remove_leftovers
+from ostec.io.images import IMAGE_SUFFIXES, read_image, read_palette_png, resize_image, to_bytes, write_png
+from ostec.io.topology import read_topology
+from ostec.pipeline.models import load_prior
+from ostec.prior.linear import LinearPrior, PriorSettings
+from ostec.render.uv import bake_layout
+
+Layout = Literal["default", "whole"]
+"""Where a texture holds colour: the chart of this program's layout, or the whole square."""
+TEXTURE, SET = "texture", "set"
+"""The methods of the rows: one of each texture, and one of the set."""
+WHOLE_SET = "all textures"
+"""Item of the set's row."""
+THUMBS = "thumbs"
+"""Folder of small copies."""
+TILE = 160
+"""Side of a small copy in pixels."""
+MAX_MEGAPIXELS = 17.0
+MIN_SIDE = 64
+BLUR_TEXELS = 55
+"""Side of FFHQ-UV's Gaussian window at 1024 texels; in proportion at other sizes."""
+DUPLICATE_RMS = 2 / 255
+"""Textures whose 16 x 16 copies differ by less in root mean square are near-identical. A copy shrunk to half and
+enlarged again differs by 0.2 / 255, the nearest two of 24 completed faces by 17 / 255."""
+_CODE_SIDE = 16
+_KEY_LETTERS = 60
+_LEAST_ENERGY = 1e-12
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_FIGURES_VERSION = 1
+"""Goes up when a figure's definition changes, so that kept outcomes are taken again."""
+_OTHER_ENDINGS = ("_provenance", "_frontal", "_target", "_trust")
+NO_IDENTITY = "none: the texture prior, which stands in for ArcFace, belongs to the default layout"
+STAND_IN = "spread of the texture prior's coefficients (ArcFace is missing)"
+
+
+@dataclass(frozen=True)
+class TextureFile:
+    """A texture, and what belongs to it."""
+
+    name: str
+    """Unique in the set; good as a file name."""
+    path: Path
+    provenance: Path | None
+    """``NAME_provenance.png``, where it lies beside."""
+
+    @property
+    def key(self) -> str:
+        """Name of the job: another one as soon as a file changes."""
+        stamps = [_stamp(path) for path in (self.path, self.provenance) if path]
+        return f"{self.name[:_KEY_LETTERS]}-{digest_of(self.name, stamps)[:8]}"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:  # reading it will say what is wrong
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def find_textures(folder: Path) -> list[TextureFile]:
+    """The textures of a folder, sorted: those that a NAME.json tells of if there is one, else all its pictures.
+
+    Raises:
+        UsageError: the folder cannot be read or holds none.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be read ({error.strerror}).") from error
+    made = {path.stem for path in paths if path.suffix == ".json" and read_record(path) is not None}
+    pictures = [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.stem.endswith(_OTHER_ENDINGS)]
+    if made:
+        pictures = [path for path in pictures if path.suffix == ".png" and path.stem in made]
+    if not pictures:
+        raise UsageError(f"The folder {folder} holds no texture.")
+    count = Counter(path.stem for path in pictures)
+    names = [path.stem if count[path.stem] == 1 else path.name.replace(".", "_") for path in pictures]
+    beside = {path.name for path in paths}
+    return [
+        TextureFile(name, path, path.with_name(other) if (other := f"{path.stem}_provenance.png") in beside else None)
+        for name, path in zip(names, pictures, strict=True)
+    ]
+
+
+def symmetry_error(image: FloatArray, valid: BoolArray) -> float:
+    """Brightness symmetry error, FFHQ-UV's BS Error: ||B(Y) - F(B(Y))||_1, the mean over the texels, 0 to 255.
+
+    Y is the luma (BT.601, 0 to 255), F the flip left to right, B a Gaussian blur of 55 x 55 texels at 1024. Light that
+    comes from one side makes it large; a texture equal to its mirror image has 0. Their repository holds no code of it.
+    Decided here: the deviation is OpenCV's for that window (8.6 texels), the window goes with the size, texels outside
+    ``valid`` neither count nor blur into those inside.
+
+    Args:
+        image: [S, S, 3] in [0, 1].
+        valid: [S, S]: the chart; texels whose mirror image is not in it do not count.
+    """
+    import cv2
+
+    both = valid & valid[:, ::-1]
+    if not both.any():
+        return math.nan
+    side = round(BLUR_TEXELS * len(image) / 1024) | 1
+    weight = both.astype(np.float32)
+
+    def blurred(plane: FloatArray) -> FloatArray:
+        return np.asarray(cv2.GaussianBlur(plane, (side, side), 0, borderType=cv2.BORDER_CONSTANT), np.float32)
+
+    luma = blurred(255 * (image @ _LUMA) * weight) / np.maximum(blurred(weight), 1e-6)
+    return float(np.abs(luma - luma[:, ::-1])[both].mean(dtype=np.float64))
+
+
+def energy_db(image: FloatArray, valid: BoolArray) -> float:
+    """Mean gradient energy (Sobel, of the grey picture) inside ``valid`` in dB; a flat texture has -120."""
+    inner = ndimage.binary_erosion(valid, iterations=RIM_PX)
+    if not inner.any():
+        return math.nan
+    return 10 * math.log10(max(float(gradient_energy(image)[inner].mean(dtype=np.float64)), _LEAST_ENERGY))
+
+
+class Coder:
+    """Textures to coefficients of the prior, from all texels of the chart, as ``prior.linear.solve_coefficients``.
+
+    With S the posterior covariance under ``tau`` and R = I - S, the solutions for textures that the model itself draws
+    have the covariance R R + R S / tau; ``scale`` is the root of its mean diagonal: such a set has a spread of 1.
+    """
+
+    def __init__(self, prior: LinearPrior, tau: float | None = None) -> None:
+        """``tau`` as in ``PriorSettings``."""
+        self._prior = prior
+        tau = PriorSettings().tau if tau is None else tau
+        flat = prior.basis.reshape(-1, prior.basis.shape[-1])
+        self._weighted = (prior.basis / (prior.noise * tau)[:, None, None]).reshape(flat.shape)
+        self._normal = flat.T @ self._weighted + torch.eye(flat.shape[1])
+        s = torch.linalg.inv(self._normal)
+        r = torch.eye(flat.shape[1]) - s
+        self.scale = float((r @ r + r @ s / tau).diagonal().mean().sqrt())
+
+    def __call__(self, image: FloatArray) -> FloatArray:
+        """Coefficients [K] of a texture [S, S, 3] of any size, over ``scale``."""
+        prior = self._prior
+        small = image if len(image) == prior.size else resize_image(image, prior.size, prior.size)
+        difference = torch.from_numpy(small[prior.inside]) - prior.mean
+        z = torch.linalg.solve(self._normal, self._weighted.T @ difference.reshape(-1))
+        return np.asarray(z.numpy() / self.scale, np.float32)
+
+
+def spread(codes: FloatArray) -> float:
+    """Root mean square distance of coefficients [N, K] from their mean, per coefficient; NaN for fewer than two."""
+    if len(codes) < 2:
+        return math.nan
+    return float(np.sqrt(((codes - codes.mean(0)) ** 2).mean(dtype=np.float64)))
+
+
+def small_copy(image: FloatArray, valid: BoolArray) -> ByteArray:
+    """[16, 16, 3] means of the valid texels, 0 to 255; 0 where less than half of a block is valid."""
+    weight = valid.astype(np.float32)[..., None]
+    share = resize_image(weight, _CODE_SIDE, _CODE_SIDE)
+    total = resize_image(image * weight, _CODE_SIDE, _CODE_SIDE)
+    return np.asarray(to_bytes(np.where(share < 0.5, np.float32(0), total / np.maximum(share, 1e-6))), np.uint8)
+
+
+def twins(copies: ByteArray, limit: float = DUPLICATE_RMS, block: int = 1024) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, of :func:`small_copy` [N, 16, 16, 3] that differ by less than ``limit`` (of 1) in RMS.
+
+    Blocks that are empty in all copies do not count.
+    """
+    used = copies.any(axis=(0, 3))
+    if not used.any():
+        return []
+    flat = copies[:, used].reshape(len(copies), -1).astype(np.float32)
+    squares = (flat.astype(np.float64) ** 2).sum(1)
+    bound = (255 * limit) ** 2 * flat.shape[1]
+    found: list[tuple[int, int]] = []
+    for i in range(0, len(flat), block):
+        for j in range(i, len(flat), block):
+            product = (flat[i : i + block] @ flat[j : j + block].T).astype(np.float64)
+            distance = squares[i : i + block, None] + squares[None, j : j + block] - 2 * product
+            # Float32 products are off by some 1e-7 of the squares: a candidate is measured again.
+            near = np.argwhere(distance < bound + 1e-5 * squares.max())
+            found += [(int(i + a), int(j + b)) for a, b in near if i + a < j + b]
+    return sorted((a, b) for a, b in found if ((flat[a] - flat[b]).astype(np.float64) ** 2).sum() < bound)
+
+
+@dataclass(frozen=True)
+class TextureTask:
+    """Takes the figures of one texture and makes its small copy; a task of ``jobs.run_jobs``."""
+
+    files: Mapping[str, TextureFile]
+    """By key."""
+    layout: Layout
+    mask: Path | None
+    """A picture: white texels count."""
+    out: Path
+    """The evaluation's folder."""
+
+    def __call__(self, key: str) -> dict[str, Any]:
+        """Plain values: ``size``, ``figures``, ``code`` (coefficients), ``copy`` (hexadecimal).
+
+        Raises:
+            ImageError: the texture is damaged, not square, too large or too small.
+        """
+        file = self.files[key]
+        image = read_image(file.path, MAX_MEGAPIXELS)
+        height, width = image.shape[:2]
+        if height != width:
+            raise ImageError(f"{file.path} has {width} x {height} texels; a texture is square.")
+        if width < MIN_SIDE:
+            raise ImageError(f"{file.path} has {width} x {width} texels, fewer than {MIN_SIDE} x {MIN_SIDE}.")
+        valid = valid_texels(self.layout, self.mask, width)
+        luma = (image @ _LUMA)[valid].astype(np.float64)
+        figures = {
+            "symmetry": symmetry_error(image, valid),
+            **_area(file, valid),
+            "energy": energy_db(image, valid),
+            "brightness": float(luma.mean()),
+            "contrast": float(luma.std()),
+        }
+        write_png(thumb_path(self.out, file.name), resize_image(image, TILE, TILE))
+        return {
+            "size": width,
+            "figures": {name: None if math.isnan(value) else value for name, value in figures.items()},
+            "code": load_coder()(image).tolist() if self.layout == "default" else None,
+            "copy": small_copy(image, valid).tobytes().hex(),
+        }
+
+
+def thumb_path(out: Path, name: str) -> Path:
+    """File of a texture's small copy."""
+    return out / THUMBS / f"{name}.png"
+
+
+def thumbs_folder(out: Path) -> Path:
+    """The folder of the small copies, made if it does not exist. Raises OutputError."""
+    folder = make_folder(out / THUMBS)
+    remove_leftovers(folder)
+    return folder
+
+
+def read_thumb(out: Path, file: TextureFile) -> FloatArray:
+    """A texture's small copy [TILE, TILE, 3], made again where it was removed. Raises ImageError, OutputError."""
+    path = thumb_path(out, file.name)
+    with contextlib.suppress(ImageError):
+        image = read_image(path)
+        if image.shape[:2] == (TILE, TILE):
+            return image
+    image = resize_image(read_image(file.path, MAX_MEGAPIXELS), TILE, TILE)
+    write_png(path, image)
+    return image
+
+
+@functools.lru_cache(maxsize=2)
+def valid_texels(layout: Layout, mask: Path | None, size: int) -> BoolArray:
+    """The texels [S, S] that count. Raises ImageError for a mask that cannot be read or leaves none."""
+    valid = np.ones((size, size), bool)
+    if layout == "default":
+        valid &= bake_layout(read_topology(asset_path("topology/facemesh.npz")), size).inside.numpy()
+    if mask is not None:
+        valid &= resize_image(read_image(mask, MAX_MEGAPIXELS), size, size)[..., 0] >= 0.5
+    if not valid.any():
+        raise ImageError(f"The mask {mask} leaves no texel.")
+    return valid
+
+
+@functools.cache
+def load_coder() -> Coder:
+    """The prior that ships, once per process. Raises AssetError if it is missing or damaged."""
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    return Coder(load_prior(verified_path("prior", "prior.safetensors"), topology, torch.device("cpu")))
+
+
+def settings_of(layout: Layout, mask: Path | None) -> dict[str, Any]:
+    """What decides the figures, as plain values. Raises AssetError or UsageError if a file of it cannot be read."""
+    settings: dict[str, Any] = {"layout": layout, "figures_version": _FIGURES_VERSION, "mask_sha256": None}
+    if layout == "default":
+        settings["topology_sha256"] = read_topology(asset_path("topology/facemesh.npz")).sha256
+        settings["prior_sha256"] = sha256_of(verified_path("prior", "prior.safetensors"))
+    if mask is not None:
+        try:
+            height, width = read_image(mask, MAX_MEGAPIXELS).shape[:2]
+        except ImageError as error:
+            raise UsageError(f"The mask cannot be used: {error}") from error
+        if height != width:
+            raise UsageError(f"The mask cannot be used: {mask} has {width} x {height} pixels and is not square.")
+        settings["mask_sha256"] = sha256_of(mask)
+    return settings
+
+
+def _area(file: TextureFile, valid: BoolArray) -> dict[str, float]:
+    if file.provenance is None:
+        return {"area_layout": float(valid.mean())}
+    origin = read_palette_png(file.provenance)
+    if origin.shape != valid.shape:
+        raise ImageError(f"{file.provenance} has another size than its texture.")
+    chart = (origin != Provenance.OUTSIDE) & (origin != Provenance.PADDING) & valid
+    return {"area_photo": float((origin == Provenance.PHOTO)[chart].mean()) if chart.any() else math.nan}
+
+
+def evaluation_of(
+    files: Sequence[TextureFile], outcomes: Sequence[Mapping[str, Any]], settings: dict[str, Any]
+) -> Evaluation:
+    """Bring the outcomes of :class:`TextureTask`, one per file, together into rows of the textures and of the set.
+
+    The set has one size: that of most textures (of several, the largest); those of another size count as failures.
+    """
+    sizes = Counter(int(outcome["size"]) for outcome in outcomes if "error" not in outcome)
+    size = max(sizes, key=lambda side: (sizes[side], side)) if sizes else 0
+    failures, good = [], []
+    for file, outcome in zip(files, outcomes, strict=True):
+        reason = outcome.get("error")
+        if reason is None and outcome["size"] != size:
+            other = outcome["size"]
+            reason = f"{file.path} has {other} x {other} texels, the others have {size} x {size}."
+        if reason is None:
+            good.append((file, outcome))
+        else:
+            failures.append({"item": file.name, "method": TEXTURE, "reason": str(reason)})
+    settings = {**settings, "size": size, "duplicate_rms": DUPLICATE_RMS}
+    models = {"identity": STAND_IN if settings["layout"] == "default" else NO_IDENTITY}
+    return Evaluation("textures", settings, models, _rows(good), tuple(failures))
+
+
+def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, ...]:
+    if not good:
+        return ()
+    names = [file.name for file, _ in good]
+    energy = np.array([_number(outcome["figures"]["energy"]) for _, outcome in good])
+    sharpness = 10 ** ((energy - np.nanmedian(energy)) / 10) if np.isfinite(energy).any() else energy
+    codes = np.array([outcome["code"] or [] for _, outcome in good], np.float32)
+    apart = _apart(codes)
+    copies = np.stack([np.frombuffer(bytes.fromhex(outcome["copy"]), np.uint8) for _, outcome in good])
+    pairs = twins(copies.reshape(-1, _CODE_SIDE, _CODE_SIDE, 3))
+    rows = [
+        Row(
+            item=file.name,
+            method=TEXTURE,
+            figures={
+                **{name: _number(value) for name, value in outcome["figures"].items()},
+                "sharpness": float(sharpness[k]),
+                "spread": float(apart[k]),
+            },
+            pictures={"made": f"{THUMBS}/{file.name}.png"},
+        )
+        for k, (file, outcome) in enumerate(good)
+    ]
+    figures = {
+        "spread": spread(codes) if codes.size else math.nan,
+        "duplicates": float(len({k for pair in pairs for k in pair})),
+    }
+    labels = {"textures": len(good), "twins": [[names[a], names[b]] for a, b in pairs]}
+    return (*rows, Row(WHOLE_SET, SET, figures, labels))
+
+
+def _apart(codes: FloatArray) -> DoubleArray:
+    """Root mean square distance [N] of each from the mean of [N, K]; NaN where there are no coefficients."""
+    if not codes.size or len(codes) < 2:
+        return np.full(len(codes), np.nan)
+    return np.sqrt(((codes - codes.mean(0)) ** 2).mean(axis=1, dtype=np.float64))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

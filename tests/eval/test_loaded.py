@@ -1,0 +1,104 @@
+"""The face of a photo, by the detector or in the whole picture, and outcomes that are read back."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ostec.core.errors import FaceError
+from ostec.core.settings import CompleteSettings
+from ostec.core.types import FloatArray
+from ostec.eval import loaded as module
+from ostec.eval.jobs import Jobs
+from ostec.eval.loaded import (
+    DETECTOR,
+    WHOLE_PICTURE,
+    Loaded,
+    content_of,
+    drop_incomplete,
+    load,
+    look,
+    rows_of,
+    without_generator,
+)
+from ostec.io.images import read_image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return load(CompleteSettings(generator="none", mode="soft", uv_size=256))
+
+
+@pytest.fixture(scope="module")
+def portrait() -> FloatArray:
+    """A picture that the face fills."""
+    return np.ascontiguousarray(read_image(ROOT / "examples/astronaut.png")[40:210, 140:310])
+
+
+def test_an_aligned_portrait_is_found_without_the_detector(
+    loaded: Loaded, portrait: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = look(portrait, loaded.models, loaded.maker)
+    assert found.region == DETECTOR
+    monkeypatch.setattr(module, "detect_faces", lambda *_: [])
+    with pytest.raises(FaceError, match=r"No face was found in the photo\."):
+        look(portrait, loaded.models, loaded.maker)
+    again = look(portrait, loaded.models, loaded.maker, aligned=True)
+    assert again.region == WHOLE_PICTURE
+    # The same face: the landmarks moved by less than 2 % of the distance of the eyes' corners.
+    moved = np.linalg.norm((again.face.landmarks - found.face.landmarks)[:, :2], axis=1)
+    assert np.median(moved) < 0.02 * 90 * found.face.scale
+    with pytest.raises(FaceError, match=r"No face was found in the photo\."):
+        look(np.full((96, 96, 3), 0.5, np.float32), loaded.models, loaded.maker, aligned=True)
+
+
+def test_what_is_shown_is_visible_flat_and_bare(loaded: Loaded, portrait: FloatArray) -> None:
+    sight = look(portrait, loaded.models, loaded.maker)
+    seen = sight.seen
+    assert np.array_equal(sight.shown, seen.visible & (seen.cosine > 0.2) & (seen.mask > 0.5))
+    assert 0.3 < sight.shown[seen.inside].mean() < 1
+    assert not sight.weight[~seen.visible].any()
+    assert 0.9 < sight.weight.max() <= 1
+
+
+def test_the_prior_alone_needs_a_prior(loaded: Loaded) -> None:
+    assert without_generator(loaded).models.generator is None
+    bare = load(CompleteSettings(prior="none", uv_size=256))
+    with pytest.raises(ValueError, match="expected models with a prior, got none"):
+        without_generator(bare)
+
+
+def test_rows_come_in_one_order_whether_new_or_read_back() -> None:
+    row = {"item": "a", "method": "ostec", "labels": {}, "pictures": {}}
+    figures = {"psnr_unseen": 1.0, "identity": 2.0, "ssim_face": 3.0, "psnr_face": 4.0}
+    new = [{"rows": [{**row, "figures": figures}]}, {"error": "No face."}]
+    stored = json.loads(json.dumps(new, sort_keys=True))
+    for outcomes in (new, stored):
+        (found,) = rows_of(outcomes)
+        assert list(found.figures.items()) == [
+            ("psnr_face", 4.0),
+            ("psnr_unseen", 1.0),
+            ("ssim_face", 3.0),
+            ("identity", 2.0),
+        ]
+
+
+def test_outcomes_without_their_pictures_are_forgotten(tmp_path: Path) -> None:
+    jobs = Jobs(("whole", "gone", "none"), tmp_path, "digest")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "whole.png").write_bytes(b"")
+    for key in ("whole", "gone"):
+        outcome = {"rows": [{"pictures": {"made": f"{key}.png"}}]}
+        jobs.path(key).write_text(json.dumps({"digest": "digest", "outcome": outcome}))
+    drop_incomplete(jobs)
+    assert jobs.found("whole") is not None
+    assert jobs.found("gone") is None
+
+
+def test_a_photo_that_cannot_be_read_has_a_content_too(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    assert content_of(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+    assert content_of(tmp_path / "missing") == "unreadable"
