@@ -29,6 +29,7 @@ SETTINGS_MODULES = (
     "ostec.detect.masks",
     "ostec.fit.dense",
     "ostec.prior.linear",
+    "ostec.prior.skin",
     "ostec.project.invert",
     "ostec.stitch.blend",
     "ostec.stitch.colour",

@@ -79,6 +79,8 @@ class MaskGuide:
     """[S, S] the part of that on the nose, which no brow and no lash reaches."""
     features: BoolArray
     """[S, S] eyes, brows and lips with a margin: no skin, but face whatever their colour."""
+    eyes: FloatArray
+    """[S, S] in [0, 1] the eye openings, softly."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
         rims=rims,
         bridge=rims & (np.abs(u - 0.5) < 0.055) & (v > level - 0.05) & (v < level + 0.05),
         features=inside & features,
+        eyes=np.clip(ndimage.gaussian_filter(eyes.astype(np.float32), size / 128) * 2, 0, 1),
     )
 
 

@@ -265,8 +265,7 @@ class TextureMaker:
         inside = self._inside(work)
         photo, weight = resize_map(seen.colour, work), resize_map(weight, work) * inside
         base = self._prior_texture(fill, work) if fill is not None else spread(photo, weight)
-        profile = self.blend_settings.is_profile(face.pose_deg[1])
-        first = stitch(photo, weight, base, inside, self.blend_settings, mirror=profile)
+        first = stitch(photo, weight, base, inside, self.blend_settings, self._mirror(face, work))
         trust = feathered(weight, inside, self.blend_settings.feather * work) * inside
         return UvState(first.texture, trust.astype(np.float32), base, inside)
 
@@ -275,8 +274,14 @@ class TextureMaker:
     ) -> CompletedTexture:
         if mode == "hard":
             return pad(fill.texture, fill.provenance, seen.inside, self.blend_settings.padding)
-        profile = self.blend_settings.is_profile(face.pose_deg[1])
-        return stitch(seen.colour, weight, fill.texture, seen.inside, self.blend_settings, profile, fill.provenance)
+        mirror = self._mirror(face, seen.size)
+        return stitch(seen.colour, weight, fill.texture, seen.inside, self.blend_settings, mirror, fill.provenance)
+
+    def _mirror(self, face: FittedFace, size: int) -> FloatArray | None:
+        """In a profile, how far each texel's detail is the other half's [S, S]: not in the eyes, which would squint."""
+        if not self.blend_settings.is_profile(face.pose_deg[1]):
+            return None
+        return resize_map(1 - self._prior_guide.eyes, size)
 
 
 def retreated(trusted: UvObservation) -> FloatArray:

@@ -167,22 +167,42 @@ def fill_from_prior(
         z = solve_coefficients(prior, seen, trust, settings.tau)
         model = prior.mean + prior.basis @ z
     explained = torch.where(base > 0, explained, torch.ones_like(base))
-    made, shown, sure = (x.cpu().numpy() for x in (model, seen, trust))
-    hair = np.zeros_like(sure)
-    if features is not None:
-        bare = bare_skin(made, shown, sure, prior.inside, features, settings.skin)
-        made, hair = bare.texture, bare.hair
-    reach, power = settings.carry_uv * prior.size, settings.carry_power
-    sure = (sure * (1 - hair)) ** power
-    residual = carry_residual(prior.inside, shown - made, sure, reach, settings.carry_smooth)
+    made = _with_bare_border(prior, model, seen, trust, features, settings)
     return PriorFill(
-        texture=np.clip(prior.image(torch.from_numpy(made + residual)), 0, 1),
-        model=np.clip(prior.image(torch.from_numpy(made)), 0, 1),
+        texture=np.clip(prior.image(torch.from_numpy(made.texture + made.residual)), 0, 1),
+        model=np.clip(prior.image(torch.from_numpy(made.texture)), 0, 1),
         explained=prior.image(explained[:, None])[..., 0],
         occluded=occluded,
-        hair=prior.image(torch.from_numpy(hair)[:, None])[..., 0],
+        hair=prior.image(torch.from_numpy(made.hair)[:, None])[..., 0],
         coefficients=z.cpu().numpy(),
     )
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The model's texture [T, 3], what of the photo is hair [T], and the carried residual [T, 3]."""
+
+    texture: FloatArray
+    hair: FloatArray
+    residual: FloatArray
+
+
+def _with_bare_border(
+    prior: LinearPrior,
+    model: torch.Tensor,
+    seen: torch.Tensor,
+    trust: torch.Tensor,
+    features: BoolArray | None,
+    settings: PriorSettings,
+) -> _Made:
+    texture, shown, sure = (x.cpu().numpy() for x in (model, seen, trust))
+    hair = np.zeros_like(sure)
+    if features is not None:
+        bare = bare_skin(texture, shown, sure, prior.inside, features, settings.skin)
+        texture, hair = bare.texture, bare.hair
+    sure = (sure * (1 - hair)) ** settings.carry_power
+    reach = settings.carry_uv * prior.size
+    return _Made(texture, hair, carry_residual(prior.inside, shown - texture, sure, reach, settings.carry_smooth))
 
 
 def hairline_trust(weight: FloatArray, settings: PriorSettings) -> FloatArray:

@@ -40,7 +40,7 @@ class SkinSettings:
     chroma: float = 0.025
     """How far its colour may be from it."""
     hair_light: float = 0.35
-    """How much darker a photo begins to be hair; twice that is hair."""
+    """How much darker a photo begins to be hair; half as much again is hair."""
     hair_chroma: float = 0.09
     """The same of its colour, unless it is brighter as well: that is a highlight."""
     highlight: float = 0.15
@@ -95,7 +95,7 @@ def bare_skin(
     light = light[:, 0]
     tinted = np.linalg.norm(chroma, axis=-1) / s.hair_chroma * np.clip(1 - light / s.highlight, 0, 1)
     unlike = np.maximum(-light / s.hair_light, tinted)
-    hair = np.clip(unlike - 1, 0, 1) * (1 - free[:, 0]) * (trust > 0)
+    hair = np.clip(2 * unlike - 2, 0, 1) * (1 - free[:, 0]) * (trust > 0)
     return BareSkin(np.clip(result, 0, 1).astype(np.float32), hair.astype(np.float32))
 
 

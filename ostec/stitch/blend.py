@@ -26,10 +26,10 @@ class BlendSettings:
     """Distance from the outline that counts as far."""
     feather: float = 6 / 1024
     """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo."""
-    detail: float = 14 / 1024
+    detail: float = 20 / 1024
     """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
-    detail_limit: float = 0.01
-    """Largest mirrored detail: the grain of skin comes over, the edges of features, which never fit quite, do not."""
+    detail_limit: float = 0.15
+    """Largest mirrored detail: brows and the lips' corners come over, a lamp's reflection does not."""
     padding: float = 24 / 1024
     """Width of the padding outside the chart."""
 
@@ -103,10 +103,10 @@ def stitch(
     fill: FloatArray,
     inside: BoolArray,
     settings: BlendSettings | None = None,
-    mirror: bool = True,
+    mirror: FloatArray | None = None,
     given: ByteArray | None = None,
 ) -> CompletedTexture:
-    """Join photo and fill, add mirrored detail to the fill where the other half was seen, and pad.
+    """Join photo and fill, give the fill the detail of the other half where that was seen, and pad.
 
     Args:
         photo: [S, S, 3] in [0, 1].
@@ -114,17 +114,21 @@ def stitch(
         fill: [S, S, 3] the colour of what the photo does not give; it meets the photo's colour at the joint.
         inside: [S, S] the chart, mirror-symmetric.
         settings: the defaults if None.
-        mirror: whether detail is taken from the other half.
+        mirror: [S, S] in [0, 1], how far a texel's detail may be the other half's instead of the fill's; None if none.
         given: [S, S] where the fill came from, a :class:`Provenance` each; the prior if None.
     """
     settings = settings or BlendSettings()
     size = len(inside)
     alpha = feathered(weight, inside, settings.feather * size)
     provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR if given is None else given)
-    if mirror:
-        detail, trust = mirrored_detail(photo, alpha, settings.detail * size)
-        detail = np.clip(detail, -settings.detail_limit, settings.detail_limit)
-        fill = fill + detail
+    if mirror is not None:
+        sigma = settings.detail * size
+        detail, trust = mirrored_detail(photo, alpha, sigma)
+        trust = trust * mirror
+        detail = np.clip(detail, -settings.detail_limit, settings.detail_limit) * mirror[..., None]
+        # Both details at once would draw every edge twice, for the halves never fit quite.
+        own = fill - low_pass(fill, inside.astype(np.float32), sigma)
+        fill = fill + detail - own * trust[..., None]
         provenance = np.where((alpha < 0.5) & (trust >= 0.5), Provenance.MIRRORED, provenance)
     texture = np.clip(fill + (photo - fill) * alpha[..., None], 0, 1).astype(np.float32)
     return pad(texture, np.where(inside, provenance, Provenance.OUTSIDE).astype(np.uint8), inside, settings.padding)

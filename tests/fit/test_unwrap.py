@@ -84,7 +84,7 @@ def test_nothing_of_the_background_enters_the_stitched_texture(unwrapper, textur
     face, photo = photographed(unwrapper, texture, pose, background=(0.0, 1.0, 0.0))
     seen = unwrapper.unwrap(photo, face, SIZE)
     weight = photo_weight(seen, pose[1])
-    found = stitch(seen.colour, weight, texture, seen.inside)
+    found = stitch(seen.colour, weight, texture, seen.inside, mirror=None)
     assert (found.provenance == Provenance.PHOTO).mean() > 0.15
     assert np.abs(found.texture - texture)[seen.inside].max() < 0.06
 
