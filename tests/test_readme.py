@@ -88,12 +88,12 @@ def test_defaults_in_the_option_table_are_those_of_the_help(
     monkeypatch.setenv("COLUMNS", "400")
     main(["complete", "--help"])
     text = capsys.readouterr().out
-    plain = {"False": "off", "None": "none"}
     for option, default, _ in rows(section("## Command line"))[1:]:
         name = OPTION.findall(option)[-1]
-        said = re.search(rf"{name}\b[^(]*?\(default: (\S+)\)", text)
-        assert said, f"the help has no default of {name}"
-        assert default.strip("`") == plain.get(said[1], said[1]), name
+        entry = re.search(rf"{name}\b.*?(?=\n│ -|\n╰)", text, re.DOTALL)
+        assert entry, f"the help has no {name}"
+        said = re.search(r"\(default: (\S+)\)", entry[0])
+        assert default.strip("`") == (said[1] if said else "off"), name
 
 
 def test_commands_in_the_texts_have_the_options_that_they_are_given(offered: dict[str, set[str]]) -> None:

@@ -35,6 +35,8 @@ INTERIOR_RIM = 0.2
 """Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards,
 scars.
 """
+MIRROR_RIM = 0.06
+"""Distance in UV from the chart's border from which detail is mirrored, fully at twice that."""
 WORK_SIZE = 512
 """Least side in texels at which views are joined, or the texture's own if that is smaller."""
 TEXELS_PER_PIXEL = 4
@@ -159,10 +161,10 @@ class TextureMaker:
             assert fill is not None  # the settings refuse to go without both
             run.enter("stitch")
             large = self._prior_texture(fill if mode == "soft" else replace(fill, texture=fill.model), seen.size)
-            return MadeTexture(self._join(seen, weight, merge_views(large, (), seen.inside), face, mode))
+            return MadeTexture(self._join(seen, weight, merge_views(large, (), seen.inside), mode))
         work = min(seen.size, self._work_size)
         run.enter("project")
-        state = self._start(seen, weight, fill, face, work)
+        state = self._start(seen, weight, fill, work)
         start = self._start_from(fill)
         projector = ViewProjector(self._studio(face), self._space, start, self.projection_settings, self.view_settings)
         made = complete_views(projector, views_of(mode), state, self.settings.iterations, run.advance)
@@ -171,7 +173,7 @@ class TextureMaker:
         given = _enlarge_labels(made.fill.provenance, seen.inside)
         if fill is None:
             given = np.where(given == Provenance.PRIOR, Provenance.PADDING, given).astype(np.uint8)
-        return MadeTexture(self._join(seen, weight, ViewFill(np.clip(texture, 0, 1), given), face, mode), made.views)
+        return MadeTexture(self._join(seen, weight, ViewFill(np.clip(texture, 0, 1), given), mode), made.views)
 
     def correct_front(self, face: FittedFace, completed: CompletedTexture, on_progress: OnProgress) -> Corrected:
         """Project the finished face at (0, 0) and let the generator correct what is no photo's.
@@ -215,7 +217,7 @@ class TextureMaker:
         """Project the photo itself: its texture at one pose, trusted where the photo is believed."""
         assert self._space is not None
         work = min(seen.size, self._work_size)
-        state = self._start(seen, self._photo_weight(seen, fill, face), fill, face, work)
+        state = self._start(seen, self._photo_weight(seen, fill, face), fill, work)
         target = self._studio(face).draw(state.texture, state.trust, view)
         start = self._start_from(fill)
         found = project(
@@ -258,30 +260,28 @@ class TextureMaker:
         assert prior is not None
         return np.clip(enlarge_inside(fill.texture, prior.inside, size), 0, 1).astype(np.float32)
 
-    def _start(
-        self, seen: UvObservation, weight: FloatArray, fill: PriorFill | None, face: FittedFace, work: int
-    ) -> UvState:
+    def _start(self, seen: UvObservation, weight: FloatArray, fill: PriorFill | None, work: int) -> UvState:
         """The texture that the first view is drawn with, at ``work`` texels."""
         inside = self._inside(work)
         photo, weight = resize_map(seen.colour, work), resize_map(weight, work) * inside
         base = self._prior_texture(fill, work) if fill is not None else spread(photo, weight)
-        first = stitch(photo, weight, base, inside, self.blend_settings, self._mirror(face, work))
+        first = stitch(photo, weight, base, inside, self.blend_settings, self._mirror(work))
         trust = feathered(weight, inside, self.blend_settings.feather * work) * inside
         return UvState(first.texture, trust.astype(np.float32), base, inside)
 
-    def _join(
-        self, seen: UvObservation, weight: FloatArray, fill: ViewFill, face: FittedFace, mode: str
-    ) -> CompletedTexture:
+    def _join(self, seen: UvObservation, weight: FloatArray, fill: ViewFill, mode: str) -> CompletedTexture:
         if mode == "hard":
             return pad(fill.texture, fill.provenance, seen.inside, self.blend_settings.padding)
-        mirror = self._mirror(face, seen.size)
+        mirror = self._mirror(seen.size)
         return stitch(seen.colour, weight, fill.texture, seen.inside, self.blend_settings, mirror, fill.provenance)
 
-    def _mirror(self, face: FittedFace, size: int) -> FloatArray | None:
-        """In a profile, how far each texel's detail is the other half's [S, S]: not in the eyes, which would squint."""
-        if not self.blend_settings.is_profile(face.pose_deg[1]):
-            return None
-        return resize_map(1 - self._prior_guide.eyes, size)
+    def _mirror(self, size: int) -> FloatArray:
+        """How far a texel's detail may be the other half's, [S, S].
+
+        Not in the eyes, which would squint, nor at the border, where thin hair would come over.
+        """
+        guide = self._prior_guide
+        return resize_map((1 - guide.eyes) * np.clip((guide.rim - MIRROR_RIM) / MIRROR_RIM, 0, 1), size)
 
 
 def retreated(trusted: UvObservation) -> FloatArray:

@@ -121,8 +121,10 @@ def test_every_texel_of_the_layout_has_an_origin_and_a_colour(result: Result) ->
     origin = provenance(result.face)
     assert ((origin >= Provenance.PHOTO) & (origin <= Provenance.RIGHT)).tolist() == result.inside.tolist()
     assert set(np.unique(origin[~result.inside])) == {Provenance.OUTSIDE, Provenance.PADDING}
-    # The examples look at the camera: nothing is mirrored.
-    assert set(np.unique(origin[result.inside])) == {Provenance.PHOTO, Provenance.PRIOR}
+    found = set(np.unique(origin[result.inside]))
+    assert {Provenance.PHOTO, Provenance.PRIOR} <= found <= {Provenance.PHOTO, Provenance.PRIOR, Provenance.MIRRORED}
+    # The examples look at the camera: hardly anything was seen on one side only.
+    assert (origin == Provenance.MIRRORED).sum() < 0.1 * result.inside.sum()
     assert texture(result.face).shape == (256, 256, 3)
     assert texture(result.face).dtype == np.float32
     assert np.isfinite(texture(result.face)).all()
