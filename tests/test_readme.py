@@ -90,7 +90,7 @@ def test_defaults_in_the_option_table_are_those_of_the_help(
     text = capsys.readouterr().out
     for option, default, _ in rows(section("## Command line"))[1:]:
         name = OPTION.findall(option)[-1]
-        entry = re.search(rf"{name}\b.*?(?=\n│ -|\n╰)", text, re.DOTALL)
+        entry = re.search(rf"{name}\b.*?(?=\n\W{{1,4}}[a-z]|\n\W*\n|\Z)", text, re.DOTALL)
         assert entry, f"the help has no {name}"
         said = re.search(r"\(default: (\S+)\)", entry[0])
         assert default.strip("`") == (said[1] if said else "off"), name
