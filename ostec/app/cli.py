@@ -7,14 +7,18 @@ is called and before anything is parsed, so it imports what is heavy in ``run``.
 positional arguments and placeholders are in the tables below.
 """
 
+import ast
 import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import inspect
 import io
+import itertools
 import os
 import re
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,6 +86,24 @@ PLACEHOLDERS = {
     "run_a": "RUN_A",
     "run_b": "RUN_B",
     **{f"Eval{name}.out": "DIR" for name in ("Head", "Views", "Holdout", "Textures", "Compare")},
+    "texture": "FILE",
+    "part": "MESH.obj...",
+    "part_texture": "FILE...",
+    "yaws": "DEGREES...",
+    "pitches": "DEGREES...",
+    "targets": "DEGREES...",
+    "pairs": "INPUT:TARGET...",
+    "lights": "{unlit,mild,hard}...",
+    "truth": "PHOTO",
+    "mask": "FILE",
+    "method": "NAME",
+    "tolerance": "FIGURE=NUMBER...",
+    "portraits": "DIR",
+    "work": "DIR",
+    "exclude": "DIR",
+    "TrainPrior.out": "FILE",
+    "TrainGenerator.out": "FILE",
+    "grow": "PICTURES...",
     "source_dir": "DIR",
     "save_dir": "DIR",
     "mask_dir": "DIR",
@@ -167,6 +189,7 @@ def _call(command: Command, program: str, words: list[str]) -> int:
 def _described(kind: type) -> type:
     """A command's dataclass with what tyro wants to know written into the types of its fields."""
     hints = get_type_hints(kind, include_extras=True)
+    helps = _helps(kind)
     fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(kind):
         hint: Any = hints[field.name]
@@ -177,16 +200,35 @@ def _described(kind: type) -> type:
             hint = _described(hint)  # type: ignore[arg-type]
             default = hint(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)})
         elif field.name in POSITIONAL:
-            shape = tyro.conf.arg(metavar=PLACEHOLDERS.get(field.name), help_behavior_hint="")
+            shape = tyro.conf.arg(
+                metavar=PLACEHOLDERS[field.name], help=helps.get(field.name), help_behavior_hint="(required)"
+            )
             hint = Annotated[hint, shape, tyro.conf.Positional]
         else:
-            metavar = PLACEHOLDERS.get(f"{kind.__name__}.{field.name}", PLACEHOLDERS.get(field.name))
-            aliases = [SHORT_OPTIONS[field.name]] if field.name in SHORT_OPTIONS else None
-            hint = Annotated[hint, tyro.conf.arg(aliases=aliases, metavar=metavar)]
+            shape = tyro.conf.arg(
+                aliases=[SHORT_OPTIONS[field.name]] if field.name in SHORT_OPTIONS else None,
+                metavar=PLACEHOLDERS.get(f"{kind.__name__}.{field.name}", PLACEHOLDERS.get(field.name)),
+                help=helps.get(field.name),
+                help_behavior_hint="" if any(default is nothing for nothing in (None, False, ())) else None,
+            )
+            hint = Annotated[hint, shape]
         fields.append((field.name, hint, dataclasses.field(default=default)))
     described = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
     described.__doc__ = kind.__doc__
     return described
+
+
+def _helps(kind: type) -> dict[str, str]:
+    """Field of a dataclass -> the string below it, in one line: as tyro reads it, every line would stand by itself."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        body: list[Any] = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
+        for field, below in itertools.pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                found[field.target.id] = " ".join(ast.literal_eval(below.value).split())  # type: ignore[union-attr]
+    return found
 
 
 def _plain(kind: Any, described: Any) -> Any:
@@ -212,9 +254,16 @@ def _as_sentence(box: str, program: str) -> str:
     sentence = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(message))
     sentence = re.sub(r"^[a-z_]+(?= must )", lambda name: f"--{name[0].replace('_', '-')}", sentence)
     if sentence.startswith("Missing from"):
-        missing = [text for text in message if text.startswith("-")]
+        named = {PLACEHOLDERS[name] for name in POSITIONAL}
+        missing = [text for text in message if text.startswith("-") or text in named]
         sentence = f"{' and '.join(missing)} must be given."
-    similar = re.findall(r"(?:^| )(--[\w-]+)", " ".join(suggestions)) if "Unrecognized" in sentence else []
+    elif valueless := re.match(r"Missing value for argument '([^']+)'", sentence):
+        name = PLACEHOLDERS.get(valueless[1], valueless[1])
+        sentence = f"{name} must be given." if name != valueless[1] else f"{name} needs a value."
+    elif unread := re.match(r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", sentence):
+        sentence = f"{unread[1]} cannot take {unread[2]}."
+    told = " ".join(suggestions)
+    similar = re.findall(r"(?:^| )(--[\w-]+)", told) if "Unrecognized" in sentence and "For full" not in told else []
     hint = f"did you mean {' or '.join(dict.fromkeys(similar))}? See" if similar else "see"
     return f"{sentence[:1].upper()}{sentence[1:].rstrip('.')} ({hint} {program} --help)."
 

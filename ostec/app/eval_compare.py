@@ -33,15 +33,15 @@ class EvalCompare:
         """Carry out the command; returns the exit code."""
         from pathlib import Path
 
-        from ostec.app.console import say, set_up_logging, shown
-        from ostec.app.evaluation import check_voice, out_folder
+        from ostec.app.console import say, shown
+        from ostec.app.eval_options import begin
+        from ostec.app.evaluation import out_folder
         from ostec.eval.compare import compare, parse_tolerances, text_of
         from ostec.eval.page import write_compare_page
         from ostec.eval.record import read_evaluation
         from ostec.io.files import write_atomic
 
-        set_up_logging(self.quiet, self.verbose)
-        check_voice(self.quiet, self.verbose)
+        begin(self.quiet, self.verbose)
         tolerances = parse_tolerances(self.tolerance)
         paths = [Path(self.run_a), Path(self.run_b)]
         comparison = compare(read_evaluation(paths[0]), read_evaluation(paths[1]), self.method, tolerances)

@@ -2,12 +2,12 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ostec.app.eval_options import CompletionOptions, RunOptions, refusal
 from ostec.core.errors import UsageError
-from ostec.core.settings import Mode
 
 if TYPE_CHECKING:
     from ostec.eval.head import HeadSettings, HeadTask, Pair
@@ -49,77 +49,51 @@ class EvalHead:
     """INPUT:TARGET yaws, as 25:-40, in place of yaws, pitches and targets."""
     baselines: bool = False
     """Also judge median colour, mirroring, inpainting, the prior alone, and the true texture itself."""
-    iterations: int = 50
-    """Iterations per projected view at most."""
-    mode: Mode = "soft"
-    """As in ostec complete."""
-    generator: str = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator."""
-    prior: str = "default"
-    """default, none, or a file of ostec train prior."""
     seed: int = 0
     """Seed of everything that is drawn."""
-    workers: int = 0
-    """Processes; 0 takes one per core."""
-    quiet: bool = False
-    """Say nothing but warnings and errors."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    completion: CompletionOptions = field(default_factory=CompletionOptions)
+    running: RunOptions = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code: 1 if some photos could not be completed."""
-        from ostec.app.console import set_up_logging
-        from ostec.app.evaluation import out_folder
-        from ostec.eval.head import HeadTask, check_files
-
-        set_up_logging(self.quiet, self.verbose)
-        if self.quiet and self.verbose:
-            raise UsageError("--quiet and --verbose exclude each other.")
+        self.running.begin()
         settings, parts = self._settings(), self._parts()
+
+        from ostec.app.evaluation import out_folder
+        from ostec.eval.head import KIND, HeadTask, check_files
+
         check_files(parts)
-        return self._carry_out(HeadTask(parts, settings, out_folder(self.out)))
+        return self._carry_out(HeadTask(parts, settings, out_folder(self.out, KIND)))
 
     def _carry_out(self, task: "HeadTask") -> int:
         from ostec.app.console import say, shown
-        from ostec.app.evaluation import run_shown
+        from ostec.app.evaluation import finish, run_shown
         from ostec.eval.headsheet import write_sheet
         from ostec.eval.jobs import Jobs
-        from ostec.eval.report import table, write_report
+        from ostec.eval.report import table
         from ostec.io.files import write_atomic
 
         logger.info("Finding the head's true texture.")
         judged = task.prepare()
         jobs = Jobs(tuple(task.settings.inputs), task.folder, task.digest(judged))
-        outcomes = run_shown(jobs, task, self.workers, self.quiet, "photos")
+        outcomes = run_shown(jobs, task, self.running, "photos")
         evaluation = task.evaluation(outcomes, judged)
         sheet = write_sheet(task.folder, task.settings)
-        write_atomic(task.folder / BY_LIGHT, table(evaluation, ("light",)).encode())
-        text = write_report(task.folder, evaluation, ("yaw",))
-        if not self.quiet:
-            say(text.rstrip("\n"))
+        write_atomic(task.folder / BY_LIGHT, table(evaluation, ("light",)).encode("utf-8", "replace"))
+        code = finish(task.folder, evaluation, ("yaw",), self.running)
+        if not self.running.quiet:
             say(f"The pictures are in {shown(sheet)}, the same by light in {shown(task.folder / BY_LIGHT)}.")
-        return 1 if evaluation.failures else 0
+        return code
 
     def _settings(self) -> "HeadSettings":
-        from ostec.core.settings import CompleteSettings
         from ostec.eval.head import HeadSettings
 
-        for name, file in (("generator", self.generator), ("prior", self.prior)):
-            if file not in ("default", "none") and not Path(file).is_file():
-                raise UsageError(f"The {name}'s file {file} does not exist.")
+        completion = self.completion.settings(seed=self.seed)
         try:
-            completion = CompleteSettings(
-                mode=self.mode,
-                iterations=self.iterations,
-                generator=self.generator,
-                prior=self.prior,
-                seed=self.seed,
-            )
             pairs = tuple(_pair(text) for text in self.pairs)
             return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)
         except ValueError as error:
-            sentence = str(error)
-            raise UsageError(sentence[:1].upper() + sentence[1:]) from error
+            raise refusal(error, [field.name for field in fields(self)]) from error
 
     def _parts(self) -> "tuple[PartFiles, ...]":
         from ostec.eval.heads import PartFiles

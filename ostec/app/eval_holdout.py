@@ -1,15 +1,23 @@
 """``ostec eval holdout``: photos with a part of the face hidden on purpose."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ostec.app.console import say, set_up_logging, shown
+from ostec.app.eval_options import CompletionOptions, RunOptions
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.eval.holdout import HoldoutPhoto
+
+
+@dataclass(frozen=True)
+class MaskedOptions(CompletionOptions):
+    """What is judged."""
+
+    mode: Literal["soft", "hard"] = "soft"
+    """soft keeps the photo's texels, hard lets the photo only guide."""
 
 
 @dataclass(frozen=True)
@@ -38,50 +46,33 @@ class EvalHoldout:
     """Also fill with the median colour, the mirrored other side and inpainting."""
     seed: int = 0
     """Seed of the random masks."""
-    iterations: int = 50
-    """Iterations per projected view at most."""
-    mode: Literal["soft", "hard"] = "soft"
-    """soft keeps the photo's texels, hard lets the photo only guide."""
-    generator: str = "default"
-    """default, none, or a file of ostec train generator."""
-    prior: str = "default"
-    """default, none, or a file of ostec train prior."""
-    workers: int = 0
-    """Processes; 0 takes one per core."""
-    quiet: bool = False
-    """Say nothing but warnings, errors and the table."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    completion: MaskedOptions = field(default_factory=MaskedOptions)
+    running: RunOptions = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        set_up_logging(self.quiet, self.verbose)
+        self.running.begin()
         self._check()
         settings = self._settings()
 
-        from ostec.app.evaluation import out_folder, run_shown
-        from ostec.eval.holdout import HoldoutPlan, HoldoutTask, holdout_evaluation, holdout_jobs, sheet_rows
-        from ostec.eval.loaded import drop_incomplete
-        from ostec.eval.pictures import sheet
-        from ostec.eval.report import write_report
+        from ostec.app.evaluation import finish, out_folder, run_shown
+        from ostec.eval.holdout import KIND, HoldoutPlan, HoldoutTask, holdout_evaluation, holdout_jobs, sheet_rows
+        from ostec.eval.pictures import SHEET, sheet
         from ostec.io.images import write_png
 
         photos = self._photos()
-        folder = out_folder(self.out)
+        folder = out_folder(self.out, KIND)
         plan = HoldoutPlan(self.masks, settings, self.seed, self.baselines)
         task = HoldoutTask({photo.name: photo for photo in photos}, plan, folder)
-        jobs = holdout_jobs(task)
-        drop_incomplete(jobs)
-        outcomes = run_shown(jobs, task, self.workers, self.quiet, "photos")
+        outcomes = run_shown(holdout_jobs(task), task, self.running, "photos")
         evaluation = holdout_evaluation(task, outcomes)
         if evaluation.rows:
-            write_png(folder / "sheet.png", sheet(sheet_rows(folder, evaluation), 256))
-        say(write_report(folder, evaluation, ("found_by",)).rstrip("\n"))
-        return 1 if evaluation.failures else 0
+            write_png(folder / SHEET, sheet(sheet_rows(folder, evaluation), 256))
+        return finish(folder, evaluation, ("found_by",), self.running)
 
     def _check(self) -> None:
-        if self.quiet and self.verbose:
-            raise UsageError("--quiet and --verbose exclude each other.")
+        from ostec.app.console import shown
+
         if not Path(self.folder).is_dir():
             raise UsageError(f"{shown(self.folder)} is no folder of photos.")
         out = Path(self.out).resolve()
@@ -98,15 +89,11 @@ class EvalHoldout:
     def _settings(self) -> CompleteSettings:
         from ostec.eval.holdout import SIZE
 
-        try:
-            return CompleteSettings(
-                mode=self.mode, iterations=self.iterations, generator=self.generator, prior=self.prior, uv_size=SIZE
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        return self.completion.settings(uv_size=SIZE)
 
     def _photos(self) -> "list[HoldoutPhoto]":
         """The photos in their order, the hidden side by turns."""
+        from ostec.app.console import shown
         from ostec.app.sources import assign_names, find_photos
         from ostec.app.train import excluded_numbers
         from ostec.eval.holdout import HoldoutPhoto, evenly

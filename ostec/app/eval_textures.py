@@ -1,10 +1,11 @@
 """``ostec eval textures``: figures of a folder of UV textures."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ostec.app.eval_options import RunOptions
 from ostec.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -26,53 +27,44 @@ class EvalTextures:
     """default: the chart of this program's UV layout; whole: the whole square, for textures of other layouts."""
     mask: str | None = None
     """A picture in the same layout: white texels count, black ones do not."""
-    workers: int = 0
-    """Textures at a time; 0: one per core."""
-    quiet: bool = False
-    """Say nothing but warnings and errors."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    running: RunOptions = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.console import say, set_up_logging, shown
-        from ostec.app.evaluation import check_voice, check_workers, out_folder, run_shown
-        from ostec.eval.jobs import Jobs, digest_of
+        self.running.begin()
+
+        from ostec.app.evaluation import finish, out_folder, run_shown
         from ostec.eval.page import write_sheets, write_textures_page
-        from ostec.eval.report import table, write_report
+        from ostec.eval.report import table
         from ostec.eval.textures import (
+            KIND,
             TILE,
             TextureTask,
             evaluation_of,
             find_textures,
             read_thumb,
             settings_of,
+            texture_jobs,
             thumbs_folder,
         )
 
-        set_up_logging(self.quiet, self.verbose)
-        check_voice(self.quiet, self.verbose)
-        check_workers(self.workers)
         source, mask = Path(self.folder), Path(self.mask) if self.mask else None
         files = find_textures(source)
         settings = settings_of(self.layout, mask)
-        out = out_folder(self.out)
-        if out.resolve() == source.resolve():
+        if self.out and Path(self.out).resolve() == source.resolve():
             raise UsageError(
                 "--out must not be the folder of the textures: contact sheets would be taken for textures."
             )
+        out = out_folder(self.out, KIND)
         thumbs_folder(out)
         keys = {file.key: file for file in files}
-        jobs = Jobs(tuple(keys), out, digest_of(settings))
         task = TextureTask(keys, self.layout, mask, out)
-        outcomes = run_shown(jobs, task, self.workers, self.quiet, "textures")
+        names = {key: file.name for key, file in keys.items()}
+        outcomes = run_shown(texture_jobs(task, settings), task, self.running, "textures", names)
         evaluation = evaluation_of(files, [outcomes[key] for key in keys], settings)
         by_name = {file.name: file for file in files}
-        names = [row.item for row in evaluation.rows if row.pictures]
-        logger.debug("Drawing the contact sheets of %d textures.", len(names))
-        sheets = write_sheets(out, names, TILE, lambda number: read_thumb(out, by_name[names[number]]))
+        pictured = [row.item for row in evaluation.rows if row.pictures]
+        logger.debug("Drawing the contact sheets of %d textures.", len(pictured))
+        sheets = write_sheets(out, pictured, TILE, lambda number: read_thumb(out, by_name[pictured[number]]))
         write_textures_page(out, evaluation, table(evaluation), sheets, TILE)
-        text = write_report(out, evaluation)
-        if not self.quiet:
-            say(shown(text, keep="\n").rstrip("\n"))
-        return int(bool(evaluation.failures))
+        return finish(out, evaluation, (), self.running)

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ostec.app.console import say, set_up_logging, shown
+from ostec.app.eval_options import CompletionOptions, RunOptions
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings, Mode
+from ostec.core.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.eval.views import ViewPhoto
@@ -35,54 +35,38 @@ class EvalViews:
     recorded, and a fit that is more than 15 degrees off is warned about."""
     truth: str | None = None
     """A true frontal photo; the frontal portraits are compared with it."""
-    iterations: int = 50
-    """Iterations per projected view at most."""
     iterations_frontalize: int = 300
     """Iterations of a frontal portrait's own projection, with --truth."""
-    mode: Mode = "soft"
-    """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
-    generator: str = "default"
-    """default, none, or a file of ostec train generator."""
-    prior: str = "default"
-    """default, none, or a file of ostec train prior."""
-    workers: int = 0
-    """Processes; 0 takes one per core."""
-    quiet: bool = False
-    """Say nothing but warnings, errors and the table."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    completion: CompletionOptions = field(default_factory=CompletionOptions)
+    running: RunOptions = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        set_up_logging(self.quiet, self.verbose)
+        self.running.begin()
         self._check()
         settings = self._settings()
 
-        from ostec.app.evaluation import out_folder, run_shown
-        from ostec.eval.loaded import drop_incomplete
-        from ostec.eval.pictures import sheet
-        from ostec.eval.report import write_report
-        from ostec.eval.views import ViewsTask, doubtful_yaws, sheet_rows, views_evaluation, views_jobs
+        from ostec.app.console import shown
+        from ostec.app.evaluation import finish, out_folder, run_shown
+        from ostec.eval.pictures import SHEET, sheet
+        from ostec.eval.views import KIND, ViewsTask, doubtful_yaws, sheet_rows, views_evaluation, views_jobs
         from ostec.io.images import write_png
 
-        folder = out_folder(self.out)
+        folder = out_folder(self.out, KIND)
         photos = self._photos()
         truth = None if self.truth is None else _named((self.truth,))[0]
         task = ViewsTask({photo.name: photo for photo in photos}, truth, settings, folder)
-        jobs = views_jobs(task)
-        drop_incomplete(jobs)
-        outcomes = run_shown(jobs, task, self.workers, self.quiet, "photos")
+        outcomes = run_shown(views_jobs(task), task, self.running, "photos")
         for sentence in doubtful_yaws(task, outcomes):
             log.warning("%s", shown(sentence))
         evaluation = views_evaluation(task, outcomes)
         if evaluation.rows:
-            write_png(folder / "sheet.png", sheet(sheet_rows(folder, evaluation), 256))
-        say(write_report(folder, evaluation, ("input", "target")).rstrip("\n"))
-        return 1 if evaluation.failures else 0
+            write_png(folder / SHEET, sheet(sheet_rows(folder, evaluation), 256))
+        return finish(folder, evaluation, ("input", "target"), self.running)
 
     def _check(self) -> None:
-        if self.quiet and self.verbose:
-            raise UsageError("--quiet and --verbose exclude each other.")
+        from ostec.app.console import shown
+
         if len(self.photos) < (1 if self.truth is not None else 2):
             raise UsageError("Name at least two photos of the person, or one and --truth.")
         if self.yaws and len(self.yaws) != len(self.photos):
@@ -92,7 +76,7 @@ class EvalViews:
         files = (*self.photos, *([self.truth] if self.truth is not None else []))
         for name in files:
             if not Path(name).is_file():
-                raise UsageError(f"The photo {shown(name)} does not exist.")
+                raise UsageError(f"The photo {shown(name)} does not exist, or is no file.")
         if len({Path(name).resolve() for name in self.photos}) < len(self.photos):
             raise UsageError("A photo is named twice.")
         out = Path(self.out).resolve()
@@ -102,18 +86,9 @@ class EvalViews:
     def _settings(self) -> CompleteSettings:
         from ostec.eval.views import SIZE
 
-        try:
-            return CompleteSettings(
-                mode=self.mode,
-                iterations=self.iterations,
-                frontalize=self.truth is not None,
-                iterations_frontalize=self.iterations_frontalize if self.truth is not None else 0,
-                generator=self.generator,
-                prior=self.prior,
-                uv_size=SIZE,
-            )
-        except ValueError as error:
-            raise UsageError(str(error)) from error
+        front = self.truth is not None
+        iterations = self.iterations_frontalize if front else 0
+        return self.completion.settings(frontalize=front, iterations_frontalize=iterations, uv_size=SIZE)
 
     def _photos(self) -> "list[ViewPhoto]":
         """The photos in their order."""

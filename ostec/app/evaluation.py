@@ -1,74 +1,105 @@
-"""What the ``ostec eval`` commands share: their folder, and jobs with progress on the screen."""
+"""What the ``ostec eval`` commands share: their folder, jobs with progress on the screen, and how they end."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ostec.app.console import Display, shown
+from ostec.app.console import Display, say, shown
+from ostec.app.eval_options import RunOptions
 from ostec.app.runner import terminate_like_interrupt
 from ostec.core.errors import UsageError
 from ostec.eval.jobs import Jobs, Task, run_jobs, workers_here
+from ostec.eval.loaded import drop_incomplete
+from ostec.eval.pictures import PICTURES
+from ostec.eval.record import FILE, Evaluation, read_evaluation
+from ostec.eval.report import write_report
 from ostec.io.files import make_folder, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
 
-def out_folder(text: str) -> Path:
+def out_folder(text: str, kind: str | None = None) -> Path:
     """The folder of the results, made if it does not exist.
 
+    Args:
+        text: as it was given.
+        kind: of the evaluation; None where the folder may hold whatever it likes.
+
     Raises:
-        UsageError: the name is empty.
+        UsageError: the name is empty, or the folder holds an evaluation of another kind.
         OutputError: it cannot be made or written to.
     """
     if not text:
         raise UsageError("--out must name a folder.")
-    folder = make_folder(Path(text))
-    remove_leftovers(folder)
+    path = Path(text)
+    before = _kind_in(path)
+    if kind is not None and before not in (None, kind):
+        raise UsageError(f"{shown(path)} holds an evaluation of the kind {before!r}; name another folder.")
+    folder = make_folder(path)
+    for written in (folder, folder / PICTURES):
+        remove_leftovers(written)
     return folder
 
 
-def check_voice(quiet: bool, verbose: bool) -> None:
-    """Raises UsageError for both."""
-    if quiet and verbose:
-        raise UsageError("--quiet and --verbose exclude each other.")
+def _kind_in(folder: Path) -> str | None:
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        return read_evaluation(folder).kind
+    except UsageError:  # damaged: it is written anew
+        return None
 
 
-def check_workers(workers: int) -> None:
-    """Raises UsageError for a negative number of processes."""
-    if workers < 0:
-        raise UsageError(f"--workers must be 0 (one per core) or more, not {workers}.")
-
-
-def run_shown(jobs: Jobs, task: Task, workers: int, quiet: bool, what: str) -> dict[str, dict[str, Any]]:
+def run_shown(
+    jobs: Jobs, task: Task, running: RunOptions, what: str, names: Mapping[str, str] | None = None
+) -> dict[str, dict[str, Any]]:
     """Do the jobs, with a bar and the time left on a terminal, a line for each else; failures are warnings.
+
+    Outcomes whose pictures have gone are done again. An eval.json of before is removed if there is anything to do: it
+    means done.
 
     Args:
         jobs: what to do and where the outcomes are kept.
         task: does one.
-        workers: processes; 0 takes one per core.
-        quiet: no bar and no lines.
+        running: how many processes, and whether there are a bar and lines.
         what: what the jobs are, in the plural, as it is shown (``renders``).
+        names: key -> name of the job, as it is shown; None shows the keys.
 
     Returns:
         Key -> outcome, in the order of ``jobs.keys``; one that failed is ``{"error": sentence}``.
 
     Raises:
-        UsageError: the number of processes is negative.
         OstecError: an outcome cannot be written, or a process has died.
         KeyboardInterrupt: on Ctrl-C and SIGTERM; what is done is kept.
     """
-    check_workers(workers)
+    drop_incomplete(jobs)
     before = sum(jobs.found(key) is not None for key in jobs.keys)
     if before:
         logger.info("Done before and kept: %d of %d %s.", before, len(jobs.keys), what)
-    with Display(len(jobs.keys), len(jobs.keys) - before, quiet, what) as display, terminate_like_interrupt():
+    to_do = len(jobs.keys) - before
+    if to_do:
+        (jobs.folder / FILE).unlink(missing_ok=True)
+    with Display(len(jobs.keys), to_do, running.quiet, what) as display, terminate_like_interrupt():
 
         def done(key: str, outcome: dict[str, Any], found: bool) -> None:
-            failed = "error" in outcome
+            failed, name = "error" in outcome, shown(names[key] if names else key)
             if failed:
-                logger.warning("%s failed: %s", shown(key), shown(str(outcome["error"])))
+                logger.warning("%s failed: %s", name, shown(str(outcome["error"])))
             if not found:
-                display.begin(key)
-            display.end(key, None if found or failed else "done")
+                display.begin(name)
+            display.end(name, None if found or failed else "done")
 
-        return run_jobs(jobs, task, workers or workers_here(), done)
+        return run_jobs(jobs, task, running.workers or workers_here(), done)
+
+
+def finish(folder: Path, evaluation: Evaluation, by: tuple[str, ...], running: RunOptions) -> int:
+    """Write the table and, last, eval.json, and say the table; returns the exit code, 1 if something failed.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    text = write_report(folder, evaluation, by)
+    if not running.quiet:
+        say(shown(text, keep="\n").rstrip("\n"))
+    return int(bool(evaluation.failures))

@@ -80,6 +80,8 @@ class Comparison:
     only_b: tuple[Key, ...]
     lost: tuple[Key, ...]
     """Of those only in A: those that failed in B."""
+    gone: tuple[Key, ...] = ()
+    """Figure and method of what is judged and a number in some row of A, but in none of B."""
     notes: tuple[str, ...] = field(default=())
     """What was not compared and why, and settings that differ."""
     refused: frozenset[str] = frozenset()
@@ -93,8 +95,8 @@ class Comparison:
 
     @property
     def is_worse(self) -> bool:
-        """Whether a figure is worse beyond its tolerance, or B failed where A did not."""
-        return bool(self.lost) or any(pair.verdict == "worse" for pair in self.paired)
+        """Whether a figure is worse beyond its tolerance or gone, or B failed where A did not."""
+        return bool(self.lost or self.gone) or any(pair.verdict == "worse" for pair in self.paired)
 
 
 def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
@@ -138,33 +140,39 @@ def compare(
         seed: of the bootstrap.
 
     Raises:
-        UsageError: the runs are of different kinds, a row is there twice, or nothing can be paired.
+        UsageError: the runs are of different kinds, a row is there twice, or nothing can be compared.
     """
     if a.kind != b.kind:
         raise UsageError(f"One run is of kind {a.kind!r}, the other of kind {b.kind!r}: they cannot be compared.")
     of_a, of_b = _by_key(a, "A", method), _by_key(b, "B", method)
     common = [key for key in of_a if key in of_b]
-    if not common:
+    only_a = tuple(key for key in of_a if key not in of_b)
+    lost = tuple(key for key in only_a if b.failed(*key))
+    if not common and not lost:
         what = f" of the method {method!r}" if method else ""
         raise UsageError(f"The runs have no row{what} in common.")
     rows = tuple((of_a[key], of_b[key]) for key in common)
     refused, notes = _refused(a, b, rows)
-    only_a = tuple(key for key in of_a if key not in of_b)
-    failed = {(failure.get("item"), failure.get("method")) for failure in b.failures}
-    failed_items = {item for item, who in failed if not who}
     paired: list[Paired] = []
+    gone: list[Key] = []
     for who in dict.fromkeys(row.method for row, _ in rows):
         group = [(x, y) for x, y in rows if x.method == who]
         for name in in_order(name for x, y in group for name in (*x.figures, *y.figures)):
             if _first(name) not in refused:
+                if _is_gone(name, group):
+                    gone.append((name, who))
+                    continue
                 notes += _missing(name, who, group)
                 paired += _paired(name, who, group, tolerances, seed)
+    if not (lost or gone or paired):
+        raise UsageError("No figure is a number in both runs and by the same judge: there is nothing to be compared.")
     return Comparison(
         paired=tuple(paired),
         rows=rows,
         only_a=only_a,
         only_b=tuple(key for key in of_b if key not in of_a),
-        lost=tuple(key for key in only_a if key in failed or key[0] in failed_items),
+        lost=lost,
+        gone=tuple(gone),
         notes=(*_differing(a.settings, b.settings), *notes),
         refused=frozenset(refused),
     )
@@ -234,7 +242,7 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> 
     """One sentence per setting that differs, those in groups with the group's name before them."""
     notes = []
     for name in sorted({*a, *b}):
-        x, y = a.get(name), b.get(name)
+        x, y = _groups(a.get(name)), _groups(b.get(name))
         if isinstance(x, dict) and isinstance(y, dict):
             notes += _differing(x, y, f"{prefix}{name}.")
         elif x != y:
@@ -242,7 +250,16 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> 
     return notes
 
 
+def _groups(value: Any) -> Any:
+    """A list of groups of settings as a group of groups, numbered from 1; all else as it is."""
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        return {str(number): each for number, each in enumerate(value, 1)}
+    return value
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_short(each)}" for name, each in list(value.items())[:1]) or "nothing"
     text = "nothing" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
@@ -261,6 +278,10 @@ def _missing(name: str, method: str, rows: Sequence[tuple[Row, Row]]) -> list[st
                 f"{name} of {method} is a number only in {which} in {count} of {len(rows)} rows; these do not count."
             )
     return notes
+
+
+def _is_gone(name: str, rows: Sequence[tuple[Row, Row]]) -> bool:
+    return direction(name) != "none" and any(_has(a, name) for a, _ in rows) and not any(_has(b, name) for _, b in rows)
 
 
 def _has(row: Row, name: str) -> bool:
@@ -300,6 +321,8 @@ def text_of(comparison: Comparison, most_rows: int | None = _SHOWN_ROWS) -> str:
         lines.append(f"{method}: equal in every row of its {count} figures.")
     if comparison.lost:
         lines.append(f"Failed in B ({len(comparison.lost)}): {_named(comparison.lost)}.")
+    if comparison.gone:
+        lines.append(f"No number in any row of B, which counts as worse: {_named(comparison.gone)}.")
     shown = [pair for pair in comparison.paired if pair.method not in comparison.unchanged]
     if shown:
         head = ["method", "figure", "n", "A", "B", "B - A", "95 % interval", "B is"]

@@ -20,8 +20,10 @@ SIDE = 600
 """Side of a picture in pixels."""
 BACKGROUND = 0.5
 OVERSAMPLE = 2
+COVERED = 0.999
+"""Coverage from which a pixel lies wholly on a mesh."""
 SEEN_COSINE = 0.2
-"""A point of the head counts as seen above this cosine of the true view angle, if nothing is in front of it."""
+"""A point counts as seen above this cosine of the view angle, if nothing is in front of it."""
 SEEN_TOLERANCE_MM = 2.0
 GAMMA = 2.2
 """Light adds up in intensities; a picture holds their 1 / 2.2th power."""
@@ -125,24 +127,26 @@ class DrawnMesh:
     """A mesh of the layout in front of a camera, ready to be drawn with any texture."""
 
     uv: torch.Tensor
-    """[1, H, W, 2] at the oversampled size."""
+    """[1, h, w, 2] at the oversampled size."""
     hit: torch.Tensor
-    """[1, H, W, 1] of the same: 1 where the mesh is."""
+    """[1, h, w, 1] of the same: 1 where the mesh is."""
 
     @property
     def covered(self) -> BoolArray:
-        """[side, side]: the mesh fills the pixel."""
-        return np.asarray(_pool(self.hit)[..., 0] > 0.999)
+        """[H, W]: the mesh fills the pixel."""
+        return np.asarray(_pool(self.hit)[..., 0] > COVERED)
 
     def draw(self, texture: FloatArray) -> FloatArray:
-        """Draw a texture [S, S, C]: [side, side, C], black around the mesh."""
+        """Draw texels [S, S, C]: [H, W, C], zero around the mesh."""
         return _pool(sample_texture(torch.from_numpy(texture)[None], self.uv) * self.hit)
 
 
-def draw_mesh(vertices: torch.Tensor, camera: Camera, layout: UvLayout, side: int = SIDE) -> DrawnMesh:
-    """Put a mesh [V, 3] of the layout in front of a camera of ``side`` x ``side`` pixels."""
-    size = (side * OVERSAMPLE, side * OVERSAMPLE)
-    raster = rasterize(_zoomed(camera).clip(vertices, size)[None], layout.triangles, size).flip(1)
+def draw_mesh(
+    vertices: torch.Tensor, camera: Camera, layout: UvLayout, size: tuple[int, int] = (SIDE, SIDE)
+) -> DrawnMesh:
+    """Put a mesh [V, 3] of the layout in front of a camera whose picture has ``size`` (height, width) pixels."""
+    large = (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE)
+    raster = rasterize(_zoomed(camera).clip(vertices, large)[None], layout.triangles, large).flip(1)
     return DrawnMesh(interpolate(layout.uv[None], raster, layout.triangles), (raster[..., 3:] > 0).float())
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ostec import __version__
 from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings, to_json
@@ -33,23 +32,18 @@ from ostec.eval.headscores import (
     picture_figures,
     texel_figures,
 )
-from ostec.eval.jobs import JOB_THREADS, digest_of
-from ostec.eval.loaded import Loaded, load
-from ostec.eval.record import Evaluation, Row
-from ostec.eval.truth import CACHE, UV_SIZE, FaceReader, Studio, UvTruth, cached_uv_truth, program_digest, set_up
-from ostec.io.files import make_folder
-from ostec.io.images import resize_image, write_png
+from ostec.eval.jobs import JOB_THREADS
+from ostec.eval.loaded import Loaded, failures_of, load, rows_of, run_digest
+from ostec.eval.pictures import path_of, write_pictures
+from ostec.eval.record import OSTEC, PRIOR, Evaluation, Row
+from ostec.eval.truth import CACHE, UV_SIZE, FaceReader, Studio, UvTruth, cached_uv_truth, set_up
+from ostec.io.images import resize_image
 from ostec.pipeline import Completer
 
-PICTURES = "pictures"
-_BEHIND_THE_FIGURES = (
-    *("core", "detect", "fit", "io", "nets", "pipeline", "prior", "project", "render", "stitch"),
-    *(
-        f"eval/{name}.py"
-        for name in ("baselines", "drawing", "head", "heads", "headscores", "judges", "scores", "truth")
-    ),
-)
-OSTEC, PRIOR, TRUTH = "ostec", "prior", "truth"
+KIND = "head"
+TRUTH = "truth"
+"""The method that is the true texture itself."""
+_MODULES = ("baselines", "drawing", "head", "heads", "headscores", "truth")
 YAWS_DEG = (-60, -45, -25, 0, 25, 45, 60)
 PITCHES_DEG = (-20, 0, 20)
 TARGETS_DEG = (-40, 0, 40)
@@ -95,16 +89,19 @@ class HeadSettings:
         for name in ("yaws", "pitches", "lights", "targets", "pairs"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} has a value twice.")
+                raise ValueError(f"{name} must not have a value twice.")
             if not values and name != "pairs":
-                raise ValueError(f"{name} is empty.")
+                raise ValueError(f"{name} must have a value.")
         for light in self.lights:
             if light not in LIGHTS:
                 raise ValueError(f"lights must be of {', '.join(LIGHTS)}, got {light!r}.")
-        poses = [*self.yaws, *self.pitches, *self.targets, *(yaw for p in self.pairs for yaw in asdict(p).values())]
-        for pose in poses:
-            if abs(pose) > STEEPEST_DEG:
-                raise ValueError(f"angles must be -{STEEPEST_DEG} to {STEEPEST_DEG} degrees, got {pose}.")
+        of_pairs = tuple(yaw for pair in self.pairs for yaw in asdict(pair).values())
+        for name, poses in zip(
+            ("yaws", "pitches", "targets", "pairs"), (self.yaws, self.pitches, self.targets, of_pairs), strict=True
+        ):
+            for pose in poses:
+                if abs(pose) > STEEPEST_DEG:
+                    raise ValueError(f"{name} must be -{STEEPEST_DEG} to {STEEPEST_DEG} degrees, got {pose}.")
 
     @property
     def inputs(self) -> dict[str, "Input"]:
@@ -197,11 +194,11 @@ class HeadTask:
         bench, pose = self._bench, self.settings.inputs[key]
         view = bench.studio.shoot(pose.pitch_deg, pose.yaw_deg, (pose.light,))
         image = view.images[pose.light]
-        self._save(f"{key}.png", image)
         texels = bench.truth.unseen(view)
         true = bench.truth.textures[pose.light]
         inside = bench.reader.layout.inside.numpy()[..., None]
-        self._save(f"{key}_unseen.png", np.where(texels[..., None], true, true * np.float32(_DIM)) * inside)
+        unseen = np.where(texels[..., None], true, true * np.float32(_DIM)) * inside
+        write_pictures(self.folder, {key: image, f"{key}_unseen": unseen})
         made = bench.loaded.completer(image).textured
         targets = {yaw: bench.targets[yaw] for yaw in self.settings.targets_of(pose.yaw_deg)}
         hidden = {yaw: hidden_from(view, target) for yaw, target in targets.items()}
@@ -222,13 +219,12 @@ class HeadTask:
         before = torch.get_num_threads()
         torch.set_num_threads(JOB_THREADS)  # as in the jobs, so that the figures do not depend on who prepares
         try:
-            make_folder(self.folder / PICTURES)
             bench = self._bench
             inside = bench.reader.layout.inside.numpy()[..., None]
             for light in self.settings.lights:
-                self._save(f"true_{light}.png", bench.truth.textures[light] * inside)
-                for yaw, target in bench.targets.items():
-                    self._save(f"true_{light}_to{yaw}.png", target.view.images[light])
+                write_pictures(self.folder, {f"true_{light}": bench.truth.textures[light] * inside})
+                images = {yaw: target.view.images[light] for yaw, target in bench.targets.items()}
+                write_pictures(self.folder, {f"true_{light}_to{yaw}": image for yaw, image in images.items()})
         finally:
             torch.set_num_threads(before)
         judged = {**bench.loaded.judges.described(), "truth": f"texture from {bench.truth.views} views of the head"}
@@ -239,7 +235,7 @@ class HeadTask:
     def digest(self, judged: Mapping[str, str]) -> str:
         """Of all that decides the outcomes of the jobs, which are those of the lists of poses and lights."""
         settings = replace(self.settings, yaws=YAWS_DEG, pitches=PITCHES_DEG, lights=tuple(LIGHTS))
-        return digest_of(self.about, to_json(settings), dict(judged), __version__, program_digest(_BEHIND_THE_FIGURES))
+        return run_digest(KIND, to_json(settings), self._bench.loaded, _MODULES, self.about, dict(judged))
 
     @property
     def about(self) -> dict[str, Any]:
@@ -249,15 +245,10 @@ class HeadTask:
 
     def evaluation(self, outcomes: Mapping[str, dict[str, Any]], judged: Mapping[str, str]) -> Evaluation:
         """All rows of the jobs' outcomes, and which inputs could not be completed."""
-        rows = tuple(Row(**row) for outcome in outcomes.values() for row in outcome.get("rows", ()))
-        failures = tuple(
-            {"item": self.settings.inputs[key].item("*"), "method": OSTEC, "reason": str(outcome["error"])}
-            for key, outcome in outcomes.items()
-            if "error" in outcome
-        )
+        failures = failures_of(outcomes, lambda key: self.settings.inputs[key].item("*"))
         share = f"{len(failures)} of {len(outcomes)} ({100 * len(failures) / max(len(outcomes), 1):.0f} %)"
         settings = {**to_json(self.settings), **self.about}
-        return Evaluation("head", settings, {**judged, "inputs that failed": share}, rows, failures)
+        return Evaluation(KIND, settings, {**judged, "inputs that failed": share}, rows_of(outcomes), failures)
 
     @cached_property
     def _bench(self) -> _Bench:
@@ -285,34 +276,26 @@ class HeadTask:
         bench, pose = self._bench, shot.pose
         truth, judges, key = bench.truth, bench.loaded.judges, pose.key
         inside = bench.reader.layout.inside.numpy()[..., None]
-        pictures = {
-            "made": self._save(f"{key}_{method}.png", texture * inside),
-            "truth": f"{PICTURES}/true_{pose.light}.png",
-            "input": f"{PICTURES}/{key}.png",
-            "unseen": f"{PICTURES}/{key}_unseen.png",
-        }
+        pictures = self._pictures(pose, f"{key}_{method}", texture * inside)
+        pictures["unseen"] = path_of(f"{key}_unseen")
         figures = texel_figures(texture, truth.textures[pose.light], truth, shot.texels, judges)
         labels = {**pose.labels, "share_unseen": _share(shot.texels, truth.valid)}
         rows = [Row(pose.item("uv"), method, figures, labels, pictures)]
         for yaw, hidden in shot.hidden.items():
             target = bench.targets[yaw]
             true, render = target.view.images[pose.light], target.mesh.draw(texture)
-            name = f"{key}_to{yaw}_{method}.png"
-            pictures = {
-                "made": self._save(name, np.where(target.face[..., None], render, true)),
-                "truth": f"{PICTURES}/true_{pose.light}_to{yaw}.png",
-                "input": f"{PICTURES}/{key}.png",
-            }
+            made = np.where(target.face[..., None], render, true)
+            pictures = self._pictures(pose, f"{key}_to{yaw}_{method}", made, f"_to{yaw}")
             figures = picture_figures(render, target, pose.light, hidden, judges)
             figures |= own_figures(texture, shot.own[yaw], true, hidden, judges)
             labels = {**pose.labels, "target": yaw, "share_unseen": _share(target.face & hidden, target.face)}
             rows.append(Row(pose.item(f"to{yaw}"), method, figures, labels, pictures))
         return rows
 
-    def _save(self, name: str, picture: FloatArray) -> str:
-        """Write a picture; its path from the evaluation's folder."""
-        write_png(self.folder / PICTURES / name, np.clip(picture, 0, 1).astype(np.float32))
-        return f"{PICTURES}/{name}"
+    def _pictures(self, pose: Input, name: str, made: FloatArray, target: str = "") -> dict[str, str]:
+        """Write what was made; the paths of a row's pictures from the evaluation's folder."""
+        others = {"truth": path_of(f"true_{pose.light}{target}"), "input": path_of(pose.key)}
+        return {"made": write_pictures(self.folder, {name: made})[name], **others}
 
 
 def check_files(parts: tuple[PartFiles, ...]) -> None:

@@ -24,12 +24,9 @@ from ostec.core.errors import FaceError, UsageError
 from ostec.core.types import BoolArray, FittedFace, FloatArray
 from ostec.eval.drawing import DrawnMesh, HeadView, draw_mesh, seen_by
 from ostec.eval.judges import Judges
-from ostec.eval.scores import psnr, sharpness, ssim
+from ostec.eval.scores import large_enough, psnr, sharpness, ssim
 from ostec.eval.truth import FaceReader, Studio, UvTruth, camera_of
 from ostec.render.geometry import Camera
-
-LEAST_SHARE = 0.02
-"""What is unseen has no figures of its own where it is a smaller share of the face: a rim alone says nothing."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def texel_figures(
 ) -> dict[str, float]:
     """Figures of a texture [S, S, 3] against the true one over all texels and over ``unseen`` [S, S] of them."""
     figures: dict[str, float] = {}
-    for part, mask in (("texels", truth.valid), ("texels_unseen", _large_enough(unseen, truth.valid))):
+    for part, mask in (("texels", truth.valid), ("texels_unseen", large_enough(unseen, truth.valid))):
         figures[f"psnr_{part}"] = psnr(texture, true, mask)
         figures[f"ssim_{part}"] = ssim(texture, true, mask, truth.valid)
         figures[f"sharpness_{part}"] = sharpness(texture, true, mask, truth.valid)
@@ -106,7 +103,7 @@ def picture_figures(
     true = target.view.images[light]
     figures = _figures(render, true, target.references[light], target.face, hidden, judges)
     figures["psnr_skin"] = psnr(render, true, target.skin)
-    figures["psnr_skin_unseen"] = psnr(render, true, _large_enough(target.skin & hidden, target.face))
+    figures["psnr_skin_unseen"] = psnr(render, true, large_enough(target.skin & hidden, target.face))
     return figures
 
 
@@ -127,14 +124,9 @@ def _figures(
     judges: Judges,
 ) -> dict[str, float]:
     figures: dict[str, float] = {}
-    for part, mask in (("face", face), ("seen", face & ~hidden), ("unseen", _large_enough(face & hidden, face))):
+    for part, mask in (("face", face), ("seen", face & ~hidden), ("unseen", large_enough(face & hidden, face))):
         figures[f"psnr_{part}"] = psnr(render, true, mask)
         figures[f"ssim_{part}"] = ssim(render, true, mask, face)
         figures[f"perceptual_{part}"] = judges.perceptual(render, true, mask)
         figures[f"sharpness_{part}"] = sharpness(render, reference, mask, face)
     return figures
-
-
-def _large_enough(part: BoolArray, whole: BoolArray) -> BoolArray:
-    """``part``, or nothing where it is too small a share of ``whole``."""
-    return part if part.sum() >= LEAST_SHARE * whole.sum() else np.zeros_like(part)

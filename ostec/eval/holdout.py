@@ -27,25 +27,26 @@ from ostec.core.progress import PhotoRun
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
 from ostec.eval.baselines import BASELINE_COSINE, BASELINES, SeenTexels
-from ostec.eval.jobs import Jobs, digest_of
+from ostec.eval.drawing import SEEN_COSINE
+from ostec.eval.jobs import Jobs
 from ostec.eval.judges import Judges
 from ostec.eval.loaded import (
     BARE,
-    SEEN_COSINE,
     WHOLE_PICTURE,
     Loaded,
     Sight,
     content_of,
+    failures_of,
     load,
     look,
     rows_of,
+    run_digest,
     without_generator,
 )
-from ostec.eval.record import Evaluation, Row
+from ostec.eval.pictures import Cell, cell_of, write_pictures
+from ostec.eval.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import psnr, sharpness, ssim
-from ostec.export.record import versions
-from ostec.io.files import make_folder, write_atomic
-from ostec.io.images import encode_jpeg, read_image
+from ostec.io.images import read_image
 from ostec.pipeline.texture import TextureMaker
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
@@ -54,7 +55,7 @@ Masks = Literal["half", "random", "profile"]
 Side = Literal["right", "left"]
 """Of the image, where the hidden part lies."""
 KIND = "holdout"
-OSTEC, PRIOR = "ostec", "prior"
+_MODULES = ("baselines", "drawing", "holdout")
 SIZE = 256
 """Side of the textures in texels."""
 MARGIN_UV = 0.04
@@ -71,8 +72,6 @@ BLOB_THIN_UV = 0.03
 """What a disc of this radius does not fit into is dropped from a blob."""
 LEAST_PART = 0.03
 """Least area of a blob, and of a part that a profile shows, as a share of the chart."""
-PICTURES = "pictures"
-_JPEG_QUALITY = 92
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,10 @@ class HoldoutPlan:
         """Who fills; ``prior`` only where there is one and ``ostec`` is more than that."""
         alone = (PRIOR,) if self.complete.projects and self.complete.prior != "none" else ()
         return (OSTEC, *alone, *(BASELINES if self.baselines else ()))
+
+    def item(self, photo: HoldoutPhoto) -> str:
+        """Name of a photo's rows."""
+        return f"{photo.name} {self.masks} {self.seed if self.masks == 'random' else photo.side}"
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,6 @@ class HoldoutTask:
         sight = look(image, loaded.models, loaded.maker, aligned=True)
         hidden = hide(sight, self._mask(photo, sight, loaded))
         made = fill_hidden(plan.methods, image, hidden, loaded)
-        where = str(plan.seed) if plan.masks == "random" else photo.side
         labels = {
             "photo": photo.name,
             "masks": plan.masks,
@@ -248,14 +250,17 @@ class HoldoutTask:
             "share_hidden": round(float(np.mean(hidden.scored[sight.seen.inside])), 4),
             "found_by": sight.region,
         }
-        pictures = self._write_pictures(photo.name, hidden, made)
+        textures = {"truth": hidden.truth, "shown": hidden.shown.colour * hidden.shown.visible[..., None], **made}
+        inside = sight.seen.inside[..., None]
+        files = {f"{photo.name}_{what}": np.where(inside, texture, 0) for what, texture in textures.items()}
+        paths = dict(zip(textures, write_pictures(self.folder, files, small=True).values(), strict=True))
         rows = [
             Row(
-                item=f"{photo.name} {plan.masks} {where}",
+                item=plan.item(photo),
                 method=method,
                 figures=score(texture, hidden, loaded.judges),
                 labels=labels,
-                pictures={"made": pictures[method], "truth": pictures["truth"], "shown": pictures["shown"]},
+                pictures={"made": paths[method], "truth": paths["truth"], "shown": paths["shown"]},
             )
             for method, texture in made.items()
         ]
@@ -268,25 +273,12 @@ class HoldoutTask:
             return profile_mask(sight.face, loaded.maker.unwrapper.layout(SIZE), photo.side)
         return random_mask(sight.seen.inside, photo.name, self.plan.seed)
 
-    def _write_pictures(self, name: str, hidden: Hidden, made: Mapping[str, FloatArray]) -> dict[str, str]:
-        """Textures as JPEG below the evaluation's folder: what they show -> path relative to it."""
-        make_folder(self.folder / PICTURES)
-        written = {}
-        textures = {"truth": hidden.truth, "shown": hidden.shown.colour * hidden.shown.visible[..., None], **made}
-        for what, texture in textures.items():
-            written[what] = f"{PICTURES}/{name}_{what}.jpg"
-            clean = np.where(hidden.sight.seen.inside[..., None], texture, 0).astype(np.float32)
-            write_atomic(self.folder / written[what], encode_jpeg(clean, _JPEG_QUALITY))
-        return written
-
 
 def holdout_jobs(task: HoldoutTask) -> Jobs:
     """One job per photo. Raises AssetError where a file of the program is missing."""
     contents = {name: content_of(photo.path) for name, photo in task.photos.items()}
     sides = {name: photo.side for name, photo in task.photos.items()}
-    loaded = load(task.plan.complete)
-    by = loaded.models.hashes, loaded.judges.described(), versions()
-    digest = digest_of(KIND, _settings(task.plan), by, contents, sides)
+    digest = run_digest(KIND, _settings(task.plan), load(task.plan.complete), _MODULES, contents, sides)
     return Jobs(tuple(task.photos), task.folder, digest)
 
 
@@ -297,34 +289,31 @@ def _settings(plan: HoldoutPlan) -> dict[str, Any]:
 def holdout_evaluation(task: HoldoutTask, outcomes: Mapping[str, dict[str, Any]]) -> Evaluation:
     """All rows and failures, in the order of the photos."""
     loaded = load(task.plan.complete)
-    failures = [
-        {"item": name, "method": "", "reason": outcome["error"]}
-        for name, outcome in outcomes.items()
-        if "error" in outcome
-    ]
+    failures = failures_of(outcomes, lambda name: task.plan.item(task.photos[name]))
     settings = {**_settings(task.plan), "weights": loaded.models.hashes, "photos": len(task.photos)}
-    rows = rows_of(outcomes.values())
+    rows = rows_of(outcomes)
     models = loaded.judges.described()
     whole = {row.item for row in rows if row.labels["found_by"] == WHOLE_PICTURE}
     if whole:
         models["face"] = f"whole picture where the detector found none ({len(whole)} of {len(task.photos)} photos)"
-    return Evaluation(KIND, settings, models, rows, tuple(failures))
+    return Evaluation(KIND, settings, models, rows, failures)
 
 
-def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 12) -> list[list[FloatArray]]:
-    """Pictures of at most ``most`` photos, evenly chosen: what was shown, the truth, then every method's texture.
-
-    Raises:
-        ImageError: a picture has gone.
-    """
+def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 12) -> list[list[Cell]]:
+    """Pictures of at most ``most`` photos, evenly chosen: what was shown, the truth, then every method's texture."""
     items = list(dict.fromkeys(row.item for row in evaluation.rows))
     chosen = sorted({round(k) for k in np.linspace(0, len(items) - 1, min(most, len(items)))}) if items else []
     found = []
     for item in (items[k] for k in chosen):
         rows = [row for row in evaluation.rows if row.item == item]
-        names = [rows[0].pictures["shown"], rows[0].pictures["truth"], *(row.pictures["made"] for row in rows)]
-        found.append([read_image(folder / name) for name in names])
+        first = rows[0].pictures
+        cells = [cell_of(folder, first["shown"], item), cell_of(folder, first["truth"], "true")]
+        found.append([*cells, *(cell_of(folder, row.pictures["made"], _told(row)) for row in rows)])
     return found
+
+
+def _told(row: Row) -> str:
+    return f"{row.method}: {row.figures['psnr_unseen']:.1f} dB"
 
 
 def evenly(paths: Sequence[Path], count: int) -> list[Path]:

@@ -18,6 +18,8 @@ import torch
 from ostec.core.errors import BackendError, OstecError
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
+STAGES = ("core", "detect", "fit", "io", "nets", "pipeline", "prior", "project", "render", "stitch")
+"""Packages that a completion comes out of, for :func:`program_digest`."""
 PARTS = "parts"
 """Folder of what each job gave."""
 JOB_THREADS = 1
@@ -70,6 +72,17 @@ def digest_of(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def program_digest(parts: Sequence[str]) -> str:
+    """SHA-256 of the program's own files below ``parts``, modules and folders of the package."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for part in parts:
+        path = package / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 def workers_here() -> int:
     """Processes that fit this machine: one per core that may be used."""
     if hasattr(os, "sched_getaffinity"):
@@ -84,7 +97,8 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
     tries again. Any other exception ends the run.
 
     Returns:
-        Key -> outcome, in the order of ``jobs.keys``.
+        Key -> outcome, in the order of ``jobs.keys``: new ones as they are read back, so that nothing that is made of
+        them tells whether they are new.
 
     Raises:
         OutputError: an outcome cannot be written.
@@ -107,6 +121,7 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
         if "error" not in outcome:
             text = json.dumps({"digest": jobs.digest, "outcome": outcome}, sort_keys=True)
             write_atomic(jobs.path(key), text.encode())
+            outcome = json.loads(text)["outcome"]
         outcomes[key] = outcome
         on_done(key, outcome, False)
 

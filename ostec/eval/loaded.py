@@ -1,6 +1,6 @@
 """What evaluations of photos load once per process, and the way of a photo as far as its face in the layout."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,10 +15,11 @@ from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
 from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks_in, whole_image
-from ostec.eval.jobs import Jobs
+from ostec.eval.drawing import SEEN_COSINE
+from ostec.eval.jobs import STAGES, Jobs, digest_of, program_digest
 from ostec.eval.judges import Judges, load_judges
 from ostec.eval.record import Row
-from ostec.eval.scores import FIGURES
+from ostec.export.record import versions
 from ostec.fit.dense import fit_dense
 from ostec.pipeline import Completer, Models, load_models
 from ostec.pipeline.faces import MAX_YAW_DEG, MIN_CONFIDENCE, find_face, try_faces
@@ -27,8 +28,6 @@ from ostec.prior.linear import prior_weight
 
 DETECTOR = "detector"
 WHOLE_PICTURE = "whole picture"
-SEEN_COSINE = 0.2
-"""A photo counts as having seen a texel above this cosine of the view angle, if nothing is in front of it."""
 BARE = 0.5
 """Mask above which a texel counts as bare face."""
 
@@ -118,14 +117,33 @@ def _find(image: FloatArray, models: Models, aligned: bool) -> tuple[FittedFace,
     return face, WHOLE_PICTURE
 
 
-def rows_of(outcomes: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
-    """The rows of jobs' outcomes, new or read back, their figures in one order; a failed job has none."""
-    order = list(FIGURES)
+def rows_of(outcomes: Mapping[str, Mapping[str, Any]]) -> tuple[Row, ...]:
+    """The rows of jobs' outcomes; a failed job has none."""
+    return tuple(Row(**row) for outcome in outcomes.values() for row in outcome.get("rows", ()))
+
+
+def failures_of(outcomes: Mapping[str, Mapping[str, Any]], item: Callable[[str], str]) -> tuple[dict[str, str], ...]:
+    """What failed in jobs' outcomes, whole jobs by the items that ``item`` says they stand for, whatever the method."""
     found = []
-    for values in (row for outcome in outcomes for row in outcome.get("rows", ())):
-        names = sorted(values["figures"], key=lambda name: (order.index(name.split("_", 1)[0]), name))
-        found.append(Row(**{**values, "figures": {name: values["figures"][name] for name in names}}))
+    for key, outcome in outcomes.items():
+        if "error" in outcome:
+            found.append({"item": item(key), "method": "", "reason": str(outcome["error"])})
+        found += outcome.get("failures", ())
     return tuple(found)
+
+
+def run_digest(kind: str, settings: Mapping[str, Any], by: Loaded, modules: Sequence[str], *more: Any) -> str:
+    """Of all that decides the outcomes of the jobs of an evaluation.
+
+    Args:
+        kind: the evaluation's.
+        settings: plain values.
+        by: weights and judges.
+        modules: of this package, in which its figures are made.
+        more: plain values: what the jobs read, and the like.
+    """
+    program = program_digest((*STAGES, *(f"eval/{name}.py" for name in ("judges", "loaded", "scores", *modules))))
+    return digest_of(kind, settings, by.models.hashes, by.judges.described(), versions(), program, *more)
 
 
 def content_of(path: Path) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ostec.core.errors import ImageError
 from ostec.core.types import FloatArray
 from ostec.eval.compare import Comparison, ordered, row_gain, text_of
+from ostec.eval.pictures import Cell, sheet
 from ostec.eval.record import Evaluation, Row
 from ostec.eval.report import OWN, in_order, number
 from ostec.io.files import write_atomic
@@ -22,7 +23,6 @@ SHEET_TILES = SHEET_COLUMNS**2
 """Pictures of one contact sheet."""
 PICTURED = 60
 """Rows of a comparison that are shown with pictures: a page of 10 to 20 MB."""
-_GAP, _CAPTION = 8, 18
 _BINS = 30
 _MAX_MEGAPIXELS = 100.0
 
@@ -136,7 +136,7 @@ def histogram(values: Sequence[float], title: str) -> str:
 
 
 def write_sheets(folder: Path, names: Sequence[str], tile: int, read: Callable[[int], FloatArray]) -> list[str]:
-    """Write ``contact_000.png``, ... of 100 pictures each, with their names below; sheets of an older run are removed.
+    """Write ``contact_000.png``, ... of 100 pictures each, with their names above; sheets of an older run are removed.
 
     Args:
         folder: the evaluation's.
@@ -149,34 +149,14 @@ def write_sheets(folder: Path, names: Sequence[str], tile: int, read: Callable[[
     """
     sheets = []
     for first in range(0, len(names), SHEET_TILES):
-        shown = range(first, min(first + SHEET_TILES, len(names)))
-        rows, columns = -(-len(shown) // SHEET_COLUMNS), min(SHEET_COLUMNS, len(shown))
-        step_x, step_y = tile + _GAP, tile + _CAPTION + _GAP
-        sheet = np.ones((rows * step_y + _GAP, columns * step_x + _GAP, 3), np.float32)
-        for place, number_ in enumerate(shown):
-            y, x = _GAP + step_y * (place // SHEET_COLUMNS), _GAP + step_x * (place % SHEET_COLUMNS)
-            sheet[y : y + tile, x : x + tile] = read(number_)
-            sheet[y + tile : y + tile + _CAPTION, x : x + tile] = _caption(names[number_], tile)
+        cells = [Cell(names[k], read(k)) for k in range(first, min(first + SHEET_TILES, len(names)))]
+        rows = [cells[k : k + SHEET_COLUMNS] for k in range(0, len(cells), SHEET_COLUMNS)]
         sheets.append(f"contact_{first // SHEET_TILES:03d}.png")
-        write_png(folder / sheets[-1], sheet)
+        write_png(folder / sheets[-1], sheet(rows, tile))
     for old in folder.glob("contact_[0-9][0-9][0-9].png"):
         if old.name not in sheets:
             old.unlink(missing_ok=True)
     return sheets
-
-
-def _caption(text: str, width: int) -> FloatArray:
-    """A strip [18, width, 3] with a line of dark text on white; what is no ASCII is shown as ``?``."""
-    import cv2
-
-    letters = max(8, width // 7)
-    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
-    if len(plain) > letters:
-        half = (letters - 2) // 2
-        plain = f"{plain[:half]}..{plain[-half:]}"
-    strip = np.full((_CAPTION, width, 3), 255, np.uint8)
-    cv2.putText(strip, plain, (1, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (25, 25, 25), 1, cv2.LINE_AA)
-    return strip.astype(np.float32) / np.float32(255)
 
 
 def write_textures_page(folder: Path, evaluation: Evaluation, table: str, sheets: Sequence[str], side: int) -> Path:
@@ -203,7 +183,7 @@ def write_textures_page(folder: Path, evaluation: Evaluation, table: str, sheets
     body += _twins(folder, evaluation, side)
     body += [
         "<h2>All</h2>",
-        *(f'<p><a href="{sheet}"><img src="{sheet}" alt="" width="800"></a></p>' for sheet in sheets),
+        *(f'<p><a href="{name}"><img src="{name}" alt="" width="800"></a></p>' for name in sheets),
     ]
     path = folder / "textures.html"
     write_atomic(path, document("Textures - ostec", body))
@@ -294,10 +274,16 @@ def _figure_line(name: str, a: Row, b: Row) -> str:
 
 
 def _side_by_side(a: Row, b: Row, run_a: Path, run_b: Path, side: int) -> list[str]:
-    """Figures of A's picture, B's, and the truth, as far as there are any."""
-    truth = inside(run_b, b.pictures.get("truth")) or inside(run_a, a.pictures.get("truth"))
-    paths = {"A": inside(run_a, a.pictures.get("made")), "B": inside(run_b, b.pictures.get("made")), "Truth": truth}
-    sources = {caption: embedded(path, side) for caption, path in paths.items() if path is not None}
+    """Figures of A's picture, B's, and the truth, or that of each where they differ, as far as there are any."""
+    of_a, of_b = (
+        [embedded(path, side) if (path := inside(run, row.pictures.get(what))) else "" for what in ("made", "truth")]
+        for run, row in ((run_a, a), (run_b, b))
+    )
+    sources = {"A": of_a[0], "B": of_b[0]}
+    if of_a[1] and of_b[1] and of_a[1] != of_b[1]:
+        sources |= {"Truth of A": of_a[1], "Truth of B": of_b[1]}
+    else:
+        sources["Truth"] = of_b[1] or of_a[1]
     return [picture(source, caption) for caption, source in sources.items() if source]
 
 

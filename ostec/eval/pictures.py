@@ -1,24 +1,89 @@
-"""Pictures that an evaluation leaves for the eye: differences, and sheets of many pictures."""
+"""Pictures that an evaluation leaves for the eye: differences, and sheets of many pictures with their labels."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from ostec.core.errors import ImageError
 from ostec.core.types import BoolArray, FloatArray
-from ostec.io.images import resize_image
+from ostec.io.files import make_folder, write_atomic
+from ostec.io.images import encode_jpeg, read_image, resize_image, write_png
 
+PICTURES = "pictures"
+"""Folder of the pictures, below the evaluation's."""
+SHEET = "sheet.png"
 GROUND = 0.5
 """Grey where nothing is compared, and where two pictures are equal."""
-GAP_PX = 4
+GAP_PX = 6
+LABEL_PX = 20
+"""Height of the line of text above a picture."""
 WIDEST_PX = 6000
 """A sheet's cells shrink before it grows wider than this."""
 LEAST_CELL_PX = 96
+_JPEG_QUALITY = 92
+_LETTERS = 0.4
+"""Size of a label's letters, as a share of the font's own."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A picture of a sheet."""
+
+    label: str
+    picture: FloatArray | None
+    """[H, W, 3] in [0, 1], or None where there is none."""
 
 
 def difference(made: FloatArray, truth: FloatArray, mask: BoolArray) -> FloatArray:
     """Grey plus ``made`` less ``truth``, [H, W, 3] in [0, 1]; plain grey outside ``mask`` [H, W]."""
     found: FloatArray = np.where(mask[..., None], np.clip(GROUND + made - truth, 0, 1), GROUND).astype(np.float32)
     return found
+
+
+def path_of(name: str, small: bool = False) -> str:
+    """Path of a picture, by its file name without its ending, from the evaluation's folder."""
+    return f"{PICTURES}/{name}.{'jpg' if small else 'png'}"
+
+
+def write_pictures(folder: Path, pictures: Mapping[str, FloatArray], small: bool = False) -> dict[str, str]:
+    """Write pictures [H, W, 3], clipped to [0, 1], into the folder ``pictures`` of an evaluation.
+
+    Args:
+        folder: the evaluation's.
+        pictures: by file name without its ending.
+        small: as JPEG, where there are very many; else as PNG.
+
+    Returns:
+        The same name -> path relative to ``folder``.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    make_folder(folder / PICTURES)
+    paths = {name: path_of(name, small) for name in pictures}
+    for name, picture in pictures.items():
+        clean = np.clip(picture, 0, 1).astype(np.float32)
+        if small:
+            write_atomic(folder / paths[name], encode_jpeg(clean, _JPEG_QUALITY))
+        else:
+            write_png(folder / paths[name], clean)
+    return paths
+
+
+def cell_of(folder: Path, path: str, label: str, crop: float = 0.0) -> Cell:
+    """The picture of an evaluation at a relative path; of one that cannot be read, a cell that says so.
+
+    ``crop`` is the share of it that is cut off at each side.
+    """
+    try:
+        picture = read_image(folder / path)
+    except ImageError:
+        return Cell(label, None)
+    y, x = (round(crop * length) for length in picture.shape[:2])
+    return Cell(label, np.ascontiguousarray(picture[y : len(picture) - y, x : picture.shape[1] - x]))
 
 
 def fit_cell(picture: FloatArray, side: int) -> FloatArray:
@@ -33,8 +98,8 @@ def fit_cell(picture: FloatArray, side: int) -> FloatArray:
     return cell
 
 
-def sheet(rows: Sequence[Sequence[FloatArray]], side: int) -> FloatArray:
-    """Pictures [H, W, 3] in rows, each in a square of at most ``side`` pixels, on white.
+def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
+    """Pictures in rows, each below its label in a square of at most ``side`` pixels, on white.
 
     Raises:
         ValueError: there is no picture.
@@ -43,9 +108,31 @@ def sheet(rows: Sequence[Sequence[FloatArray]], side: int) -> FloatArray:
     if not columns:
         raise ValueError("expected pictures, got none")
     side = max(min(side, WIDEST_PX // columns - GAP_PX), LEAST_CELL_PX)
-    step = side + GAP_PX
-    canvas = np.ones((len(rows) * step - GAP_PX, columns * step - GAP_PX, 3), np.float32)
+    step_x, step_y = side + GAP_PX, LABEL_PX + side + GAP_PX
+    canvas = np.ones((len(rows) * step_y - GAP_PX, columns * step_x - GAP_PX, 3), np.float32)
     for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            canvas[i * step : i * step + side, j * step : j * step + side] = fit_cell(picture, side)
+        for j, cell in enumerate(row):
+            y, x = i * step_y, j * step_x
+            label = cell.label if cell.picture is not None else f"{cell.label}: none"
+            canvas[y : y + LABEL_PX, x : x + side] = label_strip(label, side)
+            if cell.picture is not None:
+                canvas[y + LABEL_PX : y + LABEL_PX + side, x : x + side] = fit_cell(cell.picture, side)
     return canvas
+
+
+def label_strip(text: str, width: int) -> FloatArray:
+    """A line of dark text on white, [``LABEL_PX``, width, 3]; long ones lose their middle, letters their accents.
+
+    What is no ASCII then is shown as ``?``.
+    """
+    import cv2
+
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = shown = "".join(c if " " <= c <= "~" else "?" for c in bare)
+    half = len(plain) // 2
+    while half > 1 and cv2.getTextSize(shown, cv2.FONT_HERSHEY_SIMPLEX, _LETTERS, 1)[0][0] > width - 4:
+        half -= 1
+        shown = f"{plain[:half]}..{plain[-half:]}"
+    strip = np.full((LABEL_PX, width, 3), 255, np.uint8)
+    cv2.putText(strip, shown, (1, 14), cv2.FONT_HERSHEY_SIMPLEX, _LETTERS, (25, 25, 25), 1, cv2.LINE_AA)
+    return strip.astype(np.float32) / np.float32(255)

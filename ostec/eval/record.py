@@ -4,7 +4,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,11 @@ from ostec.io.files import write_atomic
 
 FILE = "eval.json"
 VERSION = 1
+_LARGEST = 1e18
+"""No figure is as large."""
+_T = TypeVar("_T")
+OSTEC, PRIOR = "ostec", "prior"
+"""Methods: the completion, and the texture prior alone."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,15 @@ class Evaluation:
     """Purpose (``perceptual``, ``identity``) -> what judged, and what was missing if it is a substitute."""
     rows: tuple[Row, ...]
     failures: tuple[dict[str, str], ...] = ()
-    """``item``, ``method`` and ``reason`` of what could not be done."""
+    """``item``, ``method`` and ``reason`` of what could not be done. An item that ends in ``*`` stands for all that
+    begin so, an empty method for all."""
+
+    def failed(self, item: str, method: str) -> bool:
+        """Whether this row could not be done."""
+        return any(
+            failure.get("method") in ("", None, method) and _stands_for(str(failure.get("item", "")), item)
+            for failure in self.failures
+        )
 
 
 def direction(name: str) -> Direction:
@@ -83,13 +96,33 @@ def read_evaluation(folder: Path) -> Evaluation:
         plain = json.loads(path.read_text("utf-8"))
         if plain["version"] != VERSION:
             raise UsageError(f"{path} has version {plain['version']}, expected {VERSION}.")
-        rows = tuple(
-            Row(r["item"], r["method"], {k: _value(v) for k, v in r["figures"].items()}, r["labels"], r["pictures"])
-            for r in plain["rows"]
+        return Evaluation(
+            _of(str, plain["kind"]),
+            _of(dict, plain["settings"]),
+            {_of(str, purpose): _of(str, judge) for purpose, judge in plain["models"].items()},
+            tuple(_row(row) for row in _of(list, plain["rows"])),
+            tuple({name: _of(str, text) for name, text in each.items()} for each in plain["failures"]),
         )
-        return Evaluation(plain["kind"], plain["settings"], plain["models"], rows, tuple(plain["failures"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is no evaluation that can be read.") from error
+
+
+def _row(plain: dict[str, Any]) -> Row:
+    pictures = {_of(str, what): _of(str, path) for what, path in plain["pictures"].items()}
+    figures = {name: _value(value) for name, value in plain["figures"].items()}
+    return Row(_of(str, plain["item"]), _of(str, plain["method"]), figures, _of(dict, plain["labels"]), pictures)
+
+
+def _of(kind: type[_T], value: Any) -> _T:
+    if not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def _stands_for(pattern: str, item: str) -> bool:
+    return item.startswith(pattern[:-1]) if pattern.endswith("*") else item == pattern
 
 
 def _stored(value: float) -> float | str | None:
@@ -98,7 +131,11 @@ def _stored(value: float) -> float | str | None:
     return round(value, 6) if math.isfinite(value) else "inf"
 
 
-def _value(stored: float | str | None) -> float:
+def _value(stored: Any) -> float:
     if stored is None:
         return math.nan
-    return math.inf if stored == "inf" else float(stored)
+    if stored == "inf":
+        return math.inf
+    if isinstance(stored, bool) or not isinstance(stored, int | float) or not abs(stored) <= _LARGEST:
+        raise ValueError(f"expected a figure, got {stored!r}")
+    return float(stored)

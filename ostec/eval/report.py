@@ -13,7 +13,7 @@ from ostec.io.files import write_atomic
 TABLE = "table.txt"
 OWN = "_own"
 """What ends the name of a figure that was taken without the warp."""
-_DIGITS = {"psnr": 2}
+_DIGITS = {"psnr": 2, "duplicates": 0}
 """Decimals by figure, where they are not three."""
 _SHOWN_FAILURES = 20
 _NONE = "-"
@@ -103,7 +103,8 @@ def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list
     top = ["", *("" for _ in by), "", *(word[0] for word in words)]
     below = ["method", *by, "n", *(word[1] if len(word) > 1 else "" for word in words)]
     cells = [top, below]
-    for method in dict.fromkeys(row.method for row in evaluation.rows):
+    having = [row for row in evaluation.rows if not names or any(name in row.figures for name in names)]
+    for method in dict.fromkeys(row.method for row in having):
         rows = tuple(row for row in evaluation.rows if row.method == method)
         for values in _groups(rows, by):
             group = tuple(row for row in rows if _values(row, by) == values)

@@ -31,9 +31,17 @@ FIGURES: dict[str, Direction] = {
 """First word of a figure's name -> what of it is good."""
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 _SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Of red, green and blue (BT.601)."""
+LEAST_SHARE = 0.02
+"""What is unseen has no figures of its own where it is a smaller share of the face: a rim alone says nothing."""
 RIM_PX = 2
 """Gradients this near to the rim of what is valid are the rim's own."""
+
+
+def large_enough(part: BoolArray, whole: BoolArray) -> BoolArray:
+    """``part`` [H, W], or nothing where it is less than ``LEAST_SHARE`` of ``whole``."""
+    return part if part.sum() >= LEAST_SHARE * whole.sum() else np.zeros_like(part)
 
 
 def psnr(image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
@@ -79,7 +87,7 @@ def gradient_energy(image: FloatArray) -> FloatArray:
     """Squared length [H, W] of the Sobel gradient of the grey picture of [H, W, 3]."""
     import cv2
 
-    grey = image.astype(np.float32) @ _LUMA
+    grey = image.astype(np.float32) @ LUMA
     dx, dy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     energy: FloatArray = dx * dx + dy * dy
     return energy

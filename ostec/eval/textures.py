@@ -25,22 +25,32 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from ostec.core.assets import asset_path, sha256_of, verified_path
 from ostec.core.errors import ImageError, UsageError
-from ostec.core.types import BoolArray, ByteArray, DoubleArray, FloatArray, Provenance
-from ostec.eval.jobs import digest_of
+from ostec.core.types import BoolArray, FloatArray, Provenance
+from ostec.eval.jobs import Jobs, digest_of, program_digest
 from ostec.eval.record import Evaluation, Row
-from ostec.eval.scores import RIM_PX, gradient_energy
-from ostec.export.record import read_record
+from ostec.eval.scores import LUMA
+from ostec.eval.texturescores import (
+    COPY_SIDE,
+    DUPLICATE_RMS,
+    Coder,
+    distances,
+    energy_db,
+    small_copy,
+    spread,
+    symmetry_error,
+    twins,
+)
+from ostec.export.record import read_record, versions
 from ostec.io.files import make_folder, remove_leftovers
-from ostec.io.images import IMAGE_SUFFIXES, read_image, read_palette_png, resize_image, to_bytes, write_png
+from ostec.io.images import IMAGE_SUFFIXES, read_image, read_palette_png, resize_image, write_png
 from ostec.io.topology import read_topology
 from ostec.pipeline.models import load_prior
-from ostec.prior.linear import LinearPrior, PriorSettings
 from ostec.render.uv import bake_layout
 
+KIND = "textures"
 Layout = Literal["default", "whole"]
 """Where a texture holds colour: the chart of this program's layout, or the whole square."""
 TEXTURE, SET = "texture", "set"
@@ -53,17 +63,8 @@ TILE = 160
 """Side of a small copy in pixels."""
 MAX_MEGAPIXELS = 17.0
 MIN_SIDE = 64
-BLUR_TEXELS = 55
-"""Side of FFHQ-UV's Gaussian window at 1024 texels; in proportion at other sizes."""
-DUPLICATE_RMS = 2 / 255
-"""Textures whose 16 x 16 copies differ by less in root mean square are near-identical. A copy shrunk to half and
-enlarged again differs by 0.2 / 255, the nearest two of 24 completed faces by 17 / 255."""
-_CODE_SIDE = 16
 _KEY_LETTERS = 60
-_LEAST_ENERGY = 1e-12
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_FIGURES_VERSION = 1
-"""Goes up when a figure's definition changes, so that kept outcomes are taken again."""
+_BEHIND_THE_FIGURES = ("core", "io", "prior", "render", "eval/scores.py", "eval/textures.py", "eval/texturescores.py")
 _OTHER_ENDINGS = ("_provenance", "_frontal", "_target", "_trust")
 NO_IDENTITY = "none: the texture prior, which stands in for ArcFace, belongs to the default layout"
 STAND_IN = "spread of the texture prior's coefficients (ArcFace is missing)"
@@ -119,105 +120,6 @@ def find_textures(folder: Path) -> list[TextureFile]:
     ]
 
 
-def symmetry_error(image: FloatArray, valid: BoolArray) -> float:
-    """Brightness symmetry error, FFHQ-UV's BS Error: ||B(Y) - F(B(Y))||_1, the mean over the texels, 0 to 255.
-
-    Y is the luma (BT.601, 0 to 255), F the flip left to right, B a Gaussian blur of 55 x 55 texels at 1024. Light that
-    comes from one side makes it large; a texture equal to its mirror image has 0. Their repository holds no code of it.
-    Decided here: the deviation is OpenCV's for that window (8.6 texels), the window goes with the size, texels outside
-    ``valid`` neither count nor blur into those inside.
-
-    Args:
-        image: [S, S, 3] in [0, 1].
-        valid: [S, S]: the chart; texels whose mirror image is not in it do not count.
-    """
-    import cv2
-
-    both = valid & valid[:, ::-1]
-    if not both.any():
-        return math.nan
-    side = round(BLUR_TEXELS * len(image) / 1024) | 1
-    weight = both.astype(np.float32)
-
-    def blurred(plane: FloatArray) -> FloatArray:
-        return np.asarray(cv2.GaussianBlur(plane, (side, side), 0, borderType=cv2.BORDER_CONSTANT), np.float32)
-
-    luma = blurred(255 * (image @ _LUMA) * weight) / np.maximum(blurred(weight), 1e-6)
-    return float(np.abs(luma - luma[:, ::-1])[both].mean(dtype=np.float64))
-
-
-def energy_db(image: FloatArray, valid: BoolArray) -> float:
-    """Mean gradient energy (Sobel, of the grey picture) inside ``valid`` in dB; a flat texture has -120."""
-    inner = ndimage.binary_erosion(valid, iterations=RIM_PX)
-    if not inner.any():
-        return math.nan
-    return 10 * math.log10(max(float(gradient_energy(image)[inner].mean(dtype=np.float64)), _LEAST_ENERGY))
-
-
-class Coder:
-    """Textures to coefficients of the prior, from all texels of the chart, as ``prior.linear.solve_coefficients``.
-
-    With S the posterior covariance under ``tau`` and R = I - S, the solutions for textures that the model itself draws
-    have the covariance R R + R S / tau; ``scale`` is the root of its mean diagonal: such a set has a spread of 1.
-    """
-
-    def __init__(self, prior: LinearPrior, tau: float | None = None) -> None:
-        """``tau`` as in ``PriorSettings``."""
-        self._prior = prior
-        tau = PriorSettings().tau if tau is None else tau
-        flat = prior.basis.reshape(-1, prior.basis.shape[-1])
-        self._weighted = (prior.basis / (prior.noise * tau)[:, None, None]).reshape(flat.shape)
-        self._normal = flat.T @ self._weighted + torch.eye(flat.shape[1])
-        s = torch.linalg.inv(self._normal)
-        r = torch.eye(flat.shape[1]) - s
-        self.scale = float((r @ r + r @ s / tau).diagonal().mean().sqrt())
-
-    def __call__(self, image: FloatArray) -> FloatArray:
-        """Coefficients [K] of a texture [S, S, 3] of any size, over ``scale``."""
-        prior = self._prior
-        small = image if len(image) == prior.size else resize_image(image, prior.size, prior.size)
-        difference = torch.from_numpy(small[prior.inside]) - prior.mean
-        z = torch.linalg.solve(self._normal, self._weighted.T @ difference.reshape(-1))
-        return np.asarray(z.numpy() / self.scale, np.float32)
-
-
-def spread(codes: FloatArray) -> float:
-    """Root mean square distance of coefficients [N, K] from their mean, per coefficient; NaN for fewer than two."""
-    if len(codes) < 2:
-        return math.nan
-    return float(np.sqrt(((codes - codes.mean(0)) ** 2).mean(dtype=np.float64)))
-
-
-def small_copy(image: FloatArray, valid: BoolArray) -> ByteArray:
-    """[16, 16, 3] means of the valid texels, 0 to 255; 0 where less than half of a block is valid."""
-    weight = valid.astype(np.float32)[..., None]
-    share = resize_image(weight, _CODE_SIDE, _CODE_SIDE)
-    total = resize_image(image * weight, _CODE_SIDE, _CODE_SIDE)
-    return np.asarray(to_bytes(np.where(share < 0.5, np.float32(0), total / np.maximum(share, 1e-6))), np.uint8)
-
-
-def twins(copies: ByteArray, limit: float = DUPLICATE_RMS, block: int = 1024) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of :func:`small_copy` [N, 16, 16, 3] that differ by less than ``limit`` (of 1) in RMS.
-
-    Blocks that are empty in all copies do not count.
-    """
-    used = copies.any(axis=(0, 3))
-    if not used.any():
-        return []
-    flat = copies[:, used].reshape(len(copies), -1).astype(np.float32)
-    squares = (flat.astype(np.float64) ** 2).sum(1)
-    bound = (255 * limit) ** 2 * flat.shape[1]
-    found: list[tuple[int, int]] = []
-    for i in range(0, len(flat), block):
-        for j in range(i, len(flat), block):
-            product = (flat[i : i + block] @ flat[j : j + block].T).astype(np.float64)
-            distance = squares[i : i + block, None] + squares[None, j : j + block] - 2 * product
-            # Float32 products are off by some 1e-7 of the squares: a candidate is measured again.
-            near = np.argwhere(distance < bound + 1e-5 * squares.max())
-            found += [(int(i + a), int(j + b)) for a, b in near if i + a < j + b]
-    return sorted((a, b) for a, b in found if ((flat[a] - flat[b]).astype(np.float64) ** 2).sum() < bound)
-
-
 @dataclass(frozen=True)
 class TextureTask:
     """Takes the figures of one texture and makes its small copy; a task of ``jobs.run_jobs``."""
@@ -244,7 +146,7 @@ class TextureTask:
         if width < MIN_SIDE:
             raise ImageError(f"{file.path} has {width} x {width} texels, fewer than {MIN_SIDE} x {MIN_SIDE}.")
         valid = valid_texels(self.layout, self.mask, width)
-        luma = (image @ _LUMA)[valid].astype(np.float64)
+        luma = (image @ LUMA)[valid].astype(np.float64)
         figures = {
             "symmetry": symmetry_error(image, valid),
             **_area(file, valid),
@@ -259,6 +161,12 @@ class TextureTask:
             "code": load_coder()(image).tolist() if self.layout == "default" else None,
             "copy": small_copy(image, valid).tobytes().hex(),
         }
+
+
+def texture_jobs(task: TextureTask, settings: Mapping[str, Any]) -> Jobs:
+    """One job per texture, with ``settings`` as of :func:`settings_of`."""
+    digest = digest_of(KIND, settings, versions(), program_digest(_BEHIND_THE_FIGURES))
+    return Jobs(tuple(task.files), task.out, digest)
 
 
 def thumb_path(out: Path, name: str) -> Path:
@@ -307,7 +215,7 @@ def load_coder() -> Coder:
 
 def settings_of(layout: Layout, mask: Path | None) -> dict[str, Any]:
     """What decides the figures, as plain values. Raises AssetError or UsageError if a file of it cannot be read."""
-    settings: dict[str, Any] = {"layout": layout, "figures_version": _FIGURES_VERSION, "mask_sha256": None}
+    settings: dict[str, Any] = {"layout": layout, "mask_sha256": None}
     if layout == "default":
         settings["topology_sha256"] = read_topology(asset_path("topology/facemesh.npz")).sha256
         settings["prior_sha256"] = sha256_of(verified_path("prior", "prior.safetensors"))
@@ -353,7 +261,7 @@ def evaluation_of(
             failures.append({"item": file.name, "method": TEXTURE, "reason": str(reason)})
     settings = {**settings, "size": size, "duplicate_rms": DUPLICATE_RMS}
     models = {"identity": STAND_IN if settings["layout"] == "default" else NO_IDENTITY}
-    return Evaluation("textures", settings, models, _rows(good), tuple(failures))
+    return Evaluation(KIND, settings, models, _rows(good), tuple(failures))
 
 
 def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, ...]:
@@ -363,9 +271,9 @@ def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, .
     energy = np.array([_number(outcome["figures"]["energy"]) for _, outcome in good])
     sharpness = 10 ** ((energy - np.nanmedian(energy)) / 10) if np.isfinite(energy).any() else energy
     codes = np.array([outcome["code"] or [] for _, outcome in good], np.float32)
-    apart = _apart(codes)
+    apart = distances(codes)
     copies = np.stack([np.frombuffer(bytes.fromhex(outcome["copy"]), np.uint8) for _, outcome in good])
-    pairs = twins(copies.reshape(-1, _CODE_SIDE, _CODE_SIDE, 3))
+    pairs = twins(copies.reshape(-1, COPY_SIDE, COPY_SIDE, 3))
     rows = [
         Row(
             item=file.name,
@@ -385,13 +293,6 @@ def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, .
     }
     labels = {"textures": len(good), "twins": [[names[a], names[b]] for a, b in pairs]}
     return (*rows, Row(WHOLE_SET, SET, figures, labels))
-
-
-def _apart(codes: FloatArray) -> DoubleArray:
-    """Root mean square distance [N] of each from the mean of [N, K]; NaN where there are no coefficients."""
-    if not codes.size or len(codes) < 2:
-        return np.full(len(codes), np.nan)
-    return np.sqrt(((codes - codes.mean(0)) ** 2).mean(axis=1, dtype=np.float64))
 
 
 def _number(value: float | None) -> float:

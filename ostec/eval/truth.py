@@ -37,6 +37,7 @@ from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import detect_landmarks
 from ostec.eval.drawing import LIGHTS, SEEN_TOLERANCE_MM, SIDE, HeadView, look_up, render_head, seen_by
 from ostec.eval.heads import Head, PartFiles
+from ostec.eval.jobs import program_digest
 from ostec.fit.dense import fit_dense
 from ostec.io.files import write_atomic
 from ostec.pipeline.models import Models
@@ -58,7 +59,6 @@ MOUTH_MARGIN = 0.012
 """Texels this near to the opening of the mouth, in UV, have no truth: views of a closed mouth disagree about them."""
 UV_SIZE = 512
 CACHE = "truth.npz"
-_PACKAGE = Path(__file__).resolve().parents[1]
 _BEHIND_THE_TRUTH = ("core", "detect", "fit", "nets", "render", "eval/drawing.py", "eval/heads.py", "eval/truth.py")
 
 
@@ -271,16 +271,6 @@ def _gather_colours(
             colours[light] += sample_image(torch.from_numpy(image), pixel, everywhere)[0] * weight[..., None]
         total += weight
     return {light: c / total.clamp(min=1e-9)[..., None] for light, c in colours.items()}, total
-
-
-def program_digest(parts: Sequence[str]) -> str:
-    """SHA-256 of the program's own files below ``parts``, modules and folders of the package."""
-    digest = hashlib.sha256()
-    for part in parts:
-        path = _PACKAGE / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(_PACKAGE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFiles], cache: Path) -> UvTruth:

@@ -30,22 +30,32 @@ import torch
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray
-from ostec.eval.jobs import Jobs, digest_of
-from ostec.eval.loaded import BARE, DETECTOR, Loaded, Sight, content_of, load, look, rows_of
-from ostec.eval.pictures import difference
-from ostec.eval.record import Evaluation, Row
-from ostec.eval.scores import psnr, sharpness, ssim
-from ostec.eval.warp import Drawn, Framed, draw, frame, match_light, spread_colours
-from ostec.export.record import versions
-from ostec.io.files import make_folder
-from ostec.io.images import read_image, write_png
+from ostec.eval.jobs import Jobs
+from ostec.eval.loaded import (
+    BARE,
+    DETECTOR,
+    Loaded,
+    Sight,
+    content_of,
+    failures_of,
+    load,
+    look,
+    rows_of,
+    run_digest,
+)
+from ostec.eval.pictures import Cell, cell_of, difference, path_of, write_pictures
+from ostec.eval.record import OSTEC, Evaluation, Row
+from ostec.eval.scores import large_enough, psnr, sharpness, ssim
+from ostec.eval.warp import Framed, draw_on, frame, match_light, spread_colours
+from ostec.io.images import read_image
 from ostec.render.uv import UvLayout
 
 KIND = "views"
-OSTEC, FRONTAL = "ostec", "frontal"
+FRONTAL = "frontal"
+"""The method that is the frontal portrait."""
+_MODULES = ("drawing", "pictures", "views", "warp")
 SIZE = 512
 """Side of the textures in texels."""
-PICTURES = "pictures"
 YAW_TOLERANCE_DEG = 15.0
 """A fitted yaw further than this from the known one is warned about."""
 PORTRAIT_RIM_MM = 2.0
@@ -99,8 +109,9 @@ class Compared:
 
     @property
     def parts(self) -> dict[str, BoolArray]:
-        """``face``, ``seen`` and ``unseen``."""
-        return {"face": self.face, "seen": self.face & self.seen, "unseen": self.face & ~self.seen}
+        """``face``, ``seen`` and ``unseen``, the last empty where it is a mere rim."""
+        unseen = large_enough(self.face & ~self.seen, self.face)
+        return {"face": self.face, "seen": self.face & self.seen, "unseen": unseen}
 
 
 def target_of(image: FloatArray, sight: Sight) -> Target:
@@ -127,15 +138,16 @@ def compare(
         layout: of both meshes.
         own: [V, 3] the completion's mesh, to compare without the warp; None warps.
     """
-    maps = [texture, seen[..., None].astype(np.float32)]
-    made = draw(np.concatenate(maps, axis=2).astype(np.float32), target.framed, layout, own)
-    true = draw(np.concatenate([target.truth, target.bare[..., None]], axis=2), target.framed, layout)
-    face = made.covered & true.covered & (true.values[..., 3] > BARE)
-    return Compared(_colours(made), target.framed.image, _colours(true), face, made.values[..., 3] > BARE)
+    fitted = draw_on(target.framed, layout)
+    mesh = fitted if own is None else draw_on(target.framed, layout, own)
+    made = mesh.draw(np.concatenate([texture, seen[..., None]], axis=2).astype(np.float32))
+    true = fitted.draw(np.concatenate([target.truth, target.bare[..., None]], axis=2))
+    face = mesh.covered & fitted.covered & (true[..., 3] > BARE)
+    return Compared(_colours(made), target.framed.image, _colours(true), face, made[..., 3] > BARE)
 
 
-def _colours(drawn: Drawn) -> FloatArray:
-    return np.clip(drawn.values[..., :3], 0, 1)
+def _colours(drawn: FloatArray) -> FloatArray:
+    return np.clip(drawn[..., :3], 0, 1)
 
 
 def figures(compared: Compared, judge: Perceptual, suffix: str = "") -> dict[str, float]:
@@ -193,9 +205,9 @@ class ViewsTask:
         shown = Sight(face, loaded.maker.mask(image, face, loaded.maker.unwrap(image, face)).seen, DETECTOR).shown
         made = _Made(photo, face, texture, shown)
         outcome: dict[str, Any] = {"rows": [], "failures": [], "yaw": round(face.pose_deg[1], 2)}
-        make_folder(self.folder / PICTURES)
-        write_png(self.folder / PICTURES / f"{key}_photo.png", frame(image, face).image)
-        write_png(self.folder / PICTURES / f"{key}_texture.png", texture)
+        inside = loaded.maker.unwrapper.layout(SIZE).inside.numpy()[..., None]
+        pictures = {"photo": frame(image, face).image, "texture": texture * inside}
+        write_pictures(self.folder, {f"{key}_{what}": picture for what, picture in pictures.items()})
         for other in self.photos.values():
             if other.name != key:
                 self._compare(outcome, made, other, OSTEC)
@@ -218,7 +230,8 @@ class ViewsTask:
             row = self._row(made, other, _target(other.path, content_of(other.path), self.complete), method)
             outcome["rows"].append(asdict(row))
         except (FaceError, ImageError) as error:
-            failure = {"item": item_of(made.photo, other), "method": method, "reason": str(error)}
+            item = item_of(made.photo.name, other.name)
+            failure = {"item": item, "method": method, "reason": str(error)}
             outcome["failures"].append(failure)
 
     def _row(self, made: "_Made", other: ViewPhoto, target: Target, method: str) -> Row:
@@ -240,16 +253,15 @@ class ViewsTask:
             "target_yaw_known": other.yaw_deg,
             "share_unseen": round(float(np.mean(~compared.seen[face])), 4) if face.any() else None,
         }
-        stem = f"{PICTURES}/{made.photo.name}_{'frontal_' if method == FRONTAL else ''}as_{other.name}"
+        stem = f"{made.photo.name}_{'frontal_' if method == FRONTAL else ''}as_{other.name}"
         pictures = {
             "made": np.where(face[..., None], compared.made, compared.truth),
             "truth": compared.truth,
             "difference": difference(compared.made, compared.truth, face),
         }
-        for what, picture in pictures.items():
-            write_png(self.folder / f"{stem}_{what}.png", picture)
-        paths = {what: f"{stem}_{what}.png" for what in pictures}
-        return Row(item_of(made.photo, other), method, found, labels, paths)
+        paths = write_pictures(self.folder, {f"{stem}_{what}": picture for what, picture in pictures.items()})
+        of_row = dict(zip(pictures, paths.values(), strict=True))
+        return Row(item_of(made.photo.name, other.name), method, found, labels, of_row)
 
 
 @dataclass(frozen=True)
@@ -262,9 +274,9 @@ class _Made:
     shown: BoolArray
 
 
-def item_of(photo: ViewPhoto, other: ViewPhoto) -> str:
-    """What a pair is called."""
-    return f"{photo.name} to {other.name}"
+def item_of(name: str, other: str) -> str:
+    """What a pair of photos is called, by their names."""
+    return f"{name} to {other}"
 
 
 @lru_cache(maxsize=TARGETS_KEPT)
@@ -287,20 +299,15 @@ def views_jobs(task: ViewsTask) -> Jobs:
     """One job per photo. Raises AssetError where a file of the program is missing."""
     listed = [*task.photos.values(), *([task.truth] if task.truth else [])]
     contents = [(photo.name, photo.yaw_deg, content_of(photo.path)) for photo in listed]
-    loaded = load(task.complete)
-    by = loaded.models.hashes, loaded.judges.described(), versions()
-    digest = digest_of(KIND, to_json(task.complete), by, contents, task.truth is not None)
+    loaded, settings = load(task.complete), to_json(task.complete)
+    digest = run_digest(KIND, settings, loaded, _MODULES, contents, task.truth is not None)
     return Jobs(tuple(task.photos), task.folder, digest)
 
 
 def views_evaluation(task: ViewsTask, outcomes: Mapping[str, dict[str, Any]]) -> Evaluation:
     """All rows and failures, in the order of the photos."""
     loaded = load(task.complete)
-    failures = []
-    for name, outcome in outcomes.items():
-        if "error" in outcome:
-            failures.append({"item": name, "method": OSTEC, "reason": outcome["error"]})
-        failures += outcome.get("failures", ())
+    failures = failures_of(outcomes, lambda name: item_of(name, "*"))
     settings = {
         "complete": to_json(task.complete),
         "weights": loaded.models.hashes,
@@ -308,7 +315,7 @@ def views_evaluation(task: ViewsTask, outcomes: Mapping[str, dict[str, Any]]) ->
         "yaws": [photo.yaw_deg for photo in task.photos.values()],
         "truth": task.truth.name if task.truth else None,
     }
-    return Evaluation(KIND, settings, loaded.judges.described(), rows_of(outcomes.values()), tuple(failures))
+    return Evaluation(KIND, settings, loaded.judges.described(), rows_of(outcomes), failures)
 
 
 def doubtful_yaws(task: ViewsTask, outcomes: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -322,16 +329,19 @@ def doubtful_yaws(task: ViewsTask, outcomes: Mapping[str, dict[str, Any]]) -> li
     return found
 
 
-def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 8) -> list[list[FloatArray]]:
-    """For at most ``most`` inputs: photo, texture, then made, truth and difference for as many of the targets.
-
-    Raises:
-        ImageError: a picture has gone.
-    """
+def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 8) -> list[list[Cell]]:
+    """For at most ``most`` inputs: photo, texture, then made, truth and difference for as many of the targets."""
     found = []
     for name in list(dict.fromkeys(row.labels["input"] for row in evaluation.rows))[:most]:
-        rows = [row for row in evaluation.rows if row.labels["input"] == name][:most]
-        paths = [f"{PICTURES}/{name}_photo.png", f"{PICTURES}/{name}_texture.png"]
-        paths += [row.pictures[what] for row in rows for what in ("made", "truth", "difference")]
-        found.append([read_image(folder / path) for path in paths])
+        cells = [
+            cell_of(folder, path_of(f"{name}_photo"), name),
+            cell_of(folder, path_of(f"{name}_texture"), "texture"),
+        ]
+        for row in [row for row in evaluation.rows if row.labels["input"] == name][:most]:
+            target, method = row.labels["target"], "" if row.method == OSTEC else f", {row.method}"
+            label = f"as {target}{method}: {row.figures['psnr_face']:.1f} dB"
+            cells.append(cell_of(folder, row.pictures["made"], label))
+            cells.append(cell_of(folder, row.pictures["truth"], f"{target}, true"))
+            cells.append(cell_of(folder, row.pictures["difference"], "difference"))
+        found.append(cells)
     return found

@@ -13,17 +13,15 @@ import torch
 from scipy import ndimage
 
 from ostec.core.types import BoolArray, FittedFace, FloatArray
+from ostec.eval.drawing import DrawnMesh, draw_mesh
 from ostec.io.images import resize_image
 from ostec.render.geometry import Camera, camera_from_matrix
-from ostec.render.uv import UvLayout, render_textured
+from ostec.render.uv import UvLayout
 
 MOST_PX = 512
 """Longer side of a picture that is compared; larger faces are made smaller, which also makes their figures alike."""
 MARGIN = 0.05
 """Margin around the mesh's box, as a share of its longer side."""
-OVERSAMPLE = 2
-COVERED = 0.999
-"""Coverage from which a pixel lies wholly on the mesh."""
 LEAST_PIXELS = 100
 """Pixels below which no light is fitted."""
 
@@ -70,32 +68,15 @@ def frame(image: FloatArray, face: FittedFace, most_px: int = MOST_PX) -> Framed
     return Framed(np.ascontiguousarray(cut), torch.from_numpy(face.vertices), camera)
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Texels drawn on a mesh."""
-
-    values: FloatArray
-    """[h, w, C]; zero around the mesh."""
-    covered: BoolArray
-    """[h, w]: the mesh fills the pixel."""
-
-    def over(self, ground: FloatArray) -> FloatArray:
-        """The first three channels over a picture [h, w, 3]."""
-        return np.where(self.covered[..., None], self.values[..., :3], ground).astype(np.float32)
-
-
-def draw(texels: FloatArray, onto: Framed, layout: UvLayout, vertices: torch.Tensor | None = None) -> Drawn:
-    """Draw texels on the mesh of a framed photo (warped), or on other ``vertices`` with its camera (own).
+def draw_on(onto: Framed, layout: UvLayout, vertices: torch.Tensor | None = None) -> DrawnMesh:
+    """Put the mesh of a framed photo (warped), or other ``vertices`` [V, 3] (own), in front of its camera.
 
     Args:
-        texels: [S, S, C], a texture and whatever else shall be drawn with it.
         onto: gives the camera, the size and the mesh.
         layout: of the mesh; its baked size does not matter.
-        vertices: [V, 3] canonical frame, or None.
+        vertices: canonical frame, or None.
     """
-    mesh = onto.vertices if vertices is None else vertices
-    view = render_textured(mesh, layout, torch.from_numpy(texels), onto.camera, onto.size, OVERSAMPLE)
-    return Drawn(view.colour.numpy(), view.coverage.numpy() > COVERED)
+    return draw_mesh(onto.vertices if vertices is None else vertices, onto.camera, layout, onto.size)
 
 
 def spread_colours(colour: FloatArray, known: BoolArray) -> FloatArray:

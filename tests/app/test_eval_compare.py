@@ -65,13 +65,14 @@ def test_table_is_printed_and_pages_are_written_on_request(tmp_path: Path, run: 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("a", "nowhere"), "nowhere is no evaluation that can be read."),
+        (("a", "nowhere"), "nowhere does not exist."),
         (("a", "other"), "One run is of kind 'head', the other of kind 'views': they cannot be compared."),
         (("a", "b", "--method", "prior"), "The runs have no row of the method 'prior' in common."),
         (("a", "b", "--tolerance", "speed=1"), "not 'speed=1'"),
         (("a", "b", "-q", "-v"), "exclude each other"),
         (("a", "b", "--out", "a/eval.json"), "a/eval.json is a file, not a folder."),
-        (("a",), "must be given"),
+        (("a",), "RUN_B must be given"),
+        (("a", "b", "--out", ""), "--out must name a folder."),
     ],
 )
 def test_wrong_use_is_one_sentence(run: Run, words: tuple[str, ...], sentence: str) -> None:

@@ -85,7 +85,7 @@ def test_damaged_texture_is_a_failure_and_tried_again(tmp_path: Path, run: Run) 
     assert code == 1
     assert "t1 (texture): " in out
     assert "1 failed" in out
-    assert err.startswith("ostec: warning: t1-")
+    assert err.startswith("ostec: warning: t1 failed: ")
     assert "identity: none: the texture prior" in out
     (tmp_path / "in/t1.png").write_bytes(whole)
     assert run("in", "--out", "out", "--workers", "1", "--layout", "whole", "-q") == (0, "", "")
@@ -100,7 +100,7 @@ def test_file_names_that_are_no_text(tmp_path: Path, run: Run) -> None:
     code, out, err = run("in", "--out", "out", "--workers", "1", "--layout", "whole")
     assert code == 1
     assert "bad\\udce9 (texture): " in out
-    assert "bad\\udce9-" in err
+    assert "bad\\udce9 failed" in err
     rows = read_evaluation(tmp_path / "out").rows
     assert {row.item for row in rows} == {"t1", "t\udce9 <b>", "all textures"}
     assert b"<b>" not in (tmp_path / "out/textures.html").read_bytes()
@@ -133,3 +133,21 @@ def test_wrong_use_is_one_sentence(tmp_path: Path, run: Run, words: tuple[str, .
     assert sentence in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out/eval.json").exists()
+
+
+def test_textures_of_any_kind_of_pixel_are_read(tmp_path: Path, run: Run) -> None:
+    from PIL import Image
+
+    (tmp_path / "in").mkdir()
+    grey = Image.fromarray(np.rint(255 * toy_texture(128)[..., 0]).astype(np.uint8))
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    kinds = {"8.png": grey, "16.png": deep, "rgb.png": grey.convert("RGB"), "rgba.png": grey.convert("RGBA")}
+    kinds |= {"palette ü.png": grey.convert("P"), "cmyk.tif": grey.convert("RGB").convert("CMYK")}
+    for name, image in kinds.items():
+        image.save(tmp_path / "in" / name)
+    code, out, err = run("in", "--out", "out", "--workers", "1")
+    assert (code, err) == (0, "")
+    assert "palette ü done" in out
+    found = [row.figures["brightness"] for row in read_evaluation(tmp_path / "out").rows if row.pictures]
+    assert len(found) == 6
+    assert found == pytest.approx([found[0]] * 6, abs=0.004)

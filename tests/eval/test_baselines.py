@@ -33,7 +33,7 @@ def test_inpaint_continues_a_plain_colour_and_keeps_what_was_seen() -> None:
     found = inpaint(SeenTexels(colour, seen))
     assert found.dtype == np.float32
     assert np.array_equal(found[seen], colour[seen])
-    assert found[~seen] == pytest.approx(np.broadcast_to([0.8, 0.4, 0.2], (400, 3)), abs=0.01)
+    assert found[~seen] == pytest.approx(np.broadcast_to([0.8, 0.4, 0.2], (400, 3)), abs=0.04)  # 8 of 255 by rounding
 
 
 def test_what_is_seen_is_the_photo_where_the_mesh_faces_it() -> None:

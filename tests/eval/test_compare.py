@@ -144,6 +144,48 @@ def test_what_failed_in_b_makes_it_worse(method: str) -> None:
     assert not compare(a, _run({"x": {"psnr": 20.0}}), None, TOLERANCES).is_worse  # a smaller grid is no failure
 
 
+@pytest.mark.parametrize(
+    ("failed", "rows"),
+    [
+        ("unlit/pitch0/yaw25/*", ("unlit/pitch0/yaw25/uv", "unlit/pitch0/yaw25/to0")),
+        ("ann to *", ("ann to bob", "ann to cy")),
+        ("p half left", ("p half left",)),
+    ],
+)
+def test_a_failed_input_loses_all_its_rows(failed: str, rows: tuple[str, ...]) -> None:
+    others = {"ann 2 to bob": {"psnr": 20.0}, "unlit/pitch0/yaw2/uv": {"psnr": 20.0}}
+    a = _run({**others, **{item: {"psnr": 20.0} for item in rows}})
+    failures = ({"item": failed, "method": "", "reason": "No face."},)
+    assert compare(a, _run(others, failures=failures), None, TOLERANCES).lost == tuple((i, "ostec") for i in rows)
+    # Even where nothing is left to be compared.
+    alone = _run({item: {"psnr": 20.0} for item in rows})
+    nothing = compare(alone, _run({}, failures=failures), None, TOLERANCES)
+    assert nothing.is_worse
+    assert "Failed in B" in text_of(nothing)
+
+
+def test_a_figure_that_is_gone_makes_it_worse() -> None:
+    rows = {"x": {"psnr": 20.0, "ssim": 0.5, "contrast": 0.1}, "y": {"psnr": 21.0, "ssim": 0.6, "contrast": 0.1}}
+    empty = {item: {"psnr": math.nan, "ssim": figures["ssim"]} for item, figures in rows.items()}
+    found = compare(_run(rows), _run(empty), None, TOLERANCES)
+    assert found.gone == (("psnr", "ostec"),)  # contrast only describes
+    assert found.is_worse
+    assert "No number in any row of B, which counts as worse: psnr (ostec)." in text_of(found)
+    assert not compare(_run(empty), _run(rows), None, TOLERANCES).is_worse
+    assert not compare(_run(empty), _run(empty), None, TOLERANCES).is_worse
+    judged = [_run(rows, models={"perceptual": name}) for name in ("LPIPS", "encoder")]
+    assert not compare(*judged, None, TOLERANCES).gone
+
+
+def test_runs_without_a_number_in_both_are_refused() -> None:
+    """Else a guard would pass where nothing was compared."""
+    nothing, some = _run({"x": {"psnr": math.nan}}), _run({"x": {"psnr": 20.0}})
+    for a in (nothing, _run({"x": {}}), _run({"x": {"contrast": 0.1}})):
+        for b in (nothing, some):
+            with pytest.raises(UsageError, match="No figure is a number in both runs"):
+                compare(a, b, None, TOLERANCES)
+
+
 def test_methods_are_kept_apart_and_can_be_chosen() -> None:
     rows = tuple(Row("x", method, {"psnr": value}) for method, value in (("ostec", 20.0), ("median", 10.0)))
     a = _run({}, rows=rows)
@@ -173,6 +215,17 @@ def test_settings_that_differ_are_told() -> None:
     assert compare(a, b, None, TOLERANCES).notes == (
         "complete.iterations differs: 50 in A, 100 in B.",
         "size differs: nothing in A, 512 in B.",
+    )
+
+
+def test_groups_in_lists_are_told_one_by_one() -> None:
+    parts = [{"mesh": "head.obj", "sha": "1"}, {"mesh": "eye.obj", "sha": "2"}]
+    a = _run({"x": {"psnr": 1.0}}, settings={"head": parts, "yaws": [0, 1]})
+    b = _run({"x": {"psnr": 1.0}}, settings={"head": [{**parts[0], "sha": "3"}], "yaws": [0]})
+    assert compare(a, b, None, TOLERANCES).notes == (
+        "head.1.sha differs: 1 in A, 3 in B.",
+        "head.2 differs: mesh eye.obj in A, nothing in B.",
+        "yaws differs: [0, 1] in A, [0] in B.",
     )
 
 

@@ -17,11 +17,11 @@ from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFa
 from ostec.eval import head, truth
 from ostec.eval.head import HeadSettings, HeadTask, Pair, check_files
 from ostec.eval.heads import PartFiles
-from ostec.eval.headscores import LEAST_SHARE
 from ostec.eval.headsheet import MOST_ROWS, shown_inputs, write_sheet
 from ostec.eval.jobs import Jobs, run_jobs
 from ostec.eval.loaded import load
 from ostec.eval.record import Row
+from ostec.eval.scores import LEAST_SHARE
 from ostec.eval.truth import UV_SIZE
 from ostec.io.images import read_image
 from tests.eval.planted import write_planted
@@ -155,7 +155,7 @@ def test_an_input_without_a_face_is_a_failure_with_its_share(task: HeadTask) -> 
     outcomes["hard_pitch0_yaw25"] = {"rows": []}
     evaluation = own.evaluation(outcomes, {"perceptual": "x"})
     assert evaluation.failures == (
-        {"item": "unlit/pitch0/yaw25/*", "method": "ostec", "reason": "No face was found in the photo."},
+        {"item": "unlit/pitch0/yaw25/*", "method": "", "reason": "No face was found in the photo."},
     )
     assert evaluation.models["inputs that failed"] == "1 of 2 (50 %)"
     json.dumps(evaluation.settings, allow_nan=False)
@@ -215,11 +215,11 @@ def test_settings_list_inputs_and_targets() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"yaws": ()}, "yaws is empty"),
-        ({"pitches": (0, 0)}, "pitches has a value twice"),
+        ({"yaws": ()}, "yaws must have a value"),
+        ({"pitches": (0, 0)}, "pitches must not have a value twice"),
         ({"lights": ("dim",)}, "lights must be of unlit, mild, hard, got 'dim'"),
-        ({"yaws": (0, 91)}, "angles must be -90 to 90 degrees, got 91"),
-        ({"pairs": (Pair(0, -100),)}, "angles must be"),
+        ({"yaws": (0, 91)}, "yaws must be -90 to 90 degrees, got 91"),
+        ({"pairs": (Pair(0, -100),)}, "pairs must be"),
         ({"pairs": (Pair(0, 0),), "targets": (0,)}, "pairs take the place"),
     ],
 )

@@ -260,6 +260,6 @@ def test_portraits_without_a_detected_face_are_named_in_the_header(toy: Toy, mon
     found = holdout_evaluation(task, {**outcomes, "c": {"error": "No face."}})
     expected = "whole picture where the detector found none (1 of 3 photos)"
     assert found.models == {"identity": "a judge", "face": expected}
-    assert found.failures == ({"item": "c", "method": "", "reason": "No face."},)
+    assert found.failures == ({"item": "c half left", "method": "", "reason": "No face."},)
     del outcomes["b"]
     assert holdout_evaluation(task, outcomes).models == {"identity": "a judge"}

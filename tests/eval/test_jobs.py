@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -36,6 +37,12 @@ class Toy:
         if key.startswith("die"):
             os._exit(3)
         return {"letters": len(key), "threads": torch.get_num_threads()}
+
+
+@dataclass(frozen=True)
+class Unsorted:
+    def __call__(self, key: str) -> dict[str, Any]:
+        return {"second": (1.5, math.nan), "first": {"b": 0.1 + 0.2, "a": (key,)}}
 
 
 def _calls(task: Toy) -> list[str]:
@@ -175,3 +182,10 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path: Path, whole_g
         process.wait()
     assert json.loads((tmp_path / "out/parts/quick.json").read_text())["outcome"] == {"done": "quick"}
     assert [path.name for path in (tmp_path / "out/parts").iterdir()] == ["quick.json"]
+
+
+def test_outcomes_are_the_same_whether_new_or_read_back(tmp_path: Path) -> None:
+    jobs = Jobs(("a", "b"), tmp_path, "d")
+    new, again = (run_jobs(jobs, Unsorted(), 1, lambda *_: None) for _ in range(2))
+    assert repr(new) == repr(again)  # order, tuples that are lists, and NaN
+    assert list(new["a"]) == ["first", "second"]

@@ -208,6 +208,7 @@ def test_identity_takes_textures_of_any_size() -> None:
     assert found == pytest.approx(judge(*textures, weight), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_identity_judge_tells_halves_of_one_face_from_those_of_others(
     models: Models, substitute: Judges, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from ostec.eval.loaded import (
     Loaded,
     content_of,
     drop_incomplete,
+    failures_of,
     load,
     look,
     rows_of,
@@ -71,19 +72,14 @@ def test_the_prior_alone_needs_a_prior(loaded: Loaded) -> None:
         without_generator(bare)
 
 
-def test_rows_come_in_one_order_whether_new_or_read_back() -> None:
-    row = {"item": "a", "method": "ostec", "labels": {}, "pictures": {}}
-    figures = {"psnr_unseen": 1.0, "identity": 2.0, "ssim_face": 3.0, "psnr_face": 4.0}
-    new = [{"rows": [{**row, "figures": figures}]}, {"error": "No face."}]
-    stored = json.loads(json.dumps(new, sort_keys=True))
-    for outcomes in (new, stored):
-        (found,) = rows_of(outcomes)
-        assert list(found.figures.items()) == [
-            ("psnr_face", 4.0),
-            ("psnr_unseen", 1.0),
-            ("ssim_face", 3.0),
-            ("identity", 2.0),
-        ]
+def test_failures_of_jobs_and_of_single_rows() -> None:
+    single = {"item": "a to b", "method": "frontal", "reason": "No face."}
+    outcomes = {"a": {"rows": [], "failures": [single]}, "b": {"error": "Damaged."}}
+    assert failures_of(outcomes, "{} to *".format) == (
+        single,
+        {"item": "b to *", "method": "", "reason": "Damaged."},
+    )
+    assert rows_of(outcomes) == ()
 
 
 def test_outcomes_without_their_pictures_are_forgotten(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from ostec.eval import page
 from ostec.eval.compare import TOLERANCES, compare
+from ostec.eval.pictures import GAP_PX, LABEL_PX
 from ostec.eval.record import Evaluation, Row
 from ostec.io.images import read_image, write_png
 
@@ -58,13 +59,15 @@ def _read(path: Path) -> _Reader:
     return reader
 
 
-def _run(folder: Path, colour: float, values: dict[str, float], truth: bool = True) -> Evaluation:
+def _run(folder: Path, colour: float, values: dict[str, float], truth: float | None = 0.3) -> Evaluation:
     (folder / "p").mkdir(parents=True)
+    if truth is not None:
+        write_png(folder / "p/truth.png", np.full((300, 600, 3), truth, np.float32))
     rows = []
     for item, value in values.items():
         name = f"p/{len(rows)}.png"
         write_png(folder / name, np.full((300, 600, 3), colour, np.float32))
-        pictures = {"made": name, **({"truth": name} if truth else {})}
+        pictures = {"made": name, **({"truth": "p/truth.png"} if truth is not None else {})}
         rows.append(Row(item, "ostec", {"psnr_face": value, "ssim_face": 0.5}, pictures=pictures))
     return Evaluation("head", {}, {}, tuple(rows))
 
@@ -95,7 +98,7 @@ def test_comparison_shows_a_b_and_truth_and_can_be_sorted(tmp_path: Path) -> Non
 
 
 def test_comparison_without_pictures_and_with_ones_that_are_gone(tmp_path: Path) -> None:
-    a = _run(tmp_path / "a", 0.0, {"x": 20.0}, truth=False)
+    a = _run(tmp_path / "a", 0.0, {"x": 20.0}, truth=None)
     b = Evaluation("head", {}, {}, (Row("x", "ostec", {"psnr_face": 21.0}),))
     found = _read(page.write_compare_page(tmp_path, compare(a, b, None, TOLERANCES), tmp_path / "a", tmp_path / "b"))
     assert [image["alt"] for image in found.images] == ["A"]
@@ -104,6 +107,13 @@ def test_comparison_without_pictures_and_with_ones_that_are_gone(tmp_path: Path)
     found = _read(page.write_compare_page(tmp_path, compare(a, b, None, TOLERANCES), tmp_path / "a", tmp_path / "b"))
     assert found.images == []
     assert "x (ostec)" in found.text
+
+
+def test_truths_that_differ_are_both_shown(tmp_path: Path) -> None:
+    a, b = (_run(tmp_path / name, 0.0, {"x": 20.0}, truth) for name, truth in (("a", 0.3), ("b", 0.7)))
+    found = _read(page.write_compare_page(tmp_path, compare(a, b, None, TOLERANCES), tmp_path / "a", tmp_path / "b"))
+    assert [image["alt"] for image in found.images] == ["A", "B", "Truth of A", "Truth of B"]
+    assert len({image["src"] for image in found.images}) == 3
 
 
 def test_pictures_outside_the_run_are_not_taken_in(tmp_path: Path) -> None:
@@ -117,8 +127,8 @@ def test_pictures_outside_the_run_are_not_taken_in(tmp_path: Path) -> None:
 
 def test_of_many_rows_those_that_changed_most_have_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "PICTURED", 2)
-    a = _run(tmp_path / "a", 0.0, {str(k): 20.0 for k in range(5)}, truth=False)
-    b = _run(tmp_path / "b", 1.0, {str(k): 20.0 + (0, 1, -5, 6, 2)[k] for k in range(5)}, truth=False)
+    a = _run(tmp_path / "a", 0.0, {str(k): 20.0 for k in range(5)}, truth=None)
+    b = _run(tmp_path / "b", 1.0, {str(k): 20.0 + (0, 1, -5, 6, 2)[k] for k in range(5)}, truth=None)
     path = page.write_compare_page(tmp_path, compare(a, b, None, TOLERANCES), tmp_path / "a", tmp_path / "b")
     cards = path.read_text().split('<section class="card"')[1:]
     assert [card.split("<h3>")[1][0] for card in cards if "<img" in card] == ["2", "3"]
@@ -146,17 +156,17 @@ def test_histogram_counts_everything_once() -> None:
 def test_contact_sheets_hold_a_hundred_each_in_order(tmp_path: Path) -> None:
     (tmp_path / "contact_007.png").write_bytes(b"of an older run")
     names = [f"{k}-{'name' * 20}-é" for k in range(103)]
-    sheets = page.write_sheets(tmp_path, names, 16, lambda k: np.full((16, 16, 3), k / 255, np.float32))
+    sheets = page.write_sheets(tmp_path, names, 96, lambda k: np.full((96, 96, 3), k / 255, np.float32))
     assert sheets == ["contact_000.png", "contact_001.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sheets
     first, last = (np.rint(255 * read_image(tmp_path / sheet)) for sheet in sheets)
-    step_x, step_y = 16 + 8, 16 + 18 + 8
-    corners = [[first[8 + step_y * row, 8 + step_x * column, 0] for column in range(10)] for row in range(10)]
+    step_x, step_y = 96 + GAP_PX, 96 + LABEL_PX + GAP_PX
+    corners = [[first[LABEL_PX + step_y * row, step_x * column, 0] for column in range(10)] for row in range(10)]
     assert corners == np.arange(100).reshape(10, 10).tolist()
-    assert last.shape[:2] == (8 + step_y, 8 + 3 * step_x)
-    assert [last[8, 8 + step_x * column, 0] for column in range(3)] == [100, 101, 102]
-    assert last[8 + 16 : 8 + 16 + 18].min() < 128  # the name is written below
-    assert page.write_sheets(tmp_path, [], 16, pytest.fail) == []
+    assert last.shape[:2] == (LABEL_PX + 96, 3 * step_x - GAP_PX)
+    assert [last[LABEL_PX, step_x * column, 0] for column in range(3)] == [100, 101, 102]
+    assert last[:LABEL_PX].min() < 128  # the name is written above
+    assert page.write_sheets(tmp_path, [], 96, pytest.fail) == []
 
 
 def test_textures_page_shows_extremes_twins_and_sheets(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,10 +63,52 @@ def test_damaged_file_is_one_sentence(tmp_path: Path, content: bytes) -> None:
         read_evaluation(tmp_path)
 
 
-def test_missing_file_and_other_version_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no evaluation"):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": 5},
+        {"settings": None},
+        {"models": []},
+        {"models": {"identity": 3}},
+        {"rows": {}},
+        {"failures": ["x"]},
+        {"item": ["x"]},
+        {"method": None},
+        {"labels": 3},
+        {"pictures": [1, 2]},
+        {"pictures": {"made": 1}},
+        {"figures": {"psnr": True}},
+        {"figures": {"psnr": "20"}},
+        {"figures": {"psnr": 1e300}},
+        {"figures": {"psnr": [1]}},
+    ],
+)
+def test_values_of_another_kind_are_damage(tmp_path: Path, change: dict[str, Any]) -> None:
+    write_evaluation(tmp_path, EVALUATION)
+    plain = json.loads((tmp_path / FILE).read_text())
+    (name,) = change
+    (plain["rows"][0] if name in plain["rows"][0] else plain).update(change)
+    (tmp_path / FILE).write_text(json.dumps(plain))
+    with pytest.raises(UsageError, match=r"eval\.json is no evaluation that can be read\.$"):
         read_evaluation(tmp_path)
-    with pytest.raises(UsageError, match="no evaluation"):
+
+
+def test_a_failure_stands_for_its_rows() -> None:
+    reasons = [("a/*", ""), ("b", "ostec"), ("c", "")]
+    found = Evaluation("head", {}, {}, (), tuple({"item": i, "method": m, "reason": "No."} for i, m in reasons))
+    failed = {
+        (item, who)
+        for item in ("a/uv", "a", "b", "b/x", "c", "cc")
+        for who in ("ostec", "prior")
+        if found.failed(item, who)
+    }
+    assert failed == {("a/uv", "ostec"), ("a/uv", "prior"), ("b", "ostec"), ("c", "ostec"), ("c", "prior")}
+
+
+def test_missing_file_and_other_version_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"eval\.json does not exist\.$"):
+        read_evaluation(tmp_path)
+    with pytest.raises(UsageError, match=r"nowhere does not exist\.$"):
         read_evaluation(tmp_path / "nowhere")
     (tmp_path / FILE).write_text('{"version": 2}')
     with pytest.raises(UsageError, match="has version 2, expected 1"):

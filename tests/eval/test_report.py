@@ -58,6 +58,8 @@ def test_figures_without_the_warp_have_their_own_table() -> None:
     assert lines[warped:own][-2].split() == ["m", "1", "1.00"]
     assert lines[own:][-2].split() == ["method", "n", "face"]
     assert lines[-1].split() == ["m", "1", "2.00"]
+    without = (*rows, Row("a", "other", {"psnr_face": 1.0}))
+    assert "other" not in table(Evaluation("head", {}, {}, without)).partition("Without the warp:")[2]
     only = table(Evaluation("head", {}, {}, (Row("a", "m", {"psnr_own": 2.0}),)))
     assert "After" not in only
     assert "Without the warp:" in only
