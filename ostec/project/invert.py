@@ -16,9 +16,9 @@ from ostec.nets.perceptual import Lpips
 
 @dataclass(frozen=True)
 class ProjectionSettings:
-    """How a picture is projected; the defaults scored best on the held-out portraits."""
+    """How a picture is projected; the defaults scored best on the ground-truth head."""
 
-    learning_rate: float = 0.02
+    learning_rate: float = 0.01
     """Of Adam, in deviations of the latent."""
     warm_up: float = 0.05
     """Share of the iterations in which the learning rate rises."""
@@ -35,7 +35,7 @@ class ProjectionSettings:
     backbone does not ship."""
     latent: float = 0.02
     """Weight of the squared distance from the mean latent."""
-    start: float = 0.05
+    start: float = 0.2
     """Weight of the squared distance from the starting latent, unless that is the mean."""
     guess: float = 0.1
     """Trust in pixels that the prior guessed."""

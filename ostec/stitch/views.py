@@ -23,11 +23,11 @@ class ViewSettings:
     """Power of a view's cosine times weight in the final choice: the best view wins, the second joins softly."""
     detail: float = 20 / 1024
     """Deviation of the low-pass that separates the fill's colour from its detail."""
-    colour_share: float = 0.5
+    colour_share: float = 0.75
     """Share of the generator in the fill's colour; the rest is the prior's."""
     detail_share: float = 1.0
     """Share of the generator in the fill's detail."""
-    contrast: float = 2.25
+    contrast: float = 2.0
     """Factor of the fill's detail where a view gave it: means over what might be there are too smooth."""
 
 

@@ -86,7 +86,7 @@ def test_projection_lowers_lpips_on_trusted_pixels(model: PortraitGenerator, lpi
     _, image = drawn(model, 1)
     target = whole(image)
     target.trust[..., 64:] = 0
-    only = ProjectionSettings(pixel=0, ms_ssim=0, latent=0, start=0)
+    only = ProjectionSettings(learning_rate=0.02, pixel=0, ms_ssim=0, latent=0, start=0)
     space = replace(latent_space(model, lpips), encode=None)
     found = project(space, target, 12, only)
     (row,) = found.losses
