@@ -22,6 +22,7 @@ from torch import nn
 
 from ostec.core.assets import check_file, verified_path
 from ostec.core.errors import AssetError, WeightsError
+from ostec.core.tensors import require_same_shapes
 from ostec.core.types import Array
 
 _PIECE = 256 << 10
@@ -96,16 +97,7 @@ def load_strict(module: nn.Module, tensors: dict[str, torch.Tensor], source: str
     Raises:
         WeightsError: a tensor is missing, superfluous or of another shape; the first few are named.
     """
-    expected = module.state_dict()
-    wrong = [f"{k} missing" for k in sorted(expected.keys() - tensors.keys())]
-    wrong += [f"{k} unknown" for k in sorted(tensors.keys() - expected.keys())]
-    wrong += [
-        f"{k} is {tuple(tensors[k].shape)}, expected {tuple(expected[k].shape)}"
-        for k in sorted(expected.keys() & tensors.keys())
-        if tensors[k].shape != expected[k].shape
-    ]
-    if wrong:
-        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(wrong[:4])}.")
+    require_same_shapes(module.state_dict(), tensors, f"{source} does not fit {type(module).__name__}")
     module.load_state_dict(tensors, strict=True)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ostec.core.errors import WeightsError
+from ostec.core.tensors import require_same_shapes
 from ostec.core.types import ViewFrame
 from ostec.nets.encoder import Encoder, EncoderShape
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
@@ -100,7 +101,7 @@ def generator_from_tensors(tensors: dict[str, torch.Tensor], card: dict[str, Any
         raise WeightsError(f"The networks on the card of {source} cannot be built ({error}).") from error
     model = PortraitGenerator(*networks, frame, latent, latent.clone())
     expected = {**_weights(model), "latent.mean": model.latent_mean, "latent.deviation": model.latent_deviation}
-    _check(expected, tensors, source)
+    require_same_shapes(expected, tensors, f"{source} does not fit its card")
     with torch.no_grad():
         for name, target in expected.items():
             target.copy_(tensors[name])
@@ -156,15 +157,3 @@ def _record(kind: type[_T], card: dict[str, Any], name: str, source: str) -> _T:
 def _frozen(value: Any) -> Any:
     """JSON's lists as the tuples that they were."""
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _check(expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], source: str) -> None:
-    wrong = [f"{name} missing" for name in sorted(expected.keys() - tensors.keys())]
-    wrong += [f"{name} unknown" for name in sorted(tensors.keys() - expected.keys())]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
-        for name in sorted(expected.keys() & tensors.keys())
-        if tensors[name].shape != expected[name].shape
-    ]
-    if wrong:
-        raise WeightsError(f"{source} does not fit its card: {'; '.join(wrong[:4])}.")

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ostec.core.errors import BackendError, WeightsError
+from ostec.core.errors import BackendError
+from ostec.core.tensors import require_same_shapes
 from ostec.nets.losses import weighted_mean
 
 MIN_SIDE = 64
@@ -54,9 +55,9 @@ class Lpips(nn.Module):
             raise ValueError(f"expected one of {', '.join(LINEAR_LAYERS)}, got {backbone!r}")
         self.backbone = backbone
         frames = _frames(backbone)
-        _check(frames.backbone, tensors.backbone, f"{tensors.source} does not fit {backbone}")
+        require_same_shapes(frames.backbone, tensors.backbone, f"{tensors.source} does not fit {backbone}")
         linear = {name: x for name, x in frames.lpips.state_dict().items() if name.startswith("lin") and name[3] != "s"}
-        _check(linear, tensors.linear, f"The linear layers do not fit LPIPS on {backbone}")
+        require_same_shapes(linear, tensors.linear, f"The linear layers do not fit LPIPS on {backbone}")
         state = {name: _source(name, tensors, x) for name, x in frames.lpips.state_dict().items()}
         frames.lpips.load_state_dict(state, strict=True, assign=True)
         self.trunk, self.scaling = frames.lpips.get_submodule("net"), frames.lpips.get_submodule("scaling_layer")
@@ -139,15 +140,3 @@ def _source(name: str, tensors: LpipsTensors, own: torch.Tensor) -> torch.Tensor
     if parts[0] == "lins":  # the same layers once more, as a list
         return tensors.linear[".".join((f"lin{parts[1]}", *parts[2:]))].detach().float()
     return tensors.linear[name].detach().float() if parts[0].startswith("lin") else own
-
-
-def _check(expected: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor], sentence: str) -> None:
-    wrong = [f"{name} missing" for name in sorted(expected.keys() - tensors.keys())]
-    wrong += [f"{name} unknown" for name in sorted(tensors.keys() - expected.keys())]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
-        for name in sorted(expected.keys() & tensors.keys())
-        if tensors[name].shape != expected[name].shape
-    ]
-    if wrong:
-        raise WeightsError(f"{sentence}: {'; '.join(wrong[:4])}.")

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from ostec.core.types import BoolArray, FloatArray
+from ostec.core.types import BoolArray, DoubleArray, FloatArray
 
 
 def carry_residual(
@@ -25,10 +25,14 @@ def carry_residual(
     Returns:
         [T, C].
     """
-    screen = trust.astype(np.float64) + stiffness / reach**2
-    matrix = sparse.diags(screen) + stiffness * laplacian(inside)
-    carried: FloatArray = splu(matrix.tocsc()).solve((residual * trust[:, None]).astype(np.float64))
-    return carried.astype(np.float32)
+    return screened(inside, residual, trust, stiffness / reach**2, stiffness).astype(np.float32)
+
+
+def screened(inside: BoolArray, values: FloatArray, weight: FloatArray, screen: float, stiffness: float) -> DoubleArray:
+    """The f [T, C] that minimises sum w (f - v)^2 + stiffness |grad f|^2 + screen f^2 for values v [T, C]."""
+    matrix = sparse.diags(weight.astype(np.float64) + screen) + stiffness * laplacian(inside)
+    solution: DoubleArray = splu(matrix.tocsc()).solve((values * weight[:, None]).astype(np.float64))
+    return solution
 
 
 def laplacian(inside: BoolArray) -> sparse.csr_matrix:

@@ -9,11 +9,10 @@ more.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import splu
+from scipy import ndimage
 
-from ostec.core.types import BoolArray, FloatArray
-from ostec.prior.carry import laplacian
+from ostec.core.types import BoolArray, DoubleArray, FloatArray
+from ostec.prior.carry import screened
 
 _FLOOR = 0.03
 """Added before a logarithm is taken of a colour in [0, 1]."""
@@ -99,17 +98,13 @@ def bare_skin(
     return BareSkin(np.clip(result, 0, 1).astype(np.float32), hair.astype(np.float32))
 
 
-def _parts(difference: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _parts(difference: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Differences [T, 3] of log colours as light [T, 1] and chroma [T, 3]."""
     light = difference.mean(-1, keepdims=True)
     return light, difference - light
 
 
-def _smoothed(inside: BoolArray, values: FloatArray, weight: FloatArray, length: float) -> FloatArray:
+def _smoothed(inside: BoolArray, values: FloatArray, weight: FloatArray, length: float) -> DoubleArray:
     """Values [T, C] smoothed over ``length`` texels, continued harmonically to where the weights [T] are zero."""
-    weight = weight.astype(np.float64)
-    middle = (values * weight[:, None]).sum(0) / max(weight.sum(), _FEWEST)
-    matrix = sparse.diags(weight + _FEWEST) + length**2 * laplacian(inside)
-    right = values * weight[:, None] + _FEWEST * middle
-    solution: FloatArray = splu(matrix.tocsc()).solve(right.astype(np.float64))
-    return solution
+    middle = np.average(values, axis=0, weights=weight + _FEWEST)
+    return middle + screened(inside, values - middle, weight, _FEWEST, length**2)

@@ -33,10 +33,6 @@ class BlendSettings:
     padding: float = 24 / 1024
     """Width of the padding outside the chart."""
 
-    def is_profile(self, yaw_deg: float) -> bool:
-        """Whether a face turned so far counts as a profile."""
-        return abs(yaw_deg) > self.profile_deg
-
 
 def photo_weight(seen: UvObservation, yaw_deg: float, settings: BlendSettings | None = None) -> FloatArray:
     """How much each texel of the photo is believed, before feathering.
@@ -50,7 +46,7 @@ def photo_weight(seen: UvObservation, yaw_deg: float, settings: BlendSettings | 
         [S, S] in [0, 1].
     """
     settings = settings or BlendSettings()
-    rim = settings.trust_profile if settings.is_profile(yaw_deg) else settings.trust
+    rim = settings.trust_profile if abs(yaw_deg) > settings.profile_deg else settings.trust
     inner = np.clip((seen.margin_mm - settings.silhouette_mm) / (settings.interior_mm - settings.silhouette_mm), 0, 1)
     threshold = rim + (settings.trust_interior - rim) * inner
     angle = np.clip((seen.cosine - threshold) / 0.1 + 0.5, 0, 1)
