@@ -10,7 +10,7 @@ colour alone never takes it away, for a beard, a highlight or a cast shadow is f
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -18,6 +18,7 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial import ConvexHull
 
 from ostec.core.types import BoolArray, FloatArray, Topology, UvObservation
+from ostec.detect.spectacles import RimGuide, SpectacleSettings, spectacles
 
 _FLOOR = 0.03
 """Added before the logarithm, so that black does not dominate."""
@@ -37,10 +38,8 @@ class MaskSettings:
     """Gaussians in the mixture of the surroundings."""
     skin_like: float = 12.0
     """Squared Mahalanobis distance below which a colour of the surroundings is taken for neck or ear."""
-    bridge_distance: float = 5.5
-    """Squared Mahalanobis distance from skin that a rim reaches all across the nose; without spectacles 4 is rare."""
-    rim_distance: float = 8.0
-    """The same beyond which a texel belongs to the rim, once there is one."""
+    spectacles: SpectacleSettings = field(default_factory=SpectacleSettings)
+    """When there are spectacles."""
     doubt: float = -10.0
     """Log odds at which colour alone stops counting: pupils and nostrils are face."""
     interior: float = 8.0
@@ -71,12 +70,8 @@ class MaskGuide:
     """[S, S] in [0, 1]: 1 near the top of the forehead."""
     beard: BoolArray
     """[S, S] below the nose, where dark is face."""
-    kept: BoolArray
-    """[S, S] the eye openings with their lashes, and the brows: dark, but no rims."""
-    rims: BoolArray
-    """[S, S] where spectacles lie: from brow to upper cheek, from temple to temple."""
-    bridge: BoolArray
-    """[S, S] the part of that on the nose, which no brow and no lash reaches."""
+    rims: RimGuide
+    """Where spectacles lie."""
     features: BoolArray
     """[S, S] eyes, brows and lips with a margin: no skin, but face whatever their colour."""
     eyes: FloatArray
@@ -108,16 +103,20 @@ def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
     brows = polygon_mask(topology.regions["brow_left"], size) | polygon_mask(topology.regions["brow_right"], size)
     level = float(v[eyes].mean())
     u = np.broadcast_to((np.arange(size) + 0.5) / size, inside.shape)
-    rims = inside & (v > level - 0.17) & (v < level + 0.11)
+    band = inside & (v > level - 0.17) & (v < level + 0.11)
     return MaskGuide(
         inside=inside,
         rim=rim,
         core=core,
         hairline=hairline,
         beard=inside & (v < 0.47),
-        kept=ndimage.binary_dilation(eyes, iterations=max(1, round(size * 2 / 128))) | brows,
-        rims=rims,
-        bridge=rims & (np.abs(u - 0.5) < 0.055) & (v > level - 0.05) & (v < level + 0.05),
+        rims=RimGuide(
+            band=band,
+            bridge=band & (np.abs(u - 0.5) < 0.055) & (v > level - 0.05) & (v < level + 0.05),
+            eyes=ndimage.binary_dilation(eyes, iterations=max(1, round(size * 2 / 128))),
+            brows=brows,
+            centres=np.stack([topology.regions[name].mean(0) for name in ("eye_left", "eye_right")]).astype(np.float64),
+        ),
         features=inside & features,
         eyes=np.clip(ndimage.gaussian_filter(eyes.astype(np.float32), size / 128) * 2, 0, 1),
     )
@@ -198,35 +197,9 @@ def face_mask(
     reach = max(3, round(settings.retreat * seen.size) | 1)
     smooth = ndimage.minimum_filter(np.where(weight > 0, smooth, np.inf), reach)
     mask = 1 / (1 + np.exp(-1.5 * np.clip(smooth, -20, 20)))
-    rims = spectacles(model.distance * (weight > 0), guide, settings)
+    rims = spectacles(_log_colour(seen.colour), model.distance * (weight > 0), guide.rims, settings.spectacles)
     mask = np.where(guide.inside, np.where(weight > 0, mask, 1) * (1 - rims), 0)
     return FaceMask(mask.astype(np.float32), rims)
-
-
-def spectacles(distance: FloatArray, guide: MaskGuide, settings: MaskSettings | None = None) -> FloatArray:
-    """Where the rims of spectacles cover the face.
-
-    Nothing but spectacles crosses the nose at the height of the eyes, so there are some only if every column of the
-    bridge holds a texel that is no skin. Then all that is no skin between brow and upper cheek is taken for them, save
-    eyes and brows.
-
-    Args:
-        distance: [S, S] squared Mahalanobis distance from the predicted skin, zero where nothing was seen.
-        guide: the layout's regions at the same size.
-        settings: the defaults if None.
-
-    Returns:
-        [S, S] in [0, 1]; all zero if there are none.
-    """
-    settings = settings or MaskSettings()
-    columns = np.where(guide.bridge, distance, 0).max(0)[guide.bridge.any(0)]
-    if np.quantile(columns, 0.1) < settings.bridge_distance:
-        return np.zeros(distance.shape, np.float32)
-    found = guide.rims & ~guide.kept & (distance > settings.rim_distance)
-    size = len(distance)
-    found = ndimage.binary_dilation(found, iterations=max(1, round(size * 3 / 256)))
-    soft = ndimage.gaussian_filter((found & ~guide.kept).astype(np.float32), size / 256)
-    return np.where(guide.kept, 0, np.clip(2 * soft, 0, 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)

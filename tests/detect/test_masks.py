@@ -7,7 +7,14 @@ from scipy import ndimage
 
 from ostec.core.assets import asset_path
 from ostec.core.types import UvObservation
-from ostec.detect.masks import FaceMask, MaskGuide, face_mask, mask_guide, polygon_mask, surround_colours
+from ostec.detect.masks import (
+    FaceMask,
+    MaskGuide,
+    face_mask,
+    mask_guide,
+    polygon_mask,
+    surround_colours,
+)
 from ostec.io.topology import read_topology
 from ostec.render.geometry import rotation_from_pose, vertex_normals
 from ostec.render.uv import bake_layout
@@ -241,20 +248,27 @@ def test_polygon_that_is_not_convex():
 RIM = np.float32([0.08, 0.06, 0.06])
 
 
-def draw_spectacles(scene: Scene, bridge: bool = True) -> np.ndarray:
+def draw_spectacles(
+    scene: Scene, bridge: bool = True, radius: float = 0.11, width: float = 0.012, colour: np.ndarray = RIM
+) -> np.ndarray:
     """Two round rims, the bridge between them and the arms to the temples; returns what was painted."""
     rims = np.zeros((SIZE, SIZE), bool)
     for name in ("eye_left", "eye_right"):
         u, v = scene.topology.regions[name].mean(0)
         distance = np.hypot(scene.u - u, (scene.v - v) * 1.2)
-        rims |= np.abs(distance - 0.11) < 0.012
-        arm = np.abs(scene.v - v - 0.02) < 0.012
-        outer = scene.u < u - 0.11 if u < 0.5 else scene.u > u + 0.11
+        rims |= np.abs(distance - radius) < width
+        arm = np.abs(scene.v - v - 0.02) < width
+        outer = scene.u < u - radius if u < 0.5 else scene.u > u + radius
         rims |= arm & outer & (np.abs(scene.u - 0.5) < 0.45)
     if bridge:
-        rims |= (np.abs(scene.v - v - 0.02) < 0.015) & (np.abs(scene.u - 0.5) < 0.1)
-    rims &= ~scene.guide.kept
-    return scene.paint(rims, RIM)
+        rims |= (np.abs(scene.v - v - 0.02) < 1.25 * width) & (np.abs(scene.u - 0.5) < 0.1)
+    rims &= ~scene.guide.rims.eyes
+    return scene.paint(rims, colour)
+
+
+def draw_brows(scene: Scene) -> np.ndarray:
+    """Dark brows where the layout has them."""
+    return scene.paint(scene.guide.rims.brows, HAIR)
 
 
 @pytest.mark.parametrize("skin", [SKIN, SKIN * 0.45], ids=["light", "dark"])
@@ -264,8 +278,29 @@ def test_rims_of_spectacles_are_taken_out_and_the_eyes_stay(skin):
     found = scene.found(NOTHING)
     assert found.spectacles.any()
     assert found.mask[rims].mean() < 0.05
-    assert found.mask[scene.guide.kept].min() > 0.9
+    assert found.mask[scene.guide.rims.eyes].min() > 0.9
     assert (found.mask[scene.away_from(rims)] > 0.5).mean() > 0.95
+
+
+@pytest.mark.parametrize("width", [0.006, 0.015], ids=["wire", "horn"])
+@pytest.mark.parametrize("radius", [0.10, 0.115, 0.13], ids=["below the brow", "on the brow", "above it"])
+def test_upper_rims_are_taken_out_where_they_lie_on_dark_brows(radius, width):
+    scene = Scene()
+    draw_brows(scene)
+    rims = draw_spectacles(scene, radius=radius, width=width)
+    found = scene.found(NOTHING)
+    assert (found.mask[rims] < 0.5).mean() > 0.97
+    on_brow = rims & scene.guide.rims.brows
+    assert not on_brow.any() or (found.mask[on_brow] < 0.5).mean() > 0.97
+
+
+def test_brows_above_rims_that_leave_them_free_stay():
+    scene = Scene()
+    brows = scene.paint(scene.guide.rims.brows, SKIN * 0.6)
+    rims = draw_spectacles(scene, radius=0.085, width=0.012)
+    free = brows & ~ndimage.binary_dilation(rims, iterations=10)
+    assert free.sum() > 300
+    assert (scene.found(NOTHING).mask[free] > 0.5).mean() > 0.97
 
 
 def test_dark_rings_that_do_not_cross_the_nose_are_no_spectacles():
@@ -274,5 +309,11 @@ def test_dark_rings_that_do_not_cross_the_nose_are_no_spectacles():
     assert not scene.found(NOTHING).spectacles.any()
 
 
-def test_a_bare_face_has_no_spectacles():
-    assert not Scene().found(NOTHING).spectacles.any()
+@pytest.mark.parametrize("brows", [False, True])
+def test_a_bare_face_has_no_spectacles(brows):
+    scene = Scene()
+    if brows:
+        draw_brows(scene)
+    found = scene.found(NOTHING)
+    assert not found.spectacles.any()
+    assert (found.mask[scene.guide.rims.brows] > 0.5).all()
