@@ -1,65 +1,37 @@
 """Files of the program (models, topology, manifests of third-party models) -> verified paths.
 
 In a checkout these folders lie beside the package, in an installed wheel below ``ostec/_data``; no other module knows.
+Models that do not ship are looked for in the user's folder of models (``$OSTEC_MODELS``), then in the cache folder.
 """
 
 import hashlib
 import importlib.util
-import re
+import json
+import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from ostec.core.errors import AssetError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
+from ostec.core.errors import AssetError, UsageError
+from ostec.core.manifests import MANIFEST_ERRORS, Manifest, ManifestFile, parse_manifest, require_sha256
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = ("models", "topology", "external")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+MODELS_VARIABLE = "OSTEC_MODELS"
+"""Environment variable that names the user's folder of models."""
+PIN_ENDING = ".pin.json"
 
 
 @dataclass(frozen=True)
-class ManifestFile:
-    """One file that a manifest vouches for."""
+class Pin:
+    """What a file was when it was first fetched, where nobody had published it; ``FILE.pin.json`` beside it."""
 
-    name: str
-    """Path below ``models/``, or below the folder of the manifest's package; with forward slashes."""
-    sha256: str
-    """64 hexadecimal digits, lower case."""
     size: int
     """Bytes."""
+    sha256: str
+    """64 hexadecimal digits, lower case."""
     url: str = ""
-    """Where it can be downloaded; empty where it ships."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """A third-party model: what it is for, where it comes from, and its files (``external/NAME.toml``)."""
-
-    name: str
-    purpose: str
-    homepage: str
-    paper: str
-    licence: str
-    files: tuple[ManifestFile, ...]
-    package: str = ""
-    """Name of the installed Python package that brings the files; empty where they lie in ``models/``."""
-
-    def file(self, name: str) -> ManifestFile:
-        """Return the entry called ``name``.
-
-        Raises:
-            AssetError: the manifest has no such file.
-        """
-        for entry in self.files:
-            if entry.name == name:
-                return entry
-        raise AssetError(f"external/{self.name}.toml lists no file {name}.")
+    """Where it came from; empty where it was put there by hand."""
 
 
 def _asset_root() -> Path:
@@ -106,18 +78,28 @@ def sha256_of(path: Path) -> str:
 def check_file(path: Path, size: int, sha256: str) -> Path:
     """Return ``path`` if it holds exactly the expected bytes.
 
+    Args:
+        path: the file.
+        size: its bytes; 0 where unknown.
+        sha256: 64 hexadecimal digits; empty where unknown.
+
     Raises:
         AssetError: it is missing, or its size or SHA-256 is another.
     """
     if not path.is_file():
         raise AssetError(f"{path} is missing.")
     actual_size = path.stat().st_size
-    if actual_size != size:
+    if size and actual_size != size:
         raise AssetError(f"{path} is damaged ({actual_size} bytes, expected {size}).")
-    actual = sha256_of(path)
+    actual = sha256_of(path) if sha256 else ""
     if actual != sha256:
         raise AssetError(f"{path} is damaged (sha256 {actual}, expected {sha256}).")
     return path
+
+
+def manifest_names() -> list[str]:
+    """The names of all manifests, sorted."""
+    return sorted(path.stem for path in asset_path("external").glob("*.toml"))
 
 
 def load_manifest(name: str) -> Manifest:
@@ -128,18 +110,8 @@ def load_manifest(name: str) -> Manifest:
     """
     path = asset_path(f"external/{name}.toml")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        files = tuple(_file_entry(entry) for entry in table["files"])
-        manifest = Manifest(
-            name=_text(table, "name"),
-            purpose=_text(table, "purpose"),
-            homepage=_text(table, "homepage"),
-            paper=_text(table, "paper"),
-            licence=_text(table, "licence"),
-            files=files,
-            package=str(table.get("package", "")),
-        )
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        manifest = parse_manifest(path.read_text(encoding="utf-8"))
+    except (OSError, *MANIFEST_ERRORS) as error:
         raise AssetError(f"{path} is no valid manifest ({error}).") from error
     if manifest.name != name:
         raise AssetError(f"{path} is no valid manifest (it names itself {manifest.name!r}).")
@@ -148,6 +120,8 @@ def load_manifest(name: str) -> Manifest:
 
 def verified_path(name: str, file: str) -> Path:
     """Locate one file of a manifest and check its size and SHA-256 before anybody reads it.
+
+    Of a file whose SHA-256 is not published and was not pinned either, nothing can be checked.
 
     Args:
         name: the manifest's name.
@@ -158,8 +132,143 @@ def verified_path(name: str, file: str) -> Path:
     """
     manifest = load_manifest(name)
     entry = manifest.file(file)
+    if manifest.ships:
+        path: Path | None = _shipped(manifest, entry)
+    else:
+        path = find_model(name, file)
+    if path is None:
+        raise AssetError(f"{entry.basename} is not on this machine; please run: ostec models fetch {name}")
+    expected = expected_file(entry, path)
+    return check_file(path, expected.size, expected.sha256)
+
+
+def models_folders() -> list[Path]:
+    """Where models that do not ship are looked for: ``$OSTEC_MODELS``, if set, then the cache folder."""
+    own = os.environ.get(MODELS_VARIABLE, "")
+    folders = [Path(own).expanduser()] if own else []
+    cache = cache_folder()
+    return folders + ([cache] if cache is not None else [])
+
+
+def use_models_folder(folder: str) -> None:
+    """Let this process take a folder for ``$OSTEC_MODELS``, as the option ``--models-dir`` does.
+
+    Raises:
+        UsageError: the name is empty, or a file's.
+    """
+    if not folder:
+        raise UsageError("--models-dir must name a folder.")
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--models-dir {folder} is a file, not a folder.")
+    os.environ[MODELS_VARIABLE] = str(path.absolute())
+
+
+def cache_folder() -> Path | None:
+    """The folder that models are fetched to unless the user names one; None where there is no home folder.
+
+    ``ostec/models`` in ``$XDG_CACHE_HOME`` or ``~/.cache`` on Linux, in ``~/Library/Caches`` on macOS, in
+    ``%LOCALAPPDATA%`` on Windows.
+    """
+    named = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
+    if sys.platform != "darwin" and named and Path(named).is_absolute():
+        return Path(named) / "ostec" / "models"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
+    return home / below / "ostec" / "models"
+
+
+def find_model(name: str, file: str) -> Path | None:
+    """Locate one file of a manifest, unchecked: the first of what is there.
+
+    In each of :func:`models_folders` it is looked for under its name in the manifest, then directly in the folder.
+    Files that ship are looked for where they ship.
+
+    Args:
+        name: the manifest's name.
+        file: the file's name in that manifest.
+
+    Returns:
+        The file, or None if there is none.
+
+    Raises:
+        AssetError: there is no such manifest, or it lists no such file.
+    """
+    manifest = load_manifest(name)
+    entry = manifest.file(file)
+    if manifest.ships:
+        try:
+            places = [_shipped(manifest, entry)]
+        except AssetError:  # its package is not installed
+            return None
+    else:
+        places = [folder / part for folder in models_folders() for part in (entry.name, entry.basename)]
+    return next((place for place in places if place.is_file()), None)
+
+
+def place_of(entry: ManifestFile) -> Path:
+    """Where a file that is fetched goes: the first of :func:`models_folders`, under its name in the manifest.
+
+    Raises:
+        UsageError: there is no home folder, and none was named.
+    """
+    folders = models_folders()
+    if not folders:
+        raise UsageError(f"There is no home folder to keep models in; name one with --models-dir or {MODELS_VARIABLE}.")
+    return folders[0].joinpath(*entry.name.split("/"))
+
+
+def pin_of(path: Path) -> Path:
+    """The pin that belongs to a file, whether it exists or not."""
+    return path.with_name(path.name + PIN_ENDING)
+
+
+def read_pin(path: Path) -> Pin | None:
+    """Read what is pinned of a file.
+
+    Args:
+        path: the file itself.
+
+    Returns:
+        None where nothing is pinned.
+
+    Raises:
+        AssetError: the pin is damaged.
+    """
+    beside = pin_of(path)
+    try:
+        text = beside.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AssetError(f"{beside} cannot be read ({error}).") from error
+    try:
+        table = json.loads(text)
+        pin = Pin(int(table["size"]), str(table["sha256"]), str(table.get("url", "")))
+        require_sha256(pin.sha256, path.name)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise AssetError(f"{beside} is no pin of a SHA-256; remove it if {path.name} is to be trusted anew.") from error
+    return pin
+
+
+def expected_file(entry: ManifestFile, path: Path) -> ManifestFile:
+    """The entry with the size and SHA-256 that a file must have: the manifest's own, or else those of the file's pin.
+
+    Raises:
+        AssetError: the pin is damaged.
+    """
+    if entry.sha256:
+        return entry
+    pin = read_pin(path)
+    return replace(entry, size=pin.size, sha256=pin.sha256) if pin else entry
+
+
+def _shipped(manifest: Manifest, entry: ManifestFile) -> Path:
     root = _package_folder(manifest) if manifest.package else _asset_root() / "models"
-    return check_file(root.joinpath(*entry.name.split("/")), entry.size, entry.sha256)
+    return root.joinpath(*entry.name.split("/"))
 
 
 def _package_folder(manifest: Manifest) -> Path:
@@ -171,19 +280,3 @@ def _package_folder(manifest: Manifest) -> Path:
             f"please run: pip install {manifest.package}"
         )
     return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _text(table: dict[str, Any], key: str) -> str:
-    value = table[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is no text")
-    return value
-
-
-def _file_entry(table: dict[str, Any]) -> ManifestFile:
-    entry = ManifestFile(_text(table, "name"), _text(table, "sha256"), int(table["size"]), str(table.get("url", "")))
-    if not _SHA256.fullmatch(entry.sha256):
-        raise ValueError(f"sha256 of {entry.name} is not 64 hexadecimal digits")
-    if entry.name.startswith("/") or ".." in entry.name.split("/"):
-        raise ValueError(f"{entry.name} leaves its folder")
-    return entry

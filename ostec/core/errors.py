@@ -26,6 +26,10 @@ class WeightsError(AssetError):
     """A checkpoint holds other tensors than its network, or something that is not data."""
 
 
+class DownloadError(AssetError):
+    """A file cannot be fetched: no address gave the expected bytes, or the disk has no room for them."""
+
+
 class BackendError(OstecError):
     """A device or optional library that was asked for is not available."""
 

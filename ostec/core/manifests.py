@@ -1,0 +1,164 @@
+"""What a manifest (``external/NAME.toml``) says of a model: purpose, licence, files and how to come by them."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from ostec.core.errors import AssetError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*")
+MANIFEST_ERRORS = (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError)
+"""What :func:`parse_manifest` raises."""
+
+
+@dataclass(frozen=True)
+class ManifestFile:
+    """One file that a manifest vouches for."""
+
+    name: str
+    """Path below a folder of models, ``models/``, or the folder of the manifest's package; with forward slashes."""
+    sha256: str = ""
+    """64 hexadecimal digits, lower case; empty where nobody published it: the first fetch pins it."""
+    size: int = 0
+    """Bytes; 0 where unknown."""
+    url: str = ""
+    """Where it can be downloaded; empty where it ships or needs a browser."""
+    mirrors: tuple[str, ...] = ()
+    """Further addresses of the same bytes, tried in turn."""
+    page: str = ""
+    """Page that leads to it in a browser, where it has no direct address (Google Drive, OneDrive, after a log-in)."""
+
+    @property
+    def basename(self) -> str:
+        """The name without folders."""
+        return PurePosixPath(self.name).name
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every direct address, the preferred one first."""
+        return (*((self.url,) if self.url else ()), *self.mirrors)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A third-party model: what it is for, where it comes from, and its files (``external/NAME.toml``)."""
+
+    name: str
+    purpose: str
+    homepage: str
+    paper: str
+    licence: str
+    files: tuple[ManifestFile, ...]
+    package: str = ""
+    """Name of the installed Python package that brings the files; empty where they lie in a folder."""
+    source: str = ""
+    """How the files were made or found, and where sizes and checksums were read."""
+    format: str = ""
+    """What the files hold."""
+    loader: str = ""
+    """Dotted name of what reads them; empty where this version reads none."""
+    input: str = ""
+    """What the network expects."""
+    sign_up: str = ""
+    """Page where one registers and accepts the terms first; empty where nobody has to."""
+    commercial_use: bool | None = None
+    """Whether the terms of the files permit it; None where they do not say."""
+    redistribution: bool | None = None
+    """Whether the files may be passed on; None where the terms do not say."""
+    any_of: bool = False
+    """The files are alternatives, the preferred one first: one of them is enough."""
+
+    def file(self, name: str) -> ManifestFile:
+        """Return the entry called ``name``, or the only one whose name without folders it is.
+
+        Raises:
+            AssetError: the manifest has no such file.
+        """
+        found = [entry for entry in self.files if entry.name == name]
+        found = found or [entry for entry in self.files if entry.basename == name]
+        if len(found) != 1:
+            raise AssetError(f"external/{self.name}.toml lists no file {name}.")
+        return found[0]
+
+    @property
+    def ships(self) -> bool:
+        """Whether the files come with this program, or with a package that it requires."""
+        reachable = self.sign_up or any(entry.addresses or entry.page for entry in self.files)
+        return bool(self.package) or not reachable
+
+    @property
+    def short_licence(self) -> str:
+        """The licence's name without remarks."""
+        return re.split(r" \(|[;,:]", self.licence, maxsplit=1)[0]
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Read the text of a manifest.
+
+    Raises:
+        tomllib.TOMLDecodeError, KeyError, TypeError, ValueError: it is no TOML, lacks a field, or has one of the wrong
+            kind.
+    """
+    table = tomllib.loads(text)
+    base = _text(table, "base_url", "")
+    return Manifest(
+        name=_text(table, "name"),
+        purpose=_text(table, "purpose"),
+        homepage=_text(table, "homepage"),
+        paper=_text(table, "paper"),
+        licence=_text(table, "licence"),
+        files=tuple(_file_entry(entry, base) for entry in table["files"]),
+        package=_text(table, "package", ""),
+        source=_text(table, "source", ""),
+        format=_text(table, "format", ""),
+        loader=_text(table, "loader", ""),
+        input=_text(table, "input", ""),
+        sign_up=_text(table, "sign_up", ""),
+        commercial_use=_truth(table, "commercial_use"),
+        redistribution=_truth(table, "redistribution"),
+        any_of=bool(_truth(table, "any_of")),
+    )
+
+
+def require_sha256(text: str, name: str) -> None:
+    """Raise ValueError unless ``text`` is a SHA-256 as it is written here; ``name`` is the file's, for the message."""
+    if not _SHA256.fullmatch(text):
+        raise ValueError(f"sha256 of {name} is not 64 hexadecimal digits")
+
+
+def _text(table: dict[str, Any], key: str, default: str | None = None) -> str:
+    value = table[key] if default is None else table.get(key, default)
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is no text")
+    return value
+
+
+def _truth(table: dict[str, Any], key: str) -> bool | None:
+    value = table.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{key} is neither true nor false")
+    return value
+
+
+def _file_entry(table: dict[str, Any], base: str) -> ManifestFile:
+    name, sha256, size = _text(table, "name"), _text(table, "sha256", ""), table.get("size", 0)
+    url = _text(table, "url", base and base + PurePosixPath(name).name)
+    mirrors = tuple(table.get("mirrors", ()))
+    if not _FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no path below a folder")
+    if sha256:
+        require_sha256(sha256, name)
+    if type(size) is not int or size < 0:
+        raise TypeError(f"size of {name} is no number of bytes")
+    for address in (*mirrors, *((url,) if url else ())):
+        if not isinstance(address, str) or not address.startswith(("https://", "http://")):
+            raise ValueError(f"{address!r} of {name} is no address")
+    return ManifestFile(name, sha256, size, url, mirrors, _text(table, "page", ""))
