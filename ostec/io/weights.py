@@ -1,18 +1,11 @@
 """Checkpoints to tensors and tensors into modules, strictly, without executing anything that a file holds.
 
-Also the only place that knows formats built on pickle. They are read by an interpreter that knows the few instructions
-which arrays need and for which a name is only a mark, so that a hostile file can neither import nor call anything, nor
-take more memory than it has bytes.
+Formats built on pickle are read by :mod:`ostec.io.pickles`.
 """
 
-import io
-import math
 import pickle
-import pickletools
 import warnings
-from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +17,13 @@ from ostec.core.assets import check_file, verified_path
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.tensors import require_same_shapes
 from ostec.core.types import Array
+from ostec.io.opcodes import Malformed
+from ostec.io.pickles import load_joblib, read_objects
 
+_STATE_KEYS = ("state_dict", "g_ema", "net_recon", "model", "net", "params", "module")
+"""Where training programs put a state dict."""
+_HEADER_LIMIT = 100_000_000
+"""Bytes of a safetensors header, as its own library has it."""
 _PIECE = 256 << 10
 _UNPACKED_LIMIT = 64 << 20
 """Bytes; the largest of MTCNN's files unpacks to 1.6 MB."""
@@ -79,6 +78,44 @@ def read_torch(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
     ):
         raise WeightsError(f"{path} does not hold tensors by name.")
     return dict(content)
+
+
+def read_state(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Read a network's tensors by name, onto the CPU, from a file of which nothing is executed.
+
+    Args:
+        path: a safetensors file, or what ``torch.save`` wrote: a state dict, or a dictionary with one under a key such
+            as ``state_dict``; what is no tensor in it is left out.
+        prefix: only the tensors whose names begin so are returned, without it.
+
+    Raises:
+        WeightsError: the file is missing or damaged, would call something, or holds no such tensors.
+    """
+    content = read_safetensors(path) if is_safetensors(path) else read_objects(path)
+    tables = [*(content.get(key) for key in _STATE_KEYS), content] if isinstance(content, dict) else []
+    for table in tables:
+        found = {
+            name.removeprefix(prefix): tensor
+            for name, tensor in (table.items() if isinstance(table, dict) else ())
+            if isinstance(name, str) and isinstance(tensor, torch.Tensor) and name.startswith(prefix)
+        }
+        if found:
+            return found
+    what = f"tensors whose names begin with {prefix!r}" if prefix else "tensors by name"
+    held = ", ".join(sorted(map(str, content))[:6]) if isinstance(content, dict) else f"a {type(content).__name__}"
+    raise WeightsError(f"{path} does not hold {what}, as expected, but {held or 'nothing'}.")
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is called safetensors, or begins as they do: eight bytes of length, then a JSON object."""
+    if path.suffix == ".safetensors":
+        return True
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(9)
+    except OSError:
+        return False
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _HEADER_LIMIT
 
 
 def encode_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
@@ -144,9 +181,9 @@ def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) ->
     """
     unpacked = _unpack_lz4(packed, source, limit)
     try:
-        content = _ArrayStream(unpacked).load()
-    except _Malformed as error:
-        raise WeightsError(f"{source} does not hold plain arrays alone: {error}.") from error
+        content = load_joblib(unpacked)
+    except Malformed as error:
+        raise WeightsError(f"{source} does not hold plain arrays alone: found {error}.") from error
     if not isinstance(content, list) or not all(isinstance(item, np.ndarray) for item in content):
         raise WeightsError(f"{source} does not hold a list of arrays.")
     return content
@@ -170,150 +207,3 @@ def _unpack_lz4(packed: bytes, source: str, limit: int) -> bytes:
     except (RuntimeError, EOFError) as error:
         raise WeightsError(f"{source} is damaged: it is no whole LZ4 file ({error}).") from error
     return bytes(unpacked)
-
-
-class _Malformed(Exception):
-    """The stream asks for something that a list of arrays does not need, or breaks off."""
-
-
-class _Name(Enum):
-    """The only names a stream may use. They stand for themselves: nothing is ever looked up or called."""
-
-    WRAPPER = ("joblib.numpy_pickle", "NumpyArrayWrapper")
-    NDARRAY = ("numpy", "ndarray")
-    DTYPE = ("numpy", "dtype")
-
-
-class _Wrapper:
-    """joblib's description of an array, before the array's bytes, which follow it in the stream, were read."""
-
-
-_NUMBER_TYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"})
-_PLAIN_TYPE_STATES = tuple((order, None, None, None) for order in "<|")
-"""Byte order (little or none), sub-array, field names, fields: of a dtype's state, what matters."""
-
-
-class _ArrayStream:
-    """Interprets the instructions that ``joblib.dump`` writes for nested lists and tuples of arrays.
-
-    It is a pickle stream, except that each array's wrapper is followed by one byte that counts the bytes of padding,
-    the padding, and the array's bytes.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._file = io.BytesIO(data)
-        self._stack: list[Any] = []
-        self._marks: list[int] = []
-        self._memo: list[Any] = []
-
-    def load(self) -> Any:
-        """Run to the end.
-
-        Raises:
-            _Malformed: as its description says.
-        """
-        try:
-            for opcode, argument, _ in pickletools.genops(self._file):
-                if opcode.name == "STOP":
-                    return self._pop(object)
-                self._step(opcode.name, argument)
-        except (ValueError, IndexError) as error:
-            raise _Malformed(f"broken off or garbled at byte {self._file.tell()}") from error
-        raise _Malformed("it has no end")
-
-    def _step(self, name: str, argument: Any) -> None:
-        push = self._stack.append
-        match name:
-            case "PROTO" | "FRAME":
-                pass
-            case "MARK":
-                self._marks.append(len(self._stack))
-            case "BININT" | "BININT1" | "BININT2" | "BINUNICODE" | "SHORT_BINUNICODE":
-                push(argument)
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                push({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[name])
-            case "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_TUPLE":
-                push({"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}[name]())
-            case "TUPLE":
-                push(tuple(self._pop_to_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                push(tuple(self._pop(object) for _ in range(int(name[-1])))[::-1])
-            case "APPEND" | "APPENDS":
-                items = [self._pop(object)] if name == "APPEND" else self._pop_to_mark()
-                self._top(list).extend(items)
-            case "SETITEM" | "SETITEMS":
-                items = [self._pop(object), self._pop(object)][::-1] if name == "SETITEM" else self._pop_to_mark()
-                if not all(isinstance(key, str) for key in items[::2]):
-                    raise _Malformed("a dictionary with keys other than strings")
-                self._top(dict).update(zip(items[::2], items[1::2], strict=True))
-            case "MEMOIZE":
-                self._memo.append(self._top(object))
-            case "BINGET" | "LONG_BINGET":
-                push(self._memo[argument])
-            case "STACK_GLOBAL":
-                push(self._name())
-            case "NEWOBJ" | "REDUCE" | "BUILD":
-                push({"NEWOBJ": self._new, "REDUCE": self._reduce, "BUILD": self._build}[name]())
-            case _:
-                raise _Malformed(f"the instruction {name}")
-
-    def _top(self, kind: type) -> Any:
-        if not isinstance(self._stack[-1], kind):
-            raise _Malformed(f"a {type(self._stack[-1]).__name__} where a {kind.__name__} belongs")
-        return self._stack[-1]
-
-    def _pop(self, kind: type) -> Any:
-        self._top(kind)
-        return self._stack.pop()
-
-    def _pop_to_mark(self) -> list[Any]:
-        start = self._marks.pop()
-        items = self._stack[start:]
-        del self._stack[start:]
-        return items
-
-    def _name(self) -> _Name:
-        name, module = self._pop(str), self._pop(str)
-        try:
-            return _Name((module, name))
-        except ValueError:
-            raise _Malformed(f"the name {module[:80]}.{name[:80]}") from None
-
-    def _new(self) -> _Wrapper:
-        arguments, name = self._pop(tuple), self._pop(_Name)
-        if name is not _Name.WRAPPER or arguments:
-            raise _Malformed("an object other than an array")
-        return _Wrapper()
-
-    def _reduce(self) -> np.dtype[Any]:
-        arguments, name = self._pop(tuple), self._pop(_Name)
-        kind = arguments[0] if name is _Name.DTYPE and arguments else None
-        if not isinstance(kind, str) or kind not in _NUMBER_TYPES:
-            raise _Malformed("a call, or an array of something else than numbers")
-        return np.dtype(f"<{kind}")
-
-    def _build(self) -> Array | np.dtype[Any]:
-        state = self._stack.pop()
-        target = self._pop(object)
-        if isinstance(target, np.dtype) and isinstance(state, tuple) and state[1:5] in _PLAIN_TYPE_STATES:
-            return target
-        if isinstance(target, _Wrapper) and isinstance(state, dict):
-            return self._read_array(state)
-        raise _Malformed("an object other than a plain array")
-
-    def _read_array(self, wrapper: dict[str, Any]) -> Array:
-        shape, dtype = wrapper.get("shape"), wrapper.get("dtype")
-        if wrapper.get("subclass") is not _Name.NDARRAY or not isinstance(dtype, np.dtype):
-            raise _Malformed("an array of an unknown class or type")
-        if not isinstance(shape, tuple) or not all(type(side) is int and side > 0 for side in shape):
-            raise _Malformed("an array with an impossible shape")
-        if wrapper.get("numpy_array_alignment_bytes") is not None:  # joblib before 1.2 wrote no padding
-            self._file.seek(self._file.read(1)[0], io.SEEK_CUR)
-        start, count = self._file.tell(), math.prod(shape)
-        if start + count * dtype.itemsize > len(self._data):
-            raise _Malformed("an array larger than the file")
-        self._file.seek(count * dtype.itemsize, io.SEEK_CUR)
-        # A copy: the result is writable and does not hold the whole file.
-        values = np.frombuffer(self._data, dtype, count, start).copy()
-        return values.reshape(shape, order="F" if wrapper.get("order") == "F" else "C")

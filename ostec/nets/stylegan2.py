@@ -127,6 +127,10 @@ def modulated_conv(
     return x
 
 
+def _clamped(x: torch.Tensor, limit: float | None) -> torch.Tensor:
+    return x if limit is None else x.clamp(-limit, limit)
+
+
 class SynthesisLayer(nn.Module):
     """Modulated 3 x 3 convolution, noise, bias, leaky ReLU."""
 
@@ -136,6 +140,7 @@ class SynthesisLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int, w_dim: int, resolution: int, up: bool) -> None:
         super().__init__()
         self.resolution, self.up = resolution, up
+        self.clamp: float | None = None
         self.affine = FullyConnected(w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
@@ -151,7 +156,7 @@ class SynthesisLayer(nn.Module):
         elif noise == "random":
             drawn = torch.randn(len(x), 1, self.resolution, self.resolution, device=x.device)
             x = x + drawn * self.noise_strength
-        return leaky_relu(x, self.bias)
+        return _clamped(leaky_relu(x, self.bias), self.clamp)
 
 
 class ToRgb(nn.Module):
@@ -163,11 +168,12 @@ class ToRgb(nn.Module):
         self.weight = nn.Parameter(torch.randn(3, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
         self.weight_gain = 1 / sqrt(inputs)
+        self.clamp: float | None = None
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """[B, inputs, h, h] -> [B, 3, h, h]."""
         y = modulated_conv(x, self.weight, self.affine(w) * self.weight_gain, None, demodulate=False)
-        return y + self.bias[:, None, None]
+        return _clamped(y + self.bias[:, None, None], self.clamp)
 
 
 class SynthesisBlock(nn.Module):
@@ -248,11 +254,15 @@ class SynthesisNetwork(nn.Module):
 class Generator(nn.Module):
     """Mapping and synthesis."""
 
-    def __init__(self, shape: GeneratorShape) -> None:
+    def __init__(self, shape: GeneratorShape, conv_clamp: float | None = None) -> None:
+        """``conv_clamp``: the largest magnitude that leaves a layer; networks trained in half floats have one."""
         super().__init__()
-        self.shape = shape
+        self.shape, self.conv_clamp = shape, conv_clamp
         self.mapping = MappingNetwork(shape)
         self.synthesis = SynthesisNetwork(shape)
+        for layer in self.synthesis.modules():
+            if isinstance(layer, SynthesisLayer | ToRgb):
+                layer.clamp = conv_clamp
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z: torch.Tensor, truncation_psi: float = 1.0, noise: NoiseMode = "const") -> torch.Tensor:
@@ -271,6 +281,7 @@ class ConvLayer(nn.Module):
         self.bias = None if linear else nn.Parameter(torch.zeros(outputs))
         self.weight_gain = 1 / sqrt(inputs * kernel**2)
         self.down, self.kernel = down, kernel
+        self.clamp: float | None = None
         self.register_buffer("resample_filter", lowpass_filter())
 
     def forward(self, x: torch.Tensor, gain: float = 1.0) -> torch.Tensor:
@@ -282,7 +293,9 @@ class ConvLayer(nn.Module):
             x = functional.conv2d(filter_planes(x, self.resample_filter, (2, 2)), weight, stride=2)
         else:
             x = functional.conv2d(x, weight, padding=self.kernel // 2)
-        return x * gain if self.bias is None else leaky_relu(x, self.bias, LRELU_GAIN * gain)
+        if self.bias is None:
+            return x * gain
+        return _clamped(leaky_relu(x, self.bias, LRELU_GAIN * gain), self.clamp and self.clamp * gain)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -333,13 +346,19 @@ class DiscriminatorEpilogue(nn.Module):
 class Discriminator(nn.Module):
     """How real a picture looks; also a source of features."""
 
-    def __init__(self, shape: GeneratorShape, image_channels: int = 3, group: int = 4) -> None:
+    def __init__(
+        self, shape: GeneratorShape, image_channels: int = 3, group: int = 4, conv_clamp: float | None = None
+    ) -> None:
+        """``group``: pictures whose deviation is taken together; ``conv_clamp`` as in :class:`Generator`."""
         super().__init__()
-        self.shape = shape
+        self.shape, self.conv_clamp = shape, conv_clamp
         self.levels = tuple(reversed(shape.resolutions[1:]))
         for resolution in self.levels:
             self.add_module(f"b{resolution}", DiscriminatorBlock(shape, resolution, image_channels))
         self.b4 = DiscriminatorEpilogue(shape.channels(4), group)
+        for layer in self.modules():
+            if isinstance(layer, ConvLayer):
+                layer.clamp = conv_clamp
         self.to(memory_format=torch.channels_last)
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:

@@ -10,7 +10,13 @@ import torch
 
 from ostec.core.errors import WeightsError
 from ostec.core.types import ViewFrame
-from ostec.nets.checkpoint import PortraitGenerator, StoredGenerator, generator_from_tensors, generator_to_tensors
+from ostec.nets.checkpoint import (
+    PortraitGenerator,
+    StoredGenerator,
+    generator_from_tensors,
+    generator_to_tensors,
+    natural_generator,
+)
 from ostec.nets.encoder import Encoder, EncoderShape
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 
@@ -154,3 +160,63 @@ def test_weights_that_half_floats_cannot_hold(model: PortraitGenerator, stored: 
     broken.encoder.fc.bias.data[3] = value
     with pytest.raises(WeightsError, match="bias holds something that is no finite half float"):
         generator_to_tensors(broken)
+
+
+def test_a_generator_of_photos_has_no_encoder_and_comes_back_exactly() -> None:
+    torch.manual_seed(1)
+    network = Generator(SHAPE, conv_clamp=2.0)
+    network.mapping.w_avg.normal_()
+    natural = natural_generator(network.eval(), Discriminator(SHAPE, conv_clamp=2.0), ("Nothing was missing.",))
+    stored = generator_to_tensors(natural, half=False)
+    found = generator_from_tensors(stored.tensors, json.loads(json.dumps(stored.card)), "a file")
+    assert found.encoder is None
+    assert (found.frame, found.notes) == (natural.frame, ("Nothing was missing.",))
+    assert torch.equal(found.latent_mean, network.mapping.w_avg.expand(SHAPE.num_ws, -1))
+    assert torch.equal(found.latent_deviation, natural.latent_deviation)
+    z = torch.randn(2, SHAPE.z_dim)
+    assert torch.equal(found.generator(z), network(z))
+    assert found.discriminator is not None
+    assert found.discriminator.conv_clamp == found.generator.conv_clamp == 2.0
+
+
+def test_statistics_of_photos_are_those_of_mapped_z() -> None:
+    torch.manual_seed(1)
+    network = Generator(SHAPE).eval()
+    natural = natural_generator(network)
+    z = torch.randn(100_000, SHAPE.z_dim)
+    spread = network.mapping(z)[:, 0].std(0)
+    torch.testing.assert_close(natural.latent_deviation, spread.expand(SHAPE.num_ws, -1), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("name", ["generator.synthesis.b8.conv0.weight", "encoder.fc.bias"])
+def test_a_weight_that_is_no_number_is_refused(stored: StoredGenerator, name: str) -> None:
+    stored.tensors[name] = stored.tensors[name].clone().fill_(float("nan"))
+    inner = name.partition(".")[2]
+    with pytest.raises(
+        WeightsError, match=rf"^a file cannot be used: {inner} holds something that is no finite number"
+    ):
+        generator_from_tensors(stored.tensors, stored.card, "a file")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"channel_base": 1 << 40, "channel_max": 1 << 20},
+        {"resolution": 1 << 30},
+        {"mapping_layers": 1 << 40},
+        {"w_dim": 1 << 24},
+        {"z_dim": -1},
+    ],
+)
+def test_what_a_card_claims_costs_nothing(stored: StoredGenerator, changed: dict[str, int]) -> None:
+    """Networks of terabytes: only their shapes are made, to be compared."""
+    stored.card["shape"].update(changed)
+    with pytest.raises(WeightsError, match=r"does not fit its card|cannot be built"):
+        generator_from_tensors(stored.tensors, stored.card, "a file")
+
+
+@pytest.mark.parametrize("value", [-1, "much", float("inf")])
+def test_a_clamp_that_is_none(stored: StoredGenerator, value: Any) -> None:
+    stored.card["conv_clamp"] = value
+    with pytest.raises(WeightsError, match="conv_clamp on the card of a file must be a positive number, got"):
+        generator_from_tensors(stored.tensors, stored.card, "a file")
