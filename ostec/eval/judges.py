@@ -7,23 +7,35 @@ figures of two runs with different generators or priors can be compared.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
 from ostec.core.assets import load_manifest, verified_path
-from ostec.core.types import BoolArray, FloatArray
+from ostec.core.types import EYES, MOUTH_CORNERS, BoolArray, FloatArray, Topology
+from ostec.detect.align import warp
 from ostec.fit.unwrap import resize_map
+from ostec.nets.arcface import ArcFace
 from ostec.nets.losses import feature_loss
 from ostec.nets.perceptual import MIN_SIDE, Lpips
+from ostec.pipeline.judges import identity_crop, load_arcface
 from ostec.pipeline.models import Models, load_generator, load_lpips, load_prior, lpips_backbones
 from ostec.prior.linear import LinearPrior, PriorSettings, solve_coefficients
 from ostec.project.space import encoder_features
+from ostec.render.geometry import portrait_camera
+from ostec.render.uv import bake_layout, render_textured
 
 MAX_SIDE = 256
 """Pixels: what is larger is averaged down before LPIPS looks at it, which was fitted to patches of 64."""
+TEXELS = 256
+"""Side of the textures that ArcFace's portrait is drawn with."""
+DRAWN_SIDE = 256
+"""Pixels of the portrait that ArcFace's crop is cut from; the face is drawn there at about the crop's own size."""
+GROUND = 0.5
+"""Grey behind it."""
 _PREFERRED = ("alexnet", "vgg16")
 """LPIPS's authors advise AlexNet for evaluation; VGG16, where that is all there is, is also what projections lower."""
 
@@ -71,8 +83,31 @@ class PerceptualJudge:
             return float(self.distance(ours * 2 - 1, theirs * 2 - 1, weight.clamp(0, 1))[0])
 
 
+class IdentityJudge(Protocol):
+    """Whether two textures are one person's."""
+
+    @property
+    def name(self) -> str:
+        """What judges, and what is missing if it is a substitute."""
+
+    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
+        """Compare where ``weight`` says.
+
+        Args:
+            texture: [S, S, 3] in [0, 1], in the prior's layout at any size; anything where the weight is 0.
+            truth: the same.
+            weight: [S, S] in [0, 1].
+
+        Returns:
+            Cosine in [-1, 1]; NaN where nothing is weighed.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+
+
 @dataclass(frozen=True)
-class IdentityJudge:
+class PriorIdentity:
     """Whether two textures are one person's, by the cosine of their coefficients in the texture prior.
 
     The mean face has no coefficients: unlike people come out near 0. Light and colour are in them as well as the face.
@@ -83,21 +118,8 @@ class IdentityJudge:
     tau: float = PriorSettings.tau
 
     def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
-        """Compare where ``weight`` says.
-
-        Args:
-            texture: [S, S, 3] in [0, 1], in the prior's layout at any size; anything where the weight is 0.
-            truth: the same.
-            weight: [S, S] in [0, 1]; both are solved with it.
-
-        Returns:
-            Cosine in [-1, 1]; NaN where nothing is weighed.
-
-        Raises:
-            ValueError: the shapes differ.
-        """
-        if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
-            raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
+        """As :class:`IdentityJudge`; both are solved with the weight."""
+        _check_textures(texture, truth, weight)
         size, inside = self.prior.size, self.prior.inside
         share = resize_map(weight.astype(np.float32), size)
         trust = torch.from_numpy(share[inside]).to(self.prior.mean)
@@ -105,14 +127,58 @@ class IdentityJudge:
             return math.nan
         found = []
         for image in (texture, truth):
-            # Weighted before it is resampled, so that texels that do not count leak nothing.
-            held = resize_map(np.where(weight[..., None] > 0, image * weight[..., None], 0).astype(np.float32), size)
+            held = _weighted(image, weight, size)
             colour = torch.from_numpy((held / np.maximum(share, 1e-6)[..., None])[inside]).to(self.prior.mean)
             found.append(solve_coefficients(self.prior, colour, trust, self.tau).double())
         lengths = [float(z.norm()) for z in found]
         if min(lengths) == 0:
             return math.nan
         return min(1.0, max(-1.0, float(found[0] @ found[1]) / (lengths[0] * lengths[1])))
+
+
+class FaceIdentity:
+    """Whether two textures are one person's, by ArcFace: both are drawn on the mean face, from the front.
+
+    What does not count is the prior's mean face in both. So the shape says nothing, and neither does what is unseen.
+    """
+
+    def __init__(self, network: ArcFace, topology: Topology, prior: LinearPrior, name: str) -> None:
+        """Set up.
+
+        Args:
+            network: built ArcFace with its weights, on the CPU.
+            topology: of the textures.
+            prior: in its layout; gives the face under what does not count.
+            name: as records call it.
+        """
+        self.name, self.network = name, network
+        nearest = ndimage.distance_transform_edt(~prior.inside, return_distances=False, return_indices=True)
+        self._mean = resize_map(prior.image(prior.mean)[nearest[0], nearest[1]], TEXELS)
+        points = topology.mean_landmarks
+        eyes = np.stack([points[list(pair)].mean(0) for pair in EYES]).astype(np.float64)
+        self._camera = portrait_camera(eyes, points[list(MOUTH_CORNERS)].mean(0).astype(np.float64), (0, 0), DRAWN_SIDE)
+        self._vertices = torch.as_tensor((topology.operator @ points).astype(np.float32))
+        self._layout = bake_layout(topology, prior.size)
+        pixels, _ = self._camera.project(torch.as_tensor(points.astype(np.float32)))
+        self._crop = identity_crop(pixels.numpy())
+
+    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
+        """As :class:`IdentityJudge`."""
+        _check_textures(texture, truth, weight)
+        if not (weight > 0).any():
+            return math.nan
+        share = resize_map(weight.astype(np.float32), len(self._mean))[..., None]
+        textures = [_weighted(x, weight, len(share)) + self._mean * (1 - share) for x in (texture, truth)]
+        with torch.no_grad():
+            first, second = self.network.embed(torch.cat([self._draw(x) for x in textures]))
+        return min(1.0, max(-1.0, float(first @ second)))
+
+    def _draw(self, texture: FloatArray) -> torch.Tensor:
+        """[1, 3, 112, 112] in [-1, 1]: the texture on the mean face, on plain grey."""
+        size = (DRAWN_SIDE, DRAWN_SIDE)
+        drawn = render_textured(self._vertices, self._layout, torch.from_numpy(texture), self._camera, size, 2)
+        image = drawn.colour + GROUND * (1 - drawn.coverage[..., None])
+        return warp(image.permute(2, 0, 1)[None].contiguous(), [self._crop]) * 2 - 1
 
 
 @dataclass(frozen=True)
@@ -134,7 +200,7 @@ def load_judges(models: Models) -> Judges:
         models: give the topology, and what they hold of what ships.
 
     Raises:
-        AssetError: a file that ships, or a backbone of LPIPS that was found, is missing or damaged.
+        AssetError: a file that ships is missing or damaged, or one of LPIPS or ArcFace that was found is damaged.
         BackendError: a backbone was found, and the packages to run it are not installed.
     """
     device = torch.device("cpu")
@@ -143,7 +209,15 @@ def load_judges(models: Models) -> Judges:
     prior = models.prior if models.prior is not None and _ships(models, "prior") else None
     if prior is None or prior.mean.device != device:
         prior = load_prior(verified_path("prior", "prior.safetensors"), models.topology, device)
-    return Judges(perceptual, IdentityJudge("prior coefficients (ArcFace missing)", prior))
+    return Judges(perceptual, _identity_judge(models, prior, device))
+
+
+def _identity_judge(models: Models, prior: LinearPrior, device: torch.device) -> IdentityJudge:
+    arcface = load_arcface(device)
+    if arcface is None:
+        return PriorIdentity("prior coefficients (ArcFace missing)", prior)
+    (sha256,) = arcface.hashes.values()  # two files of one depth judge differently
+    return FaceIdentity(arcface.network, models.topology, prior, f"{arcface.network.name} ({sha256[:8]})")
 
 
 def lpips_judge(lpips: Lpips) -> PerceptualJudge:
@@ -164,6 +238,16 @@ def _encoder_judge(models: Models, device: torch.device) -> PerceptualJudge:
     missing = " or ".join(lpips_backbones())
     side = model.generator.shape.resolution
     return PerceptualJudge(f"encoder features (LPIPS missing: no backbone {missing})", distance, (side, side))
+
+
+def _check_textures(texture: FloatArray, truth: FloatArray, weight: FloatArray) -> None:
+    if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
+        raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
+
+
+def _weighted(image: FloatArray, weight: FloatArray, size: int) -> FloatArray:
+    """[size, size, 3]: weighted before it is resampled, so that texels that do not count leak nothing."""
+    return resize_map(np.where(weight[..., None] > 0, image * weight[..., None], 0).astype(np.float32), size)
 
 
 def _ships(models: Models, name: str) -> bool:

@@ -67,7 +67,7 @@ _KEY_LETTERS = 60
 _BEHIND_THE_FIGURES = ("core", "io", "prior", "render", "eval/scores.py", "eval/textures.py", "eval/texturescores.py")
 _OTHER_ENDINGS = ("_provenance", "_frontal", "_target", "_trust")
 NO_IDENTITY = "none: the texture prior, which stands in for ArcFace, belongs to the default layout"
-STAND_IN = "spread of the texture prior's coefficients (ArcFace is missing)"
+STAND_IN = "spread of the texture prior's coefficients (ArcFace is not asked)"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,18 @@ import pytest
 import torch
 
 from ostec.core.types import FaceBox
-from ostec.detect.align import Crop, crop_around_face, crop_around_points, warp
+from ostec.detect.align import (
+    NOSE_TIP,
+    Crop,
+    crop_around_face,
+    crop_around_points,
+    crop_as_portrait,
+    crop_onto_template,
+    five_points,
+    warp,
+)
+from ostec.nets.arcface import TEMPLATE
+from ostec.render.geometry import portrait_camera
 
 
 def random_crops(count, size=64):
@@ -165,3 +176,79 @@ def test_warp_refuses_what_does_not_fit_together():
             warp(images, crops)
     with pytest.raises(ValueError, match="one size"):
         warp(torch.zeros(2, 3, 8, 8), [crop, other])
+
+
+def umeyama(points, template):
+    """Scale, rotation [2, 2] and shift [2] from points to template, by the singular values of Umeyama 1991, eq. 34."""
+    p, t = points - points.mean(0), template - template.mean(0)
+    u, d, v = np.linalg.svd(t.T @ p / len(p))
+    sign = np.diag([1.0, np.sign(np.linalg.det(u) * np.linalg.det(v))])
+    rotation = u @ sign @ v
+    scale = np.trace(np.diag(d) @ sign) / p.var(0).sum()
+    return scale, rotation, template.mean(0) - scale * rotation @ points.mean(0)
+
+
+def test_five_points_are_eyes_nose_and_mouth_from_left_to_right():
+    landmarks = np.zeros((468, 3), np.float32)
+    for where, ids in (((10, 5), (33, 133)), ((30, 5), (362, 263)), ((20, 12), (NOSE_TIP,)), ((14, 20), (61,))):
+        landmarks[list(ids), :2] = where
+    landmarks[133, 0] += 4
+    landmarks[291] = (26, 21, -7)
+    expected = [[12, 5, 0], [30, 5, 0], [20, 12, 0], [14, 20, 0], [26, 21, -7]]
+    np.testing.assert_array_equal(five_points(landmarks), expected)
+
+
+def test_similarity_by_hand():
+    """A template turned by a quarter, three times as large and shifted: the crop undoes just that."""
+    template = np.array([[2.0, 2.0], [6.0, 2.0], [2.0, 8.0]])
+    points = np.array([[100.0, 50.0], [100.0, 62.0], [82.0, 50.0]])  # (x, y) -> (106 - 3y, 44 + 3x)
+    crop = crop_onto_template(points, template, 10)
+    assert crop.center == pytest.approx((91.0, 59.0))  # of (5, 5)
+    assert crop.side == pytest.approx(30.0)
+    assert crop.angle == pytest.approx(math.pi / 2)
+    np.testing.assert_allclose(crop.points_to_crop(points), template, atol=1e-12)
+    np.testing.assert_allclose(crop.points_to_photo(template), points, atol=1e-12)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_similarity_of_points_that_do_not_fit_is_umeyamas(mirrored):
+    random = np.random.default_rng(0)
+    points = TEMPLATE * 3 + random.normal(size=(5, 2)) * 20 + [100, 200]
+    points = np.ascontiguousarray(points[:, ::-1]) if mirrored else points  # a mirror image is turned, not mirrored
+    scale, rotation, shift = umeyama(points, TEMPLATE.astype(np.float64))
+    crop = crop_onto_template(points, TEMPLATE, 112)
+    others = random.uniform(0, 500, (20, 2))
+    np.testing.assert_allclose(crop.points_to_crop(others), scale * others @ rotation.T + shift, atol=1e-6)
+    np.testing.assert_allclose(crop.points_to_photo(crop.points_to_crop(others)), others, atol=1e-9)
+
+
+def test_points_that_no_similarity_brings_onto_the_template_are_refused():
+    for points in (np.ones((5, 2)), np.full((5, 2), np.nan)):
+        with pytest.raises(ValueError, match="expected points that a similarity brings onto the template"):
+            crop_onto_template(points, TEMPLATE, 112)
+    with pytest.raises(
+        ValueError, match=r"expected points \[N, >= 2\] and template \[N, 2\], got \(4, 2\) and \(5, 2\)"
+    ):
+        crop_onto_template(TEMPLATE[:4], TEMPLATE, 112)
+
+
+def test_the_portraits_square_by_hand():
+    """Eyes level 40 apart, mouth 60 below: the half side is the larger of 80 and 108, a tenth of the way down."""
+    eyes = np.array([[80.0, 100.0], [120.0, 100.0]])
+    crop = crop_as_portrait(eyes, np.array([100.0, 160.0]), 512)
+    assert (crop.center, crop.side, crop.angle, crop.size) == ((100.0, 106.0), 216.0, 0.0, 512)
+    wide = crop_as_portrait(eyes, np.array([100.0, 130.0]), 512)
+    assert (wide.center, wide.side) == ((100.0, 103.0), 160.0)
+    turned = crop_as_portrait(eyes[:, ::-1], np.array([40.0, 100.0]), 64)  # the face lies on its right side
+    assert (turned.center, turned.angle) == ((94.0, 100.0), pytest.approx(math.pi / 2))
+
+
+def test_the_portraits_square_is_what_the_portraits_camera_shows():
+    eyes, mouth = np.array([[-32.0, 5.0, 0.0], [32.0, 5.0, 0.0]]), np.array([0.0, -60.0, 0.0])
+    camera = portrait_camera(eyes, mouth, (0.0, 0.0), 256)
+    drawn = [camera.project(torch.tensor(x, dtype=torch.float32))[0].numpy() for x in (eyes, mouth)]
+    crop = crop_as_portrait(*drawn, 128)
+    assert crop.center == pytest.approx((128.0, 128.0), abs=1e-3)
+    assert crop.side == pytest.approx(256.0, abs=1e-3)
+    with pytest.raises(ValueError, match="expected a positive side"):
+        crop_as_portrait(np.ones((2, 2)), np.ones(2), 64)

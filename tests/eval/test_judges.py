@@ -13,12 +13,15 @@ from scipy import ndimage
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray
 from ostec.eval import judges
-from ostec.eval.judges import IdentityJudge, Judges, PerceptualJudge, load_judges, lpips_judge
+from ostec.eval.judges import FaceIdentity, Judges, PerceptualJudge, PriorIdentity, load_judges, lpips_judge
 from ostec.io.images import read_image
+from ostec.nets.arcface import arcface_from_tensors
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import Models, load_models
+from ostec.pipeline.judges import LoadedArcFace
 from ostec.pipeline.models import LoadedLpips
 from ostec.train.portraits import collect_texels
+from tests.nets.judge_files import made_weights
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 from tests.toy import toy_prior, toy_texture
 
@@ -37,6 +40,7 @@ def substitute(models: Models) -> Judges:
     """The judges of a machine without backbones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judges, "load_lpips", lambda *_: None)
+        patch.setattr(judges, "load_arcface", lambda _: None)
         return load_judges(models)
 
 
@@ -161,6 +165,7 @@ def test_judges_do_not_depend_on_what_is_judged(
 ) -> None:
     """Models with the user's own prior, or with the generator that ships, are judged by the same networks."""
     monkeypatch.setattr(judges, "load_lpips", lambda *_: None)
+    monkeypatch.setattr(judges, "load_arcface", lambda _: None)
     assert models.prior is not None
     other = replace(models.prior, mean=models.prior.mean + 0.1, noise=models.prior.noise * 3)
     changed = replace(models, prior=other, hashes={**models.hashes, "prior.safetensors": "0" * 64})
@@ -172,12 +177,12 @@ def test_judges_do_not_depend_on_what_is_judged(
         assert found.identity(*textures, whole) == substitute.identity(*textures, whole)
 
 
-def planted(size: int, *coefficients: list[float]) -> tuple[IdentityJudge, list[FloatArray]]:
+def planted(size: int, *coefficients: list[float]) -> tuple[PriorIdentity, list[FloatArray]]:
     """A judge over a toy prior, and the textures of coefficients."""
     inside = np.zeros((size, size), bool)
     inside[4:-4, 6:-6] = True
     prior = toy_prior(inside, len(coefficients[0]))
-    return IdentityJudge("toy", prior), [prior.image(prior.mean + prior.basis @ torch.tensor(z)) for z in coefficients]
+    return PriorIdentity("toy", prior), [prior.image(prior.mean + prior.basis @ torch.tensor(z)) for z in coefficients]
 
 
 def test_identity_is_the_cosine_of_planted_coefficients() -> None:
@@ -206,6 +211,67 @@ def test_identity_takes_textures_of_any_size() -> None:
     weight = np.ones((64, 64), np.float32)
     found = judge(*large, np.kron(weight, np.ones((3, 3), np.float32)))
     assert found == pytest.approx(judge(*textures, weight), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def arcface_judge(models: Models) -> FaceIdentity:
+    """Made weights: they tell textures apart, though not people."""
+    assert models.prior is not None
+    network = arcface_from_tensors(made_weights("arcface_r18"), "made")
+    return FaceIdentity(network, models.topology, models.prior, "made")
+
+
+def test_with_a_backbone_arcface_judges_and_is_named(
+    models: Models, substitute: Judges, arcface_judge: FaceIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = LoadedArcFace(arcface_judge.network, {"arcface/r18.pth": "0123456789abcdef" * 4})
+    monkeypatch.setattr(judges, "load_lpips", lambda *_: None)
+    monkeypatch.setattr(judges, "load_arcface", lambda _: found)
+    loaded = load_judges(models)
+    assert loaded.described()["identity"] == "ArcFace r18 (01234567)"
+    texture, truth, weight = toy_texture(64), toy_texture(64)[::-1].copy(), np.ones((64, 64), np.float32)
+    assert loaded.identity(texture, truth, weight) == pytest.approx(arcface_judge(texture, truth, weight), abs=1e-6)
+
+
+def test_arcface_sees_the_same_face_as_the_same_and_more_noise_as_less_alike(arcface_judge: FaceIdentity) -> None:
+    texture = toy_texture(256)
+    noise = np.random.default_rng(0).normal(size=texture.shape).astype(np.float32)
+    weight = np.ones((256, 256), np.float32)
+    found = [arcface_judge(texture + sigma * noise, texture, weight) for sigma in (0.0, 0.1, 0.4)]
+    assert found[0] == pytest.approx(1, abs=1e-5)
+    assert found[0] > found[1] > found[2] > -1
+
+
+def test_arcface_hears_only_what_is_weighed(arcface_judge: FaceIdentity) -> None:
+    texture, truth = toy_texture(128), toy_texture(128)[::-1].copy()
+    weight = np.zeros((128, 128), np.float32)
+    weight[:, :60] = 0.7
+    spoilt = np.where(weight[..., None] > 0, texture, np.float32(np.nan))
+    assert arcface_judge(spoilt, truth, weight) == arcface_judge(texture, truth, weight)
+    assert arcface_judge(texture, truth, weight) > arcface_judge(texture, truth, np.ones_like(weight))
+    assert math.isnan(arcface_judge(texture, truth, np.zeros_like(weight)))
+    with pytest.raises(ValueError, match=r"expected three of one size, got \(128, 128, 3\), \(64, 128, 3\)"):
+        arcface_judge(texture, truth[:64], weight)
+
+
+def test_arcface_is_shown_the_mean_face_in_the_middle_of_its_picture(
+    models: Models, arcface_judge: FaceIdentity
+) -> None:
+    """Eyes at two thirds of the template's height, level; the prior's mean face, for nothing else is weighed."""
+    shown: list[torch.Tensor] = []
+    assert models.prior is not None
+    watched = FaceIdentity(arcface_judge.network, models.topology, models.prior, "watched")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(watched.network), "embed", lambda _, x: (shown.append(x), torch.eye(2))[1])
+        weight = np.full((64, 64), 1e-6, np.float32)
+        watched(toy_texture(64), toy_texture(64), weight)
+    (pictures,) = shown
+    assert pictures.shape == (2, 3, 112, 112)
+    torch.testing.assert_close(pictures[0], pictures[1])
+    mirrored = (pictures[0] - pictures[0].flip(2)).abs().mean()
+    assert mirrored < 0.05  # the mean face is nearly symmetric
+    skin, eye = pictures[0, :, 72:80, 30:36].mean(), pictures[0, :, 49:54, 34:44].mean()
+    assert skin > eye + 0.1
 
 
 @pytest.mark.slow
