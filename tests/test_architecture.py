@@ -39,9 +39,13 @@ OWNERS = {
     "pickle": "io/weights.py",
     "nvdiffrast": "render/rasterize.py",
     "ray": "dataset/executors.py",
+    "requests": "io/web.py",
     "tyro": "app/cli.py",
 }
-OPTIONAL = ("lpips", "torchvision", "cv2", "trimesh", "ray", "pyarrow", "imageio", "tensorflow", "mtcnn", "nvdiffrast")
+OPTIONAL = (
+    *("lpips", "torchvision", "cv2", "trimesh", "ray", "pyarrow", "imageio", "tensorflow", "mtcnn", "nvdiffrast"),
+    "requests",
+)
 BARE = {"core", "nets", "render", "prior", "train"}
 BARE_LIBRARIES = {"torch", "numpy", "scipy", "numba", "PIL", "safetensors", "tomli"}  # tomli: Python 3.10's tomllib
 

@@ -57,6 +57,7 @@ class Command:
 COMMANDS = {
     ("complete",): Command("ostec.app.complete", "Complete", "photos to textured faces"),
     ("invert",): Command("ostec.app.invert", "Invert", "project photos into the face generator"),
+    ("generate",): Command("ostec.app.generate", "Generate", "pictures of a face generator"),
     ("train", "prior"): Command("ostec.app.train", "TrainPrior", "fit the texture prior to portraits"),
     ("train", "generator"): Command("ostec.app.train_generator", "TrainGenerator", "train the generator on portraits"),
     ("eval", "head"): Command("ostec.app.eval_head", "EvalHead", "completions of a textured head against its truth"),
@@ -64,6 +65,12 @@ COMMANDS = {
     ("eval", "holdout"): Command("ostec.app.eval_holdout", "EvalHoldout", "photos with a part of the face hidden"),
     ("eval", "textures"): Command("ostec.app.eval_textures", "EvalTextures", "figures of a folder of textures"),
     ("eval", "compare"): Command("ostec.app.eval_compare", "EvalCompare", "two evaluations, paired; guards a change"),
+    ("models", "list"): Command("ostec.app.models", "ModelsList", "models that can be added, and which are here"),
+    ("models", "show"): Command("ostec.app.models", "ModelsShow", "all that is known of a model"),
+    ("models", "fetch"): Command("ostec.app.models", "ModelsFetch", "download models and check them"),
+    ("models", "verify"): Command("ostec.app.models", "ModelsVerify", "compare checksums of models"),
+    ("models", "path"): Command("ostec.app.models", "ModelsPath", "where a model's files are"),
+    ("models", "convert"): Command("ostec.app.convert", "Convert", "a published generator as safetensors"),
 }
 """Words on the command line -> the command."""
 _RUN_OSTEC = Command("ostec.app.complete", "RunOstec", "the command line of the paper's code")
@@ -77,7 +84,9 @@ SHORT_OPTIONS = {
     "verbose": "-v",
 }
 """One letter means the same in every command."""
-POSITIONAL = frozenset(("source", "mesh", "photos", "folder", "run_a", "run_b"))
+POSITIONAL = frozenset(
+    ("source", "models", "model", "model_file", "mesh", "photos", "folder", "run_a", "run_b", "checkpoint", "target")
+)
 PLACEHOLDERS = {
     "source": "SOURCE...",
     "mesh": "MESH.obj",
@@ -85,6 +94,11 @@ PLACEHOLDERS = {
     "folder": "DIR",
     "run_a": "RUN_A",
     "run_b": "RUN_B",
+    "models": "[NAME...]",
+    "ModelsFetch.models": "NAME[:FILE]...",
+    "model": "NAME",
+    "model_file": "[FILE]",
+    "models_dir": "DIR",
     **{f"Eval{name}.out": "DIR" for name in ("Head", "Views", "Holdout", "Textures", "Compare")},
     "texture": "FILE",
     "part": "MESH.obj...",
@@ -109,6 +123,11 @@ PLACEHOLDERS = {
     "mask_dir": "DIR",
     "generator": "default|none|FILE",
     "InvertSettings.generator": "default|FILE",
+    "Generate.generator": "default|FILE",
+    "seeds": "SEEDS",
+    "latents": "FILE",
+    "checkpoint": "FILE",
+    "target": "OUT.safetensors",
     "prior": "default|none|FILE",
     "uv_size": "256..4096",
 }
@@ -201,7 +220,9 @@ def _described(kind: type) -> type:
             default = hint(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)})
         elif field.name in POSITIONAL:
             shape = tyro.conf.arg(
-                metavar=PLACEHOLDERS[field.name], help=helps.get(field.name), help_behavior_hint="(required)"
+                metavar=PLACEHOLDERS.get(f"{kind.__name__}.{field.name}", PLACEHOLDERS[field.name]),
+                help=helps.get(field.name),
+                help_behavior_hint="(required)" if default is dataclasses.MISSING else "",
             )
             hint = Annotated[hint, shape, tyro.conf.Positional]
         else:

@@ -41,7 +41,7 @@ class Completes(Protocol):
     def complete_all(self, photo: Path, progress: Callable[[str, float], None] | None = None) -> Sequence[Any]:
         """Complete the faces of a photo."""
 
-    def extend(self, directory: Path, name: str, frontalize: bool, turntable: bool) -> Path:
+    def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
         """Add to a finished result."""
 
 
@@ -214,7 +214,7 @@ class BatchRun:
                 record = read_record(self._save_dir / f"{name}.json")
                 if record is not None:
                     frontalize, turntable = lacking(name, record, self._settings)
-                    self._built().extend(self._save_dir, name, frontalize, turntable)
+                    self._built().extend(self._save_dir, name, photo.path, frontalize, turntable)
         seconds = clock.seconds()
         for name in step.names:
             self._note(clock, name, {"extend": seconds})

@@ -33,7 +33,7 @@ class CompleteSettings:
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
     generator: str = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator."""
+    """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
     prior: str = "default"
     """default, none, or a file of ostec train prior."""
     uv_size: int = 1024

@@ -252,6 +252,8 @@ class TexturedFace:
     """Pictures of the stages for the HTML page, in order: title -> [H, W, 3] in [0, 1]."""
     views: tuple[ProjectedView, ...] = ()
     """What was projected, in order."""
+    identity: FloatArray | None = None
+    """[512] of unit length: ArcFace's embedding of the photo's face, if there is an ArcFace."""
 
     @property
     def latents(self) -> dict[str, FloatArray]:

@@ -69,6 +69,8 @@ class SavedFace:
     """[3]: pitch, yaw, roll."""
     latents: dict[str, FloatArray]
     """View name -> W+ [num_ws, W]; stored as ``w_VIEW``."""
+    identity: FloatArray | None = None
+    """[512] ArcFace's embedding of the photo's face; not stored where there was no ArcFace."""
 
 
 def provenance_palette() -> ByteArray:
@@ -239,6 +241,8 @@ def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
         "pose_deg": np.array(face.pose_deg, np.float64),
     }
     arrays |= {f"w_{view}": latent.astype(np.float32) for view, latent in result.latents.items()}
+    if result.identity is not None:
+        arrays["identity"] = result.identity.astype(np.float32)
     path = directory / f"{name}.npz"
     write_atomic(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
     return path

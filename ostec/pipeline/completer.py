@@ -29,7 +29,9 @@ from ostec.export.views import FaceRenderer, stage_pictures
 from ostec.fit.dense import face_from_camera
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
+from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.portrait import Person, portray
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.texture import TextureMaker
 from ostec.project.views import views_of
@@ -51,7 +53,7 @@ class Completer:
         self.models = models
         self.settings = settings
         self.device = device
-        self._notes = notes
+        self._notes = [*notes, *(models.generator.notes if models.generator is not None else ())]
         self.textures = TextureMaker(models, settings, device)
         self._renderer = FaceRenderer(models.topology)
 
@@ -127,41 +129,44 @@ class Completer:
         seen = self.textures.unwrap(image, face)
         run.enter("mask")
         observed = self.textures.mask(image, face, seen)
+        run.warnings.extend(observed.warnings)
         run.enter("prior")
         fill = self.textures.fill(image, face, observed.seen)
         occluders = [*observed.occluders, *(["occluder"] if self.textures.is_occluded(fill) else [])]
-        made = self.textures.complete(observed.seen, fill, face, mode[0], run)
+        arcface = self.models.arcface
+        identity = identity_of(arcface, image, face) if arcface is not None else None
+        made = self.textures.complete(observed.seen, fill, face, mode[0], run, identity)
         # As NAME.png holds it, so that what is drawn from the file later is the same.
         completed = made.completed
         completed = replace(completed, texture=to_bytes(completed.texture).astype(np.float32) / np.float32(255))
         run.enter("export")
-        frontal, view = self._portrait(face, completed, run) if self.settings.frontalize else (None, None)
+        person = Person(face, image, identity)
+        frontal, view = self._portrait(person, completed, run) if self.settings.frontalize else (None, None)
         frames = self._renderer.turntable(face, completed.texture) if self.settings.turntable else None
         textured = TexturedFace(face, self.models.topology, completed, frontal, views=made.views)
+        textured = replace(textured, identity=identity.cpu().numpy() if identity is not None else None)
         model = None if fill is None else fill.model
         textured = replace(textured, stages=stage_pictures(image, observed.seen, model, textured, self._renderer))
-        about = {
-            "occluders": occluders,
-            **_projected((*made.views, *([view] if view else [])), self.textures.features_name),
-        }
+        views = (*made.views, *([view] if view else []))
+        about = {"occluders": occluders, "parsing": observed.parsing, **self._projected(views)}
         record = {**self._record(source, found, textured, mode, run), **about}
         run.enter("")
         return CompletedFace(textured, record, run.seconds, frames, view)
 
     def _portrait(
-        self, face: FittedFace, completed: CompletedTexture, run: PhotoRun
+        self, person: Person, completed: CompletedTexture, run: PhotoRun
     ) -> tuple[FloatArray, ProjectedView | None]:
         """The frontal portrait, and the projection that corrected it if there was one.
 
-        A generator of whole photos gives the portrait itself; one of shape-normalised faces corrects the texture, which
-        is drawn on the person's own mesh.
+        A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
+        which is drawn on the person's own mesh.
         """
         if not self.settings.projects:
-            return self._renderer.portrait(face, completed.texture), None
-        corrected = self.textures.correct_front(face, completed, run.advance)
-        if self.textures.draws_portraits:
-            return corrected.view.generated, corrected.view
-        return self._renderer.portrait(face, corrected.texture), corrected.view
+            return self._renderer.portrait(person.face, completed.texture), None
+        made = portray(self.textures, person, completed, run.advance)
+        if made.portrait is not None:
+            return made.portrait, made.view
+        return self._renderer.portrait(person.face, made.texture), made.view
 
     def _warn_of_view(self, found: FoundFace, run: PhotoRun) -> None:
         yaw = found.face.pose_deg[1]
@@ -212,10 +217,18 @@ class Completer:
             "warnings": [*self._notes, *run.warnings],
         }
 
-    def extend(self, directory: Path, name: str, frontalize: bool, turntable: bool) -> Path:
-        """Add a missing frontal portrait or turntable to a finished result, from its own files; rewrites NAME.json.
+    def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
+        """Add a missing frontal portrait or turntable to a finished result, from photo and files; rewrites NAME.json.
+
+        Args:
+            directory: of the result.
+            name: of the result.
+            photo: that it was made from.
+            frontalize: whether the portrait is missing.
+            turntable: whether the turntable is.
 
         Raises:
+            ImageError: the photo cannot be read.
             OutputError: the result's files cannot be read back or written.
         """
         record = read_record(directory / f"{name}.json")
@@ -227,10 +240,13 @@ class Completer:
         frontal = None
         if frontalize:
             completed = CompletedTexture(texture, read_palette_png(directory / f"{name}_provenance.png"))
-            frontal, view = self._portrait(face, completed, PhotoRun(None))
+            known = torch.from_numpy(saved.identity).to(self.device) if saved.identity is not None else None
+            person = Person(face, read_photo(photo).image, known)
+            frontal, view = self._portrait(person, completed, PhotoRun(None))
             write_png(directory / f"{name}_frontal.png", frontal)
             if view is not None:
-                record["losses"] = {**record["losses"], **_projected((view,), self.textures.features_name)["losses"]}
+                about = self._projected((view,))
+                record |= {**about, "losses": {**record["losses"], **about["losses"]}}
         if turntable:
             write_turntable(directory, name, self._renderer.turntable(face, texture))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
@@ -240,8 +256,10 @@ class Completer:
         update_page(directory, name, frontal, record)
         return write_record(directory, name, record)
 
-
-def _projected(views: Sequence[ProjectedView], features: str | None) -> dict[str, Any]:
-    """What the record says of the projections."""
-    losses = {view.name: {**view.losses, "iterations": view.iterations} for view in views}
-    return {"losses": losses, "features": features if views else None}
+    def _projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
+        """What the record says of the projections."""
+        return {
+            "losses": {view.name: {**view.losses, "iterations": view.iterations} for view in views},
+            "features": self.textures.features_name if views else None,
+            **self.textures.judging.described(views),
+        }

@@ -10,7 +10,7 @@ import torch
 
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
-from ostec.core.errors import FaceError, ImageError, UsageError
+from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.settings import CompleteSettings, InvertSettings, to_json
 from ostec.core.types import FaceBox, FloatArray, ProjectedView, Provenance
@@ -20,7 +20,9 @@ from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
+from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.portrait import Person, invert_portrait
 from ostec.pipeline.texture import HIDDEN, TextureMaker
 from ostec.project.views import View
 
@@ -68,18 +70,10 @@ class Inverter:
     """Photo in, latents out; holds the networks, so that many photos pay for loading once."""
 
     def __init__(self, models: Models, settings: InvertSettings, device: torch.device, notes: list[str]) -> None:
-        """Set up.
-
-        Raises:
-            UsageError: the generator draws natural photos.
-        """
         if models.generator is None:
             raise ValueError("expected models with a generator, got none")
-        if models.generator.frame.own_shape:
-            what = f"The generator {settings.generator} draws natural photos"
-            raise UsageError(f"{what}; projecting into such a generator is not possible yet.")
         self.models, self.settings, self.device = models, settings, device
-        self._notes = notes
+        self._notes = [*notes, *models.generator.notes]
         self._pose_range_deg = models.generator.frame.pose_range_deg
         self._textures = TextureMaker(models, _stages(settings), device)
 
@@ -90,7 +84,6 @@ class Inverter:
         Raises:
             AssetError: a file is missing or damaged.
             BackendError: the device is not available.
-            UsageError: the generator draws natural photos.
         """
         settings = settings or InvertSettings()
         chosen, notes = pick_device(device)
@@ -139,20 +132,29 @@ class Inverter:
     def _invert(self, image: FloatArray, trusted: FloatArray | None, box: FaceBox, run: PhotoRun) -> InvertedFace:
         found = find_face(image, box, self.models, run)
         face, textures = found.face, self._textures
-        view = self._view(found, run)
+        portraits = textures.draws_portraits
+        view = View(face.pose_deg[:2], Provenance.FRONT, 1.0) if portraits else self._view(found, run)
         if trusted is not None:
             image = _without_hidden(image, trusted)
         run.enter("unwrap")
         seen = textures.unwrap(image, face)
         run.enter("mask")
         observed = textures.mask(image, face, seen, trusted)
+        run.warnings.extend(observed.warnings)
         if trusted is not None and not ((observed.seen.mask > HIDDEN) & seen.visible).any():
             raise FaceError("The mask leaves nothing of the face.")
         run.enter("prior")
         fill = textures.fill(image, face, observed.seen)
         occluders = [*observed.occluders, *(["occluder"] if textures.is_occluded(fill) else [])]
         run.enter("project")
-        projected = textures.invert(observed.seen, fill, face, view, self.settings.iterations, run.advance)
+        arcface = self.models.arcface
+        identity = identity_of(arcface, image, face) if arcface is not None else None
+        steps = self.settings.iterations
+        if portraits:
+            person = Person(face, image, identity)
+            projected = invert_portrait(textures, person, trusted, view, steps, run.advance)
+        else:
+            projected = textures.invert(observed.seen, fill, face, view, steps, run.advance, identity)
         run.enter("")
         record = {
             **self._record(found, view, run),
@@ -160,6 +162,8 @@ class Inverter:
             "losses": projected.losses,
             "iterations": projected.iterations,
             "features": textures.features_name,
+            "parsing": observed.parsing,
+            **textures.judging.described((projected,)),
         }
         return InvertedFace(projected, face.pose_deg, record)
 

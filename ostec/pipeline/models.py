@@ -1,24 +1,26 @@
 """Everything that is loaded once: networks, topology, prior, generator."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
+from ostec.core.assets import asset_path, find_model, load_manifest, sha256_of, verified_path
 from ostec.core.errors import AssetError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Topology
 from ostec.io.topology import read_topology
 from ostec.io.weights import load_strict, read_mtcnn, read_safetensors, read_torch
-from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors
+from ostec.nets.arcface import ArcFace
+from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.facemesh import FaceMesh
+from ostec.nets.hands import HandNetworks
 from ostec.nets.mtcnn import Mtcnn
+from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
+from ostec.pipeline.generators import read_card, read_generator
+from ostec.pipeline.judges import load_arcface, load_parsing
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
 
@@ -37,6 +39,12 @@ class Models:
     """Name -> SHA-256 of the file it came from."""
     lpips: Lpips | None = None
     """Compares pictures in the projection; None without generator, or where no backbone is found."""
+    arcface: ArcFace | None = None
+    """Says who a face is, in the projection; None without generator, or where no file is found."""
+    parsing: BiSeNet | None = None
+    """Says what of a photo is bare face; None where no file is found."""
+    hands: HandNetworks | None = None
+    """Finds hands before the face; None where they are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -64,45 +72,68 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     path = verified_path("facemesh", "facemesh.safetensors")
     load_strict(facemesh, read_safetensors(path), path.name)
     topology = read_topology(asset_path("topology/facemesh.npz"))
-    hashes = {entry.name: entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files}
+    shipped = ("mtcnn", "facemesh", "hands")
+    hashes = {entry.name: entry.sha256 for name in shipped for entry in load_manifest(name).files}
     hashes["facemesh.npz"] = topology.sha256
     prior: LinearPrior | None = None
     if settings.prior != "none":
-        file = _file("prior", settings.prior)
+        file = asset_file("prior", settings.prior)
         prior = load_prior(file, topology, device)
         hashes[file.name] = sha256_of(file)
     generator: PortraitGenerator | None = None
     shares_prior = False
     if settings.projects:
-        file = _file("generator", settings.generator)
+        file = asset_file("generator", settings.generator)
         generator = load_generator(file, topology, device)
-        shares_prior = prior is not None and _card(file).get("prior_sha256") in hashes.values()
+        shares_prior = prior is not None and read_card(file).get("prior_sha256") in hashes.values()
         hashes[file.name] = sha256_of(file)
     perceptual = load_lpips(device) if generator is not None else None
     hashes |= perceptual.hashes if perceptual else {}
     lpips = perceptual.network if perceptual else None
-    facemesh = facemesh.to(device).eval().requires_grad_(False)
-    return Models(mtcnn.eval(), facemesh, topology, prior, generator, shares_prior, hashes, lpips)
+    arcface = load_arcface(device) if generator is not None else None
+    parsing = load_parsing(device)
+    hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
+    return Models(
+        mtcnn.eval(),
+        facemesh.to(device).eval().requires_grad_(False),
+        topology,
+        prior,
+        generator,
+        shares_prior,
+        hashes,
+        lpips,
+        arcface.network if arcface else None,
+        parsing.network if parsing else None,
+        load_hands(device),
+    )
 
 
-def _file(name: str, asked: str) -> Path:
-    """The file of an asset that ships, or the user's own."""
+def load_hands(device: torch.device) -> HandNetworks:
+    """Read the networks that find hands.
+
+    Raises:
+        AssetError: their file is missing or damaged.
+    """
+    networks = HandNetworks()
+    path = verified_path("hands", "hands.safetensors")
+    load_strict(networks, read_safetensors(path), path.name)
+    return networks.to(device).eval().requires_grad_(False)
+
+
+def asset_file(name: str, asked: str) -> Path:
+    """The file of an asset that ships, or the user's own.
+
+    Args:
+        name: ``prior`` or ``generator``.
+        asked: ``default``, or a path.
+
+    Raises:
+        AssetError: what ships is missing or damaged.
+    """
     if asked != "default":
         return Path(asked)
     verified_path(name, f"{name}.json")
     return verified_path(name, f"{name}.safetensors")
-
-
-def _card(path: Path) -> dict[str, Any]:
-    """The JSON beside a file of tensors."""
-    beside = path.with_suffix(".json")
-    try:
-        card = json.loads(beside.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{beside}, which belongs to {path.name}, cannot be read.") from error
-    if not isinstance(card, dict):
-        raise AssetError(f"{beside} is no card of {path.name}.")
-    return card
 
 
 def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPrior:
@@ -111,20 +142,20 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     Raises:
         AssetError: a file is missing or damaged, or the prior was fitted in another UV layout.
     """
-    if _card(path).get("topology_sha256") != topology.sha256:
+    if read_card(path).get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was fitted in another UV layout than topology/{topology.name}.npz.")
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
 
 
 def load_generator(path: Path, topology: Topology, device: torch.device) -> PortraitGenerator:
-    """Read a generator of ``ostec train generator`` and the JSON beside it.
+    """Read a generator: one of ``ostec train generator`` with the JSON beside it, or a published one.
 
     Raises:
         AssetError: a file is missing or damaged, or the generator draws another topology's mean shape.
     """
-    card = _card(path)
-    model = generator_from_tensors(read_safetensors(path), card, path.name)
-    if not model.frame.own_shape and card.get("topology_sha256") != topology.sha256:
+    read = read_generator(path)
+    model = read.model
+    if not model.frame.own_shape and read.card.get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
     return model.to(device)
 
@@ -146,7 +177,7 @@ def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAY
     files = {Path(entry.name).name: entry for entry in load_manifest("lpips").files}
     for backbone in backbones:
         (name,) = (name for name in files if name.startswith(backbone))
-        path = next((folder / name for folder in _lpips_folders() if (folder / name).is_file()), None)
+        path = find_model("lpips", files[name].name) or _fetched_by_torch(name)
         if path is None:
             continue
         linear = load_manifest("lpips_linear").file(f"weights/v0.1/{LINEAR_LAYERS[backbone]}.pth")
@@ -167,8 +198,7 @@ def lpips_backbones() -> list[str]:
     return [Path(entry.name).name for entry in load_manifest("lpips").files]
 
 
-def _lpips_folders() -> list[Path]:
-    """Where backbones are looked for: the user's models, then what torchvision has downloaded before."""
-    own = os.environ.get("OSTEC_MODELS", "")
-    folders = [Path(own) / "lpips", Path(own)] if own else []
-    return [*folders, Path(torch.hub.get_dir()) / "checkpoints"]
+def _fetched_by_torch(name: str) -> Path | None:
+    """The file where torchvision puts what it downloads; the last place where a backbone is looked for."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    return path if path.is_file() else None

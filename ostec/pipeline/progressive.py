@@ -8,6 +8,7 @@ import torch
 
 from ostec.core.types import BoolArray, FloatArray, ProjectedView
 from ostec.project.invert import LatentSpace, Projection, ProjectionSettings, ProjectionTarget, project
+from ostec.project.terms import PictureTerm
 from ostec.project.views import View, ViewStudio
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views
 
@@ -20,6 +21,8 @@ class ViewProjector:
     space: LatentSpace
     start: Callable[[View, ProjectionTarget], torch.Tensor] | None = None
     """Gives a view's starting latent; the encoder's own if None."""
+    judged: Callable[[View, ProjectionTarget], Sequence[PictureTerm]] | None = None
+    """Gives a view's terms of whole pictures; none if None."""
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
 
@@ -73,7 +76,8 @@ def complete_views(
 
         target = projector.studio.draw(progress.texture, progress.trust, view)
         start = projector.start(view, target) if projector.start is not None else None
-        found = project(projector.space, target, iterations, projector.projection, start, report)
+        judged = projector.judged(view, target) if projector.judged is not None else ()
+        found = project(projector.space, target, iterations, projector.projection, start, report, judged)
         seen = projector.studio.read(found.image[0], view, len(state.texture))
         progress = add_view(progress, seen, projector.views)
         done.append(projected_view(view, target, found))

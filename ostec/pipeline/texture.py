@@ -19,16 +19,21 @@ from ostec.core.types import (
     Provenance,
     UvObservation,
 )
+from ostec.detect.align import five_points
+from ostec.detect.hands import HandSettings, detect_hands, hand_mask
 from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
+from ostec.detect.parsing import bare_face
 from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
+from ostec.pipeline.judges import ParsedFace, believed
+from ostec.pipeline.judging import Judging
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
 from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
 from ostec.project.space import latent_space, starting_latents
-from ostec.project.views import FRONT, View, ViewStudio, views_of
-from ostec.stitch.blend import BlendSettings, feathered, low_pass, pad, photo_weight, spread, stitch
-from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views
+from ostec.project.views import View, ViewStudio, views_of
+from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
+from ostec.stitch.views import ViewFill, ViewSettings, merge_views
 
 MASK_SIZE = 256
 INTERIOR_RIM = 0.2
@@ -45,9 +50,6 @@ HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
 RETREAT = 5 / 256
 """Width in UV of the neighbourhood that a hidden texel takes with it."""
-GUESSED = 0.6
-"""Trust of the frontal projection in texels that are no photo's."""
-
 OnProgress = Callable[[float], None]
 
 
@@ -58,6 +60,10 @@ class Observed:
     seen: UvObservation
     occluders: tuple[str, ...]
     """Names of what was found in front of the face."""
+    parsing: str = "none"
+    """Which network parsed the photo."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of that."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +74,17 @@ class MadeTexture:
     views: tuple[ProjectedView, ...] = ()
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """A texture for the frontal portrait."""
-
-    texture: FloatArray
-    view: ProjectedView
-
-
 class TextureMaker:
     """Makes textures in one topology's layout; holds what is computed once."""
 
     def __init__(self, models: Models, settings: CompleteSettings, device: torch.device) -> None:
         self.models, self.settings, self.device = models, settings, device
         self.unwrapper = Unwrapper(models.topology, device)
-        self._guide: MaskGuide = mask_guide(models.topology, self._inside(MASK_SIZE))
+        self._guide: MaskGuide = mask_guide(models.topology, self.inside(MASK_SIZE))
         self._prior_guide = mask_guide(models.topology, models.prior.inside) if models.prior else self._guide
-        self._space = latent_space(models.generator, models.lpips) if models.generator else None
+        self.space = latent_space(models.generator, models.lpips) if models.generator else None
+        self.judging = Judging(models)
+        self.hand_settings = HandSettings()
         self.prior_settings = PriorSettings()
         self.blend_settings = BlendSettings()
         self.view_settings = ViewSettings()
@@ -93,7 +93,7 @@ class TextureMaker:
     @property
     def features_name(self) -> str | None:
         """What the projection's pictures are compared by; None where nothing is projected."""
-        return self._space.features_name if self._space else None
+        return self.space.features_name if self.space else None
 
     @property
     def draws_portraits(self) -> bool:
@@ -101,12 +101,13 @@ class TextureMaker:
         return self.models.generator is not None and self.models.generator.frame.own_shape
 
     @property
-    def _work_size(self) -> int:
+    def work_size(self) -> int:
         """Side in texels at which views are joined, but for a smaller texture's own."""
         assert self.models.generator is not None
         return max(WORK_SIZE, TEXELS_PER_PIXEL * self.models.generator.generator.shape.resolution)
 
-    def _inside(self, size: int) -> BoolArray:
+    def inside(self, size: int) -> BoolArray:
+        """The chart at a number of texels, [S, S]."""
         return self.unwrapper.layout(size).inside.cpu().numpy()
 
     def unwrap(self, image: FloatArray, face: FittedFace) -> UvObservation:
@@ -129,13 +130,38 @@ class TextureMaker:
         up = face.camera_matrix[:2, 1].astype(np.float32)
         surround = surround_colours(image, pixels, up)
         allowed = np.ones_like(small.mask)
+        free = self._free_of_hands(image, face)
+        if free is not None:
+            trusted = free if trusted is None else trusted * free
         if trusted is not None:
             allowed = retreated(self.unwrapper.unwrap(trusted, face, MASK_SIZE))
             small = replace(small, visible=small.visible & (allowed >= HIDDEN))
             surround = surround[surround_colours(trusted, pixels, up)[:, 0] >= HIDDEN]
+        parsed = self._parsed(image, face, small)
+        if parsed.bare is not None:
+            allowed = np.minimum(allowed, parsed.bare)
+            small = replace(small, visible=small.visible & (parsed.bare >= HIDDEN))
         found = face_mask(small, self._guide, surround)
         seen = replace(seen, mask=resize_map(found.mask * allowed, seen.size) * seen.inside)
-        return Observed(seen, ("spectacles",) if found.spectacles.any() else ())
+        occluders = [*(["spectacles"] if found.spectacles.any() else []), *(["hand"] if free is not None else [])]
+        return Observed(seen, tuple(occluders), parsed.name, parsed.warnings)
+
+    def _free_of_hands(self, image: FloatArray, face: FittedFace) -> FloatArray | None:
+        """How far no hand lies on each pixel, [H, W, 1] in [0, 1]; None if none lies on the face."""
+        if self.models.hands is None:
+            return None
+        hands = detect_hands(image, face.landmarks, self.models.hands, self.hand_settings)
+        free = 1 - hand_mask(image.shape[:2], hands, self.hand_settings)[..., None]
+        shown = self.unwrapper.unwrap(free, face, MASK_SIZE) if hands else None
+        return free if shown is not None and (shown.visible & (shown.colour[..., 0] < HIDDEN)).any() else None
+
+    def _parsed(self, image: FloatArray, face: FittedFace, small: UvObservation) -> ParsedFace:
+        """What the parsing says of the texels that the photo shows; nothing where there is none, or where it errs."""
+        network = self.models.parsing
+        if network is None:
+            return ParsedFace()
+        bare = bare_face(image, five_points(face.landmarks), network)
+        return believed(retreated(self.unwrapper.unwrap(bare, face, MASK_SIZE)), small, self._guide, network.name)
 
     def fill(self, image: FloatArray, face: FittedFace, seen: UvObservation) -> PriorFill | None:
         """What the prior says; None without one."""
@@ -153,20 +179,43 @@ class TextureMaker:
         return fill is not None and bool((fill.occluded & (self._prior_guide.rim > INTERIOR_RIM)).any())
 
     def complete(
-        self, seen: UvObservation, fill: PriorFill | None, face: FittedFace, mode: str, run: PhotoRun
+        self,
+        seen: UvObservation,
+        fill: PriorFill | None,
+        face: FittedFace,
+        mode: str,
+        run: PhotoRun,
+        identity: torch.Tensor | None = None,
     ) -> MadeTexture:
-        """Join photo, prior and what the generator makes of the views; the stages project and stitch."""
+        """Join photo, prior and what the generator makes of the views; the stages project and stitch.
+
+        Args:
+            seen: the photo in the layout.
+            fill: the prior's.
+            face: the photo's.
+            mode: soft or hard.
+            run: is told how far it is.
+            identity: [512] whose face it is, if an ArcFace said so.
+        """
         weight = self._photo_weight(seen, fill, face)
-        if self._space is None:
+        if self.space is None:
             assert fill is not None  # the settings refuse to go without both
             run.enter("stitch")
             large = self._prior_texture(fill if mode == "soft" else replace(fill, texture=fill.model), seen.size)
             return MadeTexture(self._join(seen, weight, merge_views(large, (), seen.inside), mode))
-        work = min(seen.size, self._work_size)
+        work = min(seen.size, self.work_size)
         run.enter("project")
         state = self._start(seen, weight, fill, work)
         start = self._start_from(fill)
-        projector = ViewProjector(self._studio(face), self._space, start, self.projection_settings, self.view_settings)
+        studio = self.studio(face)
+        projector = ViewProjector(
+            studio,
+            self.space,
+            start,
+            lambda view, target: self.judging.terms(studio.landmarks(view), target, self.projection_settings, identity),
+            self.projection_settings,
+            self.view_settings,
+        )
         made = complete_views(projector, views_of(mode), state, self.settings.iterations, run.advance)
         run.enter("stitch")
         texture = enlarge_inside(made.fill.texture, state.inside, seen.size) if work < seen.size else made.fill.texture
@@ -174,36 +223,6 @@ class TextureMaker:
         if fill is None:
             given = np.where(given == Provenance.PRIOR, Provenance.PADDING, given).astype(np.uint8)
         return MadeTexture(self._join(seen, weight, ViewFill(np.clip(texture, 0, 1), given), mode), made.views)
-
-    def correct_front(self, face: FittedFace, completed: CompletedTexture, on_progress: OnProgress) -> Corrected:
-        """Project the finished face at (0, 0) and let the generator correct what is no photo's.
-
-        Depends on the files of a result alone, so that a portrait that is added later is the same.
-        """
-        assert self._space is not None
-        size = len(completed.texture)
-        work = min(size, self._work_size)
-        photo = resize_map((completed.provenance == Provenance.PHOTO).astype(np.float32), work)
-        texture = resize_map(completed.texture, work)
-        inside = self._inside(work)
-        trust = np.where(inside, np.maximum(photo, GUESSED), 0).astype(np.float32)
-        studio = self._studio(face)
-        target = studio.draw(texture, trust, FRONT)
-        steps = self.settings.iterations_frontalize
-        found = project(
-            self._space,
-            target,
-            steps,
-            self.projection_settings,
-            on_iteration=lambda k: on_progress(k / max(steps, 1)),
-        )
-        added = add_view(Progress(texture, photo), studio.read(found.image[0], FRONT, work), self.view_settings)
-        # The detail of the texture has more behind it than one view: its colours alone are corrected.
-        sigma = self.view_settings.detail * work
-        change = low_pass(added.texture - texture, inside.astype(np.float32), sigma)
-        change = resize_map(change, size) if work < size else change
-        corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
-        return Corrected(corrected, replace(projected_view(FRONT, target, found), name="frontal"))
 
     def invert(
         self,
@@ -213,20 +232,23 @@ class TextureMaker:
         view: View,
         iterations: int,
         on_progress: OnProgress,
+        identity: torch.Tensor | None = None,
     ) -> ProjectedView:
         """Project the photo itself: its texture at one pose, trusted where the photo is believed."""
-        assert self._space is not None
-        work = min(seen.size, self._work_size)
+        assert self.space is not None
+        work = min(seen.size, self.work_size)
         state = self._start(seen, self._photo_weight(seen, fill, face), fill, work)
-        target = self._studio(face).draw(state.texture, state.trust, view)
+        studio = self.studio(face)
+        target = studio.draw(state.texture, state.trust, view)
         start = self._start_from(fill)
         found = project(
-            self._space,
+            self.space,
             target,
             iterations,
             self.projection_settings,
             start(view, target) if start is not None else None,
             lambda k: on_progress(k / max(iterations, 1)),
+            self.judging.terms(studio.landmarks(view), target, self.projection_settings, identity),
         )
         return projected_view(view, target, found)
 
@@ -242,7 +264,8 @@ class TextureMaker:
 
         return start
 
-    def _studio(self, face: FittedFace) -> ViewStudio:
+    def studio(self, face: FittedFace) -> ViewStudio:
+        """Where a face's views are drawn for the generator."""
         model = self.models.generator
         assert model is not None
         shape = model.generator.shape
@@ -262,7 +285,7 @@ class TextureMaker:
 
     def _start(self, seen: UvObservation, weight: FloatArray, fill: PriorFill | None, work: int) -> UvState:
         """The texture that the first view is drawn with, at ``work`` texels."""
-        inside = self._inside(work)
+        inside = self.inside(work)
         photo, weight = resize_map(seen.colour, work), resize_map(weight, work) * inside
         base = self._prior_texture(fill, work) if fill is not None else spread(photo, weight)
         first = stitch(photo, weight, base, inside, self.blend_settings, self._mirror(work))
@@ -273,7 +296,8 @@ class TextureMaker:
         if mode == "hard":
             return pad(fill.texture, fill.provenance, seen.inside, self.blend_settings.padding)
         mirror = self._mirror(seen.size)
-        return stitch(seen.colour, weight, fill.texture, seen.inside, self.blend_settings, mirror, fill.provenance)
+        photo = slanted_recoloured(seen.colour, weight, seen.cosine, fill.texture, self.blend_settings)
+        return stitch(photo, weight, fill.texture, seen.inside, self.blend_settings, mirror, fill.provenance)
 
     def _mirror(self, size: int) -> FloatArray:
         """How far a texel's detail may be the other half's, [S, S].

@@ -5,13 +5,14 @@ a starting latent that an encoder gives if there is one. Several pictures are op
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from ostec.nets.losses import feature_loss, latent_loss, ms_ssim_loss, pixel_loss
 from ostec.nets.perceptual import Lpips
+from ostec.project.terms import PictureTerm
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class ProjectionSettings:
     """How a picture is projected; the defaults scored best on the ground-truth head."""
 
     learning_rate: float = 0.01
-    """Of Adam, in deviations of the latent."""
+    """Of Adam, in deviations of the latent, from a start that knows something of the picture."""
+    learning_rate_mean: float = 0.1
+    """The same from the mean latent, which is far from everybody."""
     warm_up: float = 0.05
     """Share of the iterations in which the learning rate rises."""
     decay: float = 0.3
@@ -33,6 +36,16 @@ class ProjectionSettings:
     lpips: float = 0.5
     """Weight of LPIPS, where there is one: to MS-SSIM as in OSTeC (100 to 200). Not tuned like the others, for its
     backbone does not ship."""
+    landmarks: float = 0.1
+    """Weight of the landmarks' log-cosh."""
+    identity: float = 0.05
+    """Weight of the identity's distance, where there is an ArcFace: to MS-SSIM as in OSTeC (10 to 200). Not tuned like
+    the others, for no ArcFace ships."""
+    identity_frontal: float = 0.5
+    """The same for the frontal portrait (OSTeC: 100 to 200)."""
+    realism: float = 0.0025
+    """Weight of the discriminator's verdict, where there is one of whole pictures: to MS-SSIM as in OSTeC (0.5 to
+    200). Not tuned, for none ships."""
     latent: float = 0.02
     """Weight of the squared distance from the mean latent."""
     start: float = 0.2
@@ -113,6 +126,7 @@ def project(
     settings: ProjectionSettings | None = None,
     start: torch.Tensor | None = None,
     on_iteration: Callable[[int], None] | None = None,
+    judged: Sequence[PictureTerm] = (),
 ) -> Projection:
     """Find W+ for each picture: the best of all that were tried, the start among them.
 
@@ -125,6 +139,7 @@ def project(
         settings: the defaults if None.
         start: [B, num_ws, W]; the encoder's if None, the mean latent without encoder.
         on_iteration: called before each iteration with its number from 0.
+        judged: further terms, of whole pictures; those without weight are left out.
 
     Raises:
         ValueError: the shapes of picture, trust and start do not fit, or ``iterations`` is negative.
@@ -136,21 +151,26 @@ def project(
         origin = start if start is not None else _start(space, target)
         wanted = _features(space, target.image)
     step = ((origin - space.mean) / space.deviation).clone().requires_grad_(True)
-    optimiser = torch.optim.Adam([step], lr=settings.learning_rate, betas=(0.9, 0.999))
     anchored = start is not None or space.encode is not None
+    rate = settings.learning_rate if anchored else settings.learning_rate_mean
+    optimiser = torch.optim.Adam([step], lr=rate, betas=(0.9, 0.999))
     best: _Best | None = None
     first: torch.Tensor | None = None
+    said: dict[str, torch.Tensor] = {}
     for k in range(iterations + 1):
         if on_iteration is not None and k < iterations:
             on_iteration(k)
         ws = space.mean + step * space.deviation
-        terms = _terms(space, space.synthesise(ws), ws, target, wanted, origin if anchored else None, settings)
+        image = space.synthesise(ws)
+        terms = _terms(space, image, ws, target, wanted, origin if anchored else None, settings)
+        said = _judge(judged, image, k, said)
+        terms |= said
         total = torch.stack(list(terms.values())).sum(0)
         first = total.detach() if first is None else first
         best = _keep_best(best, ws, total, terms, k, settings)
         if k == iterations or bool((best.stopped >= 0).all()):
             break
-        optimiser.param_groups[0]["lr"] = settings.learning_rate * rate_at(k / iterations, settings)
+        optimiser.param_groups[0]["lr"] = rate * rate_at(k / iterations, settings)
         (step.grad,) = torch.autograd.grad(total.sum(), step)
         optimiser.step()
     assert best is not None
@@ -158,6 +178,21 @@ def project(
     with torch.no_grad():
         image = space.synthesise(best.ws)
     return Projection(image, best.ws, _losses(best, first), _iterations(best, k))
+
+
+def _judge(
+    judged: Sequence[PictureTerm], image: torch.Tensor, k: int, before: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The weighted terms of whole pictures in iteration k: name -> [B]."""
+    said = {}
+    for term in judged:
+        if term.weight > 0 and k % term.every == 0:
+            value = term.loss(image)
+            # Its value counts once, its gradient as often as it is left out.
+            said[term.name] = term.weight * (value + (term.every - 1) * (value - value.detach()))
+        elif term.weight > 0:
+            said[term.name] = before[term.name].detach()
+    return said
 
 
 def rate_at(done: float, settings: ProjectionSettings) -> float:

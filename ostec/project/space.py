@@ -13,21 +13,35 @@ NO_LPIPS = "encoder (no LPIPS backbone)"
 """What the record calls the encoder's features that stand in for LPIPS."""
 TOO_SMALL = f"encoder (LPIPS needs {MIN_SIDE} px)"
 """The same where the generator's pictures are too small."""
+JUDGE = "discriminator (no LPIPS)"
+"""What the record calls the discriminator's features, which stand in where a generator of photos has no encoder."""
 
 
 def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> LatentSpace:
     """Latents, pictures, starting latents of a portrait generator, and what its pictures are compared by.
 
-    That is LPIPS if it is given and the pictures are large enough, else the encoder's features.
+    That is LPIPS if it is given and the pictures are large enough, else the encoder's features; a generator of natural
+    photos has no encoder: there it is LPIPS, else the discriminator's features, else nothing.
     """
+    fits = model.generator.shape.resolution >= MIN_SIDE
+    if model.encoder is None:
+        judge, lpips = model.discriminator, lpips if fits else None
+        return LatentSpace(
+            synthesise=model.generator.synthesis,
+            mean=model.latent_mean,
+            deviation=model.latent_deviation.clamp(min=1e-3),
+            features=None if judge is None else lambda image: judge.features(image)[:_LEVELS],
+            features_name=lpips.name if lpips is not None else JUDGE if judge is not None else "none",
+            lpips=lpips,
+        )
+    encoder = model.encoder
 
     def encode(image: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
-        found = model.encoder(image, trust)
+        found = encoder(image, trust)
         return model.generator.mapping(found.z) + found.offset
 
     name = NO_LPIPS
     if lpips is not None:
-        fits = model.generator.shape.resolution >= MIN_SIDE
         name, lpips = (lpips.name, lpips) if fits else (TOO_SMALL, None)
     return LatentSpace(
         synthesise=model.generator.synthesis,
@@ -42,6 +56,8 @@ def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> Latent
 
 def encoder_features(model: PortraitGenerator, image: torch.Tensor) -> list[torch.Tensor]:
     """Features [B, C, h, w] per level, finest first, by which pictures [B, 3, R, R] in [-1, 1] are compared."""
+    if model.encoder is None:
+        raise ValueError("expected a generator with an encoder, got one of natural photos")
     return model.encoder.features(image, torch.ones_like(image[:, :1]), _LEVELS)
 
 
@@ -58,6 +74,8 @@ def starting_latents(
         coefficients: [K] of the face.
         pose_deg: [B, 2] (pitch, yaw) of the views.
     """
+    if model.encoder is None:
+        raise ValueError("expected a generator with an encoder, got one of natural photos")
     codes = pose_codes(pose_deg, model.frame.pose_range_deg).to(coefficients)
     z = torch.cat([coefficients.expand(len(codes), -1), codes], dim=1)
     with torch.no_grad():

@@ -86,6 +86,7 @@ class ViewStudio:
         mean = topology.operator @ topology.mean_landmarks
         self._vertices = torch.as_tensor((face.vertices if frame.own_shape else mean).astype(np.float32), device=device)
         points = face.vertices[: len(face.landmarks)] if frame.own_shape else topology.mean_landmarks
+        self._points = torch.as_tensor(points.astype(np.float32), device=device)
         self._eyes = np.stack([points[list(pair)].mean(0) for pair in EYES]).astype(np.float64)
         self._mouth = points[list(MOUTH_CORNERS)].mean(0).astype(np.float64)
 
@@ -94,6 +95,11 @@ class ViewStudio:
         if self.frame.ffhq_crop:
             return portrait_camera(self._eyes, self._mouth, pose_deg, size, self.device)
         return centred_camera(pose_deg, self.frame.centre_mm, self.frame.span_mm, size, self.device)
+
+    def landmarks(self, view: View) -> FloatArray:
+        """Where the face's dense landmarks lie in a view's picture: [468, 2] pixels."""
+        pixels, _ = self.camera(view.pose_deg, self.resolution).project(self._points)
+        return pixels.cpu().numpy()
 
     def draw(self, texture: FloatArray, trust: FloatArray, view: View) -> ProjectionTarget:
         """Render the texture so far.

@@ -24,6 +24,9 @@ class BlendSettings:
     """Photo texels nearer than this to the mesh's outline are not believed: 3 % of a face's height."""
     interior_mm: float = 14.0
     """Distance from the outline that counts as far."""
+    own_colour: tuple[float, float] = (0.4, 0.8)
+    """Cosine from which the photo's colour begins to count, and from which it counts fully; its detail counts before:
+    what is seen at a slant is darkened or shines."""
     feather: float = 6 / 1024
     """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo."""
     detail: float = 20 / 1024
@@ -76,6 +79,29 @@ def low_pass(image: FloatArray, weight: FloatArray, sigma: float) -> FloatArray:
     stack = np.dstack([image * weight[..., None], weight]).astype(np.float32)
     blurred = cv2.GaussianBlur(stack, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     return blurred[..., :-1] / np.maximum(blurred[..., -1:], 1e-4)
+
+
+def slanted_recoloured(
+    photo: FloatArray,
+    weight: FloatArray,
+    cosine: FloatArray,
+    fill: FloatArray,
+    settings: BlendSettings | None = None,
+) -> FloatArray:
+    """The photo with the fill's colours, but its own detail, where it sees the face at a slant: [S, S, 3].
+
+    Args:
+        photo: [S, S, 3] in [0, 1].
+        weight: [S, S] from :func:`photo_weight`.
+        cosine: [S, S] of the photo's view angle.
+        fill: [S, S, 3] in [0, 1].
+        settings: the defaults if None.
+    """
+    settings = settings or BlendSettings()
+    low, high = settings.own_colour
+    slant = 1 - np.clip((cosine - low) / (high - low), 0, 1)
+    change = low_pass(fill - photo, weight, settings.detail * len(weight))
+    return np.clip(photo + (slant * (weight > 0))[..., None] * change, 0, 1).astype(np.float32)
 
 
 def mirrored_detail(photo: FloatArray, weight: FloatArray, sigma: float) -> tuple[FloatArray, FloatArray]:

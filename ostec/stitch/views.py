@@ -27,8 +27,12 @@ class ViewSettings:
     """Share of the generator in the fill's colour; the rest is the prior's."""
     detail_share: float = 1.0
     """Share of the generator in the fill's detail."""
-    contrast: float = 2.0
-    """Factor of the fill's detail where a view gave it: means over what might be there are too smooth."""
+    contrast: float = 3.2
+    """Factor of the fill's weak detail where a view gave it: means over what might be there are too smooth."""
+    strong: float = 0.05
+    """Root mean square of detail that is raised half as much; stronger detail (lids, nostrils, lips) needs nothing."""
+    strong_reach: float = 6 / 1024
+    """Deviation of the window of that mean."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +114,16 @@ def merge_views(
     mixed = settings.colour_share * smooth + settings.detail_share * (change - smooth)
     texture = base + mixed * best[..., None]
     detail = texture - low_pass(texture, np.ones_like(best), settings.detail * len(base))
-    texture = texture + (settings.contrast - 1) * best[..., None] * detail
+    texture = texture + (best * _raised(detail, settings))[..., None] * detail
     given = np.array([v.provenance for v in views], np.uint8)[scores.argmax(0)]
     provenance = np.where(best >= 0.5, given, Provenance.PRIOR)
     return ViewFill(
         np.clip(texture, 0, 1).astype(np.float32), np.where(inside, provenance, Provenance.OUTSIDE).astype(np.uint8)
     )
+
+
+def _raised(detail: FloatArray, settings: ViewSettings) -> FloatArray:
+    """What is added of detail [S, S, 3], as a factor [S, S]."""
+    power = np.square(detail).mean(axis=2, keepdims=True)
+    local = low_pass(power, np.ones(detail.shape[:2], np.float32), settings.strong_reach * len(detail))[..., 0]
+    return (settings.contrast - 1) / (1 + local / settings.strong**2)

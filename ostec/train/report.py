@@ -130,6 +130,8 @@ def _judge_views(
     draw = on_device(draw, textures.colour.device)
     batch = render_views(textures, draw, bank, model.frame.ground)
     device = next(model.generator.parameters()).device
+    if model.encoder is None:
+        raise ValueError("expected a generator with an encoder, got one of natural photos")
     encoded = model.encoder(batch.hint.to(device), batch.trust.to(device))
     drawn = model.generator.synthesis(model.generator.mapping(encoded.z) + encoded.offset).clamp(-1, 1)
     flat = bank.render(mean.expand(len(draw.pose), -1, -1, -1), draw.pose, draw.mirrored)

@@ -119,6 +119,19 @@ def test_npz_has_the_documented_fields_and_reads_back(tmp_path: Path, result: Te
     assert saved.pose_deg.tolist() == [4.0, -12.0, 1.5]
 
 
+def test_npz_holds_who_the_face_is_only_where_somebody_said_so(tmp_path: Path, result: TexturedFace) -> None:
+    assert mesh.read_npz(mesh.write_npz(tmp_path, "unknown", result)).identity is None
+    identity = np.random.default_rng(0).normal(size=512).astype(np.float32)
+    identity /= np.linalg.norm(identity)
+    path = mesh.write_npz(tmp_path, "known", dataclasses.replace(result, identity=identity))
+    with np.load(tmp_path / "unknown.npz") as without, np.load(path) as arrays:
+        assert set(arrays.files) - set(without.files) == {"identity"}
+        assert (arrays["identity"].shape, arrays["identity"].dtype.str) == ((512,), "<f4")
+    saved = mesh.read_npz(path)
+    np.testing.assert_array_equal(saved.identity, identity)
+    np.testing.assert_array_equal(saved.latents["front"], result.latents["front"])
+
+
 def test_damaged_npz_is_one_sentence(tmp_path: Path, result: TexturedFace) -> None:
     path = mesh.write_npz(tmp_path, "a", result)
     path.write_bytes(path.read_bytes()[:200])

@@ -275,8 +275,8 @@ def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(with_
     plain = with_settings()
     plain(HOPPER).save(later)
     assert len(list(at_once.iterdir())) == len(list(later.iterdir())) + 2
-    plain.extend(later, "grace_hopper", frontalize=True, turntable=False)
-    plain.extend(later, "grace_hopper", frontalize=False, turntable=True)
+    plain.extend(later, "grace_hopper", HOPPER, frontalize=True, turntable=False)
+    plain.extend(later, "grace_hopper", HOPPER, frontalize=False, turntable=True)
     for path in at_once.iterdir():
         assert (later / path.name).read_bytes() == path.read_bytes(), path.name
     assert read_image(later / "grace_hopper_frontal.png").shape == (512, 512, 3)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import FaceError, ImageError, OutputError, UsageError
+from ostec.core.errors import FaceError, ImageError, OutputError
 from ostec.core.progress import STAGES
 from ostec.core.settings import InvertSettings, to_json
 from ostec.core.types import FloatArray
@@ -259,12 +259,7 @@ def test_a_pose_beyond_the_generators_is_clamped_and_told(
     assert np.abs(found.view.render - inverted.view.render).mean() > 0.05
 
 
-def test_a_generator_of_natural_photos_is_refused(inverter: Inverter) -> None:
-    model = inverter.models.generator
-    assert model is not None
-    natural = replace(model, frame=replace(model.frame, own_shape=True))
-    with pytest.raises(UsageError, match=r"The generator default draws natural photos; projecting .* not possible yet"):
-        Inverter(replace(inverter.models, generator=natural), SETTINGS, inverter.device, [])
+def test_without_a_generator_nothing_can_be_inverted(inverter: Inverter) -> None:
     with pytest.raises(ValueError, match="models with a generator"):
         Inverter(replace(inverter.models, generator=None), SETTINGS, inverter.device, [])
 

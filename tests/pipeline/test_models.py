@@ -33,6 +33,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's folder of models, empty, as is torch hub's cache beside it."""
     monkeypatch.setenv("OSTEC_MODELS", str(tmp_path / "own"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     (tmp_path / "own/lpips").mkdir(parents=True)
     (tmp_path / "torch/hub/checkpoints").mkdir(parents=True)

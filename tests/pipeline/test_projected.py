@@ -27,9 +27,9 @@ VIEWS = ["bottom", "bottom_left", "bottom_right", "left", "right"]
 
 @pytest.fixture(scope="module")
 def completer() -> Completer:
-    """Without LPIPS, even where its backbone lies on this machine."""
+    """With what ships, even where published networks lie on this machine."""
     loaded = Completer.from_pretrained(SETTINGS, "cpu")
-    return Completer(replace(loaded.models, lpips=None), SETTINGS, loaded.device, [])
+    return Completer(replace(loaded.models, lpips=None, arcface=None, parsing=None), SETTINGS, loaded.device, [])
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,8 @@ def test_the_record_has_every_view_with_its_losses(completer: Completer, soft: C
         terms = {"pixel", "ms_ssim", "latent", "start", "features"}
         assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
     assert soft.record["features"] == "encoder (no LPIPS backbone)"
+    judges = {term: soft.record[term] for term in ("landmarks", "identity", "realism", "parsing")}
+    assert judges == dict.fromkeys(judges, "none")
     assert soft.record["weights"]["generator.safetensors"] == completer.models.hashes["generator.safetensors"]
     assert soft.record["warnings"] == []
 
@@ -120,7 +122,7 @@ def test_a_portrait_that_is_added_later_is_the_same(completer: Completer, soft: 
     asked = with_settings(completer, frontalize=True)
     asked(ASTRONAUT).save(tmp_path / "at_once")
     soft.save(tmp_path / "later")
-    asked.extend(tmp_path / "later", "astronaut", frontalize=True, turntable=False)
+    asked.extend(tmp_path / "later", "astronaut", ASTRONAUT, frontalize=True, turntable=False)
     at_once, later = (tmp_path / folder / "astronaut_frontal.png" for folder in ("at_once", "later"))
     assert later.read_bytes() == at_once.read_bytes()
     assert read_image(later).shape == (512, 512, 3)

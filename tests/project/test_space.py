@@ -9,12 +9,12 @@ import torch
 
 from ostec.core.types import POSE_RANGE_DEG
 from ostec.io.weights import read_safetensors
-from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors
+from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors, natural_generator
 from ostec.nets.encoder import pose_codes
 from ostec.nets.perceptual import Lpips, LpipsTensors
-from ostec.nets.stylegan2 import Generator, GeneratorShape
+from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
-from ostec.project.space import NO_LPIPS, TOO_SMALL, latent_space, starting_latents
+from ostec.project.space import JUDGE, NO_LPIPS, TOO_SMALL, encoder_features, latent_space, starting_latents
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -108,3 +108,29 @@ def test_a_picture_of_the_generator_is_found_again(model: PortraitGenerator) -> 
     start = space.encode(image, torch.ones_like(image[:, :1]))
     before, after = (((x - ws) / space.deviation).square().mean((1, 2)) for x in (start, found.ws))
     assert (after < before).all()
+
+
+def test_photos_are_compared_by_lpips_else_by_the_discriminator_else_by_nothing() -> None:
+    torch.manual_seed(0)
+    shape = GeneratorShape(64, 6, 5, 2, 256, 8)
+    network = Generator(shape).eval()
+    natural = natural_generator(network, Discriminator(shape).eval())
+    lpips = Lpips("alexnet", LpipsTensors("toy", backbone_tensors("alexnet"), linear_tensors("alexnet")))
+    image = network(torch.randn(1, 6)).detach()
+    without = latent_space(natural)
+    assert (without.features_name, without.encode, without.lpips) == (JUDGE, None, None)
+    assert without.features is not None
+    assert [tuple(level.shape[2:]) for level in without.features(image)] == [(32, 32), (16, 16), (8, 8)]
+    assert latent_space(natural, lpips).lpips is lpips
+    assert latent_space(natural, lpips).features_name == "LPIPS (alexnet)"
+    alone = latent_space(replace(natural, discriminator=None))
+    assert (alone.features, alone.features_name) == (None, "none")
+
+
+def test_a_generator_of_photos_has_no_features_of_an_encoder_and_no_known_faces() -> None:
+    natural = natural_generator(Generator(GeneratorShape(64, 6, 5, 2, 256, 8)).eval())
+    image = torch.zeros(1, 3, 64, 64)
+    with pytest.raises(ValueError, match="expected a generator with an encoder, got one of natural photos"):
+        encoder_features(natural, image)
+    with pytest.raises(ValueError, match="expected a generator with an encoder, got one of natural photos"):
+        starting_latents(natural, whole(image), torch.zeros(4), torch.zeros(1, 2))

@@ -5,7 +5,16 @@ import pytest
 from scipy import ndimage
 
 from ostec.core.types import Provenance, UvObservation
-from ostec.stitch.blend import BlendSettings, feathered, low_pass, mirrored_detail, pad, photo_weight, stitch
+from ostec.stitch.blend import (
+    BlendSettings,
+    feathered,
+    low_pass,
+    mirrored_detail,
+    pad,
+    photo_weight,
+    slanted_recoloured,
+    stitch,
+)
 
 SIZE = 96
 EVERYWHERE = np.ones((SIZE, SIZE), np.float32)
@@ -253,3 +262,85 @@ def test_padding_repeats_the_border_and_leaves_the_inside(inside, photo):
     np.testing.assert_array_equal(found.texture[row, first - 3], photo[row, first], err_msg="straight outwards")
     np.testing.assert_allclose(found.texture[0, 0], photo[inside].mean(0), atol=1e-5)
     assert np.abs(found.texture[~inside] - GREEN).max(-1).min() > 0.2, "nothing of what lay outside"
+
+
+# --- colours of what is seen at a slant ------------------------------------------------------------------------------
+
+OTHER = np.float32([0.3, 0.6, 0.5])
+STRIPES = 0.05 * np.where(np.arange(SIZE) % 2, 1, -1).astype(np.float32)[None, :, None]
+"""Detail whose mean over any low-pass is 0, but at the border."""
+MIDDLE = np.s_[8:-8, 8:-8]
+
+
+def everywhere(value: float) -> np.ndarray:
+    return np.full((SIZE, SIZE), value, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "share"), [(-0.5, 1.0), (0.4, 1.0), (0.5, 0.75), (0.6, 0.5), (0.7, 0.25), (0.8, 0.0), (1.0, 0.0)]
+)
+def test_the_flatter_the_view_the_more_of_the_fills_colour(cosine, share):
+    settings = BlendSettings(own_colour=(0.4, 0.8))
+    found = slanted_recoloured(flat(GREY), EVERYWHERE, everywhere(cosine), flat(OTHER), settings)
+    np.testing.assert_allclose(found, flat(GREY + share * (OTHER - GREY)), atol=1e-5)
+    assert found.dtype == np.float32
+
+
+def test_the_defaults_leave_what_is_seen_straight():
+    low, high = BlendSettings().own_colour
+    assert 0 < low < high < 1
+    photo, fill = flat(GREY), flat(OTHER)
+    np.testing.assert_array_equal(slanted_recoloured(photo, EVERYWHERE, everywhere(high), fill), photo)
+    np.testing.assert_allclose(slanted_recoloured(photo, EVERYWHERE, everywhere(low), fill), fill, atol=1e-5)
+
+
+def test_the_photo_keeps_its_detail_and_takes_none_of_the_fills():
+    flat_view = everywhere(0.0)
+    found = slanted_recoloured(flat(GREY) + STRIPES, EVERYWHERE, flat_view, flat(OTHER))
+    np.testing.assert_allclose(found[MIDDLE], (flat(OTHER) + STRIPES)[MIDDLE], atol=2e-3)
+    found = slanted_recoloured(flat(GREY), EVERYWHERE, flat_view, flat(OTHER) + STRIPES)
+    np.testing.assert_allclose(found[MIDDLE], flat(OTHER)[MIDDLE], atol=2e-3)
+
+
+def test_nothing_changes_where_the_photo_is_seen_straight_or_not_believed(inside, weight, photo):
+    cosine = np.broadcast_to(np.linspace(1, 0.2, SIZE, dtype=np.float32)[:, None], (SIZE, SIZE))
+    found = slanted_recoloured(photo, weight, cosine, flat(OTHER))
+    kept = (cosine >= BlendSettings().own_colour[1]) | (weight == 0)
+    assert 0.3 < kept.mean() < 0.9
+    np.testing.assert_array_equal(found[kept], photo[kept])
+    lost = (cosine <= BlendSettings().own_colour[0]) & (weight == 1)
+    assert lost.sum() > 100
+    assert (np.abs(found - photo).max(-1)[lost] > 0.02).mean() > 0.95
+
+
+def test_what_is_not_believed_lends_no_colour(weight, photo):
+    """Neither the photo's colour there, black or green, nor the fill's."""
+    believed = weight[..., None] > 0
+    plain = slanted_recoloured(photo, weight, everywhere(0.3), flat(OTHER))
+    for colour in (GREEN, 0 * GREEN):
+        found = slanted_recoloured(np.where(believed, photo, colour), weight, everywhere(0.3), flat(OTHER))
+        np.testing.assert_array_equal(np.where(believed, found, 0), np.where(believed, plain, 0))
+        found = slanted_recoloured(photo, weight, everywhere(0.3), np.where(believed, flat(OTHER), colour))
+        np.testing.assert_array_equal(found, plain)
+
+
+def test_recoloured_texels_are_colours():
+    bright = np.clip(flat(np.float32([0.9, 0.1, 0.5])) + 3 * STRIPES, 0, 1)
+    found = slanted_recoloured(bright, EVERYWHERE, everywhere(0.0), flat(np.float32([1, 0, 0.5])))
+    assert found.min() == 0
+    assert found.max() == 1
+
+
+def test_a_darkened_rim_gets_the_fills_colour_without_an_edge():
+    """Shading that sets in with the slant is gone, and a photo that was right stays."""
+    ramp = np.linspace(1, 0.3, SIZE, dtype=np.float32)
+    cosine = np.broadcast_to(ramp, (SIZE, SIZE))
+    true = flat(GREY) + STRIPES
+    shade = np.clip((cosine - 0.3) / 0.5, 0, 1)[..., None] * 0.5 + 0.5
+    settings = BlendSettings(detail=3 / SIZE)
+    found = slanted_recoloured((true * shade).astype(np.float32), EVERYWHERE, cosine, flat(GREY), settings)
+    before, after = (np.abs(low_pass(x - true, EVERYWHERE, 3.0)) for x in (true * shade, found))
+    assert after.max() < 0.35 * before.max()
+    same = slanted_recoloured(true, EVERYWHERE, cosine, flat(GREY), settings)
+    np.testing.assert_allclose(same[MIDDLE], true[MIDDLE], atol=2e-3)
+    assert np.abs(np.diff(low_pass(found, EVERYWHERE, 2.0), axis=1)).max() < 0.02

@@ -219,6 +219,53 @@ def test_colour_and_detail_come_from_where_their_shares_say(base, inside):
     np.testing.assert_allclose(half, (seen.colour + plain) / 2, atol=1e-5)
 
 
+def stripes(amplitude: float) -> np.ndarray:
+    """Of two texels' width; their mean is 0 and their mean square ``amplitude`` squared."""
+    return (amplitude * np.where(np.arange(SIZE) % 2, 1, -1)[None, :, None] * np.ones((SIZE, 1, 3))).astype(np.float32)
+
+
+RAISING = replace(SETTINGS, contrast=3.0, strong=0.05, detail=8 / SIZE)
+INNER = np.s_[20:-20, 20:-20]
+
+
+@pytest.mark.parametrize(
+    # 1 + (3 - 1) / (1 + square of amplitude / 0.05)
+    ("amplitude", "factor"),
+    [(0.001, 2.9992), (0.01, 2.9231), (0.05, 2.0), (0.1, 1.4), (0.25, 1.0769)],
+)
+def test_weak_detail_is_raised_and_strong_detail_stays(inside, amplitude, factor):
+    plain = flat(0.5, 0.5, 0.5)
+    found = merge_views(plain, [view(plain + stripes(amplitude))], inside, RAISING)
+    np.testing.assert_allclose(found.texture[INNER], (plain + stripes(amplitude * factor))[INNER], atol=3e-4)
+
+
+def test_strength_is_judged_where_the_detail_lies_over_all_channels(inside):
+    """Weak detail beside strong detail is raised as if it were alone; green lines are not as strong as white ones."""
+    plain = flat(0.5, 0.5, 0.5)
+    both = np.where((U < 0.5)[..., None], stripes(0.01), stripes(0.25)).astype(np.float32)
+    near = replace(RAISING, detail=3 / SIZE, strong_reach=1 / SIZE)
+    found = merge_views(plain, [view(plain + both)], inside, near).texture - plain
+    weak, strong = np.s_[24:-24, 20:36], np.s_[24:-24, 60:76]
+    np.testing.assert_allclose(found[weak], 2.9231 * both[weak], atol=2e-4)
+    np.testing.assert_allclose(found[strong], 1.0769 * both[strong], atol=1e-3)
+    green = stripes(0.1) * np.float32([0, 1, 0])
+    found = merge_views(plain, [view(plain + green)], inside, RAISING).texture - plain
+    wanted = 1 + 2 / (1 + 0.1**2 / 3 / 0.05**2)
+    np.testing.assert_allclose(found[INNER], wanted * green[INNER], atol=1e-3)
+
+
+def test_only_what_a_view_gave_is_raised_and_no_colour_is(base, inside):
+    seen = view((base + flat(0.2, 0.1, 0.0)).astype(np.float32), visible=U > 0.5)
+    found = merge_views(base, [seen], inside, RAISING)
+    np.testing.assert_allclose(found.texture[U < 0.45], base[U < 0.45], atol=1e-6)
+    raised = (U > 0.7) & (U < 0.9)
+    ratio = found.texture[raised].std(0) / base[raised].std(0)
+    assert (ratio > 2).all()
+    np.testing.assert_allclose(found.texture[raised].mean(0), seen.colour[raised].mean(0), atol=5e-3)
+    unraised = merge_views(base, [seen], inside, replace(RAISING, contrast=1.0))
+    np.testing.assert_allclose(unraised.texture[raised], seen.colour[raised], atol=1e-4)
+
+
 def test_results_are_colours(base, inside):
     stripe = np.where(np.arange(SIZE) % 2, 1.0, 0.0)[None, :, None] * np.ones((SIZE, 1, 3))
     exaggerated = replace(SETTINGS, detail_share=3.0)

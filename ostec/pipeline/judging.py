@@ -1,0 +1,60 @@
+"""Which terms of the projection look at whole pictures, given what is loaded, and what the record says of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ostec.core.types import FloatArray, ProjectedView
+from ostec.pipeline.judges import identity_crop, identity_loss
+from ostec.pipeline.models import Models
+from ostec.project.invert import ProjectionSettings, ProjectionTarget
+from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
+
+IDENTITY_EVERY = 5
+"""Iterations between two looks of ArcFace: on a CPU one costs as much as ten iterations of the generator that ships."""
+_NONE = "none"
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Builds the terms of a view."""
+
+    models: Models
+
+    def terms(
+        self,
+        points: FloatArray,
+        target: ProjectionTarget,
+        settings: ProjectionSettings,
+        identity: torch.Tensor | None = None,
+    ) -> tuple[PictureTerm, ...]:
+        """The terms whose weight is not zero and whose networks are there.
+
+        Args:
+            points: [468, >= 2] the face's landmarks in the picture, in its pixels.
+            target: the picture.
+            settings: the weights.
+            identity: [512] whose face it is, from ``identity_of``.
+        """
+        found = []
+        if settings.landmarks > 0:
+            where = torch.as_tensor(points[:, :2], device=target.image.device)[None]
+            found.append(landmark_term(self.models.facemesh, target.image, where, settings.landmarks))
+        if settings.identity > 0 and self.models.arcface is not None and identity is not None:
+            loss = identity_loss(self.models.arcface, identity, identity_crop(points))
+            found.append(PictureTerm("identity", settings.identity, loss, IDENTITY_EVERY))
+        judge = picture_judge(self.models.generator) if self.models.generator is not None else None
+        if settings.realism > 0 and judge is not None:
+            found.append(realism_term(judge, settings.realism))
+        return tuple(found)
+
+    def described(self, views: Sequence[ProjectedView]) -> dict[str, str]:
+        """Term -> the network that judged it in these views, ``none`` where nobody did: for NAME.json."""
+        arcface = self.models.arcface
+        judges = {
+            "landmarks": "FaceMesh",
+            "identity": arcface.name if arcface is not None else _NONE,
+            "realism": "the generator's discriminator",
+        }
+        return {term: name if any(term in v.losses for v in views) else _NONE for term, name in judges.items()}

@@ -1,0 +1,91 @@
+"""Terms of the projection that look at the whole generated picture: landmarks, identity, realism.
+
+OSTeC (Gecer et al., CVPR 2021, section 3.3) compares landmarks and identity features of the generated picture with
+those that the same networks find in what was drawn and in the photo, so that a network's own bias cancels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.facemesh import INPUT_SIZE, FaceMesh
+from ostec.nets.losses import log_cosh
+from ostec.nets.stylegan2 import Discriminator
+
+LANDMARK_SCALE = 100.0
+"""Landmarks are compared in hundredths of their crop's side: log-cosh is a square below one and a distance above."""
+_EXPAND = 1.5
+"""Side of FaceMesh's crop over the longer side of the landmarks' box."""
+
+
+@dataclass(frozen=True)
+class PictureTerm:
+    """A term of the objective that needs nothing but the generated picture."""
+
+    name: str
+    """In the record."""
+    weight: float
+    loss: Callable[[torch.Tensor], torch.Tensor]
+    """Pictures [B, 3, R, R] in [-1, 1] to [B]; lower is better."""
+    every: int = 1
+    """It is looked at in every so many iterations and weighs as much more in them: for networks that cost more than the
+    rest of an iteration. In between its last value stands in the sum."""
+
+
+def landmark_term(network: FaceMesh, image: torch.Tensor, points: torch.Tensor, weight: float) -> PictureTerm:
+    """Distance of the landmarks that FaceMesh finds in the generated picture from those in what was drawn.
+
+    Args:
+        network: FaceMesh.
+        image: [B, 3, R, R] in [-1, 1] what was drawn, without holes.
+        points: [B, 468, 2] the mesh's landmarks in pixels of the view; they say where FaceMesh looks.
+        weight: of the term.
+    """
+    low, high = points.amin(1), points.amax(1)
+    half = _EXPAND / 2 * (high - low).amax(1)
+    steps = (torch.arange(INPUT_SIZE).to(points) + 0.5) / INPUT_SIZE * 2 - 1
+    x, y = ((low + high) / 2)[..., None].unbind(1)
+    x, y = x + half[:, None] * steps, y + half[:, None] * steps
+    pixels = torch.stack([x[:, None, :].expand(-1, INPUT_SIZE, -1), y[:, :, None].expand(-1, -1, INPUT_SIZE)], dim=-1)
+    grid = pixels / image.shape[-1] * 2 - 1  # [B, 192, 192, 2]
+
+    def look(pictures: torch.Tensor) -> torch.Tensor:
+        return network(_sample(pictures / 2 + 0.5, grid)).points[..., :2] / INPUT_SIZE
+
+    with torch.no_grad():
+        wanted = look(image)
+
+    def loss(pictures: torch.Tensor) -> torch.Tensor:
+        return log_cosh((look(pictures) - wanted) * LANDMARK_SCALE).mean((1, 2))
+
+    return PictureTerm("landmarks", weight, loss)
+
+
+def realism_term(network: Discriminator, weight: float) -> PictureTerm:
+    """How unreal the discriminator finds a picture: -log of its verdict, as StyleGAN2's generator is trained.
+
+    Args:
+        network: a discriminator of whole pictures.
+        weight: of the term.
+    """
+
+    def loss(pictures: torch.Tensor) -> torch.Tensor:
+        # One by one: its deviation over the batch would tie the pictures to each other.
+        return torch.cat([functional.softplus(-network(picture[None]))[:, 0] for picture in pictures])
+
+    return PictureTerm("realism", weight, loss)
+
+
+def picture_judge(model: PortraitGenerator) -> Discriminator | None:
+    """The generator's discriminator, if it judges whole RGB pictures, not patches with masks."""
+    network, resolution = model.discriminator, model.generator.shape.resolution
+    if network is None or network.shape.resolution != resolution:
+        return None
+    return network if network.get_parameter(f"b{resolution}.fromrgb.weight").shape[1] == 3 else None
+
+
+def _sample(pictures: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    return functional.grid_sample(pictures, grid.to(pictures), padding_mode="border", align_corners=False)
