@@ -241,12 +241,15 @@ class Completer:
         if frontalize:
             completed = CompletedTexture(texture, read_palette_png(directory / f"{name}_provenance.png"))
             known = torch.from_numpy(saved.identity).to(self.device) if saved.identity is not None else None
+            losses = record["losses"]
             person = Person(face, read_photo(photo).image, known)
             frontal, view = self._portrait(person, completed, PhotoRun(None))
             write_png(directory / f"{name}_frontal.png", frontal)
             if view is not None:
                 about = self._projected((view,))
-                record |= {**about, "losses": {**record["losses"], **about["losses"]}}
+                # What judged the views before stays named where this run has no such network.
+                record |= {key: value for key, value in about.items() if value != "none" or key not in record}
+                record["losses"] = {**losses, **about["losses"]}
         if turntable:
             write_turntable(directory, name, self._renderer.turntable(face, texture))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ostec.core.types import FloatArray, ProjectedView
@@ -13,6 +14,8 @@ from ostec.project.terms import PictureTerm, landmark_term, picture_judge, reali
 
 IDENTITY_EVERY = 5
 """Iterations between two looks of ArcFace: on a CPU one costs as much as ten iterations of the generator that ships."""
+LEAST_SHOWN = 0.9
+"""Share of the landmarks that a picture must show or guess: FaceMesh misplaces those of half a face."""
 _NONE = "none"
 
 
@@ -38,7 +41,7 @@ class Judging:
             identity: [512] whose face it is, from ``identity_of``.
         """
         found = []
-        if settings.landmarks > 0:
+        if settings.landmarks > 0 and _shown(points, target) >= LEAST_SHOWN:
             where = torch.as_tensor(points[:, :2], device=target.image.device)[None]
             found.append(landmark_term(self.models.facemesh, target.image, where, settings.landmarks))
         if settings.identity > 0 and self.models.arcface is not None and identity is not None:
@@ -58,3 +61,11 @@ class Judging:
             "realism": "the generator's discriminator",
         }
         return {term: name if any(term in v.losses for v in views) else _NONE for term, name in judges.items()}
+
+
+def _shown(points: FloatArray, target: ProjectionTarget) -> float:
+    """Share of the landmarks that lie where the picture is known or guessed."""
+    x, y = np.floor(points[:, :2]).astype(int).T
+    known = (target.trust + target.guessed)[0, 0].cpu().numpy()
+    within = (x >= 0) & (y >= 0) & (x < known.shape[1]) & (y < known.shape[0])
+    return float(np.where(within, known[y * within, x * within] > 0, False).mean())

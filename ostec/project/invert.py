@@ -130,7 +130,8 @@ def project(
 ) -> Projection:
     """Find W+ for each picture: the best of all that were tried, the start among them.
 
-    Pixels of weight 0, neither trusted nor guessed, are not looked at by any term or by the encoder.
+    Pixels of weight 0, neither trusted nor guessed, are not looked at by the encoder or by any term but those of whole
+    pictures. One that is not looked at in every iteration may be recorded as it was a few before the best.
 
     Args:
         space: the generator.

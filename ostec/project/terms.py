@@ -4,6 +4,7 @@ OSTeC (Gecer et al., CVPR 2021, section 3.3) compares landmarks and identity fea
 those that the same networks find in what was drawn and in the photo, so that a network's own bias cancels.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,9 +52,15 @@ def landmark_term(network: FaceMesh, image: torch.Tensor, points: torch.Tensor, 
     x, y = x + half[:, None] * steps, y + half[:, None] * steps
     pixels = torch.stack([x[:, None, :].expand(-1, INPUT_SIZE, -1), y[:, :, None].expand(-1, -1, INPUT_SIZE)], dim=-1)
     grid = pixels / image.shape[-1] * 2 - 1  # [B, 192, 192, 2]
+    # A pixel of the crop that covers several of the picture's is their mean, over a power of two as the sides are.
+    block = 2 ** max(0, math.floor(math.log2(2 * float(half.min()) / INPUT_SIZE + 1e-6)))
 
     def look(pictures: torch.Tensor) -> torch.Tensor:
-        return network(_sample(pictures / 2 + 0.5, grid)).points[..., :2] / INPUT_SIZE
+        averaged = functional.avg_pool2d(pictures, block) if block > 1 else pictures
+        crops = functional.grid_sample(
+            averaged / 2 + 0.5, grid.to(pictures), padding_mode="border", align_corners=False
+        )
+        return network(crops).points[..., :2] / INPUT_SIZE
 
     with torch.no_grad():
         wanted = look(image)
@@ -85,7 +92,3 @@ def picture_judge(model: PortraitGenerator) -> Discriminator | None:
     if network is None or network.shape.resolution != resolution:
         return None
     return network if network.get_parameter(f"b{resolution}.fromrgb.weight").shape[1] == 3 else None
-
-
-def _sample(pictures: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    return functional.grid_sample(pictures, grid.to(pictures), padding_mode="border", align_corners=False)

@@ -27,7 +27,7 @@ class ViewSettings:
     """Share of the generator in the fill's colour; the rest is the prior's."""
     detail_share: float = 1.0
     """Share of the generator in the fill's detail."""
-    contrast: float = 3.2
+    contrast: float = 3.5
     """Factor of the fill's weak detail where a view gave it: means over what might be there are too smooth."""
     strong: float = 0.05
     """Root mean square of detail that is raised half as much; stronger detail (lids, nostrils, lips) needs nothing."""

@@ -104,7 +104,8 @@ class FakeCompleter:
         faces = [FakeFace(photo, words, self.settings, record, {"detect": 0.1}) for _ in range(count)]
         return faces if self.settings.faces == "all" else faces[:1]
 
-    def extend(self, directory: Path, name: str, frontalize: bool, turntable: bool) -> Path:
+    def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
+        assert photo.is_file()
         self._called(f"extend {name} {frontalize:d} {turntable:d}")
         record = read_record(directory / f"{name}.json")
         assert record is not None

@@ -28,9 +28,9 @@ ENDINGS = {".png", "_target.png", "_trust.png", ".npz", ".json"}
 
 @pytest.fixture(scope="module")
 def inverter() -> Inverter:
-    """Without LPIPS, even where its backbone lies on this machine."""
+    """With what ships, even where published networks lie on this machine."""
     loaded = Inverter.from_pretrained(SETTINGS, "cpu")
-    return Inverter(replace(loaded.models, lpips=None), SETTINGS, loaded.device, [])
+    return Inverter(replace(loaded.models, lpips=None, arcface=None, parsing=None), SETTINGS, loaded.device, [])
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +145,12 @@ def test_record_says_how_the_result_was_made(inverter: Inverter, inverted: Inver
     assert record["weights"] == inverter.models.hashes
     assert {"generator.safetensors", "prior.safetensors", "facemesh.safetensors"} <= set(record["weights"])
     assert record["features"] == "encoder (no LPIPS backbone)"
+    assert (record["landmarks"], record["identity"], record["realism"]) == ("FaceMesh", "none", "none")
     assert record["iterations"] == 4
     assert record["warnings"] == []
     assert abs(record["pose_deg"][1]) < 10
     assert record["view_pose_deg"] == record["pose_deg"][:2]
-    terms = {"pixel", "ms_ssim", "latent", "start", "features"}
+    terms = {"pixel", "ms_ssim", "latent", "start", "features", "landmarks"}
     assert record["losses"]["total"] == pytest.approx(sum(record["losses"][term] for term in terms), abs=1e-4)
 
 

@@ -109,6 +109,16 @@ def test_who_it_is_can_only_be_judged_by_an_arcface_that_knows(named, everybody)
     assert "identity" not in named(replace(everybody, arcface=None), EVERYTHING, WHO)
 
 
+def test_half_a_face_has_no_landmarks(everybody, studio, target):
+    def names(shown: ProjectionTarget) -> set[str]:
+        return {term.name for term in Judging(everybody).terms(studio.landmarks(TURNED[3]), shown, EVERYTHING, WHO)}
+
+    hidden = (torch.arange(target.trust.shape[-1]) < target.trust.shape[-1] // 2).expand_as(target.trust)
+    half = replace(target, trust=target.trust * ~hidden, guessed=target.guessed * ~hidden)
+    assert names(half) == {"identity", "realism"}
+    assert names(replace(half, guessed=torch.maximum(half.guessed, hidden.float()))) == set(TERMS)
+
+
 def test_a_discriminator_of_patches_judges_no_picture(named, models, everybody):
     generator = everybody.generator
     patches = Discriminator(replace(generator.generator.shape, resolution=64), 4)
@@ -220,8 +230,8 @@ def test_the_npz_holds_the_photos_identity(judged: CompletedFace, arcface: ArcFa
 
 @pytest.fixture(scope="module")
 def unknown(models: Models) -> CompletedFace:
-    """Made without an ArcFace."""
-    return completer(models)(ASTRONAUT)
+    """Made without an ArcFace, and judged by nobody else."""
+    return completer(models, ProjectionSettings(landmarks=0.0))(ASTRONAUT)
 
 
 def test_without_an_arcface_nobody_is_known(unknown: CompletedFace, tmp_path: Path) -> None:

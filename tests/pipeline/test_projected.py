@@ -49,11 +49,11 @@ def test_the_record_has_every_view_with_its_losses(completer: Completer, soft: C
     assert list(soft.record["losses"]) == VIEWS
     for row in soft.record["losses"].values():
         assert row["total"] <= row["start_total"]
-        terms = {"pixel", "ms_ssim", "latent", "start", "features"}
+        terms = {"pixel", "ms_ssim", "latent", "start", "features", "landmarks"}
         assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
     assert soft.record["features"] == "encoder (no LPIPS backbone)"
     judges = {term: soft.record[term] for term in ("landmarks", "identity", "realism", "parsing")}
-    assert judges == dict.fromkeys(judges, "none")
+    assert judges == {**dict.fromkeys(judges, "none"), "landmarks": "FaceMesh"}
     assert soft.record["weights"]["generator.safetensors"] == completer.models.hashes["generator.safetensors"]
     assert soft.record["warnings"] == []
 
@@ -64,7 +64,7 @@ def test_with_a_backbone_lpips_takes_the_place_of_the_features(completer: Comple
     record = Completer(with_lpips, SETTINGS, completer.device, [])(ASTRONAUT).record
     assert record["features"] == "LPIPS (alexnet)"
     for name, row in record["losses"].items():
-        terms = {"pixel", "ms_ssim", "latent", "start", "lpips"}
+        terms = {"pixel", "ms_ssim", "latent", "start", "lpips", "landmarks"}
         assert "features" not in row
         assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
         assert row["lpips"] > 0

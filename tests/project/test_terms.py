@@ -163,6 +163,17 @@ def test_a_face_is_judged_alike_wherever_in_the_picture_it_is(facemesh, photo, p
     assert found > 0.1
 
 
+def test_every_pixel_of_a_large_pictures_face_counts(facemesh, photo, points):
+    """At 1024 px a crop of 192 covers four pixels and more with each of its own: none is skipped."""
+    large, where = cut(photo, *FACE, 1024), framed(points, *FACE, 1024)
+    term = landmark_term(facemesh, large.roll(8, dims=3), where, 1.0)
+    picture = large.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(term.loss(picture).sum(), picture)
+    low, high = (v.round().long().tolist() for v in (where[0].amin(0), where[0].amax(0)))
+    face = slope[0].abs().sum(0)[low[1] : high[1], low[0] : high[0]]
+    assert float((face > 0).float().mean()) > 0.99
+
+
 def test_two_pictures_are_judged_each_by_its_own_crop(facemesh, photo, points):
     frames = [(224.0, 120.0, 200.0, R), (250.0, 140.0, 280.0, R)]
     images = torch.cat([cut(photo, *f) for f in frames])
