@@ -133,8 +133,7 @@ class Completer:
         run.enter("prior")
         fill = self.textures.fill(image, face, observed.seen)
         occluders = [*observed.occluders, *(["occluder"] if self.textures.is_occluded(fill) else [])]
-        arcface = self.models.arcface
-        identity = identity_of(arcface, image, face) if arcface is not None else None
+        identity = identity_of(self.models.arcface, image, face)
         made = self.textures.complete(observed.seen, fill, face, mode[0], run, identity)
         # As NAME.png holds it, so that what is drawn from the file later is the same.
         completed = made.completed

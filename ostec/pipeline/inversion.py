@@ -147,8 +147,7 @@ class Inverter:
         fill = textures.fill(image, face, observed.seen)
         occluders = [*observed.occluders, *(["occluder"] if textures.is_occluded(fill) else [])]
         run.enter("project")
-        arcface = self.models.arcface
-        identity = identity_of(arcface, image, face) if arcface is not None else None
+        identity = identity_of(self.models.arcface, image, face)
         steps = self.settings.iterations
         if portraits:
             person = Person(face, image, identity)

@@ -123,14 +123,16 @@ def identity_crop(points: Array) -> Crop:
     return crop_onto_template(five_points(points), TEMPLATE, SIZE)
 
 
-def identity_of(network: ArcFace, photo: FloatArray, face: FittedFace) -> torch.Tensor:
-    """Who the face of a photo is: [512] of unit length, on the network's device, without gradients.
+def identity_of(network: ArcFace | None, photo: FloatArray, face: FittedFace) -> torch.Tensor | None:
+    """Who the face of a photo is: [512] of unit length, on the network's device, without gradients; None without one.
 
     Args:
-        network: built ArcFace with its weights.
+        network: built ArcFace with its weights, if there is one.
         photo: [H, W, 3] in [0, 1].
         face: fitted to that photo.
     """
+    if network is None:
+        return None
     device = next(network.parameters()).device
     planes = torch.from_numpy(photo).permute(2, 0, 1)[None]
     with torch.no_grad():
