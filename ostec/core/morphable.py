@@ -1,0 +1,108 @@
+"""Morphable models of heads: one record for all of them, whatever file they came from.
+
+The shape of a head is ``mean + identity @ a + expression @ b``, its colours ``albedo_mean + albedo @ c``. Axes, winding
+and UV origin are those of :mod:`ostec.core.types`; left and right are the image's; the unit stays the model's own.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ostec.core.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class MorphableModel:
+    """A morphable model of V vertices, F triangles and T texture coordinates, as its reader found it."""
+
+    name: str
+    """``ict``, ``bfm``, ``flame``, ``faceverse`` or ``hifi3d``."""
+    licence: str
+    """Short; shown when the model is first used."""
+    mm_per_unit: float
+    """Length of the model's unit."""
+    mean: FloatArray
+    """[V, 3] model units; x to the image's right, y up, z towards the viewer."""
+    identity: FloatArray
+    """[V, 3, K]: offsets per standard deviation of each coefficient."""
+    expression: FloatArray
+    """[V, 3, E]: offsets per unit of each coefficient."""
+    expression_range: tuple[float, float]
+    """What an expression's coefficient may be: (0, 1) for blend shapes, (-3, 3) for components."""
+    expression_names: tuple[str, ...]
+    """E names; empty where the expressions are components."""
+    triangles: IntArray
+    """[F, 3], 0-based, counter-clockwise seen from outside."""
+    uv: FloatArray
+    """[T, 2], v up; [0, 2] where the model has none. Parts may lie in tiles of their own, u above 1."""
+    triangles_uv: IntArray
+    """[F, 3] into ``uv``; [0, 3] where there are none."""
+    albedo_mean: FloatArray | None
+    """[V, 3] RGB in [0, 1] as stored (sRGB), or None."""
+    albedo: FloatArray | None
+    """[V, 3, A]: colours per standard deviation of each coefficient, or None."""
+    landmarks: dict[str, IntArray]
+    """Vertex ids by name of the set: ``ibug68``, ``mediapipe478``, ..."""
+    parts: dict[str, IntArray]
+    """Triangle ids by name: ``face``, ``head``, ``eye_left`` (on the image's left), ``teeth_upper``, ... A part may lie
+    within another (``iris_left`` in ``eye_left``)."""
+    sha256: str
+    """Of the source files' content; 64 hexadecimal digits."""
+    notes: tuple[str, ...] = ()
+    """What was missing or had to be assumed, one sentence each."""
+
+    def shape(self, identity: FloatArray, expression: FloatArray) -> FloatArray:
+        """The head of given coefficients.
+
+        Args:
+            identity: [K'], the first K' <= K coefficients in standard deviations; the others are zero.
+            expression: [E'], the first E' <= E coefficients.
+
+        Returns:
+            [V, 3] model units.
+
+        Raises:
+            ValueError: there are more coefficients than the model has.
+        """
+        changed = self.mean + _offsets(self.identity, identity, "identity")
+        return changed + _offsets(self.expression, expression, "expression")
+
+    def colours(self, albedo: FloatArray) -> FloatArray:
+        """The colours of given coefficients.
+
+        Args:
+            albedo: [A'], the first A' <= A coefficients in standard deviations.
+
+        Returns:
+            [V, 3] RGB, mostly in [0, 1], not clipped.
+
+        Raises:
+            ValueError: the model has no colours, or fewer coefficients.
+        """
+        if self.albedo_mean is None or self.albedo is None:
+            raise ValueError(f"{self.name} has no colours")
+        return self.albedo_mean + _offsets(self.albedo, albedo, "albedo")
+
+
+@dataclass(frozen=True)
+class Skinning:
+    """How a model of V vertices bends at its J joints; lengths and axes are those of its :class:`MorphableModel`."""
+
+    joints: FloatArray
+    """[J, V]: joints = joints @ vertices of the unposed head."""
+    parents: IntArray
+    """[J]: the joint that each one hangs on; -1 for the first."""
+    corrections: FloatArray
+    """[V, 3, 9 (J - 1)]: offsets per unit of (rotation - identity), row by row, of each joint but the first."""
+    weights: FloatArray
+    """[V, J]: how much each vertex follows each joint; rows sum to one."""
+    names: tuple[str, ...]
+    """J names of the joints."""
+
+
+def _offsets(basis: FloatArray, coefficients: FloatArray, what: str) -> FloatArray:
+    values = np.asarray(coefficients, dtype=np.float32)
+    if values.ndim != 1 or len(values) > basis.shape[2]:
+        raise ValueError(f"expected up to {basis.shape[2]} {what} coefficients, got the shape {values.shape}")
+    offsets: FloatArray = basis[:, :, : len(values)] @ values
+    return offsets

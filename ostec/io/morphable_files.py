@@ -1,0 +1,257 @@
+"""What the readers of morphable models share: where files are, arrays checked by shape, a cache of parsed meshes."""
+
+import hashlib
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from ostec.core.assets import cache_folder, find_model, load_manifest, models_folders, sha256_of
+from ostec.core.errors import AssetError
+from ostec.core.morphable import MorphableModel
+from ostec.core.types import FloatArray, IntArray
+
+Side = int | None
+"""A side of an array's shape: its length, or None where any will do."""
+_FREE = 64 << 20
+_TIMES = 20
+"""A MATLAB file may unpack to this many times its size, beyond the first bytes."""
+_NUMBERS = frozenset(("double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))))
+"""MATLAB's classes of plain arrays."""
+_NAMES_LIMIT = 1 << 20
+
+
+class Arrays:
+    """The named arrays of one file; every access states the shape that the reader relies on."""
+
+    def __init__(self, path: Path, table: Mapping[str, Any]) -> None:
+        self.path, self._table = path, table
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._table
+
+    def raw(self, name: str) -> Any:
+        """What the file holds under that name, unchecked."""
+        return self._table[name]
+
+    def floats(self, name: str, *shape: Side) -> FloatArray:
+        """A float32 array of that shape; a row or column vector counts as a list.
+
+        Raises:
+            AssetError: it is missing, holds no finite numbers, or has another shape; the sentence names both shapes.
+        """
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            values = self._numbers(name, shape).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise AssetError(f"{self.path} cannot be used: {name} holds numbers that are not finite.")
+        return values
+
+    def ids(self, name: str, count: int, *shape: Side, base: int = 0) -> IntArray:
+        """Ids in [base, base + count) as an int32 array that counts from 0.
+
+        Raises:
+            AssetError: it is missing, has another shape, or names something that does not exist.
+        """
+        stored = self._numbers(name, shape)
+        values = np.rint(stored) if stored.dtype.kind == "f" else stored
+        if values.size and (not np.isfinite(stored).all() or np.abs(values - stored).max() > 0):
+            raise AssetError(f"{self.path} cannot be used: {name} holds something else than whole numbers.")
+        if values.size and (values.min() < base or values.max() >= base + count):
+            found = f"{int(values.min())} to {int(values.max())}"
+            raise AssetError(
+                f"{self.path} cannot be used: {name} should name {base} to {base + count - 1}, not {found}."
+            )
+        ids: IntArray = (values.astype(np.int64) - base).astype(np.int32)
+        return ids
+
+    def _numbers(self, name: str, shape: tuple[Side, ...]) -> npt.NDArray[Any]:
+        if name not in self._table:
+            raise AssetError(f"{self.path} cannot be used: it has no array {name}.")
+        values = np.asarray(self._table[name])
+        if values.dtype.kind not in "fiub":
+            raise AssetError(f"{self.path} cannot be used: {name} holds something else than numbers.")
+        if len(shape) == 1 and values.ndim == 2 and 1 in values.shape:
+            values = values.reshape(-1)
+        if values.ndim != len(shape) or any(
+            side not in (None, found) for side, found in zip(shape, values.shape, strict=True)
+        ):
+            raise AssetError(wrong_shape(self.path, name, shape, values.shape))
+        return values
+
+
+def wrong_shape(path: Path, name: str, expected: tuple[Side, ...], found: tuple[int, ...]) -> str:
+    """The sentence about an array of the wrong shape; ``*`` stands for any length."""
+    sides = " x ".join("*" if side is None else str(side) for side in expected)
+    return f"{path} cannot be used: {name} should be {sides}, not {' x '.join(map(str, found)) or 'a number'}."
+
+
+def places_of(manifest: str, file: str, *folders: str) -> Path | None:
+    """Where a file of a manifest is, looked for as :func:`find_model` does, then in further folders below those.
+
+    Args:
+        manifest: the manifest's name.
+        file: the file's name in it.
+        folders: further folders below each of :func:`models_folders`, with forward slashes.
+    """
+    found = find_model(manifest, file)
+    basename = load_manifest(manifest).file(file).basename
+    further = (folder / below / basename for folder in models_folders() for below in folders)
+    return found or next((path for path in further if path.is_file()), None)
+
+
+def not_there(manifest: str, file: str) -> AssetError:
+    """The error about a model that is on this machine nowhere."""
+    entry = load_manifest(manifest).file(file)
+    verb = "fetch" if entry.addresses else "show"
+    return AssetError(f"{entry.basename} is not on this machine; please run: ostec models {verb} {manifest}")
+
+
+def digest(paths: list[Path]) -> str:
+    """One SHA-256 over the content of several files, in the order of their names."""
+    whole = hashlib.sha256()
+    for path in sorted(paths, key=lambda path: path.name):
+        whole.update(bytes.fromhex(sha256_of(path)))
+    return whole.hexdigest()
+
+
+def read_mat(path: Path, names: tuple[str, ...]) -> Arrays:
+    """Read those of the named arrays that a MATLAB file (version 4 to 7.2) holds.
+
+    Raises:
+        AssetError: the file is missing, no such file, damaged, or unpacks to far more than it should.
+    """
+    from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        left = _FREE + _TIMES * path.stat().st_size
+        held = [each for each in whosmat(str(path)) if each[0] in names]
+        odd = next((name for name, _, kind in held if kind not in _NUMBERS), None)
+        if odd is not None:
+            raise ValueError(f"{odd} holds something else than numbers")
+        needed = sum(8 * math.prod(shape) for _, shape, _ in held)
+        if needed > left:
+            raise ValueError(f"its arrays would take {needed} bytes")
+        table = loadmat(str(path), variable_names=list(names))
+    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, MatReadError) as error:
+        raise AssetError(
+            f"{path} cannot be read as a MATLAB file ({getattr(error, 'strerror', None) or error})."
+        ) from error
+    except NotImplementedError as error:
+        raise AssetError(f"{path} cannot be read: it is a MATLAB file of version 7.3; save it with -v7.") from error
+    return Arrays(path, {name: table[name] for name in names if name in table})
+
+
+def read_names(path: Path, name: str) -> tuple[str, ...]:
+    """Read a list of texts from an archive of arrays (.npz).
+
+    Raises:
+        AssetError: it is missing or no list of texts.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo(f"{name}.npy")
+            if entry.file_size > _NAMES_LIMIT:
+                raise ValueError(f"{name} would take {entry.file_size} bytes")
+            data = archive.read(entry)
+        stream = io.BytesIO(data)
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name} is of an unknown version")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        if dtype.kind != "U" or len(shape) != 1 or shape[0] * dtype.itemsize != len(data) - stream.tell():
+            raise ValueError(f"{name} is no list of texts")
+        return tuple(np.frombuffer(data, dtype, offset=stream.tell()).tolist())
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise AssetError(f"{path} cannot be read as an archive of arrays ({error}).") from error
+
+
+def basis(values: FloatArray, vertices: int) -> FloatArray:
+    """[3V, K], x, y and z of one vertex after the other, to [V, 3, K]."""
+    return np.ascontiguousarray(values.reshape(vertices, 3, values.shape[1]))
+
+
+def outward(vertices: FloatArray, *triangles: IntArray) -> tuple[list[IntArray], tuple[str, ...]]:
+    """Turn triangles that are clockwise seen from outside.
+
+    Args:
+        vertices: [V, 3], a face or a head.
+        triangles: [F, 3], the vertices' ids; after them lists that go with them, triangle by triangle.
+
+    Returns:
+        The lists, all turned or none, and what to say of it. Outside is where most of the area faces, as seen from the
+        vertices' centre.
+    """
+    corners = vertices.astype(np.float64)[triangles[0]] - vertices.mean(axis=0, dtype=np.float64)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    if float((normals * corners.mean(axis=1)).sum()) >= 0:
+        return list(triangles), ()
+    turned = [np.ascontiguousarray(each[:, ::-1]) for each in triangles]
+    return turned, ("The triangles were clockwise seen from outside and have been turned.",)
+
+
+def pieces(triangles: IntArray, vertices: int) -> list[IntArray]:
+    """The triangles' ids of each connected piece of a mesh, the largest piece first."""
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]]])
+    graph = sparse.coo_matrix((np.ones(len(edges), np.int8), (edges[:, 0], edges[:, 1])), shape=(vertices, vertices))
+    of_vertex = csgraph.connected_components(graph, directed=False)[1]
+    of_triangle = of_vertex[triangles[:, 0]]
+    found = [np.flatnonzero(of_triangle == piece).astype(np.int32) for piece in np.unique(of_triangle)]
+    return sorted(found, key=len, reverse=True)
+
+
+def cache_path(model: str, source: Path) -> Path | None:
+    """Where what was made from the files of a folder may be kept: in the user's cache folder, never beside them."""
+    cache = cache_folder()
+    if cache is None:
+        return None
+    return cache.parent / "morphable" / f"{model}-{hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]}.npz"
+
+
+def checked(model: MorphableModel, path: Path) -> MorphableModel:
+    """Return the model if its arrays agree with each other.
+
+    Args:
+        model: what a reader built.
+        path: the file to name in the error.
+
+    Raises:
+        AssetError: an array has another shape than the others demand, or names something that does not exist.
+    """
+    vertices, triangles = len(model.mean), len(model.triangles)
+    with_uv = triangles if len(model.uv) else 0
+    expected: dict[str, tuple[Side, ...]] = {
+        "mean": (vertices, 3),
+        "identity": (vertices, 3, None),
+        "expression": (vertices, 3, len(model.expression_names) or None),
+        "triangles": (triangles, 3),
+        "uv": (None, 2),
+        "triangles_uv": (with_uv, 3),
+        "albedo_mean": (vertices, 3),
+        "albedo": (vertices, 3, None),
+    }
+    for field in fields(model):
+        values, shape = getattr(model, field.name), expected.get(field.name)
+        if shape is None or values is None:
+            continue
+        if values.ndim != len(shape) or any(a not in (None, b) for a, b in zip(shape, values.shape, strict=True)):
+            raise AssetError(wrong_shape(path, field.name, shape, values.shape))
+    for name, ids, count in (
+        ("triangles", model.triangles, vertices),
+        ("triangles_uv", model.triangles_uv, len(model.uv)),
+        *((f"the landmarks {name}", ids, vertices) for name, ids in model.landmarks.items()),
+        *((f"the part {name}", ids, triangles) for name, ids in model.parts.items()),
+    ):
+        if ids.size and (ids.min() < 0 or ids.max() >= count):
+            raise AssetError(f"{path} cannot be used: {name} should name 0 to {count - 1}, not {ids.max()}.")
+    if not triangles or not vertices:
+        raise AssetError(f"{path} cannot be used: it has {vertices} vertices and {triangles} triangles.")
+    return model
