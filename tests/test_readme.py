@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main, main_ostec
-from ostec.app.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
+from ostec.app.results import HEAD_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
 
@@ -165,7 +165,8 @@ def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monk
     exec(compile(snippet, "README.md", "exec"), {})
     text = section("## Results")
     written = {path.name for path in (tmp_path / "results").iterdir()}
-    assert written == {f"photo{e}" for e in RESULT_ENDINGS} - {"photo_frontal.png", "photo_turntable.gif"}
+    optional = ("_frontal.png", "_turntable.gif", *HEAD_ENDINGS)
+    assert written == {f"photo{e}" for e in RESULT_ENDINGS if e not in optional}
     with np.load(tmp_path / "results/photo.npz") as arrays:
         assert {f"`{name}`" for name in arrays.files} <= set(re.findall(r"`\w+`", text))
     record = json.loads((tmp_path / "results/photo.json").read_text(encoding="utf-8"))

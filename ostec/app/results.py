@@ -15,6 +15,16 @@ from ostec.core.errors import OutputError
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
+HEAD_ENDINGS = (
+    "_head.glb",
+    "_head.obj",
+    "_head.mtl",
+    "_head_face.png",
+    "_head_head.png",
+    "_head_eye_left.png",
+    "_head_eye_right.png",
+)
+"""What follows NAME in the names of a full head's files."""
 RESULT_ENDINGS = (
     ".png",
     ".obj",
@@ -26,6 +36,7 @@ RESULT_ENDINGS = (
     ".npz",
     ".html",
     "_turntable.gif",
+    *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
 INVERSION_ENDINGS = (".png", "_target.png", "_trust.png", ".npz", ".json")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ostec.app.console import Display, shown
 from ostec.app.journal import Clock, Journal
 from ostec.app.plan import Action, Step, decide, lacking
-from ostec.app.results import ALL_KINDS, face_name, pending, read_record, remove_files
+from ostec.app.results import ALL_KINDS, HEAD_ENDINGS, face_name, pending, read_record, remove_files
 from ostec.app.sources import Photo
 from ostec.core.errors import OstecError, OutputError
 from ostec.core.settings import CompleteSettings
@@ -199,7 +199,8 @@ class BatchRun:
         # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
         # Nor may a portrait of the older result be left beside a new one that has none.
         older = read_record(self._save_dir / f"{name}.json", ALL_KINDS)
-        optional = [f"{name}{e}" for e in ("_frontal.png", "_turntable.gif", "_target.png", "_trust.png")]
+        endings = ("_frontal.png", "_turntable.gif", "_target.png", "_trust.png", *HEAD_ENDINGS)
+        optional = [f"{name}{e}" for e in endings]
         optional = [f for f in optional if older and f in older["files"]]
         remove_files(self._save_dir, (f"{name}.json", *optional))
         face.save(self._save_dir, name)

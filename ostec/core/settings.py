@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 Mode = Literal["auto", "soft", "hard"]
 Faces = Literal["largest", "all"]
 Device = Literal["auto", "cpu", "cuda"]
+FaceModel = Literal["facemesh", "ict"]
 
 MIN_UV_SIZE = 256
 MAX_UV_SIZE = 4096
@@ -36,6 +37,8 @@ class CompleteSettings:
     """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
     prior: str = "default"
     """default, none, or a file of ostec train prior."""
+    face_model: FaceModel = "facemesh"
+    """facemesh ends at the hairline; ict also writes a full head, with the files of ICT-FaceKit."""
     uv_size: int = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     seed: int = 0
@@ -53,6 +56,7 @@ class CompleteSettings:
     def __post_init__(self) -> None:
         _check_choice("mode", self.mode, ("auto", "soft", "hard"))
         _check_choice("faces", self.faces, ("largest", "all"))
+        _check_choice("face_model", self.face_model, ("facemesh", "ict"))
         for name in ("iterations", "iterations_frontalize", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")

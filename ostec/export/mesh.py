@@ -79,7 +79,7 @@ def provenance_palette() -> ByteArray:
 
 
 @dataclass(frozen=True)
-class _EncodedPicture:
+class EncodedPicture:
     """A picture that trimesh embeds as it is, instead of encoding it once more: it asks for just these two."""
 
     data: bytes
@@ -87,6 +87,7 @@ class _EncodedPicture:
     """``PNG`` or ``JPEG``."""
 
     def save(self, stream: BinaryIO, format: str) -> None:  # noqa: A002 - the name by which trimesh passes it
+        """Write the picture as it is."""
         if format.upper() != self.format:
             raise ValueError(f"expected to be embedded as {self.format}, got {format}")
         stream.write(self.data)
@@ -129,12 +130,12 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
             "# ostec: canonical frame, millimetres, y up, z towards the viewer\n",
             f"mtllib {name}.mtl\n",
             "o face\n",
-            _lines("v %.5f %.5f %.5f\n", face.vertices),
-            _lines("vt %.7f %.7f\n", topology.uv),
-            _lines("vn %.4f %.4f %.4f\n", normals),
+            text_lines("v %.5f %.5f %.5f\n", face.vertices),
+            text_lines("vt %.7f %.7f\n", topology.uv),
+            text_lines("vn %.4f %.4f %.4f\n", normals),
             "usemtl face\n",
             "s 1\n",
-            _lines("f %d/%d/%d %d/%d/%d %d/%d/%d\n", corners),
+            text_lines("f %d/%d/%d %d/%d/%d %d/%d/%d\n", corners),
         )
     )
     material = (
@@ -152,7 +153,8 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
     return [obj, mtl]
 
 
-def _lines(pattern: str, rows: np.ndarray) -> str:
+def text_lines(pattern: str, rows: np.ndarray) -> str:
+    """One line of ``pattern`` for each row."""
     # Adding zero turns -0.0 into 0.0, so that equal geometry gives equal text.
     return (pattern * len(rows)) % tuple((rows + 0).ravel().tolist())
 
@@ -170,7 +172,7 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     material = PBRMaterial(
         name="face",
         baseColorFactor=[255, 255, 255, 255],
-        baseColorTexture=_EncodedPicture(encode_png(result.completed.texture), "PNG"),
+        baseColorTexture=EncodedPicture(encode_png(result.completed.texture), "PNG"),
         metallicFactor=0.0,
         roughnessFactor=1.0,
     )
@@ -196,7 +198,7 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
     material = PBRMaterial(
         name="face",
         baseColorFactor=[0, 0, 0, 255],
-        emissiveTexture=_EncodedPicture(encode_jpeg(texture, _VIEWER_QUALITY), "JPEG"),
+        emissiveTexture=EncodedPicture(encode_jpeg(texture, _VIEWER_QUALITY), "JPEG"),
         emissiveFactor=[1.0, 1.0, 1.0],
         metallicFactor=1.0,
         roughnessFactor=1.0,

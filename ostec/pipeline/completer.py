@@ -29,6 +29,7 @@ from ostec.export.views import FaceRenderer, stage_pictures
 from ostec.fit.dense import face_from_camera
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
+from ostec.pipeline.head import HeadMaker, described
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import Person, portray
@@ -49,8 +50,16 @@ ITERATION_SECONDS = 0.06
 class Completer:
     """Photo in, textured face out; holds the networks, so that many photos pay for loading once."""
 
-    def __init__(self, models: Models, settings: CompleteSettings, device: torch.device, notes: list[str]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        settings: CompleteSettings,
+        device: torch.device,
+        notes: list[str],
+        heads: HeadMaker | None = None,
+    ) -> None:
         self.models = models
+        self._heads = heads
         self.settings = settings
         self.device = device
         self._notes = [*notes, *(models.generator.notes if models.generator is not None else ())]
@@ -67,7 +76,8 @@ class Completer:
         """
         settings = settings or CompleteSettings()
         chosen, notes = pick_device(device)
-        return cls(load_models(chosen, settings), settings, chosen, notes)
+        heads = HeadMaker.from_files(settings.face_model) if settings.face_model != "facemesh" else None
+        return cls(load_models(chosen, settings), settings, chosen, notes, heads)
 
     def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
         """Complete the largest face. Raises ImageError, FaceError."""
@@ -148,9 +158,10 @@ class Completer:
         textured = replace(textured, stages=stage_pictures(image, observed.seen, model, textured, self._renderer))
         views = (*made.views, *([view] if view else []))
         about = {"occluders": occluders, "parsing": observed.parsing, **self._projected(views)}
-        record = {**self._record(source, found, textured, mode, run), **about}
+        head = self._heads(textured) if self._heads is not None else None
+        record = {**self._record(source, found, textured, mode, run), **about, "face_model": described(head)}
         run.enter("")
-        return CompletedFace(textured, record, run.seconds, frames, view)
+        return CompletedFace(textured, record, run.seconds, frames, view, head)
 
     def _portrait(
         self, person: Person, completed: CompletedTexture, run: PhotoRun
@@ -205,7 +216,7 @@ class Completer:
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),
-            "weights": self.models.hashes,
+            "weights": {**self.models.hashes, **(self._heads.hashes if self._heads is not None else {})},
             "face_box": [round(float(v), 2) for v in found.box.box],
             "face_confidence": round(float(found.confidence), 4),
             "fit_residual_percent": round(result.face.residual, 3),

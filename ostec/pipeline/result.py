@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ostec.core.head import Head
 from ostec.core.types import FloatArray, ProjectedView, TexturedFace
+from ostec.export.head import write_head
 from ostec.export.mesh import write_glb, write_npz, write_obj, write_texture
 from ostec.export.page import write_page, write_turntable
 from ostec.export.record import write_record
@@ -25,6 +27,8 @@ class CompletedFace:
     """[N, H, W, 3] frames, if asked for."""
     frontal_view: ProjectedView | None = None
     """The projection behind the frontal portrait, if there was one."""
+    head: Head | None = None
+    """The full head, if a morphable model was asked for."""
 
     def save(self, directory: str | Path, name: str | None = None) -> Path:
         """Write every file of the result; NAME.json is renamed last and means done.
@@ -45,6 +49,8 @@ class CompletedFace:
         written = write_texture(folder, name, result)
         written += write_obj(folder, name, result.face, result.topology)
         written += [write_glb(folder, name, result), write_npz(folder, name, result)]
+        if self.head is not None:
+            written += write_head(folder, name, self.head)
         if self.turntable is not None:
             written.append(write_turntable(folder, name, self.turntable))
         if self.record["settings"]["save_views"]:

@@ -1,0 +1,47 @@
+"""A full head in parts, as the exporters need it."""
+
+from dataclasses import dataclass
+
+from ostec.core.types import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class HeadPart:
+    """One named piece of a head with one material; V vertices, split along the seams of the chart."""
+
+    name: str
+    vertices: FloatArray
+    """[V, 3] canonical millimetres."""
+    normals: FloatArray
+    """[V, 3] unit; equal on both sides of a seam."""
+    triangles: IntArray
+    """[F, 3], counter-clockwise seen from outside."""
+    uv: FloatArray
+    """[V, 2] within [0, 1], v up."""
+    colour: tuple[float, float, float]
+    """RGB in [0, 1] (sRGB) of the whole part; white where there is a texture."""
+    roughness: float = 1.0
+    """0 (mirror) to 1 (dull)."""
+    texture: FloatArray | None = None
+    """[S, S, 3] in [0, 1], or None."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head made with a morphable model."""
+
+    model: str
+    """The model's name."""
+    licence: str
+    """The model's."""
+    sha256: str
+    """Of the model's files."""
+    parts: tuple[HeadPart, ...]
+    identity: FloatArray
+    """[K] coefficients of the model."""
+    expression: FloatArray
+    """[E]."""
+    error_mm: float
+    """Mean distance between the landmarks and the model's own shape, before the skin was drawn onto them."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, one sentence each."""

@@ -1,0 +1,227 @@
+"""A morphable head to dense landmarks: coefficients under priors, a similarity, a smooth residual that fades out.
+
+1. Robust least squares for identity, expression and similarity in turn (Cauchy weights; expressions in their range).
+2. What the model cannot say is carried over as displacements of the skin, as smooth as the landmarks allow (a screened
+   biharmonic field, Botsch and Sorkine, On linear variational surface deformation methods, 2008), which ends beyond
+   the face. Eyes, teeth and gums move along, each piece as a whole.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import lsq_linear
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from ostec.core.correspondence import Correspondence
+from ostec.core.errors import FaceError
+from ostec.core.morphable import MorphableModel
+from ostec.core.types import DoubleArray, FloatArray, IntArray
+from ostec.fit.dense import weighted_similarity
+from ostec.render.surface import cotangent_laplacian
+
+SKIN = ("face", "head", "mouth_socket", "eye_socket_left", "eye_socket_right")
+"""Parts that make up a model's one surface of skin; a model that has none of them is skin altogether."""
+JAWS = ("gums", "teeth", "teeth_upper", "teeth_lower")
+"""Parts that move together with what the model cannot say."""
+
+
+@dataclass(frozen=True)
+class MorphableFitSettings:
+    """How coefficients and residual are found."""
+
+    iterations: int = 10
+    """Rounds of similarity, coefficients and weights; the head moves by less than 0.1 mm after eight."""
+    noise_mm: float = 4.0
+    """Deviation of a landmark from the model. Neighbouring landmarks err together, so it is larger than a single one's
+    error."""
+    depth_noise: float = 2.0
+    """How much larger the deviation is along z, which landmark networks guess."""
+    robust_mm: float = 8.0
+    """Residual at which a landmark's weight has fallen to a half."""
+    expression_deviation: float = 0.35
+    """Prior deviation of an expression's coefficient from zero, as a fraction of the upper end of its range."""
+    residual_reach_mm: float = 25.0
+    """Length over which the residual fades out beyond the landmarks."""
+    residual_follow: float = 30.0
+    """How strongly the skin follows a landmark, in units of the smoothness at the reach."""
+    residual_limit_mm: float = 10.0
+    """Longest displacement that a landmark may ask for."""
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A morphable model's head in the canonical frame."""
+
+    vertices: FloatArray
+    """[V, 3] canonical millimetres: coefficients and residual."""
+    modelled: FloatArray
+    """[V, 3] canonical millimetres: coefficients alone."""
+    identity: FloatArray
+    """[K] in standard deviations."""
+    expression: FloatArray
+    """[E] within the model's range."""
+    scale: float
+    """Canonical millimetres per model unit."""
+    rotation: DoubleArray
+    """[3, 3]: model to canonical axes."""
+    offset: DoubleArray
+    """[3] canonical millimetres."""
+    error_mm: float
+    """Mean distance of the landmarks from ``modelled``, weighted by their trust."""
+
+
+class HeadFitter:
+    """Fits one model to landmarks; holds what is computed once."""
+
+    def __init__(
+        self, model: MorphableModel, correspondence: Correspondence, settings: MorphableFitSettings | None = None
+    ) -> None:
+        """Prepare the bases at the landmarks and the field of the residual.
+
+        Raises:
+            ValueError: the correspondence was made for a mesh of another number of vertices.
+        """
+        if correspondence.vertex_count != len(model.mean):
+            raise ValueError(
+                f"expected a correspondence for {len(model.mean)} vertices, got one for {correspondence.vertex_count}"
+            )
+        self.model, self.correspondence = model, correspondence
+        self.settings = settings or MorphableFitSettings()
+        self._mean = correspondence.points(model.mean)  # [N, 3]
+        basis = np.concatenate([model.identity, model.expression], axis=2)
+        self._basis = correspondence.points(basis)  # [N, 3, K + E]
+        self._residual = _ResidualField(model, correspondence, self.settings)
+
+    def fit(self, landmarks: FloatArray) -> FittedHead:
+        """Fit the model.
+
+        Args:
+            landmarks: [N, 3] canonical millimetres.
+
+        Raises:
+            FaceError: the landmarks are not finite.
+        """
+        target = np.asarray(landmarks, np.float64)
+        if target.shape != self._mean.shape:
+            raise ValueError(f"expected landmarks {self._mean.shape}, got {target.shape}")
+        if not np.isfinite(target).all():
+            raise FaceError("The landmarks of the face are degenerate, so no head can be fitted.")
+        trust = self.correspondence.trust.astype(np.float64)
+        weight = trust
+        values = np.zeros(self._basis.shape[2])
+        for _ in range(self.settings.iterations):
+            points = self._mean + self._basis @ values
+            scale, rotation, offset = weighted_similarity(points, target, weight)
+            values = self._coefficients(scale, rotation, offset, target, weight)
+            error = np.linalg.norm(self._placed(values, scale, rotation, offset) - target, axis=1)
+            weight = trust / (1 + (error / self.settings.robust_mm) ** 2)
+        count = self.model.identity.shape[2]
+        identity, expression = values[:count].astype(np.float32), values[count:].astype(np.float32)
+        modelled = scale * self.model.shape(identity, expression).astype(np.float64) @ rotation.T + offset
+        left = (target - self.correspondence.points(modelled)) * (weight / np.maximum(trust, 1e-9))[:, None]
+        vertices = modelled + self._residual.spread(left)
+        return FittedHead(
+            vertices=vertices.astype(np.float32),
+            modelled=modelled.astype(np.float32),
+            identity=identity,
+            expression=expression,
+            scale=scale,
+            rotation=rotation,
+            offset=offset,
+            error_mm=float((trust * error).sum() / trust.sum()),
+        )
+
+    def _placed(self, values: DoubleArray, scale: float, rotation: DoubleArray, offset: DoubleArray) -> DoubleArray:
+        return np.asarray(scale * (self._mean + self._basis @ values) @ rotation.T + offset)
+
+    def _coefficients(
+        self, scale: float, rotation: DoubleArray, offset: DoubleArray, target: DoubleArray, weight: DoubleArray
+    ) -> DoubleArray:
+        """Identity and expression [K + E]: the most probable under the priors, expressions within their range."""
+        settings, model = self.settings, self.model
+        axes = np.sqrt(weight)[:, None] / (settings.noise_mm * np.array([1, 1, settings.depth_noise]))  # [N, 3]
+        basis = scale * np.einsum("ij,njk->nik", rotation, self._basis) * axes[..., None]
+        right = (target - self._placed(np.zeros(basis.shape[2]), scale, rotation, offset)) * axes
+        low, high = model.expression_range
+        shapes, faces = model.identity.shape[2], model.expression.shape[2]
+        prior = np.concatenate([np.ones(shapes), np.full(faces, 1 / (settings.expression_deviation * high))])
+        flat = basis.reshape(-1, basis.shape[2])
+        # The triangular factor of the normal equations keeps the bounded problem small.
+        factor = np.linalg.cholesky(flat.T @ flat + np.diag(prior**2))
+        moved = np.linalg.solve(factor, flat.T @ right.ravel())
+        bounds = (
+            np.concatenate([np.full(shapes, -np.inf), np.full(faces, low)]),
+            np.concatenate([np.full(shapes, np.inf), np.full(faces, high)]),
+        )
+        return np.asarray(lsq_linear(factor.T, moved, bounds, method="bvls", tol=1e-6).x)
+
+
+class _ResidualField:
+    """Displacements of all vertices from displacements of the landmarks."""
+
+    def __init__(self, model: MorphableModel, correspondence: Correspondence, settings: MorphableFitSettings) -> None:
+        self._limit = settings.residual_limit_mm
+        count = len(model.mean)
+        points = model.mean.astype(np.float64) * model.mm_per_unit
+        triangles = skin_triangles(model)
+        self._skin = np.unique(triangles)
+        number = np.full(count, -1)
+        number[self._skin] = np.arange(len(self._skin))
+        stiffness, area = cotangent_laplacian(points[self._skin], number[triangles])
+        rows = number[correspondence.vertices]
+        trust = np.where((rows >= 0).all(1), correspondence.trust, 0).astype(np.float64)
+        pick = sparse.csr_matrix(
+            (
+                (correspondence.weights * (trust[:, None] > 0)).ravel(),
+                (np.repeat(np.arange(len(rows)), 3), np.maximum(rows, 0).ravel()),
+            ),
+            shape=(len(rows), len(self._skin)),
+        )
+        inverse = sparse.diags(1 / area)
+        reach = settings.residual_reach_mm
+        smooth = reach**4 * stiffness @ inverse @ stiffness + sparse.diags(area)
+        share = reach**2 / 10  # the area that a landmark speaks for
+        self._right = pick.T @ sparse.diags(trust * settings.residual_follow * share)
+        self._solve = splu(
+            (smooth + self._right @ pick).tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}
+        )
+        self._followers = _followers(model, points, self._skin)
+
+    def spread(self, displacements: DoubleArray) -> DoubleArray:
+        """[N, 3] at the landmarks -> [V, 3]."""
+        length = np.linalg.norm(displacements, axis=1, keepdims=True)
+        limited = displacements * (self._limit / np.maximum(length, self._limit))
+        on_skin = self._solve.solve(self._right @ limited)
+        return np.asarray(self._followers @ on_skin)
+
+
+def skin_triangles(model: MorphableModel) -> IntArray:
+    """[F', 3]: the triangles of a model's skin."""
+    ids = [model.parts[name] for name in SKIN if name in model.parts]
+    return model.triangles[np.unique(np.concatenate(ids))] if ids else model.triangles
+
+
+def _followers(model: MorphableModel, points: DoubleArray, skin: IntArray) -> sparse.csr_matrix:
+    """[V, S]: how each vertex moves with the skin's: itself, or as its piece of the mesh, by the skin next to it.
+
+    Teeth and gums are one piece.
+    """
+    count = len(points)
+    edges = model.triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    jaws = [model.triangles[model.parts[name]].ravel() for name in JAWS if name in model.parts]
+    if jaws:
+        members = np.unique(np.concatenate(jaws))
+        edges = np.concatenate([edges, np.stack([members[:-1], members[1:]], axis=1)])
+    graph = sparse.coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count))
+    pieces, label = connected_components(graph, directed=False)
+    nearest = cKDTree(points[skin]).query(points)[1]
+    rest = np.setdiff1d(np.arange(count), skin)
+    near = sparse.csr_matrix((np.ones(len(rest)), (label[rest], nearest[rest])), shape=(pieces, len(skin)))
+    size = np.bincount(label[rest], minlength=pieces)
+    mean = sparse.diags(1 / np.maximum(size, 1)) @ near
+    member = sparse.csr_matrix((np.ones(len(rest)), (rest, label[rest])), shape=(count, pieces))
+    own = sparse.csr_matrix((np.ones(len(skin)), (skin, np.arange(len(skin)))), shape=(count, len(skin)))
+    return (own + member @ mean).tocsr()

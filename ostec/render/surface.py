@@ -1,0 +1,116 @@
+"""On triangle meshes: the closest point to each of many points, and the Laplacian."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.spatial import cKDTree
+
+from ostec.core.types import Array, DoubleArray, FloatArray, IntArray
+
+CANDIDATES = 24
+"""Triangles that are tried for each point: those whose middles are nearest."""
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Q points on a mesh."""
+
+    triangles: IntArray
+    """[Q] the triangle of each."""
+    vertices: IntArray
+    """[Q, 3] its vertices."""
+    weights: FloatArray
+    """[Q, 3] barycentric, rows sum to one."""
+    distance: FloatArray
+    """[Q] between the asked and the found point."""
+
+
+def closest_points(
+    vertices: Array, triangles: IntArray, points: Array, normals: Array | None = None, least_cosine: float = 0.0
+) -> SurfacePoints:
+    """The closest point of a mesh to each of ``points``.
+
+    Exact wherever the closest triangle is among the :data:`CANDIDATES` whose middles are nearest, as on meshes of
+    evenly sized triangles.
+
+    Args:
+        vertices: [V, 3].
+        triangles: [F, 3].
+        points: [Q, 3].
+        normals: [Q, 3] unit; if given, triangles that face another way are taken only where nothing else is near.
+        least_cosine: between normal and triangle.
+    """
+    corners = np.asarray(vertices, np.float64)[triangles]
+    wanted = np.asarray(points, np.float64)
+    count = min(CANDIDATES, len(triangles))
+    near = cKDTree(corners.mean(1)).query(wanted, count)[1].reshape(len(wanted), count)
+    weights = barycentric_of_closest(corners[near], wanted[:, None])  # [Q, C, 3]
+    distance = np.linalg.norm((weights[..., None] * corners[near]).sum(-2) - wanted[:, None], axis=-1)
+    cost = distance
+    if normals is not None:
+        face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        face /= np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-12)
+        away = (face[near] * np.asarray(normals)[:, None]).sum(-1) < least_cosine
+        cost = distance + away * (distance.max() + 1)
+    best = cost.argmin(1)
+    rows = np.arange(len(wanted))
+    chosen = near[rows, best]
+    return SurfacePoints(
+        chosen.astype(np.int32),
+        np.asarray(triangles[chosen], np.int32),
+        weights[rows, best].astype(np.float32),
+        distance[rows, best].astype(np.float32),
+    )
+
+
+def barycentric_of_closest(corners: DoubleArray, points: DoubleArray) -> DoubleArray:
+    """Weights [..., 3] of the point of each triangle ``corners`` [..., 3, 3] that is closest to ``points`` [..., 3].
+
+    Ericson, Real-Time Collision Detection (2005), 5.1.5: in the plane, else the nearest point of the nearest edge.
+    """
+    a, b, c = (corners[..., k, :] for k in range(3))
+    ab, ac, ap = b - a, c - a, points - a
+    d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
+    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
+    area = np.maximum(d00 * d11 - d01**2, 1e-18)
+    v, w = (d11 * d20 - d01 * d21) / area, (d00 * d21 - d01 * d20) / area
+    inside = np.stack([1 - v - w, v, w], axis=-1)
+    edges = [_on_edge(corners, points, i, j) for i, j in ((0, 1), (1, 2), (2, 0))]
+    squared = np.stack([edge[1] for edge in edges], axis=-1)
+    nearest = squared.argmin(-1)[..., None, None]
+    on_edge = np.take_along_axis(np.stack([edge[0] for edge in edges], axis=-2), nearest, axis=-2)[..., 0, :]
+    return np.where((inside >= 0).all(-1, keepdims=True), inside, on_edge)
+
+
+def _on_edge(corners: DoubleArray, points: DoubleArray, i: int, j: int) -> tuple[DoubleArray, DoubleArray]:
+    """Weights [..., 3] of the closest point on the edge from corner i to j, and its squared distance [...]."""
+    start, along = corners[..., i, :], corners[..., j, :] - corners[..., i, :]
+    t = ((points - start) * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-18)
+    t = np.clip(t, 0, 1)
+    weights = np.zeros((*t.shape, 3))
+    weights[..., i], weights[..., j] = 1 - t, t
+    return weights, ((start + t[..., None] * along - points) ** 2).sum(-1)
+
+
+def cotangent_laplacian(points: DoubleArray, triangles: IntArray) -> tuple[sparse.csr_matrix, DoubleArray]:
+    """Stiffness [V, V] (positive semidefinite) and area [V] of every vertex.
+
+    Pinkall and Polthier, Computing discrete minimal surfaces and their conjugates (1993); cotangents of slivers are
+    limited to 20.
+    """
+    count = len(points)
+    corners = points[triangles]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    double_area = np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
+    total = sparse.csr_matrix((count, count))
+    for k in range(3):
+        i, j = triangles[:, (k + 1) % 3], triangles[:, (k + 2) % 3]
+        one = points[i] - points[triangles[:, k]]
+        other = points[j] - points[triangles[:, k]]
+        half = np.clip((one * other).sum(1) / double_area, -0.5, 20) / 2
+        total = total + sparse.csr_matrix((half, (i, j)), shape=(count, count))
+    total = total + total.T
+    stiffness = sparse.diags(np.asarray(total.sum(1)).ravel()) - total
+    area = np.bincount(triangles.ravel(), np.repeat(double_area / 6, 3), count)
+    return stiffness.tocsr(), np.maximum(area, 1e-6)

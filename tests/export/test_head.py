@@ -1,0 +1,105 @@
+"""A head's files hold its parts, with textures and colours, in metres and millimetres."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import trimesh
+
+from ostec.core.errors import OutputError
+from ostec.core.head import Head, HeadPart
+from ostec.export.head import linear, write_head
+from ostec.io.images import read_image
+
+CORNERS = np.array([[0, 0, 0], [10, 0, 0], [10, 20, 0], [0, 20, 5]], np.float32)
+TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+
+
+def _part(name: str, at: float, colour: tuple[float, float, float], textured: bool) -> HeadPart:
+    texture = np.zeros((16, 16, 3), np.float32)
+    texture[:8] = (1.0, 0.2, 0.4)  # the upper half, v > 0.5
+    return HeadPart(
+        name=name,
+        vertices=CORNERS + np.float32([at, 0, 0]),
+        normals=np.tile(np.float32([0, 0, 1]), (4, 1)),
+        triangles=TRIANGLES,
+        uv=np.float32([[0, 0], [1, 0], [1, 1], [0, 1]]),
+        colour=colour,
+        roughness=0.25 if not textured else 1.0,
+        texture=texture if textured else None,
+    )
+
+
+HEAD = Head(
+    model="ict",
+    licence="MIT",
+    sha256="ab" * 32,
+    parts=(_part("face", 0, (1, 1, 1), True), _part("teeth_upper", 30, (0.8, 0.5, 0.2), False)),
+    identity=np.zeros(3, np.float32),
+    expression=np.zeros(2, np.float32),
+    error_mm=0.5,
+)
+
+
+def test_files_are_those_of_the_parts(tmp_path: Path) -> None:
+    written = write_head(tmp_path, "a b", HEAD)
+    assert {path.name for path in written} == {f"a b_head{e}" for e in (".glb", ".obj", ".mtl", "_face.png")}
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in written}
+    np.testing.assert_allclose(read_image(tmp_path / "a b_head_face.png")[2, 3], (1.0, 0.2, 0.4), atol=1e-3)
+
+
+def test_glb_holds_named_parts_in_metres(tmp_path: Path) -> None:
+    write_head(tmp_path, "a", HEAD)
+    scene = trimesh.load(tmp_path / "a_head.glb")
+    assert set(scene.geometry) == {"face", "teeth_upper"}
+    for part in HEAD.parts:
+        transform, name = scene.graph[part.name]
+        mesh = scene.geometry[name]
+        np.testing.assert_allclose(mesh.vertices, part.vertices, atol=1e-5)
+        np.testing.assert_allclose(transform, np.diag([0.001, 0.001, 0.001, 1]), atol=1e-9)
+        np.testing.assert_array_equal(mesh.faces, part.triangles)
+        np.testing.assert_allclose(mesh.visual.uv, part.uv, atol=1e-6)
+        assert mesh.visual.material.name == part.name
+        assert mesh.visual.material.roughnessFactor == pytest.approx(part.roughness)
+    picture = np.asarray(scene.geometry["face"].visual.material.baseColorTexture.convert("RGB"))
+    np.testing.assert_array_equal(picture[2, 3], (255, 51, 102))
+    colour = scene.geometry["teeth_upper"].visual.material.baseColorFactor
+    np.testing.assert_allclose(np.asarray(colour)[:3] / 255, [linear(v) for v in (0.8, 0.5, 0.2)], atol=0.005)
+
+
+def test_obj_holds_the_same_parts_in_millimetres(tmp_path: Path) -> None:
+    write_head(tmp_path, "a", HEAD)
+    text = (tmp_path / "a_head.obj").read_text(encoding="utf-8")
+    assert "# ict: MIT\n" in text
+    assert text.count("\nv ") == text.count("\nvt ") == text.count("\nvn ") == 8
+    assert [line for line in text.splitlines() if line[:2] in ("o ", "us")] == [
+        *("o face", "usemtl face", "o teeth_upper", "usemtl teeth_upper")
+    ]
+    assert "f 5/5/5 6/6/6 7/7/7" in text  # the second part counts on
+    material = (tmp_path / "a_head.mtl").read_text(encoding="utf-8")
+    first, second = material.split("newmtl ")[1:]
+    assert "map_Kd a_head_face.png" in first
+    assert "Kd 0.8000 0.5000 0.2000" in second
+    assert "map_Kd" not in second
+
+
+def test_equal_heads_give_equal_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write_head(tmp_path / folder, "a", replace(HEAD))
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_name_with_a_line_break_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"^'a\\nb' holds a line break, which an OBJ file cannot express"):
+        write_head(tmp_path, "a\nb", HEAD)
+    assert not list(tmp_path.iterdir())
+
+
+def test_linear_light_is_that_of_the_standard() -> None:
+    assert linear(0.0) == 0
+    assert linear(1.0) == pytest.approx(1)
+    assert linear(0.04) == pytest.approx(0.04 / 12.92)
+    assert linear(0.5) == pytest.approx(0.21404, abs=1e-5)
