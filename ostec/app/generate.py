@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ KIND = "ostec generation"
 """Value of ``kind`` in the record."""
 RECORD = "generate"
 """Stem of the record; it is written first, so that the same command goes on after an interruption."""
+_PICTURE = re.compile(r"\d{4,6}\.png")
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ class Generate:
         device = training_device(self.device)
         network = read.model.generator.to(device)
         remove_leftovers(make_folder(folder))
+        if self.overwrite:  # before the record says that what lies here is of this request
+            _remove_pictures(folder, [name for _, name in to_do])
         facts = {"layout": read.layout, "resolution": shape.resolution, "device": str(device), "versions": versions()}
         write_record(folder, RECORD, {**record, **facts, "notes": list(read.model.notes)}, KIND)
         with Display(len(to_do), len(to_do), self.quiet, "pictures") as display:
@@ -158,6 +162,19 @@ class Generate:
                 picture = draw_picture(network, latents, index, self.psi, self.noise)
                 write_png(folder / name, picture.astype(np.float32) / np.float32(255))
                 display.end(name, "drawn")
+
+
+def _remove_pictures(folder: Path, names: Sequence[str]) -> None:
+    """Remove pictures of that name, and those that the record lists."""
+    listed = (_read_record(folder / f"{RECORD}.json") or {}).get("files")
+    numbered = [str(name) for name in (listed if isinstance(listed, list) else ()) if _PICTURE.fullmatch(str(name))]
+    for name in {*names, *numbered}:
+        path = folder / name
+        if path.is_file() or path.is_symlink():
+            try:
+                path.unlink()
+            except OSError as error:
+                raise UsageError(f"{shown(path)} cannot be replaced ({error.strerror}).") from error
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:

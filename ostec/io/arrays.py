@@ -2,6 +2,7 @@
 
 import io
 import math
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -47,7 +48,10 @@ def _array(data: bytes, name: str) -> np.ndarray[Any, Any]:
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_column, dtype = read_header(stream)
+    try:
+        shape, by_column, dtype = read_header(stream)
+    except (tokenize.TokenError, MemoryError) as error:  # of brackets that stay open, or nest without number
+        raise ValueError(f"the header of {name} is garbled") from error
     if dtype.kind not in "fiub":
         raise ValueError(f"{name} holds something else than numbers")
     if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():

@@ -17,6 +17,8 @@ import torch
 
 MAX_INSTRUCTIONS = 1_000_000
 """A generator with its optimiser's state takes some 30,000."""
+_MAX_BITS, _MAX_PARTS = 4096, 32
+"""Of a whole number; of a shape or a key: with more, arithmetic, text and hashing would take their time."""
 _PLAIN = (str, int, float, bytes, bool, type(None))
 _NUMBER = re.compile(r"[fiu][1248]|b1|c8|c16|[SU]\d{1,6}|O8?")
 _PLAIN_TYPE_STATES = tuple((order, None, None, None) for order in "<|=")
@@ -182,6 +184,8 @@ class Interpreter:
             case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX" | "OBJ" | "INST" | "BUILD":
                 self._object(name, argument)
             case _ if isinstance(argument, (*_PLAIN, bytearray)) and argument is not None and name[:3] != "EXT":
+                if isinstance(argument, int) and argument.bit_length() > _MAX_BITS:
+                    raise Malformed("an enormous number")
                 push(argument)
             case _:
                 raise Malformed(f"the instruction {name}")
@@ -270,8 +274,10 @@ class Interpreter:
                 raise Malformed("an array of something else than numbers")
             case ("torch", "Size", (tuple() | list() as sizes,)):
                 return tuple(self._paid(sizes, 8))
-            case ("torch_utils.persistence", "_reconstruct_persistent_obj", (dict() as meta,)):
-                return Stub("torch_utils.persistence", str(meta.get("class_name"))[:80], meta.get("state"))
+            case "torch_utils.persistence", "_reconstruct_persistent_obj", (
+                {"class_name": str() as of, "state": state},
+            ):
+                return Stub("torch_utils.persistence", of[:80], state)
         if kind in _DICTIONARIES:
             pairs = arguments[0] if arguments and isinstance(arguments[0], list | dict) else []
             pairs = list(pairs.items()) if isinstance(pairs, dict) else pairs
@@ -288,13 +294,8 @@ class Interpreter:
                 return _view(values, start, size, steps)
             case "torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state", (torch.Tensor() as data, *_):
                 return data
-            case "torch._tensor" | "torch.tensor", "_rebuild_from_type_v2", (
-                Name() as way,
-                Name(),
-                tuple() as given,
-                _,
-            ):
-                return self._torch(way, given)
+            case "torch._tensor" | "torch.tensor", "_rebuild_from_type_v2", (Name() as way, Name(), tuple() as of, _):
+                return self._torch(way, of)
             case "torch.storage", "_load_from_bytes", (bytes() as data,) if self._nested is not None:
                 return self._nested(data)
         if kind in _INERT:
@@ -319,7 +320,7 @@ class Interpreter:
 
     def _array(self, shape: Any, dtype: np.dtype[Any], by_column: bool, data: Any) -> Any:
         """An array of its own, writable, from bytes that must fit exactly."""
-        if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+        if not isinstance(shape, tuple) or len(shape) > _MAX_PARTS or not all(map(_is_count, shape)):
             raise Malformed("an array with an impossible shape")
         order: Any = "F" if by_column else "C"
         count = math.prod(shape)
@@ -353,7 +354,7 @@ def _name(module: str, name: str) -> Name:
 def _as_key(key: Any) -> Any:
     """A key of a dictionary: hashing something nested could exhaust the stack."""
     flat = key if isinstance(key, tuple) else (key,)
-    if not all(isinstance(part, (*_PLAIN, Name)) for part in flat):
+    if len(flat) > _MAX_PARTS or not all(isinstance(part, (*_PLAIN, Name)) for part in flat):
         raise Malformed("a dictionary with keys other than plain ones")
     return key
 
@@ -362,10 +363,14 @@ def _as_set(items: list[Any]) -> set[Any]:
     return {_as_key(item) for item in items}
 
 
+def _is_count(number: Any) -> bool:
+    return type(number) is int and 0 <= number < 1 << 62
+
+
 def _view(values: torch.Tensor, start: Any, size: Any, steps: Any) -> torch.Tensor:
     """A tensor within its storage."""
-    sides = (*size, *steps, start) if isinstance(size, tuple) and isinstance(steps, tuple) else (-1,)
-    if any(type(side) is not int or side < 0 for side in sides) or len(size) != len(steps) or len(size) > 16:
+    plain = isinstance(size, tuple) and isinstance(steps, tuple) and len(size) == len(steps) <= _MAX_PARTS
+    if not plain or not all(map(_is_count, (*size, *steps, start))):
         raise Malformed("a tensor with an impossible shape")
     last = start + sum((side - 1) * step for side, step in zip(size, steps, strict=True))
     if math.prod(size) and (last >= len(values) or math.prod(size) > len(values)):

@@ -20,7 +20,7 @@ import torch
 from ostec.core.errors import WeightsError
 from ostec.io.opcodes import Budget, Interpreter, Malformed, Name, Storage, Stream, Stub, storage_type
 
-__all__ = ["Stub", "load_joblib", "read_objects"]
+__all__ = ["Stub", "load_joblib", "read_objects", "told"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 """What the older format of torch.save begins with, as a pickle of its own."""
@@ -58,6 +58,17 @@ def read_objects(path: Path) -> Any:
         raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from error
     except Malformed as error:
         raise WeightsError(f"{path} cannot be used: expected {_EXPECTED}, found {error}.") from error
+
+
+def told(value: Any) -> str:
+    """A few letters about something that a file holds, for a message.
+
+    Containers are named by their kind: in text a small file with lists of lists could fill all memory.
+    """
+    if isinstance(value, Stub):
+        return f"an instance of {value.module[:40]}.{value.name[:40]}"
+    plain = value is None or isinstance(value, str | int | float)
+    return str(value)[:40] if plain else f"a {type(value).__name__}"
 
 
 def load_joblib(data: bytes) -> Any:

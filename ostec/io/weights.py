@@ -18,7 +18,7 @@ from ostec.core.errors import AssetError, WeightsError
 from ostec.core.tensors import require_same_shapes
 from ostec.core.types import Array
 from ostec.io.opcodes import Malformed
-from ostec.io.pickles import load_joblib, read_objects
+from ostec.io.pickles import load_joblib, read_objects, told
 
 _STATE_KEYS = ("state_dict", "g_ema", "net_recon", "model", "net", "params", "module")
 """Where training programs put a state dict."""
@@ -102,7 +102,7 @@ def read_state(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
         if found:
             return found
     what = f"tensors whose names begin with {prefix!r}" if prefix else "tensors by name"
-    held = ", ".join(sorted(map(str, content))[:6]) if isinstance(content, dict) else f"a {type(content).__name__}"
+    held = ", ".join(sorted(map(told, content))[:6]) if isinstance(content, dict) else told(content)
     raise WeightsError(f"{path} does not hold {what}, as expected, but {held or 'nothing'}.")
 
 

@@ -14,15 +14,18 @@ import numpy as np
 import torch
 
 from ostec.core.errors import AssetError, WeightsError
-from ostec.io.pickles import Stub, read_objects
+from ostec.io.pickles import Stub, read_objects, told
 from ostec.io.weights import is_safetensors, read_safetensors
 from ostec.nets import published
 from ostec.nets.checkpoint import PortraitGenerator, generator_from_tensors, natural_generator
 
 _MODULES_LIMIT = 10_000
+_NAME_LIMIT = 200
+"""Letters: names of parts are put together, and each may be a long one that the file has only once."""
 _TRAINING_CLAMP = 256.0
 """What NVIDIA's training code sets; a bare state dict does not say it."""
 _NO_MEAN = "The file has no mean latent; the mean of 10,000 mapped z takes its place."
+_NO_CLAMP = f"The file does not say its conv_clamp; {_TRAINING_CLAMP:.0f} is taken, as NVIDIA's training code sets it."
 _NO_NOISE = "The file has no constant noise; none is added where it is asked for."
 
 OWN = "safetensors of this project"
@@ -94,17 +97,16 @@ class _Reader:
             averaged = content.get("g_ema", content.get("g"))
             if isinstance(averaged, dict):
                 return self._rosinality(averaged, content.get("latent_avg"), content.get("d"), ROSINALITY)
-            if isinstance(state, dict) and any(str(name).startswith("decoder.") for name in state):
-                decoder = {
-                    str(k).removeprefix("decoder."): v for k, v in state.items() if str(k).startswith("decoder.")
-                }
+            if isinstance(state, dict) and any(isinstance(k, str) and k.startswith("decoder.") for k in state):
+                parts = {k: v for k, v in state.items() if isinstance(k, str) and k.startswith("decoder.")}
+                decoder = {name.removeprefix("decoder."): value for name, value in parts.items()}
                 return self._rosinality(decoder, content.get("latent_avg"), None, E4E)
             if "synthesis.b4.const" in content:
                 return self._state(content)
             if "input.input" in content:
                 return self._rosinality(content, None, None, ROSINALITY)
-        held = ", ".join(sorted(str(key)[:40] for key in content)[:6]) if isinstance(content, dict) else ""
-        raise self._refusal("the networks of a StyleGAN2", held or f"a {type(content).__name__}")
+        held = ", ".join(sorted(told(key) for key in content)[:6]) if isinstance(content, dict) else ""
+        raise self._refusal("the networks of a StyleGAN2", held or told(content))
 
     def _refusal(self, expected: str, found: str) -> WeightsError:
         return WeightsError(f"{self._source} cannot be used: expected {expected}, found {found}.")
@@ -133,7 +135,7 @@ class _Reader:
         state = network.state if isinstance(network.state, dict) else {}
         options = state.get("static_kwargs")
         if state.get("version") not in (2, 3, 4) or not isinstance(options, dict):
-            raise self._refusal("a network of version 2, 3 or 4", f"version {str(state.get('version'))[:20]}")
+            raise self._refusal("a network of version 2, 3 or 4", f"version {told(state.get('version'))}")
         expected = {
             "architecture": ("skip", "resnet"),
             "nonlinearity": ("lrelu",),
@@ -158,12 +160,13 @@ class _Reader:
         for pair in pairs:
             if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)):
                 raise self._refusal("a network with its variables", "something else")
-            value = torch.tensor(float(pair[1])) if isinstance(pair[1], float | int) else pair[1]
-            found[prefix + pair[0]] = self._tensor(prefix + pair[0], value)
+            small = isinstance(pair[1], float) or (isinstance(pair[1], int) and abs(pair[1]) < 1 << 64)
+            whole = self._joined(prefix, pair[0])
+            found[whole] = self._tensor(whole, torch.tensor(float(pair[1])) if small else pair[1])
         for name, component in components.items():
             if not _is_tf_network(component):
                 raise self._refusal("a network with its components", "something else")
-            found |= self._tf_variables(component, f"{prefix}{name}/", depth + 1)
+            found |= self._tf_variables(component, self._joined(prefix, name) + "/", depth + 1)
         return found
 
     # NVIDIA's PyTorch pickles: dict of modules
@@ -200,7 +203,7 @@ class _Reader:
             yield name, state
             for child, inner in children.items():
                 if isinstance(inner, Stub):
-                    waiting.append((f"{name}.{child}".lstrip("."), inner))
+                    waiting.append((self._joined(name, child, "."), inner))
         raise self._refusal("the modules of a StyleGAN2", f"more than {_MODULES_LIMIT}")
 
     def _module_tensors(self, modules: dict[str, dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -209,7 +212,7 @@ class _Reader:
             for table in (state.get("_parameters"), state.get("_buffers")):
                 for key, value in (table if isinstance(table, dict) else {}).items():
                     if value is not None:
-                        whole = f"{name}.{key}".lstrip(".")
+                        whole = self._joined(name, key, ".")
                         found[whole] = self._tensor(whole, value)
         return found
 
@@ -226,18 +229,15 @@ class _Reader:
                 self._require(f"{name}.bias_gain", state.get("bias_gain"), (0.01,))
 
     def _state(self, content: dict[str, Any]) -> ReadGenerator:
-        tensors = {str(name): self._tensor(str(name), value) for name, value in content.items()}
-        kept = published.without_filters(tensors, self._source)
-        return ReadGenerator(
-            natural_generator(published.build_generator(kept, self._source, _TRAINING_CLAMP)), ADA_STATE
-        )
+        kept = published.without_filters(self._named(content), self._source)
+        generator = published.build_generator(kept, self._source, _TRAINING_CLAMP)
+        return ReadGenerator(natural_generator(generator, notes=(_NO_CLAMP,)), ADA_STATE)
 
     # rosinality's names
 
     def _rosinality(self, state: dict[str, Any], mean: Any, judge: Any, layout: str) -> ReadGenerator:
         notes = []
-        given = {str(name): self._tensor(str(name), value) for name, value in state.items()}
-        tensors = published.generator_from_rosinality(given, self._source)
+        tensors = published.generator_from_rosinality(self._named(state), self._source)
         if mean is None:
             notes.append(_NO_MEAN)
         else:
@@ -248,8 +248,7 @@ class _Reader:
         generator = published.build_generator(tensors, self._source)
         discriminator = None
         if isinstance(judge, dict):
-            parts = {str(name): self._tensor(str(name), value) for name, value in judge.items()}
-            judged = published.discriminator_from_rosinality(parts, self._source)
+            judged = published.discriminator_from_rosinality(self._named(judge), self._source)
             discriminator = published.build_discriminator(judged, self._source)
         return ReadGenerator(natural_generator(generator, discriminator, tuple(notes)), layout)
 
@@ -262,7 +261,17 @@ class _Reader:
             raise self._refusal("one mean latent for all layers", "several")
         return rows[0]
 
-    # values
+    # names and values
+
+    def _joined(self, home: str, name: Any, point: str = "") -> str:
+        """The whole name of a part."""
+        if not isinstance(name, str) or len(home) + len(name) > _NAME_LIMIT:
+            raise self._refusal("the names of a StyleGAN2", told(name))
+        return f"{home}{point}{name}" if home else name
+
+    def _named(self, table: dict[Any, Any]) -> dict[str, torch.Tensor]:
+        """Tensors by name."""
+        return {self._joined("", name): self._tensor(str(name), value) for name, value in table.items()}
 
     def _tensor(self, name: str, value: Any) -> torch.Tensor:
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
@@ -275,13 +284,12 @@ class _Reader:
         parts = value if isinstance(value, list | tuple) else (value,)
         plain = all(isinstance(part, str | int | float) for part in parts)
         if value is not None and not (plain and value in allowed):
-            shown = str(value)[:40] if isinstance(value, str | int | float) else f"a {type(value).__name__}"
-            raise self._refusal(f"{name} {allowed[0]}", shown)
+            raise self._refusal(f"{name} {allowed[0]}", told(value))
 
     def _clamp(self, value: Any) -> float | None:
-        if value is None or (isinstance(value, int | float) and 0 < value < float("inf")):
+        if value is None or (isinstance(value, int | float) and 0 < value < 1e30):
             return value
-        raise self._refusal("a positive conv_clamp", str(value)[:40])
+        raise self._refusal("a positive conv_clamp", told(value))
 
     def _group(self, value: Any) -> int | None:
         if value is None or (type(value) is int and 0 < value < 1 << 20):

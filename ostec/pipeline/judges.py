@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ostec.core.assets import check_file, expected_file, find_model, load_manifest, sha256_of
+from ostec.core.errors import AssetError
 from ostec.core.types import Array, FittedFace, FloatArray, UvObservation
 from ostec.detect.align import Crop, crop_onto_template, five_points, warp
 from ostec.detect.masks import MaskGuide
@@ -105,7 +106,11 @@ def _first_file(name: str) -> _File | None:
         path = find_model(name, entry.name)
         if path is not None:
             expected = expected_file(entry, path)
-            check_file(path, expected.size, expected.sha256)
+            try:
+                check_file(path, expected.size, expected.sha256)
+            except AssetError as error:
+                way = f"remove it, or run: ostec models fetch {name}"
+                raise AssetError(f"{str(error).rstrip('.')}; {way}") from error
             return _File(path, {f"{name}/{path.name}": expected.sha256 or sha256_of(path)})
     return None
 

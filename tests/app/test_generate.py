@@ -94,6 +94,25 @@ def test_another_request_does_not_mix_with_what_is_there(
     assert (tmp_path / "0000.png").read_bytes() != before
 
 
+def test_overwriting_leaves_no_picture_of_another_request(pickled: Path, tmp_path: Path) -> None:
+    """Nor one that a run which goes on after an interruption would take for its own."""
+    words = ("--generator", pickled)
+    assert generate(tmp_path, *words, "--seeds", "0-2") == 0
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    assert generate(tmp_path, *words, "--seeds", "7", "--overwrite") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0000.png", "generate.json", "mine.png"]
+    seventh = (tmp_path / "0000.png").read_bytes()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ostec.pipeline.generation.draw_picture", interrupted)
+        assert generate(tmp_path, *words, "--seeds", "0-1", "--overwrite") == 130
+    assert generate(tmp_path, *words, "--seeds", "0-1") == 0
+    assert (tmp_path / "0000.png").read_bytes() != seventh
+
+
 def test_a_foreign_picture_is_not_replaced(pickled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "0000.png").write_bytes(b"mine")
     assert generate(tmp_path, "--generator", pickled, "--seeds", "0") == 2

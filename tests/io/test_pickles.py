@@ -360,6 +360,20 @@ def test_copies_without_number_are_refused(tmp_path: Path, repeated: bytes) -> N
     refused(written(tmp_path, text + repeated * 10_000 + b"."), "more data than the file has room for")
 
 
+def test_keys_shapes_and_numbers_are_small(tmp_path: Path) -> None:
+    many = b"(" + b"K\x01" * 33 + b"t"
+    refused(written(tmp_path, b"}" + many + b"Ns."), "keys other than plain ones")
+    refused(written(tmp_path, numpy_stream(many)), "an array with an impossible shape")
+    refused(written(tmp_path, b"\x8b" + struct.pack("<i", 1000) + b"\x01" * 1000 + b"."), "an enormous number")
+
+
+def test_a_module_whose_class_has_no_name_is_refused(tmp_path: Path) -> None:
+    """As text, lists of twice the same list would fill all memory."""
+    nested = b"](K\x01e" + b"q\x000(h\x00h\x00l" * 60
+    call = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n(}(Vclass_name\n"
+    refused(written(tmp_path, call + nested + b"Vstate\n}utR."), "a call of torch_utils.persistence")
+
+
 def test_lists_copied_without_number_are_refused(tmp_path: Path) -> None:
     items = b"](" + b"N" * 100_000 + b"eq\x00"
     for function in (b"list", b"tuple"):

@@ -14,6 +14,7 @@ from ostec.nets.stylegan2 import Generator
 from ostec.pipeline.generators import ADA, ADA_STATE, E4E, ROSINALITY, TENSORFLOW, ReadGenerator, read_generator
 from tests.pipeline.generator_files import (
     Module,
+    Network,
     content_of,
     foreign_modules,
     reference,
@@ -294,6 +295,60 @@ def test_modules_within_modules_without_number_end(tmp_path: Path) -> None:
         (tmp_path / "loop.pkl").write_bytes(pickle.dumps(content, 4))
     with pytest.raises(WeightsError, match="found more than 10000"):
         read_generator(tmp_path / "loop.pkl")
+
+
+def tf_file(path: Path, state: dict[str, Any]) -> Path:
+    """A pickle of one TensorFlow network with that state."""
+    state = {"version": 4, "static_kwargs": {}, "components": {}, "variables": [], **state}
+    with foreign_modules():
+        path.write_bytes(pickle.dumps((Network(state),), 4))
+    return path
+
+
+def doubled(times: int) -> list[Any]:
+    """Lists of twice the same list: a short pickle, and text of 2 ** times letters."""
+    nested: list[Any] = [1]
+    for _ in range(times):
+        nested = [nested, nested]
+    return nested
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        ({"version": doubled(60)}, "version 2, 3 or 4, found version a list"),
+        (
+            {"static_kwargs": {"conv_clamp": doubled(60)}, "variables": [("dlatent_avg", np.zeros(4, np.float32))]},
+            "a positive conv_clamp, found a list",
+        ),
+        ({"static_kwargs": {"architecture": doubled(60)}}, "architecture skip, found a list"),
+        ({"version": 1 << 200_000}, "found an enormous number"),
+        ({"variables": [("lod", 1 << 4000)]}, "expected tensors, found a int called lod"),
+        ({"variables": [("k" * 1000, 1.0)]}, "expected the names of a StyleGAN2, found kkk"),
+    ],
+    ids=range(6),
+)
+def test_what_would_fill_memory_in_a_message_is_named_by_its_kind(
+    tmp_path: Path, state: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(WeightsError, match=sentence) as caught:
+        read_generator(tf_file(tmp_path / "net.pkl", state))
+    assert len(str(caught.value)) < 1000
+
+
+def test_long_names_of_modules_within_modules_take_no_memory(tmp_path: Path) -> None:
+    content = content_of(CASES["ada_64"])
+    long, inner = "k" * (1 << 20), Module("Layer", {})
+    for _ in range(40):  # the name is in the file once; put together it would be 40 MB, and 800 MB of them
+        outer = Module("Layer", {})
+        outer.state["_modules"][long] = inner
+        inner = outer
+    content["G_ema"].state["_modules"]["deep"] = inner
+    with foreign_modules():
+        (tmp_path / "long.pkl").write_bytes(pickle.dumps(content, 4))
+    with pytest.raises(WeightsError, match="expected the names of a StyleGAN2, found kkk") as caught:
+        read_generator(tmp_path / "long.pkl")
+    assert len(str(caught.value)) < 1000
 
 
 def test_reading_draws_no_random_numbers(files: dict[str, Path]) -> None:
