@@ -143,9 +143,15 @@ def verified_path(name: str, file: str) -> Path:
 
 
 def models_folders() -> list[Path]:
-    """Where models that do not ship are looked for: ``$OSTEC_MODELS``, if set, then the cache folder."""
+    """Where models that do not ship are looked for: ``$OSTEC_MODELS``, if set, then the cache folder.
+
+    Raises:
+        UsageError: ``$OSTEC_MODELS`` names a file.
+    """
     own = os.environ.get(MODELS_VARIABLE, "")
     folders = [Path(own).expanduser()] if own else []
+    if own and folders[0].is_file():
+        raise UsageError(f"{MODELS_VARIABLE} names {own}, a file, not a folder.")
     cache = cache_folder()
     return folders + ([cache] if cache is not None else [])
 
