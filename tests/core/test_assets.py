@@ -275,7 +275,7 @@ def test_option_sets_the_folder_for_the_process(fetched: Path, monkeypatch: pyte
 def test_the_variable_must_not_name_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("OSTEC_MODELS", str(tmp_path / "file"))
-    with pytest.raises(UsageError, match="OSTEC_MODELS names .*file, a file, not a folder"):
+    with pytest.raises(UsageError, match=r"OSTEC_MODELS names .*file, a file, not a folder"):
         assets.models_folders()
 
 
