@@ -47,7 +47,7 @@ OPTIONAL = (
     "requests",
 )
 BARE = {"core", "nets", "render", "prior", "train"}
-BARE_LIBRARIES = {"torch", "numpy", "scipy", "numba", "PIL", "safetensors", "tomli"}  # tomli: Python 3.10's tomllib
+BARE_LIBRARIES = {"torch", "numpy", "scipy", "numba", "PIL", "safetensors", "tomli", "tomllib"}  # new in Python 3.11
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
