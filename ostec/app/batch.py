@@ -1,5 +1,6 @@
 """From sources and settings to a folder of results: checks, plan, run, index, and the line at the end."""
 
+import contextlib
 import logging
 import secrets
 from collections import Counter
@@ -46,9 +47,17 @@ def complete_sources(
     refuse_replacing(photos, folder, settings.faces, options.overwrite)
     if options.dry_run:
         return _describe([_plan(photo, folder, settings, options.overwrite) for photo in photos], settings)
+    there_before = folder.exists()
     prepare_folder(folder)
-    with terminate_like_interrupt():
-        return _run([_plan(photo, folder, settings, options.overwrite) for photo in photos], folder, settings, options)
+    try:
+        with terminate_like_interrupt():
+            steps = [_plan(photo, folder, settings, options.overwrite) for photo in photos]
+            return _run(steps, folder, settings, options)
+    except OstecError:  # nothing could start
+        if not there_before:
+            with contextlib.suppress(OSError):  # of a folder with anything in it
+                folder.rmdir()
+        raise
 
 
 def _check(sources: Sequence[str], save_dir: str, settings: CompleteSettings, options: BatchOptions) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from ostec.app import batch
 from ostec.app.results import PENDING
+from ostec.core.errors import AssetError
 
 
 def _failures(folder: str = "out") -> list[dict[str, str]]:
@@ -43,6 +45,22 @@ def test_photos_are_done_and_then_skipped(ostec: Any, photos: Any, calls: Any) -
     assert (said.code, said.out) == (0, "0 done, 2 skipped, 0 failed; open out/deep/index.html.\n")
     assert calls() == []
     assert _content("out/deep") == before
+
+
+def test_a_run_that_cannot_load_its_networks_leaves_no_folder_of_its_own(
+    ostec: Any, photos: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: Any) -> None:
+        raise AssetError("prior.safetensors is damaged.")
+
+    monkeypatch.setattr(batch, "_load", damaged)
+    photos({"a.jpg": "ok"})
+    said = ostec("complete", "in", "--save-dir", "out")
+    assert (said.code, said.err) == (2, "ostec: error: prior.safetensors is damaged.\n")
+    assert not Path("out").exists()
+    Path("mine").mkdir()
+    assert ostec("complete", "in", "--save-dir", "mine").code == 2
+    assert list(Path("mine").iterdir()) == []
 
 
 def test_run_record_says_when_where_and_how_long(ostec: Any, photos: Any) -> None:
