@@ -54,7 +54,7 @@ class Portrayed:
 
     view: ProjectedView
     texture: FloatArray
-    """[S, S, 3] the face's texture, corrected."""
+    """[S, S, 3] the face's texture: corrected, unless there is a whole portrait."""
     portrait: FloatArray | None
     """[R, R, 3] the whole portrait, of a generator that draws such; else the texture is to be drawn."""
 
@@ -77,9 +77,10 @@ def portray(maker: TextureMaker, person: Person, completed: CompletedTexture, on
     inside = maker.inside(work)
     studio = maker.studio(person.face)
     target = studio.draw(texture, np.where(inside, np.maximum(photo, GUESSED), 0).astype(np.float32), FRONT)
-    known = studio.draw(texture, photo * inside, FRONT).trust
+    known: torch.Tensor | None = None
     if maker.draws_portraits:
         around = surroundings(person.photo, person.face, studio)
+        known = studio.draw(texture, photo * inside, FRONT).trust
         target = with_surroundings(target, known, around)
         known = torch.maximum(known, around.trust.to(known))
     weights = replace(maker.projection_settings, identity=maker.projection_settings.identity_frontal)
@@ -93,13 +94,15 @@ def portray(maker: TextureMaker, person: Person, completed: CompletedTexture, on
         judged=maker.judging.terms(studio.landmarks(FRONT), target, weights, person.identity),
     )
     view = replace(projected_view(FRONT, target, found), name="frontal")
+    if known is not None:
+        whole = join_portrait(view.generated, view.render, known[0, 0].cpu().numpy())
+        return Portrayed(view, completed.texture, whole)
     added = add_view(Progress(texture, photo), studio.read(found.image[0], FRONT, work), maker.view_settings)
     # The detail of the texture has more behind it than one view: its colours alone are corrected.
     change = low_pass(added.texture - texture, inside.astype(np.float32), maker.view_settings.detail * work)
     change = resize_map(change, len(completed.texture))
     corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
-    whole = join_portrait(view.generated, view.render, known[0, 0].cpu().numpy())
-    return Portrayed(view, corrected, whole if maker.draws_portraits else None)
+    return Portrayed(view, corrected, None)
 
 
 @dataclass(frozen=True)
