@@ -1,15 +1,11 @@
 """Correspondence files to typed records."""
 
-import hashlib
-import io
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ostec.core.correspondence import Correspondence
-from ostec.core.errors import AssetError
+from ostec.io.topology import read_arrays
 
 WEIGHT_TOLERANCE = 1e-4
 
@@ -20,25 +16,20 @@ def read_correspondence(path: Path) -> Correspondence:
     Raises:
         AssetError: the file is missing, damaged, or its arrays contradict each other.
     """
-    try:
-        content = path.read_bytes()
-        archive = np.load(io.BytesIO(content), allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("not an archive of arrays")
-        arrays = {name: archive[name] for name in archive.files}
-        found = Correspondence(
-            name=path.stem.partition("_")[0],
-            vertex_count=int(arrays["vertex_count"]),
-            vertices=arrays["vertices"].astype(np.int32),
-            weights=arrays["weights"].astype(np.float32),
-            trust=arrays["trust"].astype(np.float32),
-            sha256=hashlib.sha256(content).hexdigest(),
-        )
-        _check(found)
-    except KeyError as error:
-        raise AssetError(f"{path} is no correspondence file (it has no array {error}).") from error
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise AssetError(f"{path} is no correspondence file ({error}).") from error
+    return read_arrays(path, "correspondence", lambda arrays, sha256: _build(path.stem, sha256, arrays))
+
+
+def _build(stem: str, sha256: str, arrays: dict[str, np.ndarray]) -> Correspondence:
+    """The record. Raises KeyError for a missing array, TypeError and ValueError for a contradiction."""
+    found = Correspondence(
+        name=stem.partition("_")[0],
+        vertex_count=int(arrays["vertex_count"]),
+        vertices=arrays["vertices"].astype(np.int32),
+        weights=arrays["weights"].astype(np.float32),
+        trust=arrays["trust"].astype(np.float32),
+        sha256=sha256,
+    )
+    _check(found)
     return found
 
 

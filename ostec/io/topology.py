@@ -4,13 +4,17 @@ import hashlib
 import io
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from scipy import sparse
 
 from ostec.core.errors import AssetError
 from ostec.core.types import Topology
+
+_T = TypeVar("_T")
 
 
 def read_topology(path: Path) -> Topology:
@@ -19,29 +23,40 @@ def read_topology(path: Path) -> Topology:
     Raises:
         AssetError: the file is missing, damaged, or its arrays contradict each other.
     """
+    return read_arrays(path, "topology", lambda arrays, sha256: _build(path.stem, sha256, arrays))
+
+
+def read_arrays(path: Path, kind: str, build: Callable[[dict[str, np.ndarray], str], _T]) -> _T:
+    """Turn an archive of arrays into a record.
+
+    Args:
+        path: an NPZ without pickles.
+        kind: what it should be, for messages.
+        build: makes the record from the arrays and the file's SHA-256; KeyError, TypeError, ValueError: it cannot.
+
+    Raises:
+        AssetError: the file is missing or damaged, or there is no record in it.
+    """
     try:
         content = path.read_bytes()
         archive = np.load(io.BytesIO(content), allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("not an archive of arrays")
-        arrays = {name: archive[name] for name in archive.files}
-        topology = _build(path.stem, hashlib.sha256(content).hexdigest(), arrays)
-        _check(topology)
+        return build({name: archive[name] for name in archive.files}, hashlib.sha256(content).hexdigest())
     except KeyError as error:
-        raise AssetError(f"{path} is no topology file (it has no array {error}).") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise AssetError(f"{path} is no topology file ({error}).") from error
-    return topology
+        raise AssetError(f"{path} is no {kind} file (it has no array {error}).") from error
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise AssetError(f"{path} is no {kind} file ({error}).") from error
 
 
 def _build(name: str, sha256: str, arrays: dict[str, np.ndarray]) -> Topology:
-    """The record. Raises KeyError for a missing array and ValueError for an operator that is no sparse matrix."""
+    """The record. Raises KeyError for a missing array and ValueError for arrays that contradict each other."""
     operator = sparse.csr_matrix(
         (arrays["operator_data"], arrays["operator_indices"], arrays["operator_indptr"]),
         shape=(len(arrays["uv"]), len(arrays["mean_landmarks"])),
     )
     operator.check_format(full_check=True)
-    return Topology(
+    topology = Topology(
         name=name,
         sha256=sha256,
         triangles=arrays["triangles"],
@@ -53,6 +68,8 @@ def _build(name: str, sha256: str, arrays: dict[str, np.ndarray]) -> Topology:
         rigid_weight=arrays["rigid_weight"],
         regions={k.removeprefix("region_"): v for k, v in arrays.items() if k.startswith("region_")},
     )
+    _check(topology)
+    return topology
 
 
 def _check(topology: Topology) -> None:
