@@ -5,8 +5,9 @@ import math
 import tokenize
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -44,17 +45,41 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, An
     return found
 
 
-def _array(data: bytes, name: str) -> np.ndarray[Any, Any]:
-    stream = io.BytesIO(data)
+@dataclass(frozen=True)
+class NpyHeader:
+    """What the head of a .npy file says of the array that follows."""
+
+    version: tuple[int, int]
+    shape: tuple[int, ...]
+    by_column: bool
+    """Fortran's order."""
+    dtype: np.dtype[Any]
+
+
+def read_npy_header(stream: IO[bytes], name: str) -> NpyHeader:
+    """Read the head of a .npy file; the stream is at the array's bytes then.
+
+    Args:
+        stream: at the beginning of the file.
+        name: of the array, for the message.
+
+    Raises:
+        ValueError: it is none, or garbled.
+    """
     version = np.lib.format.read_magic(stream)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, by_column, dtype = read_header(stream)
+        return NpyHeader(version, *read(stream))
     except (tokenize.TokenError, MemoryError) as error:  # of brackets that stay open, or nest without number
         raise ValueError(f"the header of {name} is garbled") from error
-    if dtype.kind not in "fiub":
+
+
+def _array(data: bytes, name: str) -> np.ndarray[Any, Any]:
+    stream = io.BytesIO(data)
+    head = read_npy_header(stream, name)
+    if head.dtype.kind not in "fiub":
         raise ValueError(f"{name} holds something else than numbers")
-    if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-        raise ValueError(f"{name} claims the shape {shape} and has other data")
-    values = np.frombuffer(data, dtype, offset=stream.tell()).copy()
-    return values.reshape(shape, order="F" if by_column else "C")
+    if math.prod(head.shape) * head.dtype.itemsize != len(data) - stream.tell():
+        raise ValueError(f"{name} claims the shape {head.shape} and has other data")
+    values = np.frombuffer(data, head.dtype, offset=stream.tell()).copy()
+    return values.reshape(head.shape, order="F" if head.by_column else "C")

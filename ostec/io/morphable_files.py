@@ -19,6 +19,7 @@ from ostec.core.assets import cache_folder, find_model, load_manifest, models_fo
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
+from ostec.io.arrays import read_npy_header
 
 Side = int | None
 """A side of an array's shape: its length, or None where any will do."""
@@ -164,12 +165,13 @@ def read_names(path: Path, name: str) -> tuple[str, ...]:
                 raise ValueError(f"{name} would take {entry.file_size} bytes")
             data = archive.read(entry)
         stream = io.BytesIO(data)
-        if np.lib.format.read_magic(stream) != (1, 0):
+        head = read_npy_header(stream, name)
+        if head.version != (1, 0):
             raise ValueError(f"{name} is of an unknown version")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        if dtype.kind != "U" or len(shape) != 1 or shape[0] * dtype.itemsize != len(data) - stream.tell():
+        shape, left = head.shape, len(data) - stream.tell()
+        if head.dtype.kind != "U" or len(shape) != 1 or shape[0] * head.dtype.itemsize != left:
             raise ValueError(f"{name} is no list of texts")
-        return tuple(np.frombuffer(data, dtype, offset=stream.tell()).tolist())
+        return tuple(np.frombuffer(data, head.dtype, offset=stream.tell()).tolist())
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise AssetError(f"{path} cannot be read as an archive of arrays ({error}).") from error
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ostec.core.errors import WeightsError
+from ostec.io.arrays import read_npy_header
 from ostec.io.opcodes import Budget, Interpreter, Malformed
 
 
@@ -38,11 +39,9 @@ def read_npy_object(path: Path) -> Any:
 def _pickle_start(file: Any) -> int:
     """Where the pickle begins. Raises ValueError for anything else than an array of objects."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        _, _, dtype = read_header(file)
+        head = read_npy_header(file, "the object")
     except ValueError as error:
         raise ValueError("no header of a .npy file") from error
-    if not dtype.hasobject:
+    if not head.dtype.hasobject:
         raise ValueError("an array of numbers")
     return int(file.tell())

@@ -1,5 +1,6 @@
 """Objects that NumPy pickled into .npy files, without executing them."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,8 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     for content, message in (
         (b"", "no header"),
         (b"\x93NUMPY", "no header"),
+        (b"\x93NUMPY\x01\x00" + struct.pack("<H", 14) + b"{'descr': (   ", "no header"),
+        (b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"-" * 9000, "no header"),
         (b"PK\3\4" + whole, "no header"),
         (whole[:-20], "broken off or garbled|no end"),
         (whole[:200], "broken off or garbled|no end"),
