@@ -233,7 +233,7 @@ class Completer:
         Args:
             directory: of the result.
             name: of the result.
-            photo: that it was made from.
+            photo: that it was made from; read if the generator draws natural photos.
             frontalize: whether the portrait is missing.
             turntable: whether the turntable is.
 
@@ -252,7 +252,8 @@ class Completer:
             completed = CompletedTexture(texture, read_palette_png(directory / f"{name}_provenance.png"))
             known = torch.from_numpy(saved.identity).to(self.device) if saved.identity is not None else None
             losses = record["losses"]
-            person = Person(face, read_photo(photo).image, known)
+            image = read_photo(photo).image if self.textures.draws_portraits else None
+            person = Person(face, image, known)
             frontal, view = self._portrait(person, completed, PhotoRun(None))
             write_png(directory / f"{name}_frontal.png", frontal)
             if view is not None:

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from ostec.core.types import CompletedTexture, FittedFace, FloatArray, ProjectedView, Provenance
-from ostec.detect.align import crop_as_portrait, crop_onto_template, five_points, warp
+from ostec.detect.align import Crop, crop_as_portrait, crop_onto_template, five_points, warp
 from ostec.fit.unwrap import resize_map
 from ostec.pipeline.progressive import projected_view
 from ostec.pipeline.texture import OnProgress, TextureMaker
-from ostec.project.invert import ProjectionTarget, project
+from ostec.project.invert import ProjectionTarget
 from ostec.project.views import FRONT, View, ViewStudio
 from ostec.stitch.blend import feathered, low_pass
 from ostec.stitch.colour import match_colour
@@ -42,8 +42,8 @@ class Person:
     """Whose portrait it is."""
 
     face: FittedFace
-    photo: FloatArray
-    """[H, W, 3] in [0, 1]."""
+    photo: FloatArray | None
+    """[H, W, 3] in [0, 1]; only a generator of natural photos looks at it."""
     identity: torch.Tensor | None = None
     """[512], if an ArcFace said so."""
 
@@ -70,7 +70,6 @@ def portray(maker: TextureMaker, person: Person, completed: CompletedTexture, on
         completed: the face's texture.
         on_progress: called with the share that is done.
     """
-    assert maker.space is not None
     work = min(len(completed.texture), maker.work_size)
     photo = resize_map((completed.provenance == Provenance.PHOTO).astype(np.float32), work)
     texture = resize_map(completed.texture, work)
@@ -79,20 +78,14 @@ def portray(maker: TextureMaker, person: Person, completed: CompletedTexture, on
     target = studio.draw(texture, np.where(inside, np.maximum(photo, GUESSED), 0).astype(np.float32), FRONT)
     known: torch.Tensor | None = None
     if maker.draws_portraits:
+        assert person.photo is not None
         around = surroundings(person.photo, person.face, studio)
         known = studio.draw(texture, photo * inside, FRONT).trust
         target = with_surroundings(target, known, around)
         known = torch.maximum(known, around.trust.to(known))
     weights = replace(maker.projection_settings, identity=maker.projection_settings.identity_frontal)
     steps = maker.settings.iterations_frontalize
-    found = project(
-        maker.space,
-        target,
-        steps,
-        weights,
-        on_iteration=lambda k: on_progress(k / max(steps, 1)),
-        judged=maker.judging.terms(studio.landmarks(FRONT), target, weights, person.identity),
-    )
+    found = maker.project(target, studio.landmarks(FRONT), steps, on_progress, person.identity, weights)
     view = replace(projected_view(FRONT, target, found), name="frontal")
     if known is not None:
         whole = join_portrait(view.generated, view.render, known[0, 0].cpu().numpy())
@@ -127,16 +120,12 @@ def surroundings(
         settings: the defaults if None.
     """
     settings = settings or PortraitSettings()
-    size = studio.resolution
-    crop = crop_onto_template(face.landmarks[:, :2], studio.landmarks(FRONT), size)
-    planes = torch.from_numpy(np.dstack([photo, np.ones_like(photo[..., :1])])).permute(2, 0, 1)[None]
-    found = warp(planes, [crop], border="zero")
-    shown = found[:, 3:].clamp(1e-6, 1)
+    crop = crop_onto_template(face.landmarks[:, :2], studio.landmarks(FRONT), studio.resolution)
+    cut = _cut(photo, crop)
     low, high = settings.turned_deg
     turned = float(np.degrees(np.arccos(np.clip(face.rotation[2, 2], -1, 1))))
     share = float(np.clip((high - turned) / (high - low), 0, 1))
-    inside = (shown > 0.999).to(shown.dtype)
-    return Surroundings((found[:, :3] / shown).clamp(0, 1) * 2 - 1, inside * share)
+    return Surroundings(_picture(cut), cut.shown * share)
 
 
 def with_surroundings(target: ProjectionTarget, known: torch.Tensor, around: Surroundings) -> ProjectionTarget:
@@ -174,26 +163,45 @@ def invert_portrait(
         iterations: at most.
         on_progress: called with the share that is done.
     """
-    assert maker.space is not None
-    five = five_points(person.face.landmarks[:, :2])
-    size = maker.studio(person.face).resolution
-    crop = crop_as_portrait(five[:2], five[3:].mean(0), size)
-    trusted = np.ones_like(person.photo[..., :1]) if trusted is None else trusted
-    planes = np.dstack([person.photo, trusted, np.ones_like(trusted)])
-    found = warp(torch.from_numpy(planes).permute(2, 0, 1)[None].to(maker.device), [crop], border="zero")
-    shown = (found[:, 4:] > 0.999).to(found.dtype)
-    image = (found[:, :3] / found[:, 4:].clamp(min=1e-6)).clamp(0, 1) * 2 - 1
-    target = ProjectionTarget(image, found[:, 3:4] * shown, torch.zeros_like(shown))
-    points = crop.points_to_crop(person.face.landmarks[:, :2]).astype(np.float32)
-    inverted = project(
-        maker.space,
-        target,
-        iterations,
-        maker.projection_settings,
-        on_iteration=lambda k: on_progress(k / max(iterations, 1)),
-        judged=maker.judging.terms(points, target, maker.projection_settings, person.identity),
-    )
+    assert maker.models.generator is not None
+    assert person.photo is not None
+    photo, landmarks = person.photo, person.face.landmarks[:, :2]
+    five = five_points(landmarks)
+    crop = crop_as_portrait(five[:2], five[3:].mean(0), maker.models.generator.generator.shape.resolution)
+    trusted = np.ones_like(photo[..., :1]) if trusted is None else trusted
+    cut = _cut(np.dstack([photo, trusted]), crop)
+    trust = (cut.planes[:, 3:] * cut.shown).to(maker.device)
+    target = ProjectionTarget(_picture(cut).to(maker.device), trust, torch.zeros_like(trust))
+    points = crop.points_to_crop(landmarks).astype(np.float32)
+    inverted = maker.project(target, points, iterations, on_progress, person.identity)
     return projected_view(view, target, inverted)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A crop of a photo."""
+
+    planes: torch.Tensor
+    """[1, C, R, R]: mixed with zero at the photo's border."""
+    share: torch.Tensor
+    """[1, 1, R, R] in [0, 1]: how much of each pixel lies in the photo."""
+
+    @property
+    def shown(self) -> torch.Tensor:
+        """[1, 1, R, R]: 1 for pixels that lie in the photo wholly, else 0."""
+        return (self.share > 0.999).to(self.share.dtype)
+
+
+def _cut(planes: FloatArray, crop: Crop) -> _Cut:
+    """Cut a crop out of planes [H, W, C]."""
+    whole = np.dstack([planes, np.ones_like(planes[..., :1])])
+    found = warp(torch.from_numpy(whole).permute(2, 0, 1)[None], [crop], border="zero")
+    return _Cut(found[:, :-1], found[:, -1:])
+
+
+def _picture(cut: _Cut) -> torch.Tensor:
+    """The colours of a crop without what lies outside the photo, [1, 3, R, R] in [-1, 1]."""
+    return (cut.planes[:, :3] / cut.share.clamp(min=1e-6)).clamp(0, 1) * 2 - 1
 
 
 def join_portrait(

@@ -29,7 +29,7 @@ from ostec.pipeline.judging import Judging
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
-from ostec.project.invert import ProjectionSettings, ProjectionTarget, project
+from ostec.project.invert import Projection, ProjectionSettings, ProjectionTarget, project
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.views import View, ViewStudio, views_of
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
@@ -151,9 +151,11 @@ class TextureMaker:
         if self.models.hands is None:
             return None
         hands = detect_hands(image, face.landmarks, self.models.hands, self.hand_settings)
+        if not hands:
+            return None
         free = 1 - hand_mask(image.shape[:2], hands, self.hand_settings)[..., None]
-        shown = self.unwrapper.unwrap(free, face, MASK_SIZE) if hands else None
-        return free if shown is not None and (shown.visible & (shown.colour[..., 0] < HIDDEN)).any() else None
+        shown = self.unwrapper.unwrap(free, face, MASK_SIZE)
+        return free if (shown.visible & (shown.colour[..., 0] < HIDDEN)).any() else None
 
     def _parsed(self, image: FloatArray, face: FittedFace, small: UvObservation) -> ParsedFace:
         """What the parsing says of the texels that the photo shows; nothing where there is none, or where it errs."""
@@ -241,16 +243,42 @@ class TextureMaker:
         studio = self.studio(face)
         target = studio.draw(state.texture, state.trust, view)
         start = self._start_from(fill)
-        found = project(
+        begin = start(view, target) if start is not None else None
+        found = self.project(target, studio.landmarks(view), iterations, on_progress, identity, start=begin)
+        return projected_view(view, target, found)
+
+    def project(
+        self,
+        target: ProjectionTarget,
+        points: FloatArray,
+        iterations: int,
+        on_progress: OnProgress,
+        identity: torch.Tensor | None = None,
+        settings: ProjectionSettings | None = None,
+        start: torch.Tensor | None = None,
+    ) -> Projection:
+        """Project one picture of a face.
+
+        Args:
+            target: the picture, a batch of one.
+            points: [468, >= 2] the face's landmarks in its pixels.
+            iterations: at most.
+            on_progress: called with the share that is done.
+            identity: [512] whose face it is, if an ArcFace said so.
+            settings: this maker's if None.
+            start: [1, num_ws, W]; the encoder's or the mean latent if None.
+        """
+        assert self.space is not None
+        settings = settings or self.projection_settings
+        return project(
             self.space,
             target,
             iterations,
-            self.projection_settings,
-            start(view, target) if start is not None else None,
+            settings,
+            start,
             lambda k: on_progress(k / max(iterations, 1)),
-            self.judging.terms(studio.landmarks(view), target, self.projection_settings, identity),
+            self.judging.terms(points, target, settings, identity),
         )
-        return projected_view(view, target, found)
 
     def _start_from(self, fill: PriorFill | None) -> Callable[[View, ProjectionTarget], torch.Tensor] | None:
         """Gives starting latents from the prior's coefficients; None if they mean nothing to the generator."""
