@@ -9,7 +9,7 @@ import torch
 from ostec.core.types import FloatArray, ProjectedView
 from ostec.pipeline.judges import identity_crop, identity_loss
 from ostec.pipeline.models import Models
-from ostec.project.invert import ProjectionSettings, ProjectionTarget
+from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
 
 IDENTITY_EVERY = 5

@@ -16,7 +16,7 @@ from ostec.detect.align import Crop, crop_as_portrait, crop_onto_template, five_
 from ostec.fit.unwrap import resize_map
 from ostec.pipeline.progressive import projected_view
 from ostec.pipeline.texture import OnProgress, TextureMaker
-from ostec.project.invert import ProjectionTarget
+from ostec.project.objective import ProjectionTarget
 from ostec.project.views import FRONT, View, ViewStudio
 from ostec.stitch.blend import feathered, low_pass
 from ostec.stitch.colour import match_colour

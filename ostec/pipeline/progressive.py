@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from ostec.core.types import BoolArray, FloatArray, ProjectedView
-from ostec.project.invert import LatentSpace, Projection, ProjectionSettings, ProjectionTarget, project
+from ostec.project.invert import Projection, project
+from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
 from ostec.project.terms import PictureTerm
 from ostec.project.views import View, ViewStudio
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views

@@ -29,7 +29,8 @@ from ostec.pipeline.judging import Judging
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
-from ostec.project.invert import Projection, ProjectionSettings, ProjectionTarget, project
+from ostec.project.invert import Projection, project
+from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.views import View, ViewStudio, views_of
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch

@@ -5,7 +5,7 @@ import torch
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.encoder import pose_codes
 from ostec.nets.perceptual import MIN_SIDE, Lpips
-from ostec.project.invert import LatentSpace, ProjectionTarget
+from ostec.project.objective import LatentSpace, ProjectionTarget
 
 _LEVELS = 3
 """Finest levels of the encoder whose features are compared: the coarser ones see the whole face at once."""
@@ -23,11 +23,17 @@ def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> Latent
     That is LPIPS if it is given and the pictures are large enough, else the encoder's features; a generator of natural
     photos has no encoder: there it is LPIPS, else the discriminator's features, else nothing.
     """
+    synthesis = model.generator.synthesis
+
+    def pyramid(ws: torch.Tensor, resolution: int) -> torch.Tensor:
+        return synthesis(ws, resolution=resolution)
+
     fits = model.generator.shape.resolution >= MIN_SIDE
     if model.encoder is None:
         judge, lpips = model.discriminator, lpips if fits else None
         return LatentSpace(
-            synthesise=model.generator.synthesis,
+            synthesise=synthesis,
+            pyramid=pyramid,
             mean=model.latent_mean,
             deviation=model.latent_deviation.clamp(min=1e-3),
             features=None if judge is None else lambda image: judge.features(image)[:_LEVELS],
@@ -44,7 +50,8 @@ def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> Latent
     if lpips is not None:
         name, lpips = (lpips.name, lpips) if fits else (TOO_SMALL, None)
     return LatentSpace(
-        synthesise=model.generator.synthesis,
+        synthesise=synthesis,
+        pyramid=pyramid,
         mean=model.latent_mean,
         deviation=model.latent_deviation.clamp(min=1e-3),
         encode=encode,

@@ -34,6 +34,8 @@ class PictureTerm:
     every: int = 1
     """It is looked at in every so many iterations and weighs as much more in them: for networks that cost more than the
     rest of an iteration. In between its last value stands in the sum."""
+    whole: bool = False
+    """Whether it needs pictures of the generator's full size; others take those that are compared."""
 
 
 def landmark_term(network: FaceMesh, image: torch.Tensor, points: torch.Tensor, weight: float) -> PictureTerm:
@@ -53,9 +55,10 @@ def landmark_term(network: FaceMesh, image: torch.Tensor, points: torch.Tensor, 
     pixels = torch.stack([x[:, None, :].expand(-1, INPUT_SIZE, -1), y[:, :, None].expand(-1, -1, INPUT_SIZE)], dim=-1)
     grid = pixels / image.shape[-1] * 2 - 1  # [B, 192, 192, 2]
     # A pixel of the crop that covers several of the picture's is their mean, over a power of two as the sides are.
-    block = 2 ** max(0, math.floor(math.log2(2 * float(half.min()) / INPUT_SIZE + 1e-6)))
+    share = 2 * float(half.min()) / image.shape[-1]
 
     def look(pictures: torch.Tensor) -> torch.Tensor:
+        block = 2 ** max(0, math.floor(math.log2(share * pictures.shape[-1] / INPUT_SIZE + 1e-6)))
         averaged = functional.avg_pool2d(pictures, block) if block > 1 else pictures
         crops = functional.grid_sample(
             averaged / 2 + 0.5, grid.to(pictures), padding_mode="border", align_corners=False
@@ -83,7 +86,7 @@ def realism_term(network: Discriminator, weight: float) -> PictureTerm:
         # One by one: its deviation over the batch would tie the pictures to each other.
         return torch.cat([functional.softplus(-network(picture[None]))[:, 0] for picture in pictures])
 
-    return PictureTerm("realism", weight, loss)
+    return PictureTerm("realism", weight, loss, every=10, whole=True)
 
 
 def picture_judge(model: PortraitGenerator) -> Discriminator | None:

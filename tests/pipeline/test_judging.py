@@ -19,7 +19,7 @@ from ostec.nets.stylegan2 import Discriminator
 from ostec.pipeline import CompletedFace, Completer, Models
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.judging import IDENTITY_EVERY, Judging
-from ostec.project.invert import ProjectionSettings, ProjectionTarget
+from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import PictureTerm
 from ostec.project.views import FRONT, TURNED, ViewStudio
 from ostec.render.uv import bake_layout

@@ -17,7 +17,7 @@ from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.pipeline import Completer, Inverter
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import PortraitSettings, Surroundings, join_portrait, surroundings, with_surroundings
-from ostec.project.invert import ProjectionTarget
+from ostec.project.objective import ProjectionTarget
 from ostec.project.views import FRONT, ViewStudio
 from ostec.render.uv import bake_layout
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology

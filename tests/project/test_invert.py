@@ -10,14 +10,8 @@ from torch.nn import functional
 
 from ostec.nets.losses import pixel_loss
 from ostec.nets.stylegan2 import Generator, GeneratorShape
-from ostec.project.invert import (
-    LatentSpace,
-    Projection,
-    ProjectionSettings,
-    ProjectionTarget,
-    project,
-    rate_at,
-)
+from ostec.project.invert import Projection, project, rate_at
+from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
 
 SIDE = 32
 SHAPE = GeneratorShape(SIDE, z_dim=16, w_dim=16, mapping_layers=2, channel_base=256, channel_max=16)

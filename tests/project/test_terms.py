@@ -16,7 +16,8 @@ from ostec.io.weights import load_strict, read_safetensors
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.facemesh import INPUT_SIZE, FaceMesh
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
-from ostec.project.invert import LatentSpace, Projection, ProjectionSettings, ProjectionTarget, project
+from ostec.project.invert import Projection, project
+from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
 from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
 
 ROOT = Path(__file__).parents[2]
@@ -229,7 +230,7 @@ class Fixed(Discriminator):
 
 def test_realism_by_hand():
     term = realism_term(Fixed(), 0.3)
-    assert (term.name, term.weight, term.every) == ("realism", 0.3, 1)
+    assert (term.name, term.weight, term.every, term.whole) == ("realism", 0.3, 10, True)
     found = term.loss(torch.tensor([-0.5, 0.0, 0.2])[:, None, None, None].expand(3, 3, SIDE, SIDE))
     # -log of the probability that a verdict v gives to "real", 1 / (1 + exp(-v)).
     wanted = [math.log(1 + math.exp(-v)) for v in (-5.0, 0.0, 2.0)]

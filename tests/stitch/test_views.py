@@ -10,7 +10,8 @@ import torch
 from ostec.core.assets import asset_path
 from ostec.core.types import GeneratedView, Provenance, ViewFrame
 from ostec.io.topology import read_topology
-from ostec.project.invert import LatentSpace, project
+from ostec.project.invert import project
+from ostec.project.objective import LatentSpace
 from ostec.project.views import View, ViewStudio, views_of
 from ostec.render.uv import bake_layout
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views, quality
