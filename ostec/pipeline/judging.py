@@ -45,7 +45,9 @@ class Judging:
             where = torch.as_tensor(points[:, :2], device=target.image.device)[None]
             found.append(landmark_term(self.models.facemesh, target.image, where, settings.landmarks))
         if settings.identity > 0 and self.models.arcface is not None and identity is not None:
-            loss = identity_loss(self.models.arcface, identity, identity_crop(points))
+            size = target.image.shape[-1]
+            crop = identity_crop(points * (min(settings.side, size) / size))  # in the pixels of what is compared
+            loss = identity_loss(self.models.arcface, identity, crop)
             found.append(PictureTerm("identity", settings.identity, loss, IDENTITY_EVERY))
         judge = picture_judge(self.models.generator) if self.models.generator is not None else None
         if settings.realism > 0 and judge is not None:

@@ -9,7 +9,7 @@ import torch
 from ostec.core.types import BoolArray, FloatArray, ProjectedView
 from ostec.project.invert import Projection, project
 from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
-from ostec.project.terms import PictureTerm
+from ostec.project.terms import PictureTerm, side_by_side
 from ostec.project.views import View, ViewStudio
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views
 
@@ -53,7 +53,7 @@ class UvState:
 
 def complete_views(
     projector: ViewProjector,
-    views: Sequence[View],
+    waves: Sequence[Sequence[View]],
     state: UvState,
     iterations: int,
     on_progress: Callable[[float], None] | None = None,
@@ -62,27 +62,54 @@ def complete_views(
 
     Args:
         projector: the face's studio and the generator.
-        views: in order.
+        waves: the views in order; those of one wave are projected at once and do not see each other.
         state: the texture so far.
         iterations: of each view.
         on_progress: called with the share that is done, 0 to 1.
     """
     progress = Progress(state.texture, state.trust)
-    done = []
-    for number, view in enumerate(views):
+    done: list[ProjectedView] = []
+    for number, wave in enumerate(waves):
 
         def report(k: int, number: int = number) -> None:
             if on_progress is not None:
-                on_progress((number + k / max(iterations, 1)) / len(views))
+                on_progress((number + k / max(iterations, 1)) / len(waves))
 
-        target = projector.studio.draw(progress.texture, progress.trust, view)
-        start = projector.start(view, target) if projector.start is not None else None
-        judged = projector.judged(view, target) if projector.judged is not None else ()
-        found = project(projector.space, target, iterations, projector.projection, start, report, judged)
-        seen = projector.studio.read(found.image[0], view, len(state.texture))
-        progress = add_view(progress, seen, projector.views)
-        done.append(projected_view(view, target, found))
+        targets = [projector.studio.draw(progress.texture, progress.trust, view) for view in wave]
+        found = _project(projector, wave, targets, iterations, report)
+        for view, target, one in zip(wave, targets, found, strict=True):
+            seen = projector.studio.read(one.image[0], view, len(state.texture))
+            progress = add_view(progress, seen, projector.views)
+            done.append(projected_view(view, target, one))
     return ProgressiveFill(merge_views(state.base, progress.views, state.inside, projector.views), tuple(done))
+
+
+def _project(
+    projector: ViewProjector,
+    wave: Sequence[View],
+    targets: Sequence[ProjectionTarget],
+    iterations: int,
+    report: Callable[[int], None],
+) -> list[Projection]:
+    """Project the views of one wave in one batch; the result of each as of a batch of one."""
+    both = list(zip(wave, targets, strict=True))
+    start = torch.cat([projector.start(*one) for one in both]) if projector.start is not None else None
+    judged = [projector.judged(*one) for one in both] if projector.judged is not None else [() for _ in both]
+    target = ProjectionTarget(
+        *(torch.cat([getattr(one, name) for one in targets]) for name in ("image", "trust", "guessed"))
+    )
+    terms = side_by_side(judged) if len(wave) > 1 else judged[0]
+    found = project(projector.space, target, iterations, projector.projection, start, report, terms)
+    missing = [{term.name for term in terms} - {term.name for term in own} for own in judged]
+    return [
+        Projection(
+            image=found.image[b : b + 1],
+            ws=found.ws[b : b + 1],
+            losses=[{name: value for name, value in found.losses[b].items() if name not in missing[b]}],
+            iterations=[found.iterations[b]],
+        )
+        for b in range(len(wave))
+    ]
 
 
 def projected_view(view: View, target: ProjectionTarget, found: Projection) -> ProjectedView:

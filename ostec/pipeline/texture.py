@@ -32,7 +32,7 @@ from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_
 from ostec.project.invert import Projection, project
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.space import latent_space, starting_latents
-from ostec.project.views import View, ViewStudio, views_of
+from ostec.project.views import View, ViewStudio, waves_of
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
 from ostec.stitch.views import ViewFill, ViewSettings, merge_views
 
@@ -219,7 +219,7 @@ class TextureMaker:
             self.projection_settings,
             self.view_settings,
         )
-        made = complete_views(projector, views_of(mode), state, self.settings.iterations, run.advance)
+        made = complete_views(projector, waves_of(mode, self.settings.schedule), state, self.settings.iterations, run.advance)
         run.enter("stitch")
         texture = enlarge_inside(made.fill.texture, state.inside, seen.size) if work < seen.size else made.fill.texture
         given = _enlarge_labels(made.fill.provenance, seen.inside)

@@ -5,8 +5,8 @@ those that the same networks find in what was drawn and in the photo, so that a 
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
@@ -36,6 +36,26 @@ class PictureTerm:
     rest of an iteration. In between its last value stands in the sum."""
     whole: bool = False
     """Whether it needs pictures of the generator's full size; others take those that are compared."""
+
+
+def side_by_side(terms: Sequence[Sequence[PictureTerm]]) -> list[PictureTerm]:
+    """The terms of B pictures that are projected at once from those of each, which hold for a batch of one.
+
+    A picture that lacks a term that another one has loses nothing by it.
+    """
+    found: dict[str, dict[int, PictureTerm]] = {}
+    for b, own in enumerate(terms):
+        for term in own:
+            found.setdefault(term.name, {})[b] = term
+
+    def together(of: dict[int, PictureTerm]) -> Callable[[torch.Tensor], torch.Tensor]:
+        def loss(pictures: torch.Tensor) -> torch.Tensor:
+            none = pictures.new_zeros(1)
+            return torch.cat([of[b].loss(pictures[b : b + 1]) if b in of else none for b in range(len(pictures))])
+
+        return loss
+
+    return [replace(next(iter(of.values())), loss=together(of)) for of in found.values()]
 
 
 def landmark_term(network: FaceMesh, image: torch.Tensor, points: torch.Tensor, weight: float) -> PictureTerm:

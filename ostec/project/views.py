@@ -52,6 +52,28 @@ TURNED = (
 """OSTeC's views in its order, named after the side of the image that they reveal."""
 
 
+WAVES = (1, 2, 2)
+"""How many of the turned views are independent enough to be projected at once: mirror images of each other."""
+
+
+def waves_of(mode: str, schedule: str) -> tuple[tuple[View, ...], ...]:
+    """The views of a mode in groups; those of one group do not see each other.
+
+    Raises:
+        ValueError: the mode is neither soft nor hard, or the schedule neither progressive nor waves.
+    """
+    if schedule not in ("progressive", "waves"):
+        raise ValueError(f"expected progressive or waves, got {schedule!r}")
+    views = views_of(mode)
+    if schedule == "progressive":
+        return tuple((view,) for view in views)
+    found: list[tuple[View, ...]] = [(view,) for view in views if view not in TURNED]
+    for count in WAVES:
+        first = sum(len(wave) for wave in found if wave[0] in TURNED)
+        found.append(TURNED[first : first + count])
+    return tuple(found)
+
+
 def views_of(mode: str) -> tuple[View, ...]:
     """The views of a mode, in order: soft keeps the photo's front, hard draws it as well."""
     if mode not in ("soft", "hard"):

@@ -157,3 +157,18 @@ def test_a_generator_of_another_mean_shape_is_refused(completer: Completer, tmp_
     (tmp_path / "g.json").unlink()
     with pytest.raises(AssetError, match=r"g\.json.*cannot be read"):
         load_generator(tmp_path / "g.safetensors", completer.models.topology, torch.device("cpu"))
+
+
+def test_mirror_views_of_a_wave_do_not_see_each_other(completer: Completer, soft: CompletedFace) -> None:
+    waves = with_settings(completer, schedule="waves")(ASTRONAUT)
+    ours, theirs = ({view.name: view for view in face.textured.views} for face in (waves, soft))
+    assert list(ours) == VIEWS
+    for name in ("bottom", "bottom_left"):  # nothing else was there before either
+        assert np.array_equal(ours[name].render, theirs[name].render)
+        np.testing.assert_allclose(ours[name].generated, theirs[name].generated, atol=1e-3)
+    # What the first of a pair owns is trusted by the second only where it comes after it.
+    for name in ("bottom_right", "right"):
+        assert ours[name].trust.sum() < theirs[name].trust.sum()
+    assert list(waves.record["losses"]) == VIEWS
+    assert all("landmarks" in row for row in waves.record["losses"].values())
+    assert waves.record["settings"]["schedule"] == "waves"

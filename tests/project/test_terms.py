@@ -18,7 +18,7 @@ from ostec.nets.facemesh import INPUT_SIZE, FaceMesh
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.project.invert import Projection, project
 from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
-from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
+from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term, side_by_side
 
 ROOT = Path(__file__).parents[2]
 SIDE = 32
@@ -437,3 +437,16 @@ def test_untrusted_pixels_are_judged_as_well(space):
     unknown = replace(target, trust=0 * target.trust)
     off: Callable[[Projection], float] = lambda found: abs(float(redness(found.image)) - 0.5)  # noqa: E731
     assert off(project(space, unknown, 20, QUICK, judged=(red_term(10.0),))) < 0.3 * off(project(space, unknown, 0))
+
+
+def test_terms_side_by_side_are_each_pictures_own():
+    def times(factor: float) -> PictureTerm:
+        return PictureTerm("a", 0.5, lambda pictures: factor * pictures.mean((1, 2, 3)), every=3)
+
+    other = PictureTerm("b", 0.25, lambda pictures: pictures.amax((1, 2, 3)))
+    both = side_by_side([[times(2.0)], [times(3.0), other], []])
+    assert [(term.name, term.weight, term.every) for term in both] == [("a", 0.5, 3), ("b", 0.25, 1)]
+    pictures = torch.tensor([1.0, 10.0, 100.0])[:, None, None, None].expand(3, 3, 4, 4)
+    assert both[0].loss(pictures).tolist() == [2, 30, 0]
+    assert both[1].loss(pictures).tolist() == [0, 10, 0]
+    assert side_by_side([[], []]) == []

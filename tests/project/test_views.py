@@ -10,7 +10,7 @@ import torch
 from ostec.core.assets import asset_path
 from ostec.core.types import EYES, MOUTH_CORNERS, Provenance, Topology, ViewFrame
 from ostec.io.topology import read_topology
-from ostec.project.views import FRONT, TURNED, View, ViewStudio, views_of
+from ostec.project.views import FRONT, TURNED, View, ViewStudio, views_of, waves_of
 from ostec.render.uv import UvLayout, bake_layout, view_surface
 from tests.toy import toy_face, toy_texture, toy_topology
 
@@ -288,3 +288,12 @@ def test_the_camera_of_a_larger_picture_sees_the_same(studio):
 
 def test_views_have_names_for_files():
     assert [View((0.0, 0.0), v.provenance, 1.0).name for v in TURNED][1] == "bottom_left"
+
+
+def test_waves_by_hand():
+    names = [[view.name for view in wave] for wave in waves_of("hard", "waves")]
+    assert names == [["front"], ["bottom"], ["bottom_left", "bottom_right"], ["left", "right"]]
+    assert waves_of("soft", "waves") == waves_of("hard", "waves")[1:]
+    assert waves_of("hard", "progressive") == tuple((view,) for view in views_of("hard"))
+    with pytest.raises(ValueError, match="expected progressive or waves, got 'at once'"):
+        waves_of("soft", "at once")
