@@ -1,29 +1,41 @@
-"""Make ``topology/ict_facemesh.npz``: where FaceMesh's 468 landmarks lie on ICT-FaceKit's head.
+"""Make ``topology/MODEL_COUNT_facemesh.npz``: where FaceMesh's 468 landmarks lie on a model's mesh.
 
-The head is deformed by its own identities and expressions (:mod:`ostec.fit.morphable`), then by a smooth field, until
-it lies on FaceMesh's mean face; each landmark is then the closest point on it. First only the 68 landmarks that both
-projects name are held on to, then all that were found. Left and right are made equal at the end.
+The mesh is deformed, by the model's own identities and expressions where it has them (:mod:`ostec.fit.morphable`) and
+by a smooth field, until it lies on FaceMesh's mean face; each landmark is then the closest point on it. First only the
+68 landmarks that both projects name are held on to, then all that were found. Where the mesh is its own mirror image,
+left and right are made equal at the end.
 
-The files of ICT-FaceKit are looked for where ``ostec`` looks for them.
+The files of a model are looked for where ``ostec`` looks for them. Of a model whose files cannot be had freely a mesh
+of its topology is enough, with key points as the REALY benchmark has them (data/NAME.obj and data/NAME.txt of
+czh-98/REALY): a list of 85 of [triangle, weight, weight] for the triangle's first two corners, of which the first 68
+are those of Multi-PIE; quads are split at their first corner.
 
-Usage: OSTEC_MODELS=FOLDER python tools/make_correspondence.py --out topology/ict_facemesh.npz [--picture look.png]
+Usage: OSTEC_MODELS=FOLDER python tools/make_correspondence.py ict [--out FOLDER] [--picture look.png]
+       python tools/make_correspondence.py flame --template FLAME.obj --keypoints FLAME.txt [...]
 """
 
 import argparse
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
-from ostec.core.correspondence import Correspondence
+from ostec.core.correspondence import OUTLINE, Correspondence, landmark_trust
 from ostec.core.morphable import MorphableModel
-from ostec.core.types import Array, BoolArray, FloatArray, IntArray, Topology
-from ostec.fit.morphable import HeadFitter, MorphableFitSettings
+from ostec.core.types import EYE_CORNER_DISTANCE_MM, Array, FloatArray, IntArray, Topology
+from ostec.fit.morphable import HeadFitter, MorphableFitSettings, skin_triangles
+from ostec.io.correspondence import correspondence_file
 from ostec.io.images import write_png
-from ostec.io.morphable import read_morphable
+from ostec.io.morphable import READERS, read_morphable
+from ostec.io.morphable_files import pieces
+from ostec.io.obj import read_obj
 from ostec.io.topology import read_topology
+from ostec.render.geometry import vertex_normals
+from ostec.render.rasterize import interpolate, rasterize
 from ostec.render.surface import closest_points
 
 # FaceMesh ids of the 68 points of Multi-PIE, in its order: jaw from the image's left, brows, nose, eyes, lips.
@@ -36,62 +48,111 @@ MULTI_PIE = (
     *(78, 81, 13, 311, 308, 402, 14, 178),
 )
 JAW, BROWS = 17, 27
+SLIDING = (28, 29, 31, 32, 34, 35)
+"""On the bridge of the nose and below the nostrils both place their points up to 7 mm apart: a first guess only."""
+EYE_CORNERS = (36, 45)
 ROUNDS = 4
-FACE_VERTICES = 6706
-"""ICT's narrow face: its first vertices, without ears, neck and scalp."""
-OUTLINE = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
-    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-"""FaceMesh's outline: it follows the picture's edge of the face rather than a place on the skin."""
+MIRRORED_MM = 0.1
+"""A mesh whose vertices have a mirror image on average within this is its own mirror image."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Landmarks on the head."""
+    """Landmarks on a mesh."""
 
     vertices: IntArray
     weights: FloatArray
     trust: FloatArray
 
 
-def landmark_trust(topology: Topology) -> FloatArray:
-    """[468]: one on lids, lips, nose and brows, falling to 0.15 at the outline."""
-    mean = topology.mean_landmarks.astype(np.float64)
-    away = cKDTree(mean[list(OUTLINE)]).query(mean)[0]
-    return np.clip(0.15 + 0.85 * away / 25, 0, 1).astype(np.float32)
+@dataclass(frozen=True)
+class Named:
+    """The 68 points of Multi-PIE on a mesh."""
+
+    vertices: IntArray
+    """[68, 3]."""
+    weights: FloatArray
+    """[68, 3]."""
 
 
-def start(model: MorphableModel, trust: FloatArray) -> Found:
-    """The 68 named points alone; jaw and brows count little, they are drawn differently."""
-    ids = model.landmarks["ibug68"]
-    vertices = np.zeros((len(trust), 3), np.int32)
-    weights = np.zeros((len(trust), 3), np.float32)
+def named_by(model: MorphableModel) -> Named:
+    """The model's own 68 landmarks, which are vertices."""
+    weights = np.zeros((68, 3), np.float32)
     weights[:, 0] = 1
-    sure = np.zeros(len(trust), np.float32)
-    vertices[list(MULTI_PIE)] = ids[:, None]
-    sure[list(MULTI_PIE)] = np.r_[np.full(JAW, 0.05), np.full(BROWS - JAW, 0.3), np.ones(68 - BROWS)]
+    return Named(np.repeat(model.landmarks["ibug68"][:, None], 3, axis=1), weights)
+
+
+def read_template(name: str, mesh_path: Path, keypoints_path: Path) -> tuple[MorphableModel, Named]:
+    """A mesh without any bases, its largest piece the skin, and its 68 landmarks."""
+    mesh = read_obj(mesh_path)
+    triangles = mesh.triangulate()[0]
+    points = np.array(json.loads(keypoints_path.read_text(encoding="utf-8")), np.float64)[:68]
+    weights = np.c_[points[:, 1], points[:, 2], 1 - points[:, 1] - points[:, 2]].astype(np.float32)
+    named = Named(triangles[points[:, 0].astype(np.int32)], weights)
+    corners = (mesh.vertices[named.vertices] * weights[..., None]).sum(1)[list(EYE_CORNERS)]
+    none = np.zeros((len(mesh.vertices), 3, 0), np.float32)
+    model = MorphableModel(
+        name=name,
+        licence="",
+        mm_per_unit=EYE_CORNER_DISTANCE_MM / float(np.linalg.norm(corners[0] - corners[1])),
+        mean=mesh.vertices - corners.mean(0),
+        identity=none,
+        expression=none,
+        expression_range=(-1, 1),
+        expression_names=(),
+        triangles=triangles,
+        uv=np.empty((0, 2), np.float32),
+        triangles_uv=np.empty((0, 3), np.int32),
+        albedo_mean=None,
+        albedo=None,
+        landmarks={},
+        parts={"head": pieces(triangles, len(mesh.vertices))[0]},
+        sha256="",
+    )
+    return model, named
+
+
+def start(named: Named, count: int) -> Found:
+    """The 68 named points alone; jaw, brows and those that slide count little, they are drawn differently."""
+    vertices = np.zeros((count, 3), np.int32)
+    weights = np.zeros((count, 3), np.float32)
+    weights[:, 0] = 1
+    sure = np.zeros(count, np.float32)
+    vertices[list(MULTI_PIE)], weights[list(MULTI_PIE)] = named.vertices, named.weights
+    named_trust = np.r_[np.full(JAW, 0.05), np.full(BROWS - JAW, 0.3), np.ones(68 - BROWS)]
+    named_trust[list(SLIDING)] = 0.3
+    sure[list(MULTI_PIE)] = named_trust
     return Found(vertices, weights, sure)
 
 
-def refine(model: MorphableModel, topology: Topology, mirror: IntArray) -> Found:
+def face_triangles(model: MorphableModel) -> IntArray:
+    """[F, 3]: where landmarks may lie; ICT's narrow face ends before ears, neck and scalp."""
+    return model.triangles[model.parts["face_narrow"]] if "face_narrow" in model.parts else skin_triangles(model)
+
+
+def refine(model: MorphableModel, named: Named, topology: Topology) -> Found:
     """Fit and closest points in turn."""
-    trust = landmark_trust(topology)
+    trust = landmark_trust(topology.mean_landmarks)
     target = topology.mean_landmarks.astype(np.float64)
-    held = start(model, trust)
+    held = start(named, len(trust))
     found = held
-    triangles = model.triangles[(model.triangles < FACE_VERTICES).all(1)]
+    triangles = face_triangles(model)
+    mirror = mirror_of(model, triangles)
     for _ in range(ROUNDS):
         settings = MorphableFitSettings(noise_mm=3.0, robust_mm=30.0, residual_limit_mm=40.0)
         record = Correspondence(model.name, len(model.mean), found.vertices, found.weights, found.trust, "")
         head = HeadFitter(model, record, settings).fit(target.astype(np.float32))
         near = closest_points(head.vertices, triangles, target)
-        found = symmetric(Found(near.vertices, near.weights, trust), topology, mirror)
+        found = Found(near.vertices, near.weights, trust)
+        if mirror is not None:
+            found = symmetric(found, topology, mirror)
         fixed = np.flatnonzero(held.trust >= 0.9)
         found.vertices[fixed], found.weights[fixed] = held.vertices[fixed], held.weights[fixed]
+        away = np.linalg.norm((head.vertices[found.vertices] * found.weights[..., None]).sum(1) - target, axis=1)
         print(
-            f"model off by {head.error_mm:.2f} mm, landmarks from the surface {near.distance.mean():.2f} mm, at most "
-            f"{near.distance.max():.2f} mm"
+            f"mesh off by {head.error_mm:.2f} mm before the field; landmarks from the surface "
+            f"{near.distance.mean():.2f} mm, at most {near.distance.max():.2f} mm; from their points "
+            f"{away.mean():.2f} mm, at most {away.max():.2f} mm"
         )
     return found
 
@@ -125,48 +186,68 @@ def on_middle(vertices: IntArray, weights: FloatArray, mirror: IntArray) -> tupl
     return ids.astype(np.int32), parts.astype(np.float32)
 
 
-def mirror_of(mean: FloatArray) -> IntArray:
-    """[F]: for each vertex of the face, the face's vertex nearest to its mirror image."""
-    face = mean[:FACE_VERTICES]
-    return np.asarray(cKDTree(face).query(face * [-1, 1, 1])[1], np.int32)
+def mirror_of(model: MorphableModel, triangles: IntArray) -> IntArray | None:
+    """[V]: for each vertex of the triangles, the one nearest to its mirror image; None where the mesh has none."""
+    ids = np.unique(triangles)
+    face = model.mean[ids]
+    distance, nearest = cKDTree(face).query(face * [-1, 1, 1])
+    if distance.mean() * model.mm_per_unit > MIRRORED_MM:
+        return None
+    mirror = np.arange(len(model.mean), dtype=np.int32)
+    mirror[ids] = ids[nearest]
+    return mirror
 
 
 def draw(model: MorphableModel, found: Found, path: Path) -> None:
-    """A picture of the landmarks on the mean head: front and side, the outline in red."""
-    points = (model.mean[found.vertices] * found.weights[..., None]).sum(1)
-    write_png(path, np.concatenate([_dots(model, points, k) for k in (0, 2)], axis=1))
+    """A picture of the landmarks on the mesh as it is: front, half side and side, the outline in red."""
+    points = (model.mean[found.vertices] * found.weights[..., None]).sum(1) * model.mm_per_unit
+    mesh = model.mean * model.mm_per_unit
+    middle = points.mean(0)
+    views = [_view(mesh - middle, model.triangles, points - middle, yaw) for yaw in (0.0, 45.0, 85.0)]
+    write_png(path, np.concatenate(views, axis=1))
 
 
-def _dots(model: MorphableModel, points: Array, axis: int) -> FloatArray:
-    """One orthographic view, [900, 900, 3]: the head's vertices grey, the landmarks coloured."""
-    canvas = np.ones((900, 900, 3), np.float32)
-    unit = 400 / np.abs(model.mean[:FACE_VERTICES]).max()
-
-    def dot(values: Array, colour: tuple[float, float, float], radius: int) -> None:
-        columns = (450 + unit * values[:, axis]).astype(int)
-        rows = (450 - unit * values[:, 1]).astype(int)
-        for dy in range(-radius, radius + 1):
-            for dx in range(-radius, radius + 1):
-                canvas[np.clip(rows + dy, 0, 899), np.clip(columns + dx, 0, 899)] = colour
-
-    seen: BoolArray = np.arange(len(model.mean)) < FACE_VERTICES
-    dot(model.mean[seen], (0.7, 0.7, 0.7), 0)
-    dot(points, (0.1, 0.3, 0.9), 2)
-    dot(points[list(OUTLINE)], (0.9, 0.2, 0.1), 2)
-    return canvas
+def _view(mesh: Array, triangles: IntArray, points: Array, yaw_deg: float, size: int = 900) -> FloatArray:
+    """One orthographic view [S, S, 3] of 240 mm: the mesh shaded, those landmarks that are not hidden as dots."""
+    angle = np.radians(yaw_deg)
+    turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+    turned, dots = mesh @ turn.T / 120, points @ turn.T / 120
+    flat = torch.as_tensor(np.c_[turned[:, :2], -turned[:, 2:] / 4, np.ones(len(turned))].astype(np.float32))
+    ids = torch.as_tensor(triangles)
+    raster = rasterize(flat[None].contiguous(), ids, (size, size)).flip(1).contiguous()
+    normals = vertex_normals(torch.as_tensor(turned.astype(np.float32)), ids)
+    both = interpolate(torch.cat([normals, flat[:, 2:3]], dim=1)[None].contiguous(), raster, ids)[0].numpy()
+    inside = raster[0, ..., 3].numpy() > 0
+    picture = np.ones((size, size, 3), np.float32)
+    picture[inside] = (0.25 + 0.6 * np.clip(both[inside][:, 2:3], 0, 1)).repeat(3, axis=1)
+    for k, (x, y, z) in enumerate(dots):
+        column, row = int((x + 1) * size / 2), int((1 - y) * size / 2)
+        if 2 < row < size - 3 and 2 < column < size - 3 and -z / 4 < both[row, column, 3] + 0.008:
+            picture[row - 2 : row + 3, column - 2 : column + 3] = (0.9, 0.2, 0.1) if k in OUTLINE else (0.1, 0.3, 0.9)
+    return picture
 
 
 def main() -> int:
     """Run the conversion."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=tuple(READERS), help="name of the face model")
+    parser.add_argument("--template", type=Path, help="a mesh of its topology, instead of the model's files")
+    parser.add_argument("--keypoints", type=Path, help="the mesh's key points as the REALY benchmark has them")
     parser.add_argument("--topology", type=Path, default=Path("topology/facemesh.npz"), help="of the landmarks")
-    parser.add_argument("--out", type=Path, default=Path("topology/ict_facemesh.npz"), help="file to write")
-    parser.add_argument("--picture", type=Path, help="also draw the landmarks on the head")
+    parser.add_argument("--out", type=Path, default=Path("topology"), help="folder to write to")
+    parser.add_argument("--picture", type=Path, help="also draw the landmarks on the mesh")
     options = parser.parse_args()
+    if (options.template is None) != (options.keypoints is None):
+        parser.error("--template and --keypoints belong together")
     topology = read_topology(options.topology)
-    model = read_morphable("ict")
-    found = refine(model, topology, mirror_of(model.mean))
-    with options.out.open("wb") as stream:
+    if options.template is None:
+        model = read_morphable(options.model)
+        named = named_by(model)
+    else:
+        model, named = read_template(options.model, options.template, options.keypoints)
+    found = refine(model, named, topology)
+    path = options.out / correspondence_file(model.name, len(model.mean))
+    with path.open("wb") as stream:
         np.savez_compressed(
             stream,
             vertex_count=np.int32(len(model.mean)),
@@ -174,6 +255,7 @@ def main() -> int:
             weights=found.weights,
             trust=found.trust,
         )
+    print(path)
     if options.picture is not None:
         draw(model, found, options.picture)
     return 0

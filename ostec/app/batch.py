@@ -4,16 +4,17 @@ import contextlib
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ostec.app.checks import need_files, need_sources
 from ostec.app.complete import BatchOptions
 from ostec.app.console import Display, say, shown
 from ostec.app.plan import Action, Step, decide
 from ostec.app.results import face_name, remove_stale_marks
-from ostec.app.runner import BatchRun, Completes, summary, terminate_like_interrupt
+from ostec.app.runner import BatchRun, Completes, summary, tell_end, terminate_like_interrupt
 from ostec.app.sources import Photo, assign_names, find_photos, refuse_replacing
-from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
+from ostec.core.errors import AssetError, OstecError, OutputError
 from ostec.core.settings import CompleteSettings
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
@@ -38,7 +39,8 @@ def complete_sources(
     Raises:
         OstecError: nothing could start: wrong use, no photo, something is missing, results cannot be written.
     """
-    _check(sources, save_dir, settings, options)
+    need_sources(sources, save_dir, "complete")
+    need_files(generator=settings.generator, prior=settings.prior)
     folder = Path(save_dir)
     found = find_photos(sources, recursive)
     if found.results:
@@ -47,12 +49,22 @@ def complete_sources(
     refuse_replacing(photos, folder, settings.faces, options.overwrite)
     if options.dry_run:
         return _describe([_plan(photo, folder, settings, options.overwrite) for photo in photos], settings)
+    with prepared(folder), terminate_like_interrupt():
+        steps = [_plan(photo, folder, settings, options.overwrite) for photo in photos]
+        return _run(steps, folder, settings, options)
+
+
+@contextlib.contextmanager
+def prepared(folder: Path) -> Iterator[None]:
+    """A folder of results for a run; one that was made for it is not left behind empty where nothing could start.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
     there_before = folder.exists()
-    prepare_folder(folder)
     try:
-        with terminate_like_interrupt():
-            steps = [_plan(photo, folder, settings, options.overwrite) for photo in photos]
-            return _run(steps, folder, settings, options)
+        _prepare(folder)
+        yield
     except OstecError:  # nothing could start
         if not there_before:
             with contextlib.suppress(OSError):  # of a folder with anything in it
@@ -60,20 +72,7 @@ def complete_sources(
         raise
 
 
-def _check(sources: Sequence[str], save_dir: str, settings: CompleteSettings, options: BatchOptions) -> None:
-    if options.quiet and options.verbose:
-        raise UsageError("--quiet and --verbose exclude each other.")
-    if not sources:
-        raise UsageError("Name at least one photo, folder or glob to complete.")
-    if not save_dir:
-        raise UsageError("--save-dir is empty.")
-    if settings.generator not in ("default", "none") and not Path(settings.generator).is_file():
-        raise UsageError(f"The generator's file {shown(settings.generator)} does not exist.")
-    if settings.prior not in ("default", "none") and not Path(settings.prior).is_file():
-        raise UsageError(f"The prior's file {shown(settings.prior)} does not exist.")
-
-
-def prepare_folder(folder: Path) -> None:
+def _prepare(folder: Path) -> None:
     """Make the folder of results, see that something fits in, and clean up after a run that was killed."""
     make_folder(folder)
     remove_leftovers(folder)
@@ -118,12 +117,7 @@ def _run(steps: Sequence[Step], folder: Path, settings: CompleteSettings, option
     with Display(len(steps), to_do, options.quiet) as display:
         outcome = BatchRun(folder, settings, completer, display, options.overwrite).run(steps)
     _write_index(folder)
-    if outcome.other_settings:
-        logger.info("Made before with other settings and kept: %d; --overwrite redoes them.", outcome.other_settings)
-    if outcome.stopped:
-        logger.error("The run stops early: %s", outcome.stopped)
-    if outcome.signal is not None:
-        logger.warning("Interrupted: what is done is kept, and the same command goes on with the rest.")
+    tell_end(outcome)
     if not options.quiet:
         say(summary(outcome, folder))
     return outcome.exit_code

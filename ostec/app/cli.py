@@ -28,6 +28,7 @@ import tyro
 
 from ostec import __version__
 from ostec.core.errors import OstecError
+from ostec.core.text import shown
 
 DESCRIPTION = "From one photo of a face to a complete UV texture on a textured 3D mesh."
 
@@ -57,6 +58,7 @@ class Command:
 COMMANDS = {
     ("complete",): Command("ostec.app.complete", "Complete", "photos to textured faces"),
     ("invert",): Command("ostec.app.invert", "Invert", "project photos into the face generator"),
+    ("transfer",): Command("ostec.app.transfer", "Transfer", "finished textures in other models' layouts"),
     ("generate",): Command("ostec.app.generate", "Generate", "pictures of a face generator"),
     ("train", "prior"): Command("ostec.app.train", "TrainPrior", "fit the texture prior to portraits"),
     ("train", "generator"): Command("ostec.app.train_generator", "TrainGenerator", "train the generator on portraits"),
@@ -65,6 +67,13 @@ COMMANDS = {
     ("eval", "holdout"): Command("ostec.app.eval_holdout", "EvalHoldout", "photos with a part of the face hidden"),
     ("eval", "textures"): Command("ostec.app.eval_textures", "EvalTextures", "figures of a folder of textures"),
     ("eval", "compare"): Command("ostec.app.eval_compare", "EvalCompare", "two evaluations, paired; guards a change"),
+    ("bench", "project"): Command("ostec.app.bench_project", "BenchProject", "speed of a projection to a loss"),
+    ("bench", "pipeline"): Command("ostec.app.bench_pipeline", "BenchPipeline", "seconds per stage, photos per hour"),
+    ("bench", "scaling"): Command("ostec.app.bench_scaling", "BenchScaling", "speed over batch, resolution, threads"),
+    ("dataset", "build"): Command("ostec.app.dataset", "DatasetBuild", "many photos to a dataset of textures"),
+    ("dataset", "status"): Command("ostec.app.dataset", "DatasetStatus", "how far a dataset is"),
+    ("dataset", "resume"): Command("ostec.app.dataset", "DatasetResume", "go on with an interrupted build"),
+    ("dataset", "verify"): Command("ostec.app.dataset", "DatasetVerify", "compare a dataset with its checksums"),
     ("models", "list"): Command("ostec.app.models", "ModelsList", "models that can be added, and which are here"),
     ("models", "show"): Command("ostec.app.models", "ModelsShow", "all that is known of a model"),
     ("models", "fetch"): Command("ostec.app.models", "ModelsFetch", "download models and check them"),
@@ -85,11 +94,28 @@ SHORT_OPTIONS = {
 }
 """One letter means the same in every command."""
 POSITIONAL = frozenset(
-    ("source", "models", "model", "model_file", "mesh", "photos", "folder", "run_a", "run_b", "checkpoint", "target")
+    (
+        "source",
+        "models",
+        "model",
+        "model_file",
+        "mesh",
+        "photos",
+        "folder",
+        "run_a",
+        "run_b",
+        "checkpoint",
+        "target",
+        "dataset",
+        "results",
+    )
 )
 PLACEHOLDERS = {
     "source": "SOURCE...",
     "mesh": "MESH.obj",
+    "results": "RESULT...",
+    "Transfer.out": "DIR",
+    "Transfer.size": "256..4096",
     "photos": "PHOTO...",
     "folder": "DIR",
     "run_a": "RUN_A",
@@ -108,6 +134,14 @@ PLACEHOLDERS = {
     "targets": "DEGREES...",
     "pairs": "INPUT:TARGET...",
     "lights": "{unlit,mild,hard}...",
+    "BenchPipeline.source": "PHOTO|DIR",
+    "BenchProject.generator": "default|FILE",
+    "against": "FILE",
+    "profile": "FILE",
+    "json": "FILE",
+    "batches": "NUMBERS...",
+    "resolutions": "PX...",
+    "BenchScaling.threads": "NUMBERS...",
     "truth": "PHOTO",
     "mask": "FILE",
     "method": "NAME",
@@ -127,6 +161,8 @@ PLACEHOLDERS = {
     "seeds": "SEEDS",
     "latents": "FILE",
     "checkpoint": "FILE",
+    "dataset": "DS",
+    "DatasetBuild.out": "DS",
     "target": "OUT.safetensors",
     "prior": "default|none|FILE",
     "uv_size": "256..4096",
@@ -292,8 +328,7 @@ def _as_sentence(box: str, program: str) -> str:
 def _refuse(sentence: str) -> int:
     """Wrong use, or nothing could start."""
     with contextlib.suppress(OSError, ValueError):
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in sentence)
-        sys.stderr.write(f"ostec: error: {text}\n")
+        sys.stderr.write(f"ostec: error: {shown(sentence)}\n")
         sys.stderr.flush()
     return 2
 

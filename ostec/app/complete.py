@@ -43,9 +43,9 @@ class Complete:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.app.batch import complete_sources
-        from ostec.app.console import set_up_logging
+        from ostec.app.console import begin
 
-        set_up_logging(self.batch.quiet, self.batch.verbose)
+        begin(self.batch.quiet, self.batch.verbose)
         return complete_sources(self.source, self.save_dir, self.settings, self.batch)
 
 
@@ -65,9 +65,9 @@ class RunOstec:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.app.batch import complete_sources
-        from ostec.app.console import set_up_logging
+        from ostec.app.console import begin
 
-        set_up_logging(self.batch.quiet, self.batch.verbose)
+        begin(self.batch.quiet, self.batch.verbose)
         if not Path(self.source_dir).is_dir():
             raise UsageError(f"--source_dir must be a folder, and {self.source_dir!r} is none.")
         settings = replace(self.settings, save_views=self.settings.save_views or self.pickle)

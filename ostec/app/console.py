@@ -8,11 +8,13 @@ import contextlib
 import logging
 import os
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+from ostec.core.errors import UsageError
+from ostec.core.text import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -55,15 +57,18 @@ def set_up_logging(quiet: bool = False, verbose: bool = False) -> None:
     root.addHandler(_Handler())
     logging.getLogger(PROGRAM).setLevel(logging.DEBUG if verbose else logging.WARNING)
     level = logging.NOTSET if verbose else logging.WARNING if quiet else logging.INFO
-    logging.getLogger(f"{PROGRAM}.app").setLevel(level)
+    for name in (f"{PROGRAM}.app", f"{PROGRAM}.licences"):
+        logging.getLogger(name).setLevel(level)
     # Python's own warnings are for developers.
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.WARNING if verbose else logging.ERROR)
 
 
-def shown(text: str | Path, keep: str = "") -> str:
-    """A name or a sentence as one may print it: controls and bytes that are no UTF-8 are escaped, but for ``keep``."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in str(text))
+def begin(quiet: bool, verbose: bool) -> None:
+    """What every command does first: set up logging. Raises UsageError where both are asked for."""
+    set_up_logging(quiet, verbose)
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other.")
 
 
 def say(text: str) -> None:

@@ -5,8 +5,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostec.app.console import say, shown
-from ostec.app.eval_options import begin
+from ostec.app.checks import need_file
+from ostec.app.console import begin, say, shown
 from ostec.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ class Convert:
     def _check(self) -> None:
         if self.target.suffix != ".safetensors":
             raise UsageError(f"The file to write must end in .safetensors, got {shown(self.target)}.")
-        if not self.checkpoint.is_file():
-            raise UsageError(f"The file {shown(self.checkpoint)} does not exist.")
+        need_file(self.checkpoint, "The file")
         if self.target.exists() and self.target.samefile(self.checkpoint):
             raise UsageError("The file to write must be another than the one to read.")
         there = [path for path in (self.target, self.target.with_suffix(".json")) if path.exists()]

@@ -33,8 +33,7 @@ class EvalCompare:
         """Carry out the command; returns the exit code."""
         from pathlib import Path
 
-        from ostec.app.console import say, shown
-        from ostec.app.eval_options import begin
+        from ostec.app.console import begin, say, shown
         from ostec.app.evaluation import out_folder
         from ostec.eval.compare import compare, parse_tolerances, text_of
         from ostec.eval.page import write_compare_page

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ostec.app.eval_options import CompletionOptions, RunOptions, refusal
 from ostec.core.errors import UsageError
+from ostec.core.settings import FaceModel
 
 if TYPE_CHECKING:
     from ostec.eval.head import HeadSettings, HeadTask, Pair
@@ -49,6 +50,8 @@ class EvalHead:
     """INPUT:TARGET yaws, as 25:-40, in place of yaws, pitches and targets."""
     baselines: bool = False
     """Also judge median colour, mirroring, inpainting, the prior alone, and the true texture itself."""
+    face_model: FaceModel = "facemesh"
+    """facemesh judges the face alone; the others judge the head that is made with them as well."""
     seed: int = 0
     """Seed of everything that is drawn."""
     completion: CompletionOptions = field(default_factory=CompletionOptions)
@@ -88,7 +91,7 @@ class EvalHead:
     def _settings(self) -> "HeadSettings":
         from ostec.eval.head import HeadSettings
 
-        completion = self.completion.settings(seed=self.seed)
+        completion = self.completion.settings(seed=self.seed, face_model=self.face_model)
         try:
             pairs = tuple(_pair(text) for text in self.pairs)
             return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
+from ostec.app.checks import need_files
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings, Mode
 
@@ -15,7 +15,7 @@ class RunOptions:
     """How the run goes about it."""
 
     workers: int = 0
-    """Processes; 0 takes one per core."""
+    """Processes, one per core at most; 0 takes one per core."""
     quiet: bool = False
     """Say nothing but warnings and errors; the table is in table.txt."""
     verbose: bool = False
@@ -23,6 +23,8 @@ class RunOptions:
 
     def begin(self) -> None:
         """Set up logging. Raises UsageError for options that mean nothing."""
+        from ostec.app.console import begin
+
         begin(self.quiet, self.verbose)
         if self.workers < 0:
             raise UsageError(f"--workers must be 0 (one per core) or more, not {self.workers}.")
@@ -43,23 +45,12 @@ class CompletionOptions:
 
     def settings(self, **others: Any) -> CompleteSettings:
         """Settings of the completion, with others of their fields. Raises UsageError for values that mean nothing."""
-        for name, file in (("generator", self.generator), ("prior", self.prior)):
-            if file not in ("default", "none") and not Path(file).is_file():
-                raise UsageError(f"The {name}'s file {file} does not exist.")
+        need_files(generator=self.generator, prior=self.prior)
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         try:
             return CompleteSettings(**own, **others)
         except ValueError as error:
             raise refusal(error, [field.name for field in fields(CompleteSettings)]) from error
-
-
-def begin(quiet: bool, verbose: bool) -> None:
-    """Set up logging. Raises UsageError where both are asked for."""
-    from ostec.app.console import set_up_logging
-
-    set_up_logging(quiet, verbose)
-    if quiet and verbose:
-        raise UsageError("--quiet and --verbose exclude each other.")
 
 
 def refusal(error: ValueError, options: Collection[str]) -> UsageError:

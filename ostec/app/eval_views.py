@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ostec.app.checks import need_file
 from ostec.app.eval_options import CompletionOptions, RunOptions
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings
@@ -65,8 +66,6 @@ class EvalViews:
         return finish(folder, evaluation, ("input", "target"), self.running)
 
     def _check(self) -> None:
-        from ostec.app.console import shown
-
         if len(self.photos) < (1 if self.truth is not None else 2):
             raise UsageError("Name at least two photos of the person, or one and --truth.")
         if self.yaws and len(self.yaws) != len(self.photos):
@@ -75,8 +74,7 @@ class EvalViews:
             raise UsageError("--yaws must be -90 to 90 degrees.")
         files = (*self.photos, *([self.truth] if self.truth is not None else []))
         for name in files:
-            if not Path(name).is_file():
-                raise UsageError(f"The photo {shown(name)} does not exist, or is no file.")
+            need_file(name, "The photo")
         if len({Path(name).resolve() for name in self.photos}) < len(self.photos):
             raise UsageError("A photo is named twice.")
         out = Path(self.out).resolve()

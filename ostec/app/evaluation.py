@@ -90,7 +90,15 @@ def run_shown(
                 display.begin(name)
             display.end(name, None if found or failed else "done")
 
-        return run_jobs(jobs, task, running.workers or workers_here(), done)
+        return run_jobs(jobs, task, _processes(running.workers), done)
+
+
+def _processes(asked: int) -> int:
+    """How many processes run where ``asked`` are asked for: one per core at most, and for 0; that fewer run is said."""
+    most = workers_here()
+    if asked > most:
+        logger.warning("--workers %d is more than the %d cores that may be used here; each runs one.", asked, most)
+    return min(asked, most) or most
 
 
 def finish(folder: Path, evaluation: Evaluation, by: tuple[str, ...], running: RunOptions) -> int:

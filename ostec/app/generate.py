@@ -1,6 +1,5 @@
 """``ostec generate``: pictures of a face generator, from seeds or from given latents."""
 
-import json
 import logging
 import math
 import re
@@ -9,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ostec.app.console import Display, say, shown
-from ostec.app.eval_options import begin
+from ostec.app.checks import need_file, need_files, need_save_dir
+from ostec.app.console import Display, begin, say, shown
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
@@ -30,7 +29,8 @@ _PICTURE = re.compile(r"\d{4,6}\.png")
 class Generate:
     """Draw pictures with a face generator: 0000.png, 0001.png, ... and generate.json, which says from what.
 
-    What is done already is skipped, so that the same command goes on after an interruption.
+    What is done already is skipped, so that the same command goes on after an interruption, and one with more seeds
+    behind the same ones adds their pictures.
     """
 
     save_dir: str
@@ -61,13 +61,15 @@ class Generate:
         begin(self.quiet, self.verbose)
         self._check()
         from ostec.pipeline.generation import parse_seeds, read_latents
+        from ostec.pipeline.models import asset_file
 
         seeds = None if self.seeds is None else parse_seeds(self.seeds)
         latents = None if self.latents is None else read_latents(Path(self.latents))
         count = len(seeds) if seeds is not None else len(latents.values) if latents is not None else 0
         names = [f"{index:04d}.png" for index in range(count)]
         folder = Path(self.save_dir)
-        request = self._request(seeds, latents)
+        path = asset_file("generator", self.generator)
+        request = self._request(path, seeds, latents)
         to_do = self._to_do(folder, names, request)
         if self.dry_run:
             say(f"{len(to_do)} of {count} pictures would be drawn into {shown(folder)}.")
@@ -75,7 +77,7 @@ class Generate:
         if to_do:
             left = set(to_do)
             pairs = [(index, name) for index, name in enumerate(names) if name in left]
-            self._draw(folder, pairs, seeds, latents, {**request, "files": names})
+            self._draw(path, folder, pairs, seeds, latents, {**request, "files": names})
         if not self.quiet:
             say(f"{len(to_do)} drawn, {count - len(to_do)} skipped, in {shown(folder)}.")
         return 0
@@ -83,22 +85,19 @@ class Generate:
     def _check(self) -> None:
         if (self.seeds is None) == (self.latents is None):
             raise UsageError("Give either --seeds or --latents.")
-        if not self.save_dir:
-            raise UsageError("--save-dir is empty.")
+        need_save_dir(self.save_dir)
         if self.generator == "none":
             raise UsageError("--generator must be default or a file, got none.")
-        for name, path in (("generator", self.generator), ("latents", self.latents)):
-            if path not in (None, "default") and not Path(str(path)).is_file():
-                raise UsageError(f"The file {shown(str(path))} of --{name} does not exist.")
+        need_files(generator=self.generator)
+        if self.latents is not None:
+            need_file(self.latents, "The file of latents")
         if not math.isfinite(self.psi):
             raise UsageError(f"--psi must be a number, got {self.psi}.")
 
-    def _request(self, seeds: Sequence[int] | None, latents: "Latents | None") -> dict[str, Any]:
-        """What decides the pictures."""
+    def _request(self, path: Path, seeds: Sequence[int] | None, latents: "Latents | None") -> dict[str, Any]:
+        """What decides the pictures; ``path`` is the generator's."""
         from ostec.core.assets import sha256_of
-        from ostec.pipeline.models import asset_file
 
-        path = asset_file("generator", self.generator)
         request: dict[str, Any] = {
             "generator": {"file": path.name, "sha256": sha256_of(path)},
             "noise": self.noise,
@@ -111,19 +110,23 @@ class Generate:
 
     def _to_do(self, folder: Path, names: Sequence[str], request: Mapping[str, Any]) -> list[str]:
         """The pictures that are not there yet. Raises UsageError if something else is in their way."""
-        there = [name for name in names if (folder / name).exists()]
         if self.overwrite:
             return list(names)
-        made = _read_record(folder / f"{RECORD}.json")
-        if made is None and (there or (folder / f"{RECORD}.json").exists()):
-            blocking = there[0] if there else f"{RECORD}.json"
-            raise UsageError(f"{shown(folder / blocking)} is in the way; --overwrite replaces it.")
-        if made is not None and {key: made.get(key) for key in request} != dict(request):
+        made = _made(folder)
+        if made is not None and not _goes_on(made, request):
             raise UsageError(f"{shown(folder)} holds pictures of another request; --overwrite replaces them.")
+        own = set(_pictures(made))
+        there = {name for name in names if (folder / name).exists()}
+        in_the_way = [name for name in names if name in there - own]
+        if made is None and (folder / f"{RECORD}.json").exists():
+            in_the_way.append(f"{RECORD}.json")
+        if in_the_way:
+            raise UsageError(f"{shown(folder / in_the_way[0])} is in the way; --overwrite replaces it.")
         return [name for name in names if name not in there]
 
     def _draw(
         self,
+        path: Path,
         folder: Path,
         to_do: Sequence[tuple[int, str]],
         seeds: Sequence[int] | None,
@@ -138,9 +141,7 @@ class Generate:
         from ostec.io.images import write_png
         from ostec.pipeline.generation import check_latents, draw_picture, seeded_latents
         from ostec.pipeline.generators import read_generator
-        from ostec.pipeline.models import asset_file
 
-        path = asset_file("generator", self.generator)
         read = read_generator(path)
         shape = read.model.generator.shape
         if latents is None:
@@ -166,9 +167,7 @@ class Generate:
 
 def _remove_pictures(folder: Path, names: Sequence[str]) -> None:
     """Remove pictures of that name, and those that the record lists."""
-    listed = (_read_record(folder / f"{RECORD}.json") or {}).get("files")
-    numbered = [str(name) for name in (listed if isinstance(listed, list) else ()) if _PICTURE.fullmatch(str(name))]
-    for name in {*names, *numbered}:
+    for name in {*names, *_pictures(_made(folder))}:
         path = folder / name
         if path.is_file() or path.is_symlink():
             try:
@@ -177,9 +176,23 @@ def _remove_pictures(folder: Path, names: Sequence[str]) -> None:
                 raise UsageError(f"{shown(path)} cannot be replaced ({error.strerror}).") from error
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("kind") == KIND else None
+def _made(folder: Path) -> dict[str, Any] | None:
+    """The record of what was asked for before, if there is one."""
+    from ostec.export.record import read_record
+
+    return read_record(folder / f"{RECORD}.json", (KIND,))
+
+
+def _pictures(made: Mapping[str, Any] | None) -> list[str]:
+    """Names of the pictures that a record lists."""
+    listed = (made or {}).get("files")
+    return [str(name) for name in (listed if isinstance(listed, list) else ()) if _PICTURE.fullmatch(str(name))]
+
+
+def _goes_on(made: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """Whether a request is that of a record, or the same with more seeds at its end."""
+    before, asked = made.get("seeds"), request.get("seeds")
+    begun = dict(request)
+    if isinstance(before, list) and isinstance(asked, list):
+        begun["seeds"] = asked[: len(before)]
+    return {key: made.get(key) for key in request} == begun

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostec.app.batch import prepare_folder
+from ostec.app.batch import prepared
+from ostec.app.checks import need_files, need_sources
 from ostec.app.console import Display, say, shown
 from ostec.app.invert import Invert
 from ostec.app.plan import Action, Step
@@ -22,7 +23,7 @@ from ostec.app.results import (
     remove_files,
     source_sha256,
 )
-from ostec.app.runner import Outcome, Terminated, is_lost, terminate_like_interrupt
+from ostec.app.runner import Outcome, Terminated, is_lost, reason_of, tell_end, terminate_like_interrupt
 from ostec.app.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
@@ -50,21 +51,13 @@ def invert_sources(asked: Invert) -> int:
     masks = None if asked.mask_dir is None else find_masks(Path(asked.mask_dir))
     photos = _photos(asked)
     refuse_replacing(photos, folder, "largest", asked.overwrite, INVERSION_ENDINGS)
-    prepare_folder(folder)
-    with terminate_like_interrupt():
+    with prepared(folder), terminate_like_interrupt():
         return InversionRun(asked, folder, masks).run(photos)
 
 
 def _check(asked: Invert) -> None:
-    if asked.quiet and asked.verbose:
-        raise UsageError("--quiet and --verbose exclude each other.")
-    if not asked.source:
-        raise UsageError("Name at least one photo, folder or glob to invert.")
-    if not asked.save_dir:
-        raise UsageError("--save-dir is empty.")
-    generator = asked.settings.generator
-    if generator != "default" and not Path(generator).is_file():
-        raise UsageError(f"The generator's file {shown(generator)} does not exist.")
+    need_sources(asked.source, asked.save_dir, "invert")
+    need_files(generator=asked.settings.generator)
     if asked.mask_dir is not None and not Path(asked.mask_dir).is_dir():
         raise UsageError(f"--mask-dir must be a folder, and {shown(asked.mask_dir)!r} is none.")
     if asked.mask_dir is not None and os.path.realpath(asked.mask_dir) == os.path.realpath(asked.save_dir):
@@ -169,12 +162,8 @@ class InversionRun:
             self._fail(photo, str(error), error)
             if is_lost(error, self._save_dir):
                 self._outcome.stopped = str(error)
-        except OstecError as error:
-            self._fail(photo, str(error), error)
-        except MemoryError as error:
-            self._fail(photo, "There is not enough memory for this photo.", error)
         except Exception as error:  # noqa: BLE001 - a defect that one photo brings out must not cost the others
-            self._fail(photo, f"Unexpected {type(error).__name__}: {error}", error)
+            self._fail(photo, reason_of(error), error)
         display.end(photo.label, outcome)
 
     def _invert(self, source: _Source, display: Display) -> str:
@@ -205,15 +194,7 @@ class InversionRun:
 
     def _conclude(self) -> None:
         outcome = self._outcome
-        if outcome.other_settings:
-            logger.info(
-                "Made before with other settings or masks and kept: %d; --overwrite redoes them.",
-                outcome.other_settings,
-            )
-        if outcome.stopped:
-            logger.error("The run stops early: %s", outcome.stopped)
-        if outcome.signal is not None:
-            logger.warning("Interrupted: what is done is kept, and the same command goes on with the rest.")
+        tell_end(outcome, "settings or masks")
         if not self._asked.quiet:
             untried = f", {outcome.untried} not tried" if outcome.untried else ""
             counts = f"{outcome.done} done, {outcome.skipped} skipped, {outcome.failed} failed{untried}"

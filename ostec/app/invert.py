@@ -30,8 +30,8 @@ class Invert:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.console import set_up_logging
+        from ostec.app.console import begin
         from ostec.app.inversions import invert_sources
 
-        set_up_logging(self.quiet, self.verbose)
+        begin(self.quiet, self.verbose)
         return invert_sources(self)

@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ostec.app.console import Display, say
-from ostec.app.eval_options import begin
+from ostec.app.console import Display, begin, say
 from ostec.core.assets import (
     Pin,
     load_manifest,
@@ -279,7 +278,6 @@ def _entry(manifest: Manifest, file: str) -> ManifestFile:
 
 
 def _to_fetch(model: str, all_files: bool) -> list[tuple[Manifest, FileStatus]]:
-
     name, _, file = model.partition(":")
     manifest = named(name)
     status = inspect_model(manifest, thoroughly=True)
@@ -339,7 +337,8 @@ def _by_hand(manifest: Manifest, file: FileStatus) -> str:
         except AssetError as error:
             return str(error)
     page = entry.page or manifest.sign_up or manifest.homepage
-    where = f"download it from {page}" + (f" after a sign-up at {manifest.sign_up}" if manifest.sign_up else "")
+    sign_up = "" if not manifest.sign_up else f" after a sign-up at {manifest.sign_up}"
+    where = f"download it from {page}{' after a sign-up there' if page == manifest.sign_up else sign_up}"
     damage = f"{file.reason} " if file.reason else ""
     return f"{damage}{entry.name} needs a browser: {where} and put it here: {place_of(entry)}"
 
@@ -367,7 +366,6 @@ def _answer(permitted: bool | None) -> str:
 
 
 def _show_file(manifest: Manifest, file: FileStatus) -> None:
-
     entry, sha256 = file.entry, file.entry.sha256
     if not sha256:
         pin = read_pin(file.path) if file.path is not None and file.state.value != "damaged" else None

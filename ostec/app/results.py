@@ -21,6 +21,7 @@ HEAD_ENDINGS = (
     "_head.mtl",
     "_head_face.png",
     "_head_head.png",
+    "_head_mouth.png",
     "_head_eye_left.png",
     "_head_eye_right.png",
 )
@@ -48,7 +49,7 @@ PENDING = ".{name}.ostec-pending"
 _MAX_RECORD_BYTES = 16 << 20
 """Larger JSON files are no records, and not worth reading to find out."""
 
-ALL_KINDS = (record_file.KIND, record_file.INVERSION)
+ALL_KINDS = (record_file.KIND, record_file.INVERSION, record_file.TRANSFER)
 
 Record = dict[str, Any]
 

@@ -161,12 +161,8 @@ class BatchRun:
             self._unwritten += 1
             if self._is_lost(error):
                 self._outcome.stopped = str(error)
-        except OstecError as error:
-            self._fail(photo, str(error), error)
-        except MemoryError as error:
-            self._fail(photo, "There is not enough memory for this photo.", error)
         except Exception as error:  # noqa: BLE001 - a defect that one photo brings out must not cost the others
-            self._fail(photo, f"Unexpected {type(error).__name__}: {error}", error)
+            self._fail(photo, reason_of(error), error)
         else:
             self._unwritten = 0
 
@@ -255,6 +251,15 @@ class BatchRun:
         return is_lost(error, self._save_dir) or self._unwritten > 1
 
 
+def reason_of(error: Exception) -> str:
+    """Why a photo could not be done, as a sentence."""
+    if isinstance(error, OstecError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory for this photo."
+    return f"Unexpected {type(error).__name__}: {error}"
+
+
 def is_lost(error: OutputError, save_dir: Path) -> bool:
     """Whether the other photos' results could not be written either."""
     cause: BaseException | None = error
@@ -263,6 +268,18 @@ def is_lost(error: OutputError, save_dir: Path) -> bool:
             return True
         cause = cause.__cause__ or cause.__context__
     return not save_dir.is_dir()
+
+
+def tell_end(outcome: Outcome, made_with: str = "settings") -> None:
+    """Log how a run ended, beside the counts; ``made_with`` is what those kept may differ in."""
+    if outcome.other_settings:
+        logger.info(
+            "Made before with other %s and kept: %d; --overwrite redoes them.", made_with, outcome.other_settings
+        )
+    if outcome.stopped:
+        logger.error("The run stops early: %s", outcome.stopped)
+    if outcome.signal is not None:
+        logger.warning("Interrupted: what is done is kept, and the same command goes on with the rest.")
 
 
 def summary(outcome: Outcome, save_dir: Path) -> str:

@@ -6,8 +6,6 @@ some file systems think so. With every face of a photo asked for, a face's resul
 ``NAME_face2``, ..., also where only one face is found: the names follow from the sources alone.
 """
 
-import glob
-import logging
 import os
 import re
 import unicodedata
@@ -19,12 +17,8 @@ from ostec.app.console import shown
 from ostec.app.results import INVERSION_ENDINGS, RESULT_ENDINGS, RUN_FILES, listed_files
 from ostec.core.errors import UsageError
 from ostec.core.settings import Faces
-from ostec.io.images import is_image_file
+from ostec.io.photos import expand, is_photo, walk_photos
 
-logger = logging.getLogger(__name__)
-
-_FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
-"""Photos that cannot be read: taken, so that the run says so, instead of passing them over."""
 _MAX_NAME_BYTES = 180
 """File systems allow 255; the rest is for ``_face12``, the endings and the names of unfinished files."""
 
@@ -65,8 +59,8 @@ def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
     photos: dict[Path, Path] = {}  # where a file is -> its path as it was given
     results: dict[Path, set[str]] = {}
     left_out = 0
-    for path in (p for source in sources for p in _expand(source)):
-        for file in _walk(path, recursive) if path.is_dir() else [path]:
+    for path in (p for source in sources for p in _photos_or_folders(source)):
+        for file in walk_photos(path, recursive) if path.is_dir() else [path]:
             folder = Path(os.path.realpath(file.parent))
             if folder not in results:
                 results[folder] = listed_files(folder)
@@ -81,54 +75,9 @@ def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
     return Found([photos[place] for place in sorted(photos, key=os.fspath)], left_out)
 
 
-def _expand(source: str) -> list[Path]:
-    path = Path(source)
-    if not source:
-        raise UsageError("A source has an empty name.")
-    try:
-        if path.is_file() or path.is_dir():
-            return [path]
-        if os.path.lexists(path):
-            what = "is a link to nothing" if path.is_symlink() and not path.exists() else "is neither file nor folder"
-            raise UsageError(f"{shown(path)} {what}.")
-        # pathlib's own glob takes no absolute patterns.
-        matches = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []  # noqa: PTH207
-    except (OSError, ValueError) as error:  # a folder above is unreadable, the name is too long or impossible
-        raise UsageError(f"{shown(path)} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
-    if not matches:
-        raise UsageError(f"There is no file or folder {shown(path)}.")
-    return [m for m in map(Path, matches) if m.is_dir() or _is_photo(m)]
-
-
-def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
-    """The pictures in a folder and, if ``recursive``, below it; links are followed, each folder is entered once."""
-    entered: set[tuple[int, int]] = set()
-
-    def refuse_or_warn(error: OSError) -> None:
-        what = f"The folder {shown(error.filename)} cannot be read ({error.strerror})"
-        if Path(error.filename) == folder:
-            raise UsageError(f"{what}.") from error
-        logger.warning("%s and is left out.", what)
-
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse_or_warn):
-        status = Path(parent).stat()
-        if (status.st_dev, status.st_ino) in entered:
-            folders.clear()
-            continue
-        entered.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(f for f in folders if not f.startswith(".")) if recursive else []
-        yield from (p for p in (Path(parent, f) for f in sorted(files)) if _is_photo(p))
-
-
-def _is_photo(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    if path.suffix.lower() in _FOREIGN_SUFFIXES:
-        return True
-    if is_image_file(path):
-        return True
-    # A link to a photo that is gone is reported with the photos that failed, like an unreadable one.
-    return path.is_symlink() and not path.exists()
+def _photos_or_folders(source: str) -> list[Path]:
+    found = expand(source)
+    return found if found == [Path(source)] else [p for p in found if p.is_dir() or is_photo(p)]
 
 
 def assign_names(photos: Sequence[Path], endings: Sequence[str] = RESULT_ENDINGS) -> list[Photo]:

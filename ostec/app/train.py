@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostec.app import console
+from ostec.app.console import begin
 from ostec.core.errors import BackendError, UsageError
 from ostec.core.settings import Device
 
@@ -48,7 +48,7 @@ class TrainPrior:
 
     def run(self) -> int:
         """Return the exit code."""
-        console.set_up_logging(self.quiet, self.verbose)
+        begin(self.quiet, self.verbose)
         import torch
 
         from ostec.core.assets import asset_path
@@ -130,14 +130,13 @@ def excluded_numbers(exclude: Path | None) -> frozenset[str]:
 
 def read_portraits(portraits: Path, excluded: frozenset[str], topology: "Topology", size: int) -> "PortraitTexels":
     """Masked texels of a folder of portraits on ``size`` x ``size``, with the landmark network that ships."""
-    from ostec.core.assets import verified_path
-    from ostec.io.weights import load_strict, read_safetensors
-    from ostec.nets.facemesh import FaceMesh
+    import torch
+
+    from ostec.pipeline.models import load_facemesh
     from ostec.train.portraits import collect_texels
 
-    network = FaceMesh()
-    load_strict(network, read_safetensors(verified_path("facemesh", "facemesh.safetensors")), "facemesh")
-    return collect_texels(portraits, excluded, network.eval(), topology, size, _report)
+    network = load_facemesh(torch.device("cpu"))
+    return collect_texels(portraits, excluded, network, topology, size, _report)
 
 
 def _training_set(data: "PortraitTexels") -> "tuple[np.ndarray, np.ndarray]":

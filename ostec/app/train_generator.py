@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ostec.app import console
+from ostec.app.console import begin
 from ostec.app.train import check_folders, excluded_numbers, read_portraits, training_device
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device, to_json
@@ -85,7 +85,7 @@ class TrainGenerator:
 
     def run(self) -> int:
         """Return the exit code."""
-        console.set_up_logging(self.quiet, self.verbose)
+        begin(self.quiet, self.verbose)
         from ostec.core.assets import asset_path
         from ostec.core.types import ViewFrame
         from ostec.io.files import make_folder, remove_leftovers

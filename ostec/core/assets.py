@@ -118,6 +118,16 @@ def load_manifest(name: str) -> Manifest:
     return manifest
 
 
+def face_models() -> tuple[str, ...]:
+    """The names of the morphable models that ``--face-model`` takes: those of the manifests that name one, sorted.
+
+    Raises:
+        AssetError: a manifest is damaged.
+    """
+    named = (load_manifest(name).face_model for name in manifest_names())
+    return tuple(sorted(name for name in named if name))
+
+
 def verified_path(name: str, file: str) -> Path:
     """Locate one file of a manifest and check its size and SHA-256 before anybody reads it.
 

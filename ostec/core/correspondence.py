@@ -3,8 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ostec.core.types import DoubleArray, FloatArray, IntArray
+
+OUTLINE = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""FaceMesh's outline: it follows the picture's edge of the face rather than a place on the skin."""
+_SURE_MM, _LEAST = 25.0, 0.15
+"""How far inside the outline landmarks are trusted fully, and how far those on it."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +31,36 @@ class Correspondence:
     trust: FloatArray
     """[N] in [0, 1]: how surely a landmark marks that point (lids, lips and nose high, the face's outline low)."""
     sha256: str
-    """Of the file."""
+    """Of the file; the model's where its own file names the landmarks."""
 
     def points(self, values: FloatArray | DoubleArray) -> DoubleArray:
         """Bring what is given per vertex [V, ...] to the landmarks [N, ...]."""
         corners = np.asarray(values, np.float64)[self.vertices]
         weights = self.weights.reshape(*self.weights.shape, *(1,) * (corners.ndim - 2))
         return np.asarray((corners * weights).sum(1))
+
+
+def landmark_trust(mean_landmarks: FloatArray) -> FloatArray:
+    """[N]: one on lids, lips, nose and brows, falling to 0.15 at the outline.
+
+    Args:
+        mean_landmarks: [N, 3] FaceMesh's mean face, canonical millimetres.
+    """
+    mean = mean_landmarks.astype(np.float64)
+    away = cKDTree(mean[list(OUTLINE)]).query(mean)[0]
+    return np.clip(_LEAST + (1 - _LEAST) * away / _SURE_MM, 0, 1).astype(np.float32)
+
+
+def at_vertices(name: str, vertex_count: int, ids: IntArray, trust: FloatArray, sha256: str) -> Correspondence:
+    """The correspondence of landmarks that are vertices.
+
+    Args:
+        name: of the mesh.
+        vertex_count: V of the mesh.
+        ids: [N] the vertices.
+        trust: [N].
+        sha256: of the file that names them.
+    """
+    weights = np.zeros((len(ids), 3), np.float32)
+    weights[:, 0] = 1
+    return Correspondence(name, vertex_count, np.repeat(ids[:, None], 3, axis=1), weights, trust, sha256)

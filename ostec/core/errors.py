@@ -40,3 +40,9 @@ class OutputError(OstecError):
 
 class UsageError(OstecError):
     """The request as a whole cannot be started (exit code 2)."""
+
+
+def kind_of(value: object) -> str:
+    """What kind of thing a value is, with its article, for a sentence: ``a list``, ``an int``."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

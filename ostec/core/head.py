@@ -17,13 +17,15 @@ class HeadPart:
     triangles: IntArray
     """[F, 3], counter-clockwise seen from outside."""
     uv: FloatArray
-    """[V, 2] within [0, 1], v up."""
+    """[V, 2] within [0, 1], v up; [0, 2] where the model has no layout."""
     colour: tuple[float, float, float]
-    """RGB in [0, 1] (sRGB) of the whole part; white where there is a texture."""
+    """RGB in [0, 1] (sRGB) of the whole part; white where there is a texture or a colour per vertex."""
     roughness: float = 1.0
     """0 (mirror) to 1 (dull)."""
     texture: FloatArray | None = None
     """[S, S, 3] in [0, 1], or None."""
+    vertex_colours: FloatArray | None = None
+    """[V, 3] RGB in [0, 1] (sRGB), in place of a texture where there is no layout."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ else:  # pragma: no cover
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*")
-MANIFEST_ERRORS = (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError)
+MANIFEST_ERRORS = (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError)
 """What :func:`parse_manifest` raises."""
 
 
@@ -75,6 +75,8 @@ class Manifest:
     """Whether the files may be passed on; None where the terms do not say."""
     any_of: bool = False
     """The files are alternatives, the preferred one first: one of them is enough."""
+    face_model: str = ""
+    """Name by which ``--face-model`` knows the morphable model; empty where it is none."""
 
     def file(self, name: str) -> ManifestFile:
         """Return the entry called ``name``, or the only one whose name without folders it is.
@@ -104,8 +106,8 @@ def parse_manifest(text: str) -> Manifest:
     """Read the text of a manifest.
 
     Raises:
-        tomllib.TOMLDecodeError, KeyError, TypeError, ValueError: it is no TOML, lacks a field, or has one of the wrong
-            kind.
+        tomllib.TOMLDecodeError, TypeError, ValueError: it is no TOML, lacks a field, or has one of the wrong kind; the
+            text names the field.
     """
     table = tomllib.loads(text)
     base = _text(table, "base_url", "")
@@ -115,7 +117,7 @@ def parse_manifest(text: str) -> Manifest:
         homepage=_text(table, "homepage"),
         paper=_text(table, "paper"),
         licence=_text(table, "licence"),
-        files=tuple(_file_entry(entry, base) for entry in table["files"]),
+        files=tuple(_file_entry(entry, base) for entry in _tables(table, "files")),
         package=_text(table, "package", ""),
         source=_text(table, "source", ""),
         format=_text(table, "format", ""),
@@ -125,6 +127,7 @@ def parse_manifest(text: str) -> Manifest:
         commercial_use=_truth(table, "commercial_use"),
         redistribution=_truth(table, "redistribution"),
         any_of=bool(_truth(table, "any_of")),
+        face_model=_text(table, "face_model", ""),
     )
 
 
@@ -135,9 +138,20 @@ def require_sha256(text: str, name: str) -> None:
 
 
 def _text(table: dict[str, Any], key: str, default: str | None = None) -> str:
-    value = table[key] if default is None else table.get(key, default)
+    value = table.get(key, default)
+    if value is None:
+        raise ValueError(f"the field {key} is missing")
     if not isinstance(value, str):
         raise TypeError(f"{key} is no text")
+    return value
+
+
+def _tables(table: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    if key not in table:
+        raise ValueError(f"the field {key} is missing")
+    value = table[key]
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise TypeError(f"{key} is no list of tables")
     return value
 
 
@@ -149,16 +163,20 @@ def _truth(table: dict[str, Any], key: str) -> bool | None:
 
 
 def _file_entry(table: dict[str, Any], base: str) -> ManifestFile:
+    if "name" not in table:
+        raise ValueError("the field name of a file is missing")
     name, sha256, size = _text(table, "name"), _text(table, "sha256", ""), table.get("size", 0)
     url = _text(table, "url", base and base + PurePosixPath(name).name)
-    mirrors = tuple(table.get("mirrors", ()))
+    mirrors = table.get("mirrors", [])
     if not _FILE_NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no path below a folder")
     if sha256:
         require_sha256(sha256, name)
     if type(size) is not int or size < 0:
         raise TypeError(f"size of {name} is no number of bytes")
+    if not isinstance(mirrors, list):
+        raise TypeError(f"mirrors of {name} is no list")
     for address in (*mirrors, *((url,) if url else ())):
         if not isinstance(address, str) or not address.startswith(("https://", "http://")):
             raise ValueError(f"{address!r} of {name} is no address")
-    return ManifestFile(name, sha256, size, url, mirrors, _text(table, "page", ""))
+    return ManifestFile(name, sha256, size, url, tuple(mirrors), _text(table, "page", ""))

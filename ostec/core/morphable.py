@@ -16,7 +16,7 @@ class MorphableModel:
     """A morphable model of V vertices, F triangles and T texture coordinates, as its reader found it."""
 
     name: str
-    """``ict``, ``bfm``, ``flame``, ``faceverse`` or ``hifi3d``."""
+    """That of ``--face-model``: ``ict``, ``flame``, ..."""
     licence: str
     """Short; shown when the model is first used."""
     mm_per_unit: float
@@ -50,6 +50,8 @@ class MorphableModel:
     """Of the source files' content; 64 hexadecimal digits."""
     notes: tuple[str, ...] = ()
     """What was missing or had to be assumed, one sentence each."""
+    hollow_eyes: bool = False
+    """The eyes are holes in the skin that no part fills."""
 
     def shape(self, identity: FloatArray, expression: FloatArray) -> FloatArray:
         """The head of given coefficients.

@@ -2,12 +2,20 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ostec.core.assets import face_models
 
 Mode = Literal["auto", "soft", "hard"]
+Schedule = Literal["progressive", "waves"]
 Faces = Literal["largest", "all"]
 Device = Literal["auto", "cpu", "cuda"]
-FaceModel = Literal["facemesh", "ict"]
+FACE_MODELS = ("facemesh", *face_models())
+"""The default mesh, and every morphable model that a manifest names."""
+if TYPE_CHECKING:
+    FaceModel = str
+else:  # the command line offers what the manifests name
+    FaceModel = Literal[FACE_MODELS]
 
 MIN_UV_SIZE = 256
 MAX_UV_SIZE = 4096
@@ -27,6 +35,9 @@ class CompleteSettings:
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
     iterations: int = 200
     """Iterations per projected view at most; 0 projects none and leaves unseen texels to the prior."""
+    schedule: Schedule = "progressive"
+    """progressive: each view sees what those before it made; waves: mirror views are projected at once, which is
+    faster."""
     frontalize: bool = False
     """Also write the frontal portrait."""
     iterations_frontalize: int = 300
@@ -38,7 +49,7 @@ class CompleteSettings:
     prior: str = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
-    """facemesh ends at the hairline; ict also writes a full head, with the files of ICT-FaceKit."""
+    """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
     uv_size: int = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     seed: int = 0
@@ -55,8 +66,9 @@ class CompleteSettings:
 
     def __post_init__(self) -> None:
         _check_choice("mode", self.mode, ("auto", "soft", "hard"))
+        _check_choice("schedule", self.schedule, ("progressive", "waves"))
         _check_choice("faces", self.faces, ("largest", "all"))
-        _check_choice("face_model", self.face_model, ("facemesh", "ict"))
+        _check_choice("face_model", self.face_model, FACE_MODELS)
         for name in ("iterations", "iterations_frontalize", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")

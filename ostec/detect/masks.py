@@ -17,6 +17,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 from scipy.spatial import ConvexHull
 
+from ostec.core.polygon import in_polygon
 from ostec.core.types import BoolArray, FloatArray, Topology, UvObservation
 from ostec.detect.spectacles import RimGuide, SpectacleSettings, spectacles
 
@@ -126,12 +127,7 @@ def polygon_mask(polygon: FloatArray, size: int) -> BoolArray:
     """Texels [S, S] whose centre lies in a polygon [K, 2] given in UV (even-odd rule)."""
     u = (np.arange(size) + 0.5) / size
     x, y = np.broadcast_to(u, (size, size)), np.broadcast_to(1 - u[:, None], (size, size))
-    inside = np.zeros((size, size), bool)
-    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        if y0 != y1:
-            crosses = (y0 > y) != (y1 > y)
-            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    return inside
+    return in_polygon(x, y, polygon)
 
 
 def surround_colours(image: FloatArray, pixels: FloatArray, up: FloatArray) -> FloatArray:

@@ -24,11 +24,13 @@ TOLERANCES = {
     "symmetry": 0.3,
     "spread": 0.02,
     "area": 0.01,
+    "coverage": 0.01,
+    "surface": 0.5,
     "energy": 0.3,
     "duplicates": 0.0,
 }
 """How much worse the mean may get before it counts, in the figure's own unit (dB for psnr and energy, the natural
-logarithm for sharpness)."""
+logarithm for sharpness, cm² for surface)."""
 RESAMPLES = 10_000
 _CHUNK = 4_000_000
 """Drawn numbers that are held at once."""

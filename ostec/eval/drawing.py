@@ -124,30 +124,54 @@ def look_up(image: torch.Tensor, pixel: torch.Tensor, mode: str) -> torch.Tensor
 
 @dataclass(frozen=True)
 class DrawnMesh:
-    """A mesh of the layout in front of a camera, ready to be drawn with any texture."""
+    """A mesh in front of a camera, ready to be drawn with any texture."""
 
-    uv: torch.Tensor
-    """[1, h, w, 2] at the oversampled size."""
+    values: torch.Tensor
+    """[1, h, w, C] at the oversampled size: what was given of each vertex; u and v come first."""
     hit: torch.Tensor
     """[1, h, w, 1] of the same: 1 where the mesh is."""
 
     @property
+    def share(self) -> FloatArray:
+        """[H, W, 1]: how much of the pixel the mesh fills."""
+        return _pool(self.hit)
+
+    @property
     def covered(self) -> BoolArray:
         """[H, W]: the mesh fills the pixel."""
-        return np.asarray(_pool(self.hit)[..., 0] > COVERED)
+        return np.asarray(self.share[..., 0] > COVERED)
+
+    def colours(self, texture: FloatArray) -> torch.Tensor:
+        """[1, h, w, C] of a texture [T, S, C]."""
+        return sample_texture(torch.from_numpy(texture)[None], self.values[..., :2])
 
     def draw(self, texture: FloatArray) -> FloatArray:
-        """Draw texels [S, S, C]: [H, W, C], zero around the mesh."""
-        return _pool(sample_texture(torch.from_numpy(texture)[None], self.uv) * self.hit)
+        """Draw texels [T, S, C]: [H, W, C], zero around the mesh."""
+        return self.pooled(self.colours(texture))
+
+    def pooled(self, colours: torch.Tensor) -> FloatArray:
+        """[1, h, w, C] to [H, W, C], zero around the mesh."""
+        return _pool(colours * self.hit)
 
 
 def draw_mesh(
     vertices: torch.Tensor, camera: Camera, layout: UvLayout, size: tuple[int, int] = (SIDE, SIDE)
 ) -> DrawnMesh:
     """Put a mesh [V, 3] of the layout in front of a camera whose picture has ``size`` (height, width) pixels."""
+    return draw_surface(vertices, layout.triangles, layout.uv, camera, size)
+
+
+def draw_surface(
+    vertices: torch.Tensor,
+    triangles: torch.Tensor,
+    values: torch.Tensor,
+    camera: Camera,
+    size: tuple[int, int] = (SIDE, SIDE),
+) -> DrawnMesh:
+    """The same for any mesh: ``vertices`` [V, 3], ``triangles`` [F, 3] int32, ``values`` [V, C], u and v first."""
     large = (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE)
-    raster = rasterize(_zoomed(camera).clip(vertices, large)[None], layout.triangles, large).flip(1)
-    return DrawnMesh(interpolate(layout.uv[None], raster, layout.triangles), (raster[..., 3:] > 0).float())
+    raster = rasterize(_zoomed(camera).clip(vertices, large)[None], triangles, large).flip(1)
+    return DrawnMesh(interpolate(values[None], raster, triangles), (raster[..., 3:] > 0).float())
 
 
 def _zoomed(camera: Camera) -> Camera:

@@ -3,7 +3,8 @@
 A job draws the head at the input's pose under its light, completes the picture, and compares the completion with the
 truth of ``truth.py`` as ``headscores.py`` says. Methods are ``ostec``, and with baselines ``prior`` (no view
 projected), those of ``baselines.py`` and ``truth``: the true texture itself, about what the figures can reach, for the
-landmarks of two poses never quite agree. All use the mesh fitted to the input.
+landmarks of two poses never quite agree. All use the mesh fitted to the input. Where the completion asks for a face
+model, its full head is a method too, as ``full_head.py`` says.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from ostec.core.settings import CompleteSettings, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.baselines import BASELINES, seen_texels
 from ostec.eval.drawing import LIGHTS, HeadView
+from ostec.eval.full_head import FullHeadJudge, full_head_judge
 from ostec.eval.heads import PartFiles, load_head
 from ostec.eval.headscores import (
     OwnMesh,
@@ -43,7 +45,7 @@ from ostec.pipeline import Completer
 KIND = "head"
 TRUTH = "truth"
 """The method that is the true texture itself."""
-_MODULES = ("baselines", "drawing", "head", "heads", "headscores", "truth")
+_MODULES = ("baselines", "drawing", "full_head", "head", "heads", "headscores", "truth")
 YAWS_DEG = (-60, -45, -25, 0, 25, 45, 60)
 PITCHES_DEG = (-20, 0, 20)
 TARGETS_DEG = (-40, 0, 40)
@@ -156,6 +158,8 @@ class _Bench:
     studio: Studio
     truth: UvTruth
     targets: Mapping[int, Target]
+    full: FullHeadJudge | None
+    """Where the completion asks for a full head."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,10 @@ class HeadTask:
         own = {yaw: own_mesh(made.face, target, true, bench.reader) for yaw, target in targets.items()}
         shot = _Shot(pose, view, texels, hidden, own)
         textures = {OSTEC: _texture(made), **(self._others(shot, made.face) if self.settings.baselines else {})}
-        return {"rows": [asdict(row) for name, texture in textures.items() for row in self._rows(shot, name, texture)]}
+        rows = [row for name, texture in textures.items() for row in self._rows(shot, name, texture)]
+        if bench.full is not None:
+            rows = self._with_full_head(shot, made, bench.full, rows)
+        return {"rows": [asdict(row) for row in rows]}
 
     def prepare(self) -> dict[str, str]:
         """Load everything, find the truth and see that each target has a face; writes the true pictures.
@@ -241,7 +248,12 @@ class HeadTask:
     def about(self) -> dict[str, Any]:
         """Files and weights, for the record."""
         parts = [{"mesh": part.mesh.name, "texture": part.texture.name, **_hashes(part)} for part in self.parts]
-        return {"head": parts, "weights": self._bench.loaded.models.hashes}
+        full = self._bench.full
+        return {
+            "head": parts,
+            "weights": self._bench.loaded.models.hashes,
+            **({"face_model": full.made_with} if full is not None else {}),
+        }
 
     def evaluation(self, outcomes: Mapping[str, dict[str, Any]], judged: Mapping[str, str]) -> Evaluation:
         """All rows of the jobs' outcomes, and which inputs could not be completed."""
@@ -262,7 +274,8 @@ class HeadTask:
         if self.settings.baselines and loaded.models.prior is not None:
             alone = replace(loaded.models, generator=None, shares_prior=False)
             prior = Completer(alone, replace(settings, iterations=0), loaded.completer.device, [])
-        return _Bench(loaded, prior, reader, studio, truth, targets)
+        full = full_head_judge(settings, truth, reader.topology)
+        return _Bench(loaded, prior, reader, studio, truth, targets, full)
 
     def _others(self, shot: _Shot, face: FittedFace) -> dict[str, FloatArray]:
         """Method -> [S, S, 3] of the baselines."""
@@ -290,6 +303,19 @@ class HeadTask:
             figures |= own_figures(texture, shot.own[yaw], true, hidden, judges)
             labels = {**pose.labels, "target": yaw, "share_unseen": _share(target.face & hidden, target.face)}
             rows.append(Row(pose.item(f"to{yaw}"), method, figures, labels, pictures))
+        return rows
+
+    def _with_full_head(self, shot: _Shot, made: TexturedFace, judge: FullHeadJudge, rows: list[Row]) -> list[Row]:
+        """``rows`` with the figures of the default mesh beside its full head, and the rows of that head."""
+        head, pose = judge.head_of(made), shot.pose
+        for yaw, own in shot.own.items():
+            judged = judge.judge(made, head, self._bench.targets[yaw], own, pose.light)
+            item = pose.item(f"to{yaw}")
+            mine = next(k for k, row in enumerate(rows) if (row.item, row.method) == (item, OSTEC))
+            rows[mine] = replace(rows[mine], figures=rows[mine].figures | judged.figures[OSTEC])
+            name = f"{pose.key}_to{yaw}_{judge.method.replace(' ', '_')}"
+            pictures = self._pictures(pose, name, judged.picture, f"_to{yaw}")
+            rows.append(Row(item, judge.method, judged.figures[judge.method], rows[mine].labels, pictures))
         return rows
 
     def _pictures(self, pose: Input, name: str, made: FloatArray, target: str = "") -> dict[str, str]:

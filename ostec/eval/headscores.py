@@ -35,6 +35,7 @@ class Target:
 
     yaw_deg: int
     view: HeadView
+    fit: FittedFace
     camera: Camera
     """Of the fit."""
     mesh: DrawnMesh
@@ -69,7 +70,7 @@ def make_target(studio: Studio, reader: FaceReader, truth: UvTruth, yaw_deg: int
     face = mesh.covered & view.hit.numpy()
     skin = face & (mesh.draw(truth.skin[..., None].astype(np.float32))[..., 0] > 0.999)
     references = {light: mesh.draw(texture) for light, texture in truth.textures.items()}
-    return Target(yaw_deg, view, camera_of(fit), mesh, face, skin, references)
+    return Target(yaw_deg, view, fit, camera_of(fit), mesh, face, skin, references)
 
 
 def own_mesh(face: FittedFace, target: Target, true_texture: FloatArray, reader: FaceReader) -> OwnMesh:

@@ -23,6 +23,8 @@ FIGURES: dict[str, Direction] = {
     "symmetry": "lower",
     "spread": "higher",
     "area": "higher",
+    "coverage": "higher",
+    "surface": "higher",
     "energy": "higher",
     "brightness": "none",
     "contrast": "none",

@@ -24,6 +24,8 @@ KIND = "ostec result"
 """Value of ``kind`` in every ``NAME.json``, by which other JSON files in the folder are told apart."""
 INVERSION = "ostec inversion"
 """The same where a photo was projected into the generator, rather than completed."""
+TRANSFER = "ostec transfer"
+"""The same where a result's texture was brought into another model's layout."""
 
 _LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 

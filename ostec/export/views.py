@@ -1,16 +1,19 @@
 """Pictures of a finished face: the frontal portrait, the turntable, the projected views, the stages on the page."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ostec.core.head import Head
 from ostec.core.types import (
     EYES,
     MOUTH_CORNERS,
     FittedFace,
     FloatArray,
+    IntArray,
     ProjectedView,
     TexturedFace,
     Topology,
@@ -19,6 +22,7 @@ from ostec.core.types import (
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import write_png
 from ostec.render.geometry import Camera, portrait_camera
+from ostec.render.surface import border_edges
 from ostec.render.uv import UvLayout, bake_layout, render_textured
 
 GROUND = 0.5
@@ -26,6 +30,8 @@ GROUND = 0.5
 FRONTAL_SIZE = 512
 _MARK = (0.25, 1.0, 0.85)
 """Colour of what is drawn over the photo: no skin has it."""
+OUTSIDE = ("face", "head", "eye_left", "eye_right")
+"""Parts of a full head that are drawn over the photo."""
 
 
 def canonical_landmarks(face: FittedFace) -> FloatArray:
@@ -65,24 +71,56 @@ class FaceRenderer:
         return np.stack([self.portrait(face, texture, (0.0, float(yaw)), 384) for yaw in turns])
 
 
-def overlay_mesh(image: FloatArray, face: FittedFace, topology: Topology, side: int = 512) -> FloatArray:
-    """The photo round the face with the mesh's outer edge and the landmarks drawn over it, [side, side, 3]."""
+@dataclass(frozen=True)
+class _CloseUp:
+    """The photo round some points."""
+
+    canvas: FloatArray
+    """[side, side, 3]."""
+    points: IntArray
+    """[V, 2]: the points in it, 1/16 pixels, as cv2 draws them."""
+
+
+def _close_up(image: FloatArray, vertices: FloatArray, face: FittedFace, side: int) -> _CloseUp:
+    """The photo round the points ``vertices`` [V, 3] of the canonical frame, as the face's camera sees them."""
     import cv2
 
-    pixels = (np.c_[face.vertices, np.ones(len(face.vertices))] @ face.camera_matrix.T)[:, :2]
+    pixels = (np.c_[vertices, np.ones(len(vertices))] @ face.camera_matrix.T)[:, :2]
     low, high = pixels.min(0), pixels.max(0)
     half = 0.65 * float((high - low).max())
     origin = (low + high) / 2 - half
     zoom = side / (2 * half)
     matrix = np.array([[zoom, 0, -origin[0] * zoom], [0, zoom, -origin[1] * zoom]])
     canvas = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_CONSTANT)
-    edges = np.sort(topology.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-    edges, uses = np.unique(edges, axis=0, return_counts=True)
-    rim = np.round((pixels[edges[uses == 1]] - origin) * zoom * 16).astype(np.int32)
-    cv2.polylines(canvas, list(rim), False, _MARK, 2, cv2.LINE_AA, 4)
-    for point in np.round((pixels[: len(face.landmarks)] - origin) * zoom * 16).astype(np.int32):
+    return _CloseUp(canvas, np.round((pixels - origin) * zoom * 16).astype(np.int32))
+
+
+def overlay_mesh(image: FloatArray, face: FittedFace, topology: Topology, side: int = 512) -> FloatArray:
+    """The photo round the face with the mesh's outer edge and the landmarks drawn over it, [side, side, 3]."""
+    import cv2
+
+    shown = _close_up(image, face.vertices, face, side)
+    canvas, points = shown.canvas, shown.points
+    cv2.polylines(canvas, list(points[border_edges(topology.triangles)]), False, _MARK, 2, cv2.LINE_AA, 4)
+    for point in points[: len(face.landmarks)]:
         cv2.circle(canvas, point.tolist(), 24, _MARK, -1, cv2.LINE_AA, 4)
     return np.clip(canvas, 0, 1).astype(np.float32)
+
+
+def overlay_head(image: FloatArray, face: FittedFace, head: Head, side: int = 512) -> FloatArray:
+    """The photo round a full head with those edges of its mesh drawn over it that face the viewer, [side, side, 3]."""
+    import cv2
+
+    parts = [part for part in head.parts if part.name in OUTSIDE]
+    shown = _close_up(image, np.concatenate([part.vertices for part in parts]), face, side)
+    lines, first = shown.canvas.copy(), 0
+    for part in parts:
+        corners = shown.points[part.triangles + first]
+        one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+        front = corners[one[:, 0] * other[:, 1] < one[:, 1] * other[:, 0]]  # rows run down
+        cv2.polylines(lines, list(front), True, _MARK, 1, cv2.LINE_AA, 4)
+        first += len(part.vertices)
+    return np.clip((shown.canvas + lines) / 2, 0, 1).astype(np.float32)
 
 
 def stage_pictures(

@@ -5,6 +5,7 @@ import math
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from ostec.core.errors import AssetError
 
+_ERRORS = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 _FREE = 64 << 20
 _TIMES = 20
 """An archive may unpack to this many times its size, beyond the first bytes: numbers hardly shrink, bombs by 1000."""
@@ -25,23 +27,45 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, An
         AssetError: the file is missing, no such archive, damaged, unpacks to far more than it should, or one of the
             arrays holds something else than numbers.
     """
-    found = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            left = _FREE + _TIMES * path.stat().st_size
-            for name in names:
-                entry = entries.get(f"{name}.npy")
-                if entry is None:
-                    continue
-                left -= entry.file_size
-                if left < 0:
-                    raise ValueError(f"{name} would take {entry.file_size} bytes")
-                with archive.open(entry) as stream:
-                    found[name] = _array(stream.read(entry.file_size + 1), name)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise AssetError(f"{path} cannot be read as an archive of arrays ({reason}).") from error
+        with path.open("rb") as stream:
+            return _arrays(stream, path.stat().st_size, names.__contains__)
+    except _ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def decode_npz(data: bytes, prefix: str, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an archive whose names begin with ``prefix``, by the rest of their names, sorted.
+
+    Raises:
+        AssetError: as of :func:`read_npz`; it calls the archive ``name``.
+    """
+    try:
+        found = _arrays(io.BytesIO(data), len(data), lambda array: array.startswith(prefix))
+    except _ERRORS as error:
+        raise _unreadable(name, error) from error
+    return {array.removeprefix(prefix): found[array] for array in sorted(found)}
+
+
+def _unreadable(name: Path | str, error: Exception) -> AssetError:
+    reason = getattr(error, "strerror", None) or error
+    return AssetError(f"{name} cannot be read as an archive of arrays ({reason}).")
+
+
+def _arrays(stream: IO[bytes], size: int, wanted: Callable[[str], bool]) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays with a wanted name. Raises one of ``_ERRORS``."""
+    found = {}
+    left = _FREE + _TIMES * size
+    with zipfile.ZipFile(stream) as archive:
+        for entry in archive.infolist():
+            name = entry.filename.removesuffix(".npy")
+            if name == entry.filename or not wanted(name):
+                continue
+            left -= entry.file_size
+            if left < 0:
+                raise ValueError(f"{name} would take {entry.file_size} bytes")
+            with archive.open(entry) as member:
+                found[name] = _array(member.read(entry.file_size + 1), name)
     return found
 
 

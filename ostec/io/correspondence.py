@@ -4,10 +4,43 @@ from pathlib import Path
 
 import numpy as np
 
-from ostec.core.correspondence import Correspondence
-from ostec.io.topology import read_arrays
+from ostec.core.assets import asset_path
+from ostec.core.correspondence import Correspondence, at_vertices, landmark_trust
+from ostec.core.errors import AssetError
+from ostec.core.morphable import MorphableModel
+from ostec.io.topology import read_arrays, read_topology
 
 WEIGHT_TOLERANCE = 1e-4
+OWN_LANDMARKS = "mediapipe478"
+"""Name of a model's own landmarks that begin with FaceMesh's 468."""
+_ENDING = "_facemesh.npz"
+
+
+def correspondence_file(name: str, vertex_count: int) -> str:
+    """Name of the file in ``topology/`` for the mesh of ``vertex_count`` vertices of the model ``name``."""
+    return f"{name}_{vertex_count}{_ENDING}"
+
+
+def correspondence_of(model: MorphableModel) -> Correspondence:
+    """Where FaceMesh's 468 landmarks lie on a model: where its own file says so, or else a file in ``topology/``.
+
+    Raises:
+        AssetError: neither is there, or the file is damaged.
+    """
+    count = len(model.mean)
+    if OWN_LANDMARKS in model.landmarks:
+        mean = read_topology(asset_path("topology/facemesh.npz")).mean_landmarks
+        ids = model.landmarks[OWN_LANDMARKS][: len(mean)]
+        return at_vertices(model.name, count, ids, landmark_trust(mean), model.sha256)
+    folder = asset_path("topology")
+    path = folder / correspondence_file(model.name, count)
+    if not path.is_file():
+        counts = sorted(int(other.stem.split("_")[1]) for other in folder.glob(f"{model.name}_*{_ENDING}"))
+        known = f" for one of {' or '.join(map(str, counts))} only" if counts else " for no such model"
+        raise AssetError(
+            f"The model {model.name} found has {count} vertices; where the landmarks lie on it is known{known}."
+        )
+    return read_correspondence(path)
 
 
 def read_correspondence(path: Path) -> Correspondence:

@@ -3,8 +3,10 @@
 import os
 import re
 import secrets
+import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +15,8 @@ from typing import BinaryIO
 from ostec.core.errors import OutputError
 
 _HOST = sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:8]
+_SHORT_TEMP = Path("/tmp")
+_MAX_TEMP_BYTES = 20
 _PART = re.compile(r"\.ostec-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
 
 
@@ -69,6 +73,21 @@ def remove_leftovers(folder: Path) -> None:
         match = _PART.fullmatch(part.name)
         if match and match[1] == _HOST and not _is_running(int(match[2])):
             part.unlink(missing_ok=True)
+
+
+def make_short_temp(prefix: str) -> Path:
+    """Make a folder for files on their way, whose path leaves room for the 107 bytes of a socket's.
+
+    Those of the same prefix whose processes were killed are removed.
+    """
+    base = Path(tempfile.gettempdir())
+    if len(os.fsencode(base)) > _MAX_TEMP_BYTES and _SHORT_TEMP.is_dir():
+        base = _SHORT_TEMP
+    for old in base.glob(f"{prefix}*"):
+        pid = old.name.removeprefix(prefix).partition("-")[0]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
 
 
 def _is_running(pid: int) -> bool:

@@ -8,7 +8,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -68,26 +68,50 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
         ImageError: the file is missing, unreadable, no picture, damaged or too large.
     """
     path = Path(path)
+    try:
+        with path.open("rb") as stream:
+            return _decode(stream, str(path), max_megapixels)
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist.") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder, not a picture.") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} cannot be read (permission denied).") from error
+    except OSError as error:
+        raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
+
+
+def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> FloatArray:
+    """Decode the bytes of a file as :func:`read_image` does.
+
+    Args:
+        data: the whole file.
+        name: what to call it in errors.
+        max_megapixels: larger pictures are refused before they are decoded.
+
+    Returns:
+        [H, W, 3] RGB in [0, 1].
+
+    Raises:
+        ImageError: it is no picture, damaged or too large.
+    """
+    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)  # type: ignore[arg-type]
+
+
+def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
         try:
-            with path.open("rb") as stream:
-                picture = _open(stream, path, max_megapixels)
-                picture.load()
-                return _to_rgb(_turn_upright(picture))
+            picture = _open(stream, name, max_megapixels)
+            picture.load()
+            return _to_rgb(_turn_upright(picture))
         except ImageError:
             raise
-        except FileNotFoundError as error:
-            raise ImageError(f"{path} does not exist.") from error
-        except IsADirectoryError as error:
-            raise ImageError(f"{path} is a folder, not a picture.") from error
-        except PermissionError as error:
-            raise ImageError(f"{path} cannot be read (permission denied).") from error
         except Exception as error:  # whatever a decoder trips over, the picture is damaged
-            raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
+            raise ImageError(f"{name} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
 
-def _open(stream: io.BufferedReader, path: Path, max_megapixels: float) -> Image.Image:
+def _open(stream: io.BufferedReader, path: str, max_megapixels: float) -> Image.Image:
     """Read the header only, and refuse what is no picture or too large."""
     if not stream.peek(1):
         raise ImageError(f"{path} is empty.")
@@ -283,12 +307,25 @@ def read_palette_png(path: Path) -> ByteArray:
         ImageError: the file is missing, damaged or has no palette.
     """
     try:
-        with path.open("rb") as stream, Image.open(stream, formats=("PNG",)) as picture:
-            if picture.mode != "P":
-                raise ImageError(f"{path} has no palette.")
-            return np.array(picture, np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
+        with path.open("rb") as stream:
+            return _indices(stream, str(path))
+    except OSError as error:
         raise ImageError(f"{path} cannot be read ({error}).") from error
+
+
+def decode_palette_png(data: bytes, name: str) -> ByteArray:
+    """Decode the bytes of a palette PNG as :func:`read_palette_png` does; errors call it ``name``."""
+    return _indices(io.BytesIO(data), name)
+
+
+def _indices(stream: BinaryIO, name: str) -> ByteArray:
+    try:
+        with Image.open(stream, formats=("PNG",)) as picture:
+            if picture.mode != "P":
+                raise ImageError(f"{name} has no palette.")
+            return np.array(picture, np.uint8)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name} cannot be read ({error}).") from error
 
 
 def resize_image(

@@ -1,31 +1,43 @@
 """Morphable models by name, found in the user's folders of models.
 
-Adding one takes a reader, a manifest in ``external/`` and a line here.
+A model is a module ``ostec/io/morphable_NAME.py`` with ``MANIFEST``, the name of its manifest in ``external/``, and
+``read_NAME()``; the manifest says ``face_model = "NAME"``. Nothing else names it.
 """
 
 import logging
+import pkgutil
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from types import MappingProxyType
 
+import ostec.io
 from ostec.core.assets import load_manifest
 from ostec.core.morphable import MorphableModel
-from ostec.io import morphable_bfm, morphable_faceverse, morphable_flame, morphable_hifi3d, morphable_ict
+from ostec.io.licences import show_licence
 
-READERS: Mapping[str, tuple[str, Callable[[], MorphableModel]]] = MappingProxyType(
-    {
-        "ict": (morphable_ict.MANIFEST, morphable_ict.read_ict),
-        "bfm": (morphable_bfm.MANIFEST, morphable_bfm.read_bfm),
-        "flame": (morphable_flame.MANIFEST, morphable_flame.read_flame),
-        "faceverse": (morphable_faceverse.MANIFEST, morphable_faceverse.read_faceverse),
-        "hifi3d": (morphable_hifi3d.MANIFEST, morphable_hifi3d.read_hifi3d),
-    }
-)
-"""Name of each face model -> name of its manifest, and its reader; the recommended one first."""
+RECOMMENDED = "ict"
+_PREFIX = "morphable_"
 _log = logging.getLogger(__name__)
 
 
+def _readers() -> dict[str, tuple[str, Callable[[], MorphableModel]]]:
+    found = {}
+    for each in pkgutil.iter_modules(ostec.io.__path__, f"{ostec.io.__name__}."):
+        name = each.name.rpartition(".")[2].removeprefix(_PREFIX)
+        if f"{ostec.io.__name__}.{_PREFIX}{name}" == each.name:
+            module = import_module(each.name)
+            read = getattr(module, f"read_{name}", None)
+            if read is not None:
+                found[name] = (module.MANIFEST, read)
+    return dict(sorted(found.items(), key=lambda item: (item[0] != RECOMMENDED, item[0])))
+
+
+READERS: Mapping[str, tuple[str, Callable[[], MorphableModel]]] = MappingProxyType(_readers())
+"""Name of each face model -> name of its manifest, and its reader; the recommended one first."""
+
+
 def read_morphable(name: str) -> MorphableModel:
-    """Read a morphable model and log its licence.
+    """Read a morphable model; its licence is said when it is first used.
 
     Args:
         name: one of :data:`READERS`.
@@ -39,7 +51,7 @@ def read_morphable(name: str) -> MorphableModel:
         raise ValueError(f"expected one of {', '.join(READERS)}, got {name!r}")
     manifest, read = READERS[name]
     model = read()
-    _log.info("%s: %s", name, load_manifest(manifest).licence)
+    show_licence(load_manifest(manifest))
     for note in model.notes:
         _log.info("%s: %s", name, note)
     return model

@@ -9,7 +9,17 @@ from ostec.core.assets import load_manifest, models_folders
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
-from ostec.io.morphable_files import Arrays, basis, checked, digest, not_there, outward, places_of, read_mat
+from ostec.io.morphable_files import (
+    Arrays,
+    basis,
+    checked,
+    digest,
+    not_there,
+    outward,
+    places_of,
+    read_mat,
+    wrong_shape,
+)
 
 MANIFEST = "bfm2009"
 _FRONT = "BFM_model_front.mat"
@@ -19,6 +29,8 @@ _FOLDERS = ("BFM", "bfm2009/BFM")
 _MM_PER_UNIT = 100.0
 _PER_UNIT = 1e5
 """The original's lengths are micrometres; Deep3DFaceRecon divides them so that they become decimetres."""
+_VERTICES = 53_490
+"""Of the whole original."""
 _IDENTITIES, _COMPONENTS, _COLOURS = 80, 64, 80
 """How many of each Deep3DFaceRecon keeps."""
 
@@ -152,9 +164,23 @@ def _front_uv(beside: Path, count: int) -> tuple[FloatArray | None, tuple[str, .
     if any(path is None for path in paths):
         return None, ("BFM_UV.mat is missing: there are no texture coordinates.",)
     trim, front, table = (path for path in paths if path is not None)
-    uv = read_mat(table, ("UV",)).floats("UV", None, 2)
-    kept = read_mat(trim, ("trimIndex",)).ids("trimIndex", len(uv), None, base=1)
-    return uv[kept[read_mat(front, ("idx",)).ids("idx", len(kept), count, base=1)]], ()
+    kept = read_mat(trim, ("trimIndex",)).ids("trimIndex", _VERTICES, None, base=1)
+    return _uv_of(table, kept)[read_mat(front, ("idx",)).ids("idx", len(kept), count, base=1)], ()
+
+
+def _uv_of(path: Path, kept: IntArray) -> FloatArray:
+    """[K, 2] for the K vertices that have expressions: the rows of BFM_UV.mat, which may also have one for each of all.
+
+    Args:
+        path: of the file; the published one (3DDFA_V2, configs/BFM_UV.mat) has 53,215 rows.
+        kept: [K] ids in the whole model.
+    """
+    uv = read_mat(path, ("UV",)).floats("UV", None, 2)
+    if len(uv) == len(kept):
+        return uv
+    if len(uv) <= kept.max():
+        raise AssetError(wrong_shape(path, "UV", (len(kept), 2), uv.shape))
+    return uv[kept]
 
 
 def _build(path: Path) -> _Parts:
@@ -191,7 +217,7 @@ def _build(path: Path) -> _Parts:
         )
         notes = (f"{missing} is missing: the model is the whole face, without landmarks.",)
     table = _find("BFM_UV.mat", path)
-    uv = None if table is None else read_mat(table, ("UV",)).floats("UV", count, 2)[kept]
+    uv = None if table is None else _uv_of(table, trim)[chosen]
     if uv is None:
         notes = (*notes, "BFM_UV.mat is missing: there are no texture coordinates.")
     return _Parts(

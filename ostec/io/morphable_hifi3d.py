@@ -24,7 +24,7 @@ def read_hifi3d() -> MorphableModel:
 
     Ids in the file count from 1, colours go to 255; axes are already ours, the unit is the decimetre. As published, the
     mean is recentred on its mean vertex. Expressions are components that are never negative, for the published network
-    ends them in a ReLU.
+    ends them in a ReLU. The published eyeballs are meshes of their own, which are not read.
 
     Raises:
         AssetError: the file is missing, damaged, or one array does not fit the others.
@@ -61,6 +61,7 @@ def read_hifi3d() -> MorphableModel:
         parts=parts,
         sha256=digest([path]),
         notes=(*notes, *turned),
+        hollow_eyes=True,
     )
     return checked(model, path)
 

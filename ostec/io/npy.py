@@ -8,7 +8,8 @@ import numpy as np
 
 from ostec.core.errors import WeightsError
 from ostec.io.arrays import read_npy_header
-from ostec.io.opcodes import Budget, Interpreter, Malformed
+from ostec.io.opcodes import Malformed
+from ostec.io.pickles import load_pickle
 
 
 def read_npy_object(path: Path) -> Any:
@@ -26,7 +27,7 @@ def read_npy_object(path: Path) -> Any:
             start = _pickle_start(file)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 content.seek(start)
-                held = Interpreter(content, Budget(len(content))).load()
+                held = load_pickle(content, len(content))
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from error
     except (ValueError, Malformed) as error:

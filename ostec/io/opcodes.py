@@ -192,7 +192,7 @@ class Interpreter:
 
     def _pop(self, kind: Any = object) -> Any:
         if not isinstance(self._stack[-1], kind):
-            raise Malformed(f"a {type(self._stack[-1]).__name__} in the place of something else")
+            raise Malformed(f"{type(self._stack[-1]).__name__} in the place of something else")
         return self._stack.pop()
 
     def _pop_to_mark(self) -> list[Any]:
@@ -224,7 +224,7 @@ class Interpreter:
             entries = target.entries if isinstance(target, Stub) else target
             entries.update(zip(map(_as_key, items[::2]), items[1::2], strict=True))
         else:
-            raise Malformed(f"a {type(target).__name__} in the place of a container")
+            raise Malformed(f"{type(target).__name__} in the place of a container")
 
     def _object(self, name: str, argument: Any) -> None:
         if name == "BUILD":
@@ -315,7 +315,7 @@ class Interpreter:
         elif isinstance(target, Stub):
             target.state = state
         elif not isinstance(target, dict):  # whose own attributes, as of a state_dict, are of no use
-            raise Malformed(f"a state for a {type(target).__name__}")
+            raise Malformed(f"a state for {type(target).__name__}")
         return target
 
     def _array(self, shape: Any, dtype: np.dtype[Any], by_column: bool, data: Any) -> Any:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ostec.core.errors import WeightsError
+from ostec.core.errors import WeightsError, kind_of
 from ostec.io.opcodes import Budget, Interpreter, Malformed, Name, Storage, Stream, Stub, storage_type
 
-__all__ = ["Stub", "load_joblib", "read_objects", "told"]
+__all__ = ["Stub", "load_joblib", "load_pickle", "read_objects", "told"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 """What the older format of torch.save begins with, as a pickle of its own."""
@@ -68,7 +68,7 @@ def told(value: Any) -> str:
     if isinstance(value, Stub):
         return f"an instance of {value.module[:40]}.{value.name[:40]}"
     plain = value is None or isinstance(value, str | int | float)
-    return str(value)[:40] if plain else f"a {type(value).__name__}"
+    return str(value)[:40] if plain else kind_of(value)
 
 
 def load_joblib(data: bytes) -> Any:
@@ -78,6 +78,19 @@ def load_joblib(data: bytes) -> Any:
         Malformed: it is damaged, or holds something else than plain data.
     """
     return _JoblibInterpreter(data).load()
+
+
+def load_pickle(stream: Stream, size: int) -> Any:
+    """What a pickle holds that begins where the stream stands; tensors in it may be bytes of torch.save.
+
+    Args:
+        stream: of a file.
+        size: bytes of the whole file.
+
+    Raises:
+        Malformed: it is damaged, or holds something else than plain data.
+    """
+    return _read_stream(stream, size, Budget(size))
 
 
 def _read(content: mmap.mmap) -> Any:

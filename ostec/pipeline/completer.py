@@ -25,10 +25,10 @@ from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.record import read_record, versions, write_record
-from ostec.export.views import FaceRenderer, stage_pictures
+from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
 from ostec.fit.dense import face_from_camera
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
-from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
+from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, ReadPhoto, find_face, read_photo, try_faces
 from ostec.pipeline.head import HeadMaker, described
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
@@ -83,12 +83,14 @@ class Completer:
         """Complete the largest face. Raises ImageError, FaceError."""
         return self._complete(photo, progress, only_largest=True)[0]
 
-    def complete_all(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> list[CompletedFace]:
+    def complete_all(
+        self, photo: str | Path | FloatArray | ReadPhoto, progress: Progress | None = None
+    ) -> list[CompletedFace]:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
         return self._complete(photo, progress, only_largest=self.settings.faces == "largest")
 
     def _complete(
-        self, photo: str | Path | FloatArray, progress: Progress | None, only_largest: bool
+        self, photo: str | Path | FloatArray | ReadPhoto, progress: Progress | None, only_largest: bool
     ) -> list[CompletedFace]:
         run = PhotoRun(never_falling(progress), self._stage_weights())
         run.enter("read")
@@ -159,6 +161,9 @@ class Completer:
         views = (*made.views, *([view] if view else []))
         about = {"occluders": occluders, "parsing": observed.parsing, **self._projected(views)}
         head = self._heads(textured) if self._heads is not None else None
+        if head is not None:
+            pictures = {**textured.stages, "Fitted head": overlay_head(image, face, head)}
+            textured = replace(textured, stages=pictures)
         record = {**self._record(source, found, textured, mode, run), **about, "face_model": described(head)}
         run.enter("")
         return CompletedFace(textured, record, run.seconds, frames, view, head)

@@ -14,7 +14,7 @@ from ostec.core.progress import PhotoRun
 from ostec.core.types import FaceBox, FittedFace, FloatArray
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
-from ostec.io.images import read_image
+from ostec.io.images import decode_image, read_image
 from ostec.pipeline.models import Models
 
 MIN_CONFIDENCE = 0.5
@@ -57,13 +57,15 @@ class Tried(Generic[_T]):
     """Of those that could not be done."""
 
 
-def read_photo(photo: str | Path | FloatArray) -> ReadPhoto:
-    """Read a photo, or take it as it is if it is an array.
+def read_photo(photo: str | Path | FloatArray | ReadPhoto) -> ReadPhoto:
+    """Read a photo, or take it as it is if it is an array or was read before.
 
     Raises:
         ImageError: the file cannot be read.
         ValueError: the array is no float32 picture [H, W, 3].
     """
+    if isinstance(photo, ReadPhoto):
+        return photo
     if isinstance(photo, np.ndarray):
         if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.float32:
             raise ValueError(f"expected a float32 image [H, W, 3], got {photo.dtype} {photo.shape}")
@@ -71,6 +73,15 @@ def read_photo(photo: str | Path | FloatArray) -> ReadPhoto:
         return ReadPhoto(photo, {"source": "array", "source_sha256": digest})
     path = Path(photo)
     return ReadPhoto(read_image(path), {"source": path.name, "source_sha256": sha256_of(path)})
+
+
+def decode_photo(data: bytes, name: str) -> ReadPhoto:
+    """Decode a photo's bytes; the record calls it ``name``.
+
+    Raises:
+        ImageError: they cannot be decoded.
+    """
+    return ReadPhoto(decode_image(data, name), {"source": name, "source_sha256": hashlib.sha256(data).hexdigest()})
 
 
 def find_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun) -> FoundFace:

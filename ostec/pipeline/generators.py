@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ostec.core.errors import AssetError, WeightsError
+from ostec.core.errors import AssetError, WeightsError, kind_of
 from ostec.io.pickles import Stub, read_objects, told
 from ostec.io.weights import is_safetensors, read_safetensors
 from ostec.nets import published
@@ -278,7 +278,7 @@ class _Reader:
             return torch.from_numpy(value)
         if isinstance(value, torch.Tensor):
             return value
-        raise self._refusal("tensors", f"a {type(value).__name__} called {name[:80]}")
+        raise self._refusal("tensors", f"{kind_of(value)} called {name[:80]}")
 
     def _require(self, name: str, value: Any, allowed: tuple[Any, ...]) -> None:
         parts = value if isinstance(value, list | tuple) else (value,)
@@ -294,7 +294,7 @@ class _Reader:
     def _group(self, value: Any) -> int | None:
         if value is None or (type(value) is int and 0 < value < 1 << 20):
             return value
-        raise self._refusal("groups of a whole number of pictures", f"a {type(value).__name__}")
+        raise self._refusal("groups of a whole number of pictures", kind_of(value))
 
 
 def _is_tf_network(item: Any) -> bool:

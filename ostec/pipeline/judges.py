@@ -6,6 +6,7 @@ Neither ships and neither is needed; what a run used is in its NAME.json.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,25 +24,20 @@ LEAST_BARE = 0.2
 """Share of the surely visible skin below which parsing is taken to have missed the face: mask and cap leave more."""
 
 
-@dataclass(frozen=True)
-class LoadedArcFace:
-    """ArcFace and where it came from."""
-
-    network: ArcFace
-    hashes: dict[str, str]
-    """Name -> SHA-256 of its file."""
+_Network = TypeVar("_Network", bound=torch.nn.Module)
+_NetworkCo = TypeVar("_NetworkCo", bound=torch.nn.Module, covariant=True)
 
 
 @dataclass(frozen=True)
-class LoadedParsing:
-    """BiSeNet and where it came from."""
+class Loaded(Generic[_NetworkCo]):
+    """A network and where it came from."""
 
-    network: BiSeNet
+    network: _NetworkCo
     hashes: dict[str, str]
-    """Name -> SHA-256 of its file."""
+    """Name -> SHA-256 of each of its files."""
 
 
-def load_arcface(device: torch.device) -> LoadedArcFace | None:
+def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
     """Load the first backbone of ``external/arcface.toml`` that is found; nothing is downloaded.
 
     Returns:
@@ -50,20 +46,22 @@ def load_arcface(device: torch.device) -> LoadedArcFace | None:
     Raises:
         AssetError: a file is there, but is damaged or not the expected one.
     """
-    found = _first_file("arcface")
-    if found is None:
-        return None
-    network = arcface_from_tensors(read_state(found.path), str(found.path))
-    return LoadedArcFace(network.to(device), found.hashes)
+    return _load_first("arcface", arcface_from_tensors, device)
 
 
-def load_parsing(device: torch.device) -> LoadedParsing | None:
-    """Load the face parsing of ``external/bisenet.toml``; result and errors as :func:`load_arcface`."""
-    found = _first_file("bisenet")
+def load_parsing(device: torch.device) -> Loaded[BiSeNet] | None:
+    """Load the first face parsing of ``external/bisenet.toml``; result and errors as :func:`load_arcface`."""
+    return _load_first("bisenet", bisenet_from_tensors, device)
+
+
+def _load_first(
+    name: str, build: Callable[[dict[str, torch.Tensor], str], _Network], device: torch.device
+) -> Loaded[_Network] | None:
+    """The network in the first file of a manifest that the user has."""
+    found = _first_file(name)
     if found is None:
         return None
-    network = bisenet_from_tensors(read_state(found.path), str(found.path))
-    return LoadedParsing(network.to(device), found.hashes)
+    return Loaded(build(read_state(found.path), str(found.path)).to(device), found.hashes)
 
 
 @dataclass(frozen=True)
@@ -102,14 +100,17 @@ class _File:
 
 def _first_file(name: str) -> _File | None:
     """The first file of a manifest that the user has; checked where its SHA-256 is known."""
-    for entry in load_manifest(name).files:
+    files = load_manifest(name).files
+    for entry in files:
         path = find_model(name, entry.name)
         if path is not None:
             expected = expected_file(entry, path)
             try:
                 check_file(path, expected.size, expected.sha256)
             except AssetError as error:
-                way = f"remove it, or run: ostec models fetch {name}"
+                free = [other.name for other in files if not other.sha256]
+                own = f"; weights of your own are taken as {free[-1]}" if free else ""
+                way = f"remove it, or run: ostec models fetch {name}{own}"
                 raise AssetError(f"{str(error).rstrip('.')}; {way}") from error
             return _File(path, {f"{name}/{path.name}": expected.sha256 or sha256_of(path)})
     return None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -20,8 +21,10 @@ from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
 from ostec.pipeline.generators import read_card, read_generator
-from ostec.pipeline.judges import load_arcface, load_parsing
+from ostec.pipeline.judges import Loaded, load_arcface, load_parsing
 from ostec.prior.linear import LinearPrior, prior_from_tensors
+
+_Network = TypeVar("_Network", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,6 @@ class Models:
     """Finds hands before the face; None where they are not looked for."""
 
 
-@dataclass(frozen=True)
-class LoadedLpips:
-    """LPIPS and where it came from."""
-
-    network: Lpips
-    hashes: dict[str, str]
-    """Name -> SHA-256, of backbone and linear layers."""
-
-
 def load_models(device: torch.device, settings: CompleteSettings | None = None) -> Models:
     """Load what a run with these settings needs.
 
@@ -68,9 +62,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     """
     settings = settings or CompleteSettings()
     mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
-    facemesh = FaceMesh()
-    path = verified_path("facemesh", "facemesh.safetensors")
-    load_strict(facemesh, read_safetensors(path), path.name)
+    facemesh = load_facemesh(device)
     topology = read_topology(asset_path("topology/facemesh.npz"))
     shipped = ("mtcnn", "facemesh", "hands")
     hashes = {entry.name: entry.sha256 for name in shipped for entry in load_manifest(name).files}
@@ -95,7 +87,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
     return Models(
         mtcnn.eval(),
-        facemesh.to(device).eval().requires_grad_(False),
+        facemesh,
         topology,
         prior,
         generator,
@@ -108,16 +100,21 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     )
 
 
-def load_hands(device: torch.device) -> HandNetworks:
-    """Read the networks that find hands.
+def load_facemesh(device: torch.device) -> FaceMesh:
+    """Read the network that finds landmarks. Raises AssetError where its file is missing or damaged."""
+    return _with_weights(FaceMesh(), "facemesh", device)
 
-    Raises:
-        AssetError: their file is missing or damaged.
-    """
-    networks = HandNetworks()
-    path = verified_path("hands", "hands.safetensors")
-    load_strict(networks, read_safetensors(path), path.name)
-    return networks.to(device).eval().requires_grad_(False)
+
+def load_hands(device: torch.device) -> HandNetworks:
+    """Read the networks that find hands; errors as :func:`load_facemesh`."""
+    return _with_weights(HandNetworks(), "hands", device)
+
+
+def _with_weights(network: _Network, name: str, device: torch.device) -> _Network:
+    """Fill a network with the weights that ship under a name, for use and not for training."""
+    path = verified_path(name, f"{name}.safetensors")
+    load_strict(network, read_safetensors(path), path.name)
+    return network.to(device).eval().requires_grad_(False)
 
 
 def asset_file(name: str, asked: str) -> Path:
@@ -160,7 +157,7 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
     return model.to(device)
 
 
-def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> LoadedLpips | None:
+def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> Loaded[Lpips] | None:
     """Build LPIPS on the first of some backbones whose file is found; nothing is downloaded.
 
     Args:
@@ -189,7 +186,7 @@ def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAY
             linear=read_torch(beside, linear.size, linear.sha256),
         )
         hashes = {name: entry.sha256, f"lpips/{linear.name}": linear.sha256}
-        return LoadedLpips(Lpips(backbone, tensors).to(device), hashes)
+        return Loaded(Lpips(backbone, tensors).to(device), hashes)
     return None
 
 

@@ -46,18 +46,30 @@ class CompletedFace:
         folder = make_folder(Path(directory))
         name = name or Path(str(self.record["source"])).stem
         result = self.textured
-        written = write_texture(folder, name, result)
+        written = self.save_data(folder, name)
         written += write_obj(folder, name, result.face, result.topology)
-        written += [write_glb(folder, name, result), write_npz(folder, name, result)]
+        written.append(write_glb(folder, name, result))
+        record = dict(self.record)
+        names = {path.relative_to(folder).as_posix() for path in written}
+        record["files"] = sorted(names | {f"{name}.html", f"{name}.json"})
+        write_page(folder, name, result, record)
+        return write_record(folder, name, record)
+
+    def save_data(self, folder: Path, name: str) -> list[Path]:
+        """Write what cannot be made again from the other files: all of :meth:`save` but OBJ, GLB, page and record.
+
+        Returns:
+            The files written.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        written = [*write_texture(folder, name, self.textured), write_npz(folder, name, self.textured)]
         if self.head is not None:
             written += write_head(folder, name, self.head)
         if self.turntable is not None:
             written.append(write_turntable(folder, name, self.turntable))
         if self.record["settings"]["save_views"]:
             extra = () if self.frontal_view is None else (self.frontal_view,)
-            written += write_views(folder, name, (*result.views, *extra))
-        record = dict(self.record)
-        names = {path.relative_to(folder).as_posix() for path in written}
-        record["files"] = sorted(names | {f"{name}.html", f"{name}.json"})
-        write_page(folder, name, result, record)
-        return write_record(folder, name, record)
+            written += write_views(folder, name, (*self.textured.views, *extra))
+        return written

@@ -1,4 +1,4 @@
-"""On triangle meshes: the closest point to each of many points, and the Laplacian."""
+"""On triangle meshes: the closest point to each of many points, the border, and the Laplacian."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from ostec.core.types import Array, DoubleArray, FloatArray, IntArray
+from ostec.render.closest import closest_among, unit_normals
 
 CANDIDATES = 24
 """Triangles that are tried for each point: those whose middles are nearest."""
@@ -45,23 +46,29 @@ def closest_points(
     wanted = np.asarray(points, np.float64)
     count = min(CANDIDATES, len(triangles))
     near = cKDTree(corners.mean(1)).query(wanted, count)[1].reshape(len(wanted), count)
-    weights = barycentric_of_closest(corners[near], wanted[:, None])  # [Q, C, 3]
-    distance = np.linalg.norm((weights[..., None] * corners[near]).sum(-2) - wanted[:, None], axis=-1)
+    facing = None if normals is None else np.asarray(normals, np.float64)
+    chosen, weights, distance = closest_among(corners, near, wanted, facing, least_cosine)
+    return SurfacePoints(
+        chosen, np.asarray(triangles[chosen], np.int32), weights.astype(np.float32), distance.astype(np.float32)
+    )
+
+
+def closest_among_plain(
+    corners: DoubleArray,
+    near: IntArray,
+    points: DoubleArray,
+    normals: DoubleArray | None = None,
+    least_cosine: float = 0.0,
+) -> tuple[IntArray, DoubleArray, DoubleArray]:
+    """What :func:`ostec.render.closest.closest_among` does, in NumPy."""
+    weights = barycentric_of_closest(corners[near], points[:, None])  # [Q, C, 3]
+    distance = np.linalg.norm((weights[..., None] * corners[near]).sum(-2) - points[:, None], axis=-1)
     cost = distance
     if normals is not None:
-        face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        face /= np.maximum(np.linalg.norm(face, axis=1, keepdims=True), 1e-12)
-        away = (face[near] * np.asarray(normals)[:, None]).sum(-1) < least_cosine
+        away = (unit_normals(corners)[near] * normals[:, None]).sum(-1) < least_cosine
         cost = distance + away * (distance.max() + 1)
-    best = cost.argmin(1)
-    rows = np.arange(len(wanted))
-    chosen = near[rows, best]
-    return SurfacePoints(
-        chosen.astype(np.int32),
-        np.asarray(triangles[chosen], np.int32),
-        weights[rows, best].astype(np.float32),
-        distance[rows, best].astype(np.float32),
-    )
+    best, rows = cost.argmin(1), np.arange(len(points))
+    return near[rows, best].astype(np.int32), weights[rows, best], distance[rows, best]
 
 
 def barycentric_of_closest(corners: DoubleArray, points: DoubleArray) -> DoubleArray:
@@ -91,6 +98,13 @@ def _on_edge(corners: DoubleArray, points: DoubleArray, i: int, j: int) -> tuple
     weights = np.zeros((*t.shape, 3))
     weights[..., i], weights[..., j] = 1 - t, t
     return weights, ((start + t[..., None] * along - points) ** 2).sum(-1)
+
+
+def border_edges(triangles: IntArray) -> IntArray:
+    """[E, 2]: the edges of a mesh that belong to one triangle alone, each with its lower vertex first, in order."""
+    edges = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+    edges, uses = np.unique(edges, axis=0, return_counts=True)
+    return edges[uses == 1]
 
 
 def cotangent_laplacian(points: DoubleArray, triangles: IntArray) -> tuple[sparse.csr_matrix, DoubleArray]:

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional
 
-from ostec.core.types import Topology
+from ostec.core.types import FloatArray, IntArray, Topology
 from ostec.render.geometry import Camera, vertex_normals
 from ostec.render.rasterize import interpolate, rasterize, sample_texture
 
@@ -40,11 +40,15 @@ class UvLayout:
 
 def bake_layout(topology: Topology, size: int, device: torch.device | str = "cpu") -> UvLayout:
     """Rasterise a topology's UV chart at ``size`` x ``size`` texels."""
-    uv = torch.as_tensor(topology.uv, device=device)
-    triangles = torch.as_tensor(topology.triangles, device=device)
-    position = torch.cat([uv * 2 - 1, torch.zeros_like(uv[:, :1]), torch.ones_like(uv[:, :1])], dim=1)
-    raster = rasterize(position[None].contiguous(), triangles, (size, size))
-    return UvLayout(size, raster.flip(1).contiguous(), triangles, uv)
+    return bake_chart(topology.uv, topology.triangles, size, device)
+
+
+def bake_chart(uv: FloatArray, triangles: IntArray, size: int, device: torch.device | str = "cpu") -> UvLayout:
+    """Rasterise any chart: ``uv`` [V, 2] in [0, 1], ``triangles`` [F, 3] at ``size`` x ``size`` texels."""
+    flat, ids = torch.as_tensor(uv, device=device), torch.as_tensor(triangles, device=device)
+    position = torch.cat([flat * 2 - 1, torch.zeros_like(flat[:, :1]), torch.ones_like(flat[:, :1])], dim=1)
+    raster = rasterize(position[None].contiguous(), ids, (size, size))
+    return UvLayout(size, raster.flip(1).contiguous(), ids, flat)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numba import njit
 from ostec.core.types import FloatArray, IntArray
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile with numba; keep the machine code on disk where some folder for it can be written."""
     try:
         return njit(cache=True)(function)
@@ -21,7 +21,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
         return njit(function)
 
 
-@_compiled
+@compiled
 def _fill_triangle(a, b, c, label, image, depth):  # type: ignore[no-untyped-def]
     """Draw one triangle given as three (x, y, z/w, 1/w) in pixels into one image."""
     height, width = depth.shape
@@ -55,7 +55,7 @@ def _fill_triangle(a, b, c, label, image, depth):  # type: ignore[no-untyped-def
             image[y, x, 3] = label
 
 
-@_compiled
+@compiled
 def _rasterize_one(position, triangles, image, depth):  # type: ignore[no-untyped-def]
     height, width = depth.shape
     corner = np.empty((3, 4), np.float64)

@@ -1,6 +1,7 @@
 """A finished face texture on a full head: carried over by the closest surface, its skin colour beyond the face."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,9 +10,12 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
-from ostec.core.types import Array, BoolArray, DoubleArray, FittedFace, FloatArray, IntArray, Topology
-from ostec.render.rasterize import interpolate, rasterize, sample_texture
-from ostec.render.surface import closest_points, cotangent_laplacian
+from ostec.core.polygon import in_polygon
+from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, Topology
+from ostec.render.geometry import vertex_normals
+from ostec.render.rasterize import sample_texture
+from ostec.render.surface import border_edges, closest_points, cotangent_laplacian
+from ostec.render.uv import bake_chart
 from ostec.stitch.blend import low_pass
 
 NO_SKIN = ("eye_left", "eye_right", "brow_left", "brow_right", "lips", "mouth")
@@ -46,76 +50,81 @@ class HeadTextureSettings:
 
 @dataclass(frozen=True)
 class FaceOnHead:
-    """The face's texture at each of a head's V vertices."""
+    """The face's texture at each of a head's V points: vertices, or texels of a tile, then [S, S] for [V]."""
 
     uv: FloatArray
     """[V, 2]: where in the face's layout."""
     weight: FloatArray
-    """[V] in [0, 1]: how far the vertex has the face's detail."""
+    """[V] in [0, 1]: how far the point has the face's detail."""
     own_colour: FloatArray
     """[V] in [0, 1]: how far that is on the face's own colour, rather than on the carried one."""
     shade: FloatArray
     """[V] in [0, 1]: factor of the colour; low inside nostrils and behind the lips."""
 
     def at(self, ids: IntArray) -> "FaceOnHead":
-        """The same for some of the vertices."""
+        """The same for some of the points."""
         return FaceOnHead(self.uv[ids], self.weight[ids], self.own_colour[ids], self.shade[ids])
 
 
-@dataclass(frozen=True)
 class Chart:
-    """One tile of a head's layout baked at one size, rows from the top."""
+    """One tile of a head's layout, or a face's, baked at one size; rows from the top."""
 
-    raster: torch.Tensor
-    """[1, S, S, 4]."""
-    triangles: torch.Tensor
-    """[F, 3] int32."""
-
-    @property
-    def inside(self) -> BoolArray:
-        """[S, S]."""
-        return (self.raster[0, ..., 3] > 0).numpy()
+    def __init__(self, uv: FloatArray, triangles: IntArray, size: int) -> None:
+        """Rasterise ``uv`` [V, 2] in [0, 1] and ``triangles`` [F, 3] at ``size`` x ``size`` texels."""
+        self._layout = bake_chart(uv, triangles, size)
+        self.inside: BoolArray = self._layout.inside.numpy()
+        """[S, S]: texels whose centre lies in the chart."""
 
     def attribute(self, values: Array) -> FloatArray:
         """[V, C] -> [S, S, C], zero outside."""
-        given = torch.as_tensor(np.asarray(values, np.float32))
-        return interpolate(given[None], self.raster, self.triangles)[0].numpy()
+        return self._layout.attribute(torch.as_tensor(np.asarray(values, np.float32))).numpy()
+
+    def padded(self, picture: Array) -> FloatArray:
+        """A picture [S, S, C] that outside the chart repeats the nearest texel inside, limited to [0, 1]."""
+        row, column = self._nearest
+        return np.clip(picture[row, column], 0, 1).astype(np.float32)
+
+    @cached_property
+    def _nearest(self) -> IntArray:
+        """[2, S, S]: row and column of the nearest texel inside."""
+        return np.asarray(distance_transform_edt(~self.inside, return_distances=False, return_indices=True), np.int32)
+
+    @cached_property
+    def noise(self) -> DoubleArray:
+        """[S, S]: slightly blurred noise, the same for every chart of this size."""
+        return np.asarray(gaussian_filter(np.random.default_rng(0).normal(size=self.inside.shape), 1.2))
 
 
-def bake_chart(uv: FloatArray, triangles: IntArray, size: int) -> Chart:
-    """Rasterise the chart of a part: ``uv`` [V, 2] in [0, 1], ``triangles`` [F, 3] at ``size`` texels."""
-    flat = torch.as_tensor(np.asarray(uv, np.float32)) * 2 - 1
-    position = torch.cat([flat, torch.zeros_like(flat[:, :1]), torch.ones_like(flat[:, :1])], dim=1)
-    ids = torch.as_tensor(np.asarray(triangles, np.int32))
-    return Chart(rasterize(position[None].contiguous(), ids, (size, size)).flip(1).contiguous(), ids)
+def surface_normals(vertices: FloatArray, triangles: IntArray) -> FloatArray:
+    """[V, 3] unit normals of a mesh, weighted by area, computed in double precision."""
+    exact = vertex_normals(torch.as_tensor(vertices.astype(np.float64)), torch.as_tensor(triangles))
+    return exact.numpy().astype(np.float32)
 
 
 def place_on_head(
-    face: FittedFace,
+    face: FloatArray,
     topology: Topology,
     vertices: FloatArray,
     normals: FloatArray,
     settings: HeadTextureSettings | None = None,
 ) -> FaceOnHead:
-    """Where each vertex of a head lies on the face mesh.
+    """Where each vertex of a head, or any other point of its surface, lies on the face mesh.
 
     Args:
-        face: mesh.
+        face: [W, 3] the mesh's vertices.
         topology: of the mesh.
-        vertices: [V, 3] the head, canonical millimetres.
-        normals: [V, 3] its unit normals.
+        vertices: [V, 3] the head's, canonical millimetres.
+        normals: [V, 3] unit normals there.
         settings: the defaults if None.
     """
     settings = settings or HeadTextureSettings()
-    near = closest_points(face.vertices, topology.triangles, vertices, normals, least_cosine=0.2)
+    near = closest_points(face, topology.triangles, vertices, normals, least_cosine=0.2)
     uv = (topology.uv[near.vertices] * near.weights[..., None]).sum(1)
-    point = (face.vertices[near.vertices] * near.weights[..., None]).sum(1)
-    edges = np.sort(topology.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-    edges, uses = np.unique(edges, axis=0, return_counts=True)
-    rim = np.unique(edges[uses == 1])
-    inwards = cKDTree(face.vertices[rim]).query(point)[0]
+    point = (face[near.vertices] * near.weights[..., None]).sum(1)
+    rim = np.unique(border_edges(topology.triangles))
+    inwards = cKDTree(face[rim]).query(point)[0]
     weight = _ramp(inwards, *settings.rim_mm) * (1 - _ramp(near.distance, *settings.off_mm))
-    corners = face.vertices[near.vertices]
+    corners = face[near.vertices]
     outwards = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     behind = ((vertices - point) * outwards).sum(1) < 0
     sunk = _ramp(inwards, *settings.rim_mm) * near.distance * behind
@@ -130,8 +139,8 @@ def _ramp(values: Array, low: float, high: float) -> Array:
     return np.asarray(t * t * (3 - 2 * t))
 
 
-def skin_of(texture: FloatArray, inside: BoolArray, topology: Topology) -> BoolArray:
-    """[S, S]: texels of the face's layout that are plain skin: away from the rim, no eyes, brows and lips."""
+def plain_skin(inside: BoolArray, topology: Topology) -> BoolArray:
+    """[S, S]: where a face's layout has plain skin: away from the rim, no eyes, brows and lips."""
     size = len(inside)
     depth = distance_transform_edt(inside) / size
     skin = inside & (depth > min(0.1, 0.5 * float(depth.max())))
@@ -139,19 +148,15 @@ def skin_of(texture: FloatArray, inside: BoolArray, topology: Topology) -> BoolA
     u, v = (columns + 0.5) / size, 1 - (rows + 0.5) / size
     for name in NO_SKIN:
         if name in topology.regions:
-            skin[rows, columns] &= ~_in_polygon(u, v, topology.regions[name])
+            skin[rows, columns] &= ~in_polygon(u, v, topology.regions[name])
+    return skin
+
+
+def skin_of(texture: FloatArray, plain: BoolArray) -> BoolArray:
+    """[S, S]: those texels of :func:`plain_skin` that are neither in shadow nor shine."""
     grey = texture.mean(-1)
-    low, high = np.quantile(grey[skin], (0.25, 0.9)) if skin.any() else (0, 1)
-    return np.asarray(skin & (grey >= low) & (grey <= high))
-
-
-def _in_polygon(u: Array, v: Array, polygon: FloatArray) -> BoolArray:
-    """Whether points lie in a polygon [K, 2], by counting the edges that a ray to the right crosses."""
-    inside = np.zeros(u.shape, bool)
-    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        if y0 != y1:
-            inside ^= ((v < y0) != (v < y1)) & (u < x0 + (v - y0) * (x1 - x0) / (y1 - y0))
-    return inside
+    low, high = np.quantile(grey[plain], (0.25, 0.9)) if plain.any() else (0, 1)
+    return np.asarray(plain & (grey >= low) & (grey <= high))
 
 
 def carry_colour(
@@ -204,12 +209,19 @@ class FaceTexture:
 
 
 def take_apart(
-    texture: FloatArray, inside: BoolArray, topology: Topology, settings: HeadTextureSettings | None = None
+    texture: FloatArray, inside: BoolArray, skin: BoolArray, settings: HeadTextureSettings | None = None
 ) -> FaceTexture:
-    """Take a face's texture [S, S, 3] apart; ``inside`` [S, S] is its layout's chart."""
+    """Take a face's texture [S, S, 3] apart.
+
+    Args:
+        texture: the face's.
+        inside: [S, S] its layout's chart.
+        skin: [S, S] from :func:`plain_skin`.
+        settings: the defaults if None.
+    """
     settings = settings or HeadTextureSettings()
     low = low_pass(texture, inside.astype(np.float32), settings.smooth * len(inside))
-    plain = skin_of(texture, inside, topology)
+    plain = skin_of(texture, skin)
     texels = texture[plain] if plain.any() else texture[inside]
     grain = 0.0
     if plain.any():
@@ -219,31 +231,42 @@ def take_apart(
     return FaceTexture(texture, low, np.asarray(np.median(texels, axis=0), np.float32), grain)
 
 
-def part_texture(
-    chart: Chart, on_head: FaceOnHead, base: FloatArray, texture: FaceTexture, seed: int = 0
-) -> FloatArray:
+def over_texels(chart: Chart, on_head: FaceOnHead) -> FaceOnHead:
+    """What is known at the V vertices of a tile, interpolated at its S x S texels: [S, S, 2] and [S, S]; else zero."""
+    at = chart.attribute(np.c_[on_head.uv, on_head.weight, on_head.own_colour, on_head.shade])
+    return FaceOnHead(at[..., :2], at[..., 2], at[..., 3], at[..., 4])
+
+
+def part_texture(chart: Chart, at: FaceOnHead, base: FloatArray, texture: FaceTexture) -> FloatArray:
     """The texture [S, S, 3] of one tile: the face's where it is face, else the carried colours with a little grain.
 
     Args:
         chart: of the tile.
-        on_head: of the tile's vertices.
+        at: of the tile's texels.
         base: [V, 3] carried colours.
         texture: of the face.
-        seed: of the grain.
     """
-    inside = chart.inside
-    skin = chart.attribute(base)
-    noise = np.random.default_rng(seed).normal(size=inside.shape)
-    noise = gaussian_filter(noise, 1.2)
-    made = skin + (texture.grain * noise / max(float(noise.std()), 1e-9))[..., None]
-    if on_head.weight.any():
-        at = chart.attribute(np.c_[on_head.uv, on_head.weight, on_head.own_colour, on_head.shade])
-        both = sample(np.dstack([texture.colour, texture.low]), at[..., :2])
+    skin, noise = chart.attribute(base), chart.noise
+    made: Array = skin + (texture.grain * noise / max(float(noise.std()), 1e-9))[..., None]
+    if at.weight.any():
+        both = sample(np.dstack([texture.colour, texture.low]), at.uv)
         low = both[..., 3:]
-        face = both[..., :3] - low + skin + (low - skin) * at[..., 3:4]
-        made = (made + (face - made) * at[..., 2:3]) * at[..., 4:5]
-    nearest = distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    return np.clip(made[nearest[0], nearest[1]], 0, 1).astype(np.float32)
+        made = laid_over(at, made, both[..., :3], low, skin)
+    return chart.padded(made)
+
+
+def laid_over(at: FaceOnHead, made: Array, colour: Array, low: Array, skin: Array) -> Array:
+    """The face's colours on those made for its surroundings, [..., 3] as all colours here; not clipped.
+
+    Args:
+        at: of the same points.
+        made: what is there without the face.
+        colour: of the face.
+        low: the same without detail.
+        skin: carried colours, which the face's detail stands on where its own colour does not count.
+    """
+    face = colour - low + skin + (low - skin) * at.own_colour[..., None]
+    return np.asarray((made + (face - made) * at.weight[..., None]) * at.shade[..., None])
 
 
 IRIS_DEG, PUPIL_DEG = 29.0, 10.5
@@ -294,8 +317,7 @@ def eye_texture(chart: Chart, vertices: FloatArray, iris: FloatArray) -> FloatAr
     redder = 1 - 0.18 * _ramp(angle, 40, 75)[..., None] * np.array([0.2, 1, 1])
     out = coloured + (np.array(SCLERA) * redder - coloured) * rim
     out = out * _ramp(angle, PUPIL_DEG - 1, PUPIL_DEG + 1)[..., None] + 0.02
-    nearest = distance_transform_edt(~chart.inside, return_distances=False, return_indices=True)
-    return np.clip(out[nearest[0], nearest[1]], 0, 1).astype(np.float32)
+    return chart.padded(out)
 
 
 def eyeball(vertices: FloatArray) -> tuple[DoubleArray, float]:

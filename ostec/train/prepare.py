@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from ostec.core.types import BoolArray, Topology
+from ostec.io.cache import read_cache, why_stale, write_cache
 from ostec.io.images import IMAGE_SUFFIXES
 from ostec.prior.linear import LinearPrior
-from ostec.train.cache import read_cache, why_stale, write_cache
 from ostec.train.generator import GeneratorTrainSettings
 from ostec.train.portraits import PortraitTexels
 from ostec.train.prior import PriorModel

@@ -21,6 +21,7 @@ class Said:
 
 
 Run = Callable[..., Said]
+Refuses = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,21 @@ def ostec(
         return Said(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def refuses(capsys: pytest.CaptureFixture[str]) -> Refuses:
+    """Assert that ``ostec WORDS...`` is refused, as wrong use is, with one line that has the sentence in it."""
+
+    def check(sentence: str, *words: object) -> None:
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert (code, captured.out) == (2, "")
+        assert captured.err.startswith("ostec: error: ")
+        assert captured.err.count("\n") == 1
+        assert sentence in captured.err
+
+    return check
 
 
 @pytest.fixture

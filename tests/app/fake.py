@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ostec.app.results import HEAD_ENDINGS
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.export.record import read_record, write_record
@@ -39,6 +40,7 @@ class FakeFace:
         endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html"]
         endings += ["_frontal.png"] if self.settings.frontalize else []
         endings += ["_turntable.gif"] if self.settings.turntable else []
+        endings += HEAD_ENDINGS if self.settings.face_model == "ict" else []
         for ending in endings:
             if "kill" in self.words and ending == ".glb":
                 (directory / f".ostec-{'0' * 8}-1-{'0' * 8}.part").touch()

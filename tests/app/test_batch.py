@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ostec.app import batch
-from ostec.app.results import PENDING
-from ostec.core.errors import AssetError
+from ostec.app.results import HEAD_ENDINGS, PENDING
+from ostec.core.errors import AssetError, OutputError
 
 
 def _failures(folder: str = "out") -> list[dict[str, str]]:
@@ -152,6 +152,21 @@ def test_redone_without_frontal_portrait_and_turntable_leaves_no_old_ones(ostec:
     left = {path.name for path in Path("out").iterdir()}
     assert not {"a_frontal.png", "a_turntable.gif"} & left
     assert {"a.png", "b_frontal.png"} <= left
+
+
+def test_redone_without_a_head_leaves_no_old_one(ostec: Any, photos: Any) -> None:
+    photos({"a.jpg": "one"})
+    assert ostec("complete", "in", "--save-dir", "out", "--face-model", "ict").code == 0
+    heads = {f"a{ending}" for ending in HEAD_ENDINGS}
+    assert heads <= {path.name for path in Path("out").iterdir()}
+    Path("out/b_head.glb").touch()  # somebody else's
+    said = ostec("complete", "in", "--save-dir", "out")
+    assert said.err == "ostec: Made before with other settings and kept: 1; --overwrite redoes them.\n"
+    assert heads <= {path.name for path in Path("out").iterdir()}
+    assert ostec("complete", "in", "--save-dir", "out", "--overwrite").code == 0
+    left = {path.name for path in Path("out").iterdir()}
+    assert not heads & left
+    assert {"a.png", "a.json", "b_head.glb"} <= left
 
 
 def test_missing_frontal_portrait_and_turntable_are_added_once(ostec: Any, photos: Any, calls: Any) -> None:
@@ -307,6 +322,20 @@ def test_nothing_starts_where_results_cannot_be_written(
     assert said.code == 2
     assert said.err.startswith("ostec: error: ")
     assert sentence in said.err
+    assert calls() == []
+
+
+def test_a_folder_that_takes_nothing_is_not_left_behind(
+    ostec: Any, photos: Any, calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OutputError("There is no room.")
+
+    monkeypatch.setattr(batch, "write_atomic", full)
+    photos({"a.jpg": "ok"})
+    said = ostec("complete", "in", "--save-dir", "out")
+    assert (said.code, said.err) == (2, "ostec: error: The folder out cannot be written to (There is no room.).\n")
+    assert not Path("out").exists()
     assert calls() == []
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -15,6 +15,7 @@ from ostec.app import cli, complete
 from ostec.app.complete import BatchOptions, Complete, RunOstec
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings
+from tests.app.conftest import Refuses
 
 
 @pytest.fixture
@@ -95,19 +96,39 @@ def test_names_with_leading_dashes_follow_two_dashes(parsed: list[Any]) -> None:
         ),
         (["complete", "a", "--save-dir", "o", "-q", "-v"], "--quiet and --verbose exclude each other."),
         (["complete", "a", "--save-dir", "o", "--generator", "no.pkl"], "generator's file no.pkl does not exist."),
+        (["complete", "a", "--save-dir", "o", "--generator", ""], "The generator's file  does not exist."),
         (["complete", "a", "--save-dir", "o", "--prior", "no.safetensors"], "file no.safetensors does not exist."),
         (["complete", "no.jpg", "--save-dir", "o"], "There is no file or folder no.jpg."),
         (["complete", "no*.jpg", "--save-dir", "o"], "There is no file or folder no*.jpg."),
     ],
 )
-def test_wrong_use_is_one_sentence(ostec: Any, tmp_path: Path, words: list[str], sentence: str) -> None:
-    said = ostec(*words)
-    assert said.code == 2
-    assert said.out == ""
-    assert said.err.startswith("ostec: error: ")
-    assert said.err.count("\n") == 1
-    assert sentence in said.err
+@pytest.mark.usefixtures("ostec")
+def test_wrong_use_is_one_sentence(tmp_path: Path, refuses: Refuses, words: list[str], sentence: str) -> None:
+    refuses(sentence, *words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", [["complete", "a"], ["invert", "a"], ["generate", "--seeds", "0"]])
+@pytest.mark.usefixtures("ostec")
+def test_a_folder_in_place_of_a_file_is_called_one(tmp_path: Path, refuses: Refuses, words: list[str]) -> None:
+    (tmp_path / "folder").mkdir()
+    refuses("The generator's file folder is a folder, not a file.", *words, "--save-dir", "o", "--generator", "folder")
+
+
+@pytest.mark.parametrize("command", [*cli.COMMANDS.values(), cli._RUN_OSTEC], ids=lambda command: command.name)
+def test_every_command_refuses_to_be_quiet_and_verbose(command: cli.Command) -> None:
+    """Before it looks at anything else."""
+    kind: Any = command.load()
+    hints, both = get_type_hints(kind), {"quiet": True, "verbose": True}
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    # Neither default is there.
+    values: dict[str, Any] = {name: "x" for name, field in fields.items() if field.default is field.default_factory}
+    groups = {name: hints[name] for name in fields if hasattr(hints[name], "verbose")}
+    values |= {name: group(**both) for name, group in groups.items()} or both
+    if values.keys() - fields.keys():
+        pytest.skip("it has no such options")
+    with pytest.raises(UsageError, match=r"^--quiet and --verbose exclude each other\.$"):
+        kind(**values).run()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])

@@ -49,6 +49,7 @@ def refused(part: PartFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (("--yaws", "120"), "--yaws must be -90 to 90 degrees, got 120."),
         (("--lights", "dim"), "dim"),
         (("--iterations", "-1"), "--iterations must be 0 or more, got -1."),
+        (("--face-model", "bust"), "bust"),
         (("--iterations", "0", "--prior", "none"), "leaves nothing that could fill unseen texels"),
         (("--generator", "none.safetensors"), "The generator's file none.safetensors does not exist."),
         (("--prior", "none.safetensors"), "The prior's file none.safetensors does not exist."),
@@ -79,6 +80,22 @@ def test_one_texture_serves_all_parts(part: PartFiles) -> None:
     assert textures() == [part.texture] * 3
     assert textures(names[2]) == [part.texture, names[2], names[2]]
     assert textures(*names[2:]) == [part.texture, names[2], names[3]]
+
+
+def test_the_face_model_is_part_of_what_is_judged(part: PartFiles) -> None:
+    from ostec.app.eval_head import EvalHead
+
+    assert EvalHead(part.mesh, part.texture, "out")._settings().completion.face_model == "facemesh"
+    asked = EvalHead(part.mesh, part.texture, "out", face_model="ict")
+    assert asked._settings().completion.face_model == "ict"
+
+
+def test_a_face_model_that_is_not_there_is_one_sentence(
+    refused: Refused, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTEC_MODELS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert "ostec models fetch ict_facekit" in refused("--face-model", "ict", "--pairs", "0:0", "-i", "0")
 
 
 def test_a_head_from_the_command_to_the_files_and_again(

@@ -10,6 +10,7 @@ from ostec.app.cli import main
 from ostec.app.eval_holdout import EvalHoldout
 from ostec.eval.record import read_evaluation
 from ostec.io.images import read_image, resize_image, write_png
+from tests.app.conftest import Refuses
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--generator", "none", "--workers", "1")
@@ -38,23 +39,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ((".", "--held-out"), "has no photo that is held out."),
         ((".", "--masks", "third"), "--masks"),
         ((".", "--prior", "none", "--generator", "none"), "leaves nothing that could fill unseen texels."),
-        ((".", "-q", "-v"), "--quiet and --verbose exclude each other."),
     ],
 )
 def test_wrong_use_is_one_sentence(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refuses: Refuses,
     words: tuple[str, ...],
     sentence: str,
 ) -> None:
     monkeypatch.chdir(photos)
     out = () if "--out" in words else ("--out", str(tmp_path / "out"))
-    assert main(["eval", "holdout", *words, *out]) == 2
-    error = capsys.readouterr().err
-    assert sentence in error
-    assert error.count("\n") == 1
+    refuses(sentence, "eval", "holdout", *words, *out)
     assert sorted(p.name for p in photos.iterdir()) == ["a_photo.png", "b pörträt.png", "c_wall.png"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from ostec.app.cli import main
 from ostec.eval.record import read_evaluation
 from ostec.io.images import write_png
+from tests.app.conftest import Refuses
 from tests.toy import toy_texture
 
 Run = Callable[..., tuple[int, str, str]]
@@ -118,20 +119,16 @@ def test_file_names_that_are_no_text(tmp_path: Path, run: Run) -> None:
         (("in", "--out", "out", "--mask", "none.png"), "The mask cannot be used: none.png does not exist."),
         (("in", "--out", "out", "--mask", "oblong.png"), "oblong.png has 4 x 2 pixels and is not square."),
         (("in", "--out", "out", "--workers", "-1"), "--workers must be 0 (one per core) or more, not -1."),
-        (("in", "--out", "out", "-q", "-v"), "--quiet and --verbose exclude each other."),
         (("in", "--out", "out", "--layout", "flame"), "--layout"),
         (("in",), "--out"),
     ],
 )
-def test_wrong_use_is_one_sentence(tmp_path: Path, run: Run, words: tuple[str, ...], sentence: str) -> None:
+@pytest.mark.usefixtures("run")
+def test_wrong_use_is_one_sentence(tmp_path: Path, refuses: Refuses, words: tuple[str, ...], sentence: str) -> None:
     _textures(tmp_path / "in", 1)
     (tmp_path / "empty").mkdir()
     write_png(tmp_path / "oblong.png", np.ones((2, 4, 3), np.float32))
-    code, out, err = run(*words)
-    assert (code, out) == (2, "")
-    assert err.startswith("ostec: error: ")
-    assert sentence in err
-    assert err.count("\n") == 1
+    refuses(sentence, "eval", "textures", *words)
     assert not (tmp_path / "out/eval.json").exists()
 
 

@@ -55,7 +55,10 @@ def test_quiet_says_what_failed_alone(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said.err == "ostec: warning: no\\x1b failed: No face in no\\x1b.\n"
 
 
-def test_one_process_per_core_where_none_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_per_core_at_most_and_where_none_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up_logging(quiet=True)
     asked = []
 
     def run_jobs(jobs: Jobs, task: Toy, workers: int, on_done: object) -> dict[str, dict[str, Any]]:
@@ -64,9 +67,14 @@ def test_one_process_per_core_where_none_are_asked_for(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("ostec.app.evaluation.run_jobs", run_jobs)
     monkeypatch.setattr("ostec.app.evaluation.workers_here", lambda: 7)
-    for workers in (0, 3):
+    for workers in (0, 3, 7):
         run_shown(Jobs((), tmp_path, "d"), Toy(), RunOptions(workers, quiet=True), "renders")
-    assert asked == [7, 3]
+    assert asked == [7, 3, 7]
+    assert capsys.readouterr().err == ""
+    run_shown(Jobs((), tmp_path, "d"), Toy(), RunOptions(99, quiet=True), "renders")
+    assert asked.pop() == 7
+    sentence = "ostec: warning: --workers 99 is more than the 7 cores that may be used here; each runs one.\n"
+    assert capsys.readouterr().err == sentence
 
 
 def test_folder_is_made_and_checked(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from ostec.app import cli
 from ostec.core.assets import sha256_of
 from ostec.pipeline.generators import OWN, TENSORFLOW, read_generator
+from tests.app.conftest import Refuses
 from tests.pipeline.generator_files import content_of, reference, write_case
 
 REFERENCE = reference()
@@ -81,6 +82,45 @@ def test_what_is_done_is_skipped_and_what_is_missing_added(
     assert capsys.readouterr().out.startswith("0 of 3 pictures would be drawn")
 
 
+def test_more_seeds_of_the_same_request_are_added(
+    pickled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--generator", pickled, "--noise", "random")
+    folder, at_once = tmp_path / "out", tmp_path / "at_once"
+    assert generate(folder, *words, "--seeds", "0-2") == 0
+    pictures = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.png")}
+    capsys.readouterr()
+    assert generate(folder, *words, "--seeds", "0-3,9", "--dry-run") == 0
+    assert capsys.readouterr().out.startswith("2 of 5 pictures would be drawn")
+    assert generate(folder, *words, "--seeds", "0-3,9") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 drawn, 3 skipped, in ")
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pictures} == pictures
+    assert generate(at_once, *words, "--seeds", "0-3,9") == 0
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {p.name: p.read_bytes() for p in at_once.iterdir()}
+
+
+@pytest.mark.parametrize("seeds", ["1-3", "0-1", "0,2,1,3", "0-1,3"])
+def test_other_seeds_are_another_request(
+    pickled: Path, tmp_path: Path, seeds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(tmp_path, "--generator", pickled, "--seeds", "0-2") == 0
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert generate(tmp_path, "--generator", pickled, "--seeds", seeds) == 2
+    assert "holds pictures of another request; --overwrite replaces them" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
+def test_a_foreign_picture_in_the_way_of_more_seeds_is_kept(
+    pickled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(tmp_path, "--generator", pickled, "--seeds", "0-1") == 0
+    (tmp_path / "0002.png").write_bytes(b"mine")
+    content = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert generate(tmp_path, "--generator", pickled, "--seeds", "0-2") == 2
+    assert "0002.png is in the way; --overwrite replaces it" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
 def test_another_request_does_not_mix_with_what_is_there(
     pickled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,17 +173,14 @@ def test_a_dry_run_writes_nothing(pickled: Path, tmp_path: Path, capsys: pytest.
         (["--seeds", "0", "--latents", "a.npz"], "Give either --seeds or --latents."),
         (["--seeds", "x"], "--seeds must be numbers"),
         (["--seeds", "0", "--generator", "none"], "--generator must be default or a file"),
-        (["--seeds", "0", "--generator", "no.pkl"], "The file no.pkl of --generator does not exist"),
-        (["--latents", "no.npz"], "The file no.npz of --latents does not exist"),
+        (["--seeds", "0", "--generator", "no.pkl"], "The generator's file no.pkl does not exist."),
+        (["--latents", "no.npz"], "The file of latents no.npz does not exist."),
+        (["--seeds", "0", "--generator", "."], "The generator's file . is a folder, not a file."),
         (["--seeds", "0", "--psi", "nan"], "--psi must be a number"),
-        (["--seeds", "0", "-q", "-v"], "--quiet and --verbose exclude each other"),
     ],
 )
-def test_wrong_use_is_a_sentence(
-    tmp_path: Path, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert generate(tmp_path / "out", *words) == 2
-    assert sentence in capsys.readouterr().err
+def test_wrong_use_is_a_sentence(tmp_path: Path, refuses: Refuses, words: list[str], sentence: str) -> None:
+    refuses(sentence, "generate", "--save-dir", tmp_path / "out", *words)
     assert not (tmp_path / "out").exists()
 
 

@@ -17,7 +17,7 @@ from ostec.app.sources import find_photos
 from ostec.core.settings import InvertSettings
 from ostec.export.record import INVERSION, read_record
 from ostec.pipeline import InvertedFace, Inverter
-from tests.app.conftest import Said, assert_whole
+from tests.app.conftest import Refuses, Said, assert_whole
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
@@ -290,7 +290,6 @@ def test_a_png_comes_before_other_masks_of_the_same_stem(tmp_path: Path) -> None
             ("in/a.png", "--save-dir", "out", "--mask-dir", "in"),
             "No photo was found apart from what lies in --mask-dir.",
         ),
-        (("in", "--save-dir", "out", "-q", "-v"), "--quiet and --verbose exclude each other."),
         (("no.jpg", "--save-dir", "out"), "There is no file or folder no.jpg."),
         (("in", "--save-dir", "in"), "would replace the source"),
         (("in", "--save-dir", "in/a.png"), "in/a.png is a file, not a folder."),
@@ -301,19 +300,14 @@ def test_wrong_use_is_one_sentence(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refuses: Refuses,
     words: tuple[str, ...],
     sentence: str,
 ) -> None:
     (tmp_path / "masks").mkdir()
     monkeypatch.chdir(tmp_path)
     content = files_of(photos)
-    assert main(["invert", *words]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("ostec: error: ")
-    assert captured.err.count("\n") == 1
-    assert sentence in captured.err
+    refuses(sentence, "invert", *words)
     assert files_of(photos) == content
     assert {path.name for path in tmp_path.iterdir()} == {"in", "masks"}
 
@@ -325,6 +319,10 @@ def test_a_generator_that_is_none_is_one_sentence(
     (tmp_path / "g.safetensors").write_text("no weights", encoding="utf-8")
     assert main(["invert", "in", "--save-dir", "out", "--generator", "g.safetensors"]) == 2
     assert capsys.readouterr().err == ("ostec: error: g.json, which belongs to g.safetensors, cannot be read.\n")
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "g.safetensors"}  # no empty folder
+    (tmp_path / "out").mkdir()
+    assert main(["invert", "in", "--save-dir", "out", "--generator", "g.safetensors"]) == 2
+    assert (tmp_path / "out").is_dir()  # which was there before
 
 
 def test_help_names_what_belongs_to_this_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,14 @@ def test_malformed_manifest_is_refused(checkout: Path, old: str, new: str) -> No
         assets.load_manifest("toy")
 
 
+@pytest.mark.parametrize("field", ["paper", "name", "files"])
+def test_a_missing_field_of_a_manifest_is_named(checkout: Path, field: str) -> None:
+    path = checkout / "external/toy.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace(field, f"{field}_", 1), encoding="utf-8")
+    with pytest.raises(AssetError, match=rf"toy\.toml is no valid manifest \(the field {field} is missing\)\.$"):
+        assets.load_manifest("toy")
+
+
 def test_files_of_an_installed_package_are_found_without_importing_it(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ sign_up = "https://example.org/sign-up"
 commercial_use = false
 redistribution = true
 any_of = true
+face_model = "toyface"
 
 [[files]]
 name = "toy/a.bin"
@@ -53,6 +54,7 @@ def test_manifest_holds_every_field() -> None:
         commercial_use=False,
         redistribution=True,
         any_of=True,
+        face_model="toyface",
     )
 
 
@@ -101,7 +103,7 @@ def test_model_ships_if_nothing_leads_to_it_from_outside() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ('purpose = "testing"', "", "purpose"),
+        ('purpose = "testing"', "", "the field purpose is missing"),
         ('licence = "MIT', 'licence = 3 # "MIT', "licence is no text"),
         ("commercial_use = false", 'commercial_use = "no"', "commercial_use is neither true nor false"),
         ("any_of = true", "any_of = 1", "any_of is neither true nor false"),
@@ -113,7 +115,11 @@ def test_model_ships_if_nothing_leads_to_it_from_outside() -> None:
         ('"toy/a.bin"', '"toy\\\\a.bin"', "is no path below a folder"),
         ('"https://example.org/a"', '"file:///a"', "'file:///a' of toy/a.bin is no address"),
         ('["https://example.net/a"]', "[3]", "3 of toy/a.bin is no address"),
-        ("[[files]]", "[[file]]", "files"),
+        ('["https://example.net/a"]', '"https://example.net/a"', "mirrors of toy/a.bin is no list"),
+        ("[[files]]", "[[file]]", "the field files is missing"),
+        ('name = "toy/b.bin"', "size = 3", "the field name of a file is missing"),
+        (TEXT[TEXT.index("[[files]]") :], "files = 3", "files is no list of tables"),
+        (TEXT[TEXT.index("[[files]]") :], 'files = ["a"]', "files is no list of tables"),
         ("[[files]]", "[[files", "Expected"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+from ostec.core.head import Head, HeadPart
 from ostec.core.settings import CompleteSettings
-from ostec.core.types import FloatArray, Topology
+from ostec.core.types import FloatArray, TexturedFace, Topology
 from ostec.eval.heads import PartFiles
 from ostec.fit.unwrap import enlarge_inside
 from ostec.io.images import write_png
@@ -46,3 +48,19 @@ def write_planted(folder: Path, unit: float = 1.0, shift: tuple[float, float, fl
     (folder / "face.obj").write_text("\n".join(lines) + "\n")
     write_png(folder / "face.png", planted_texture())
     return PartFiles(folder / "face.obj", folder / "face.png")
+
+
+class SameMesh:
+    """Stands in for a ``HeadMaker``: a full head that is the default mesh itself, with ``more`` parts."""
+
+    model = SimpleNamespace(name="toy")
+
+    def __init__(self, *more: HeadPart) -> None:
+        self.more = more
+        self.made_with = {"model": "ab"}
+
+    def __call__(self, textured: TexturedFace) -> Head:
+        points, topology, none = textured.face.vertices, textured.topology, np.empty(0, np.float32)
+        skin = textured.completed.texture
+        face = HeadPart("face", points, points * 0, topology.triangles, topology.uv, (1, 1, 1), texture=skin)
+        return Head("toy", "MIT", "", (face, *self.more), none, none, 0.0)

@@ -15,16 +15,18 @@ from ostec.core.errors import FaceError, UsageError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFace
 from ostec.eval import head, truth
+from ostec.eval.full_head import FullHeadJudge, find_regions
 from ostec.eval.head import HeadSettings, HeadTask, Pair, check_files
 from ostec.eval.heads import PartFiles
 from ostec.eval.headsheet import MOST_ROWS, shown_inputs, write_sheet
 from ostec.eval.jobs import Jobs, run_jobs
 from ostec.eval.loaded import load
-from ostec.eval.record import Row
+from ostec.eval.record import Evaluation, Row
+from ostec.eval.report import table
 from ostec.eval.scores import LEAST_SHARE
 from ostec.eval.truth import UV_SIZE
 from ostec.io.images import read_image
-from tests.eval.planted import write_planted
+from tests.eval.planted import SameMesh, write_planted
 
 ALONE = CompleteSettings(mode="soft", iterations=0)
 SETTINGS = HeadSettings(lights=("hard",), pairs=(Pair(25, 0), Pair(25, -40)), baselines=True, completion=ALONE)
@@ -65,12 +67,14 @@ class Planting:
         return type("Completed", (), {"textured": TexturedFace(face, self.task._bench.reader.topology, completed)})
 
 
-def rows_with(task: HeadTask, texture: FloatArray, baselines: bool = False) -> dict[tuple[str, str], Row]:
+def rows_with(
+    task: HeadTask, texture: FloatArray, baselines: bool = False, full: FullHeadJudge | None = None
+) -> dict[tuple[str, str], Row]:
     """Rows by what was compared and method, where the completion is ``texture``."""
     own = HeadTask(task.parts, replace(task.settings, baselines=baselines), task.folder)
     bench = task._bench
     loaded = replace(bench.loaded, completer=Planting(task, texture), judges=PlainJudges())
-    own.__dict__["_bench"] = replace(bench, loaded=loaded)
+    own.__dict__["_bench"] = replace(bench, loaded=loaded, full=full)
     rows = [Row(**row) for row in own("hard_pitch0_yaw25")["rows"]]
     return {(row.item.rsplit("/", 1)[1], row.method): row for row in rows}
 
@@ -142,6 +146,27 @@ def test_methods_labels_and_pictures_of_the_rows(task: HeadTask) -> None:
     assert rows["uv", "truth"].figures["psnr_texels"] == math.inf
     assert rows["uv", "ostec"].figures["psnr_texels"] < 20
     assert rows["to-40", "prior"].figures["psnr_face"] > 15
+
+
+def test_a_full_head_is_a_method_beside_the_default_mesh(task: HeadTask, right: dict[tuple[str, str], Row]) -> None:
+    bench = task._bench
+    judge = FullHeadJudge(SameMesh(), find_regions(bench.truth, bench.reader.topology))  # type: ignore[arg-type]
+    rows = rows_with(task, bench.truth.textures["hard"], full=judge)
+    assert set(rows) - set(right) == {("to0", "ostec toy"), ("to-40", "ostec toy")}
+    assert rows["uv", "ostec"] == right["uv", "ostec"]
+    for item in ("to0", "to-40"):
+        mine, head = rows[item, "ostec"], rows[item, "ostec toy"]
+        assert mine.figures.items() >= right[item, "ostec"].figures.items()
+        assert mine.figures["psnr_both"] == pytest.approx(mine.figures["psnr_face"], abs=1e-6)
+        assert mine.figures["psnr_both_own"] == pytest.approx(mine.figures["psnr_face_own"], abs=1e-6)
+        for name in ("psnr_both", "psnr_both_own", "coverage_jaw_own", "surface_forehead_own"):
+            assert head.figures[name] == pytest.approx(mine.figures[name], rel=1e-3)
+        assert 0.5 < mine.figures["coverage_jaw_own"] <= 1
+        assert head.labels == mine.labels
+        assert read_image(task.folder / head.pictures["made"]).shape == (600, 600, 3)
+    means = table(Evaluation("head", {}, {}, tuple(rows.values())))
+    assert "ostec toy" in means
+    assert "forehead" in means
 
 
 def test_an_input_without_a_face_is_a_failure_with_its_share(task: HeadTask) -> None:

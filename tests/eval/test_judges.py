@@ -18,8 +18,7 @@ from ostec.io.images import read_image
 from ostec.nets.arcface import arcface_from_tensors
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import Models, load_models
-from ostec.pipeline.judges import LoadedArcFace
-from ostec.pipeline.models import LoadedLpips
+from ostec.pipeline.judges import Loaded
 from ostec.train.portraits import collect_texels
 from tests.nets.judge_files import made_weights
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
@@ -150,9 +149,9 @@ def test_with_a_backbone_lpips_judges_and_is_named(
 ) -> None:
     asked = []
 
-    def load(device: torch.device, backbones: tuple[str, ...]) -> LoadedLpips:
+    def load(device: torch.device, backbones: tuple[str, ...]) -> Loaded[Lpips]:
         asked.append(backbones)
-        return LoadedLpips(lpips, {})
+        return Loaded(lpips, {})
 
     monkeypatch.setattr(judges, "load_lpips", load)
     found = load_judges(models)
@@ -224,7 +223,7 @@ def arcface_judge(models: Models) -> FaceIdentity:
 def test_with_a_backbone_arcface_judges_and_is_named(
     models: Models, substitute: Judges, arcface_judge: FaceIdentity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = LoadedArcFace(arcface_judge.network, {"arcface/r18.pth": "0123456789abcdef" * 4})
+    found = Loaded(arcface_judge.network, {"arcface/r18.pth": "0123456789abcdef" * 4})
     monkeypatch.setattr(judges, "load_lpips", lambda *_: None)
     monkeypatch.setattr(judges, "load_arcface", lambda _: found)
     loaded = load_judges(models)

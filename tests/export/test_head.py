@@ -68,6 +68,25 @@ def test_glb_holds_named_parts_in_metres(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.asarray(colour)[:3] / 255, [linear(v) for v in (0.8, 0.5, 0.2)], atol=0.005)
 
 
+def test_part_without_layout_has_colours_at_its_vertices(tmp_path: Path) -> None:
+    colours = np.float32([[1, 0, 0], [0, 0.5, 0], [0.2, 0.2, 1], [1, 1, 1]])
+    bare = replace(HEAD.parts[0], uv=np.empty((0, 2), np.float32), texture=None, vertex_colours=colours)
+    second = replace(bare, name="eye_left", vertex_colours=colours[::-1].copy())
+    written = write_head(tmp_path, "a", replace(HEAD, parts=(bare, second)))
+    assert {path.name for path in written} == {"a_head.glb", "a_head.obj", "a_head.mtl"}
+    scene = trimesh.load(tmp_path / "a_head.glb")
+    for name, expected in (("face", colours), ("eye_left", colours[::-1])):
+        found = np.asarray(scene.geometry[name].visual.vertex_attributes["color"])
+        light = [[linear(float(value)) for value in row] for row in expected]
+        np.testing.assert_allclose(found[:, :3] / 255, light, atol=0.003)
+        assert (found[:, 3] == 255).all()
+        assert scene.geometry[name].visual.material.name == name
+    lines = (tmp_path / "a_head.obj").read_text(encoding="utf-8").splitlines()
+    assert "v 10.00000 0.00000 0.00000 0.0000 0.5000 0.0000" in lines
+    assert "f 5//5 6//6 7//7" in lines
+    assert not any(line.startswith("vt ") for line in lines)
+
+
 def test_obj_holds_the_same_parts_in_millimetres(tmp_path: Path) -> None:
     write_head(tmp_path, "a", HEAD)
     text = (tmp_path / "a_head.obj").read_text(encoding="utf-8")

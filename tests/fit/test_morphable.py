@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ostec.core.assets import asset_path
 from ostec.core.errors import AssetError, FaceError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray
 from ostec.fit.dense import weighted_similarity
 from ostec.fit.morphable import HeadFitter, skin_triangles
-from ostec.io.correspondence import read_correspondence
+from ostec.io.correspondence import correspondence_of
 from ostec.io.morphable import read_morphable
 from ostec.render.geometry import rotation_from_pose
 from tests.toy_head import EYES, MM_PER_UNIT, toy_correspondence, toy_head_model
@@ -46,6 +45,36 @@ def test_expressions_stay_in_their_range() -> None:
         found = FITTER.fit(head[:468]).expression
         assert found.min() >= -1e-6
         assert found.max() <= 1 + 1e-6
+
+
+def test_expressions_at_their_limits_are_those_of_the_whole_bounded_problem() -> None:
+    """The optimum under bounds: at a limit the gradient points out of the range, elsewhere it vanishes."""
+    head = planted(MODEL, IDENTITY, np.float32([1.8, 0.4]))
+    settings = replace(FITTER.settings, iterations=1)
+    fitter = HeadFitter(MODEL, toy_correspondence(MODEL), settings)
+    found = fitter.fit(head[:468])
+    mean = MODEL.mean[:468].astype(np.float64)
+    scale, rotation, offset = weighted_similarity(mean, head[:468].astype(np.float64), np.ones(468))
+    noise = settings.noise_mm * np.array([1, 1, settings.depth_noise])
+    basis = np.concatenate([MODEL.identity, MODEL.expression], axis=2)[:468].astype(np.float64)
+    columns = scale * np.einsum("ij,njk->nik", rotation, basis) / noise[:, None]
+    values = np.concatenate([found.identity, found.expression]).astype(np.float64)
+    left = columns @ values - (head[:468] - scale * mean @ rotation.T - offset) / noise
+    prior = np.r_[np.ones(5), np.full(2, settings.expression_deviation**-2)]
+    gradient = np.einsum("nik,ni->k", columns, left) + prior * values
+    size = np.abs(np.einsum("nik,ni->k", columns, (head[:468] - scale * mean @ rotation.T - offset) / noise)).max()
+    assert found.expression[0] == pytest.approx(1)
+    assert gradient[5] < 0
+    np.testing.assert_allclose(np.delete(gradient, 5), 0, atol=1e-4 * size)
+
+
+def test_mesh_without_bases_is_placed_and_drawn_onto_the_landmarks() -> None:
+    none = np.zeros((len(MODEL.mean), 3, 0), np.float32)
+    bare = replace(MODEL, identity=none, expression=none, expression_names=())
+    found = HeadFitter(bare, toy_correspondence(bare)).fit(planted(MODEL, 0 * IDENTITY, 0 * EXPRESSION)[:468])
+    assert (len(found.identity), len(found.expression)) == (0, 0)
+    assert found.error_mm < 0.01
+    assert found.scale == pytest.approx(1.07 * MM_PER_UNIT, rel=1e-4)
 
 
 def test_head_is_the_models_mean_where_the_landmarks_are() -> None:
@@ -107,7 +136,7 @@ def test_random_heads_of_ict_are_found_to_a_millimetre_and_a_half() -> None:
         model = read_morphable("ict")
     except AssetError as error:
         pytest.skip(str(error))
-    correspondence = read_correspondence(asset_path("topology/ict_facemesh.npz"))
+    correspondence = correspondence_of(model)
     fitter = HeadFitter(model, correspondence)
     rng = np.random.default_rng(0)
     face = np.unique(model.triangles[model.parts.get("face_narrow", model.parts["face"])])

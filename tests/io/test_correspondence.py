@@ -1,17 +1,22 @@
 """Correspondence files are read, damaged ones refused; the one that ships lies where its description says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ostec.core.assets import asset_path
+from ostec.core.correspondence import OUTLINE, landmark_trust
 from ostec.core.errors import AssetError
-from ostec.io.correspondence import read_correspondence
-from ostec.io.morphable import read_morphable
+from ostec.io.correspondence import correspondence_file, correspondence_of, read_correspondence
+from ostec.io.morphable import READERS, read_morphable
 from ostec.io.topology import read_topology
+from tests.toy_head import toy_head_model
 
-ICT_VERTICES = 26719
+SHIPPED = sorted(asset_path("topology").glob("*_*_facemesh.npz"))
+FIRST_EYEBALL = {"flame": 3931}
+"""Vertices from which on there is no skin."""
 
 
 def _arrays() -> dict[str, np.ndarray]:
@@ -61,13 +66,50 @@ def test_damaged_or_missing_file_is_one_sentence(tmp_path: Path, content: bytes 
         read_correspondence(path)
 
 
-def test_ict_has_all_landmarks_those_of_lids_and_lips_trusted_most() -> None:
-    found = read_correspondence(asset_path("topology/ict_facemesh.npz"))
-    assert (found.name, found.vertex_count, found.vertices.shape) == ("ict", ICT_VERTICES, (468, 3))
-    assert found.vertices.max() < 9409  # the face and its ears, no scalp
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_file_has_all_landmarks_those_of_lids_and_lips_trusted_most(path: Path) -> None:
+    found = read_correspondence(path)
+    assert path.name == correspondence_file(found.name, found.vertex_count)
+    assert found.name in READERS
+    assert found.vertices.shape == (468, 3)
+    assert found.vertices.max() < FIRST_EYEBALL.get(found.name, found.vertex_count)
     lids_and_lips, outline = [33, 133, 159, 145, 61, 291, 13, 14], [10, 152, 234, 454]
     assert found.trust[lids_and_lips].min() > 0.9
     assert found.trust[outline].max() < 0.2
+    assert found.weights.min() > -1e-6
+    # No two landmarks are the same point, lips that lie on each other aside.
+    places = {
+        tuple(sorted(zip(v, np.round(w, 3), strict=True))) for v, w in zip(found.vertices, found.weights, strict=True)
+    }
+    assert len(places) > 455
+
+
+def test_trust_falls_towards_the_outline() -> None:
+    mean = read_topology(asset_path("topology/facemesh.npz")).mean_landmarks
+    trust = landmark_trust(mean)
+    np.testing.assert_allclose(trust[list(OUTLINE)], 0.15)
+    assert trust[[4, 33, 263, 13]].tolist() == [1, 1, 1, 1]
+    nearest = np.linalg.norm(mean[:, None] - mean[list(OUTLINE)], axis=2).min(1)
+    half = np.argmin(np.abs(nearest - 12.5))
+    assert trust[half] == pytest.approx(0.15 + 0.85 * nearest[half] / 25, abs=1e-4)
+
+
+def test_models_own_landmarks_come_before_any_file() -> None:
+    model = toy_head_model()
+    own = replace(model, landmarks={"mediapipe478": np.arange(478, dtype=np.int32)[::-1].copy()})
+    found = correspondence_of(own)
+    assert (found.name, found.vertex_count, found.sha256) == ("ict", len(model.mean), model.sha256)
+    np.testing.assert_allclose(found.points(model.mean), model.mean[np.arange(477, 9, -1)], atol=1e-6)
+    np.testing.assert_allclose(found.trust[list(OUTLINE)], 0.15)
+
+
+def test_mesh_of_another_size_is_refused_with_those_known() -> None:
+    model = toy_head_model()
+    known = r"where the landmarks lie on it is known for one of 26719 only\.$"
+    with pytest.raises(AssetError, match=rf"^The model ict found has {len(model.mean)} vertices; {known}"):
+        correspondence_of(model)
+    with pytest.raises(AssetError, match=r"where the landmarks lie on it is known for no such model\.$"):
+        correspondence_of(replace(model, name="basel"))
 
 
 def test_ict_is_the_same_on_both_sides_and_meets_the_models_own_landmarks() -> None:
@@ -75,7 +117,7 @@ def test_ict_is_the_same_on_both_sides_and_meets_the_models_own_landmarks() -> N
         model = read_morphable("ict")
     except AssetError as error:
         pytest.skip(str(error))
-    found = read_correspondence(asset_path("topology/ict_facemesh.npz"))
+    found = correspondence_of(model)
     topology = read_topology(asset_path("topology/facemesh.npz"))
     points = found.points(model.mean)
     mirrored = points[topology.mirror_landmarks] * [-1, 1, 1]

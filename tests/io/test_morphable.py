@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.core.assets import MODELS_VARIABLE
+from ostec.core.assets import MODELS_VARIABLE, face_models, load_manifest
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.morphable import MorphableModel
-from ostec.io.morphable import READERS, read_morphable
+from ostec.io.licences import LOGGER
+from ostec.io.morphable import READERS, RECOMMENDED, read_morphable
 from ostec.io.morphable_flame import read_flame_skinning
 from tests.io import morphable_files as files
 
@@ -120,13 +121,29 @@ def test_original_without_the_fronts_files_is_the_whole_face(models: Path) -> No
     assert any("BFM_front_idx.mat and facemodel_info.mat is missing" in note for note in model.notes)
 
 
-def test_texture_coordinates_follow_both_lists_of_vertices(models: Path) -> None:
+@pytest.mark.parametrize("rows", ["of the expressions, as published", "of all"])
+def test_texture_coordinates_follow_both_lists_of_vertices(models: Path, rows: str) -> None:
     table = files.write_bfm_original(models)
     uv = np.random.default_rng(0).uniform(size=(len(FACE.vertices) + 5, 2))
-    files.write_mat(models / "bfm2009" / "BFM_UV.mat", {"UV": uv})
+    expected = uv[table["trim"][table["front"]]]
+    stored = uv if rows == "of all" else uv[table["trim"]]
+    files.write_mat(models / "bfm2009" / "BFM_UV.mat", {"UV": stored})
     model = read_morphable("bfm")
-    np.testing.assert_allclose(model.uv, uv[table["trim"][table["front"]]], atol=1e-6)
+    np.testing.assert_allclose(model.uv, expected, atol=1e-6)
     np.testing.assert_array_equal(model.triangles_uv, model.triangles)
+    # The ready front finds the same by the lists beside it.
+    count = len(table["front"])
+    cut = {name: np.zeros((3 * count, 2)) for name in ("idBase", "exBase", "texBase")}
+    flat = {"meanshape": model.mean.reshape(1, -1), "meantex": np.zeros((1, 3 * count))}
+    files.write_bfm_front(models, **cut, **flat, tri=model.triangles + 1.0, keypoints=None, skinmask=None)
+    np.testing.assert_allclose(read_morphable("bfm").uv, expected, atol=1e-6)
+
+
+def test_texture_coordinates_of_another_mesh_are_refused(models: Path) -> None:
+    files.write_bfm_original(models)
+    files.write_mat(models / "bfm2009" / "BFM_UV.mat", {"UV": np.zeros((9, 2))})
+    with pytest.raises(AssetError, match=r"BFM_UV.mat cannot be used: UV should be 143 x 2, not 9 x 2"):
+        read_morphable("bfm")
 
 
 def test_expressions_of_another_number_of_vertices_are_refused(models: Path) -> None:
@@ -383,8 +400,30 @@ def test_model_that_is_nowhere_names_the_command(models: Path, name: str) -> Non
         read_morphable(name)
 
 
+def test_every_reader_has_a_manifest_that_names_the_model_and_the_reader() -> None:
+    assert next(iter(READERS)) == RECOMMENDED
+    assert sorted(READERS) == list(face_models())
+    for name, (manifest, read) in READERS.items():
+        found = load_manifest(manifest)
+        assert (found.face_model, found.loader) == (name, f"{read.__module__}.{read.__name__}")
+        assert read.__module__ == f"ostec.io.morphable_{name}"
+        assert not found.ships
+
+
+def test_licence_is_said_once_where_somebody_listens(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files.write_bfm_front(models)
+    read_morphable("bfm")  # nobody listens
+    assert not caplog.records
+    with caplog.at_level("INFO", LOGGER):
+        for _ in range(2):
+            read_morphable("bfm")
+    said = [record.getMessage() for record in caplog.records if record.name == LOGGER]
+    assert len(said) == 1
+    assert "Licence: Basel Face Model licence" in said[0]
+
+
 def test_unknown_name_is_the_callers_mistake(models: Path) -> None:
-    with pytest.raises(ValueError, match="expected one of ict, bfm, flame, faceverse, hifi3d, got 'basel'"):
+    with pytest.raises(ValueError, match=f"^expected one of {', '.join(READERS)}, got 'basel'$"):
         read_morphable("basel")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ostec.core.errors import WeightsError
 from ostec.io.npy import read_npy_object
@@ -21,6 +22,14 @@ def test_dictionary_comes_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["a"], table["a"])
     assert found["b"] == {"c": [1, 2]}
     assert found["d"].tolist() == [[7]]
+
+
+def test_tensors_within_come_back_as_tensors(tmp_path: Path) -> None:
+    """FLAME's landmark_embedding.npy holds some: bytes of torch's older format within NumPy's pickle."""
+    tensor = torch.arange(6, dtype=torch.int64).reshape(2, 3)
+    found = read_npy_object(saved(tmp_path / "a.npy", {"a": tensor, "b": np.arange(2)}))
+    assert torch.equal(found["a"], tensor)
+    assert found["b"].tolist() == [0, 1]
 
 
 def test_call_is_refused(tmp_path: Path) -> None:

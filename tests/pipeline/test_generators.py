@@ -323,7 +323,7 @@ def doubled(times: int) -> list[Any]:
         ),
         ({"static_kwargs": {"architecture": doubled(60)}}, "architecture skip, found a list"),
         ({"version": 1 << 200_000}, "found an enormous number"),
-        ({"variables": [("lod", 1 << 4000)]}, "expected tensors, found a int called lod"),
+        ({"variables": [("lod", 1 << 4000)]}, "expected tensors, found an int called lod"),
         ({"variables": [("k" * 1000, 1.0)]}, "expected the names of a StyleGAN2, found kkk"),
     ],
     ids=range(6),

@@ -1,6 +1,7 @@
 """From a finished face to a head: parts, textures, record and files; with the toy head, and ICT-FaceKit where it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ from ostec.core.errors import AssetError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import CompletedTexture, TexturedFace
 from ostec.export.head import write_head
-from ostec.io.morphable import read_morphable
+from ostec.io.morphable import READERS, read_morphable
 from ostec.pipeline.completer import Completer
-from ostec.pipeline.head import HeadMaker, described
+from ostec.pipeline.head import MADE_EYES, MADE_MOUTH, NO_LAYOUT, HeadMaker, described
+from ostec.stitch.head import sample
 from tests.toy import toy_face, toy_texture, toy_topology
 from tests.toy_head import MM_PER_UNIT, toy_correspondence, toy_head_model
 
 ROOT = Path(__file__).resolve().parents[2]
-TOPOLOGY = toy_topology()
+WITH_MOUTH = toy_topology()
+TOPOLOGY = replace(WITH_MOUTH, regions={k: v for k, v in WITH_MOUTH.regions.items() if k != "mouth"})
+"""Its lips' landmarks are places of the grid, far apart."""
 MODEL = toy_head_model(TOPOLOGY)
 MAKER = HeadMaker(MODEL, toy_correspondence(MODEL))
 
@@ -95,8 +99,75 @@ def test_without_the_files_one_sentence_says_how_to_get_them(tmp_path: Path, mon
 
 
 def test_unknown_face_model_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^face_model must be one of facemesh, ict, got 'head'\.$"):
-        CompleteSettings(face_model="head")  # type: ignore[arg-type]
+    for name in READERS:
+        assert CompleteSettings(face_model=name).face_model == name
+    known = ", ".join(("facemesh", *sorted(READERS)))
+    with pytest.raises(ValueError, match=rf"^face_model must be one of {known}, got 'head'\.$"):
+        CompleteSettings(face_model="head")
+
+
+def test_model_without_layout_has_the_same_colours_at_its_vertices() -> None:
+    bare = replace(MODEL, uv=np.empty((0, 2), np.float32), triangles_uv=np.empty((0, 3), np.int32))
+    head = HeadMaker(bare, toy_correspondence(bare))(_finished())
+    assert head.notes == ("A toy.", NO_LAYOUT)
+    parts, textured = ({part.name: part for part in made.parts} for made in (head, MAKER(_finished())))
+    assert set(parts) == set(textured)
+    for name, part in parts.items():
+        assert (part.uv.shape, part.texture) == ((0, 2), None)
+        assert part.vertex_colours is not None
+        assert part.vertex_colours.shape == part.vertices.shape
+        assert 0 <= part.vertex_colours.min() <= part.vertex_colours.max() <= 1
+        assert set(map(tuple, part.vertices)) == set(map(tuple, textured[name].vertices))
+    # What the face's texture shows there, a little smoother, and an iris in the middle of the eye.
+    face, known = parts["face"], textured["face"]
+    assert known.texture is not None
+    order = np.lexsort(known.vertices.T), np.lexsort(face.vertices.T)
+    expected = sample(known.texture, known.uv)[order[0]]
+    np.testing.assert_allclose(face.vertex_colours[order[1]].mean(0), expected.mean(0), atol=0.02)  # type: ignore[index]
+    assert np.abs(face.vertex_colours[order[1]] - expected).mean() < 0.05  # type: ignore[index]
+    eye = parts["eye_left"]
+    front, back = eye.vertices[:, 2].argmax(), eye.vertices[:, 2].argmin()
+    assert eye.vertex_colours[front].mean() < eye.vertex_colours[back].mean()  # type: ignore[index]
+
+
+def test_open_mouth_of_a_model_without_its_inside_shows_what_the_face_does() -> None:
+    head = MAKER(replace(_finished(), topology=WITH_MOUTH))
+    assert [part.name for part in head.parts][-1] == "mouth"
+    assert head.notes == ("A toy.", MADE_MOUTH)
+    mouth = head.parts[-1]
+    assert mouth.texture is not None
+    assert len(mouth.texture) < 128
+    filled = replace(MODEL, parts=MODEL.parts | {"gums": MODEL.parts["eye_left"]})
+    parts = HeadMaker(filled, toy_correspondence(filled))(replace(_finished(), topology=WITH_MOUTH)).parts
+    assert "mouth" not in {part.name for part in parts}
+
+
+def test_face_that_lies_within_the_head_is_not_written_twice() -> None:
+    both = np.concatenate([MODEL.parts["face"], MODEL.parts["head"]])
+    nested = replace(MODEL, parts=MODEL.parts | {"head": both})
+    assert set(HeadMaker(nested, toy_correspondence(nested)).parts) == {"head", "eye_left", "eye_right"}
+
+
+def test_model_that_names_no_skin_is_a_head_without_its_eyes() -> None:
+    unnamed = replace(MODEL, parts={name: ids for name, ids in MODEL.parts.items() if name.startswith("eye")})
+    parts = HeadMaker(unnamed, toy_correspondence(unnamed)).parts
+    assert set(parts) == {"head", "eye_left", "eye_right"}
+    skin = len(MODEL.parts["face"]) + len(MODEL.parts["head"])
+    assert len(parts["head"].triangles) == skin
+    assert set(HeadMaker(replace(MODEL, parts={}), toy_correspondence(MODEL)).parts) == {"head"}
+
+
+def test_hollow_eyes_get_eyeballs_that_are_said_to_be_made() -> None:
+    skin = replace(MODEL, parts={name: MODEL.parts[name] for name in ("face", "head")}, hollow_eyes=True)
+    maker = HeadMaker(skin, toy_correspondence(skin))
+    head = maker(_finished())
+    assert {part.name for part in head.parts} == {"face", "head", "eye_left", "eye_right"}
+    assert head.notes == ("A toy.", MADE_EYES)
+    assert set(maker.hashes) == {"face model ict", f"ict_{len(MODEL.mean)}_facemesh.npz"}
+    for part in head.parts[2:]:
+        ball = trimesh.Trimesh(part.vertices, part.triangles)
+        assert ball.is_watertight
+        assert part.texture is not None
 
 
 def test_photo_gets_a_full_head(tmp_path: Path) -> None:
@@ -110,7 +181,7 @@ def test_photo_gets_a_full_head(tmp_path: Path) -> None:
     assert {"a_head.glb", "a_head.obj", "a_head.mtl", "a_head_face.png"} <= set(record["files"])
     assert (record["face_model"]["name"], record["face_model"]["licence"]) == ("ict", "MIT")
     assert record["face_model"]["landmark_error_mm"] < 2
-    assert {"ict_facemesh.npz", "face model ict"} <= set(record["weights"])
+    assert {"ict_26719_facemesh.npz", "face model ict"} <= set(record["weights"])
     scene = trimesh.load(tmp_path / "a_head.glb")
     assert {"face", "head", "eye_left", "eye_right", "teeth_upper", "teeth_lower", "gums"} <= set(scene.geometry)
     for mesh in scene.geometry.values():

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.core.assets import sha256_of
+from ostec.core.assets import Pin, expected_file, sha256_of
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import FittedFace, FloatArray
 from ostec.detect.masks import mask_guide
+from ostec.io.download import write_pin
 from ostec.io.images import read_image
 from ostec.nets.arcface import TEMPLATE, ArcFace, arcface_from_tensors
 from ostec.nets.parsing import BiSeNet, FacePart, bisenet_from_tensors
@@ -90,7 +91,7 @@ def face(models: Models, photo: FloatArray) -> FittedFace:
     ("load", "name"), [(load_arcface, "arcface/r18.pth"), (load_parsing, "bisenet/79999_iter.pth")]
 )
 def test_a_network_is_loaded_where_its_file_is_found(
-    own: Path, made: Path, load: Callable[[torch.device], judges.LoadedArcFace | None], name: str
+    own: Path, made: Path, load: Callable[[torch.device], judges.Loaded[torch.nn.Module] | None], name: str
 ) -> None:
     assert load(CPU) is None
     put(made, own, name)
@@ -127,6 +128,30 @@ def test_a_file_of_another_sum_is_not_read(own: Path, made: Path, monkeypatch: p
         monkeypatch.setattr(judges, "expected_file", lambda entry, _, c=changed: replace(entry, **c))
         with pytest.raises(AssetError, match=sentence):
             load_parsing(CPU)
+
+
+def test_weights_of_ones_own_are_taken_under_the_name_that_training_gives_them(
+    own: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the checksums of the manifests as they are."""
+    monkeypatch.setattr(judges, "expected_file", expected_file)
+    put(made, own, "bisenet/79999_iter.pth")
+    size = (made / "bisenet/79999_iter.pth").stat().st_size
+    sentence = rf"79999_iter.pth is damaged \({size} bytes, .*; weights of your own are taken as (.*)$"
+    with pytest.raises(AssetError, match=sentence) as refused:
+        load_parsing(CPU)
+    name = str(refused.value).rpartition(" ")[2]
+    assert name == "bisenet/model_final_diss.pth"
+    (own / "bisenet/79999_iter.pth").rename(own / name)
+    found = load_parsing(CPU)
+    assert found is not None
+    assert found.hashes == {name: sha256_of(made / "bisenet/79999_iter.pth")}
+    # Once pinned, another file in its place is refused.
+    write_pin(own / name, Pin(size, found.hashes[name]))
+    (own / name).unlink()
+    (own / name).hardlink_to(made / "arcface/r18.pth")
+    with pytest.raises(AssetError, match=r"model_final_diss.pth is damaged \("):
+        load_parsing(CPU)
 
 
 def test_a_file_that_is_broken_off_is_refused(own: Path, made: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ostec.render.surface import barycentric_of_closest, closest_points, cotangent_laplacian
+from ostec.render.surface import barycentric_of_closest, border_edges, closest_points, cotangent_laplacian
 
 TRIANGLE = np.array([[0.0, 0, 0], [4, 0, 0], [0, 2, 0]])
 
@@ -60,3 +60,9 @@ def test_laplacian_of_a_plane_vanishes_inside_and_areas_add_up() -> None:
     np.testing.assert_allclose((stiffness @ linear)[inner.ravel()], 0, atol=1e-9)
     # Dirichlet's energy of a linear function: gradient squared times area.
     assert np.isclose(linear @ stiffness @ linear, 13 * 35)
+
+
+def test_border_of_two_triangles_is_all_but_the_shared_edge() -> None:
+    found = border_edges(np.array([[3, 1, 2], [1, 3, 7]], np.int32))
+    assert found.tolist() == [[1, 2], [1, 7], [2, 3], [3, 7]]
+    assert len(border_edges(np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]], np.int32))) == 0  # a closed surface

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ostec.core.errors import AssetError
 from ostec.io.files import write_atomic
 
 Arrays = dict[str, npt.NDArray[Any]]
 _KEY = "made_with"
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RecursionError)
+"""What NumPy and zip raise for files that are none of theirs, or cut."""
 
 
 def why_stale(path: Path, key: Mapping[str, str]) -> str | None:
@@ -29,9 +32,9 @@ def why_stale(path: Path, key: Mapping[str, str]) -> str | None:
         # Opened here: where it is no archive, numpy would leave it open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             before = json.loads(str(archive[_KEY]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGE:
         return "is damaged"
-    names = [name for name in key if before.get(name) != key[name]]
+    names = [name for name in key if not isinstance(before, dict) or before.get(name) != key[name]]
     return f"was made with other {' and '.join(names)}" if names else None
 
 
@@ -46,6 +49,13 @@ def write_cache(path: Path, key: Mapping[str, str], arrays: Mapping[str, npt.NDA
 
 
 def read_cache(path: Path) -> Arrays:
-    """Read all arrays of a file that :func:`why_stale` approved."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name != _KEY}
+    """Read all arrays of a file that :func:`why_stale` approved.
+
+    Raises:
+        AssetError: it is damaged further on.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if name != _KEY}
+    except _DAMAGE as error:
+        raise AssetError(f"{path} is damaged ({error}); please remove it.") from error

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.core.errors import OutputError
-from ostec.train.cache import read_cache, why_stale, write_cache
+from ostec.core.errors import AssetError, OutputError
+from ostec.io.cache import read_cache, why_stale, write_cache
 
 KEY = {"portraits": "aa", "size": "256"}
 ARRAYS = {"a": np.arange(6, dtype=np.uint8).reshape(2, 3), "names": np.array(["ä", "bc"])}
@@ -52,3 +52,14 @@ def test_missing_damaged_and_foreign_files_are_stale(tmp_path: Path) -> None:
 def test_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_cache(tmp_path / "no" / "a.npz", KEY, ARRAYS)
+
+
+def test_damage_behind_the_key_is_found_on_reading(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    write_cache(path, KEY, {"a": np.arange(4000, dtype=np.int32)})
+    content = bytearray(path.read_bytes())
+    content[-8000] ^= 1  # within the array, which is stored last and as it is
+    path.write_bytes(bytes(content))
+    assert why_stale(path, KEY) is None
+    with pytest.raises(AssetError, match=r"a\.npz is damaged \(.*\); please remove it\.$"):
+        read_cache(path)

@@ -1,0 +1,36 @@
+"""What several commands ask of their options, in the same words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ostec.core.errors import UsageError
+from ostec.core.text import shown
+
+
+def need_file(path: str | Path, what: str) -> None:
+    """Raise UsageError unless there is such a file; ``what`` it is begins the sentence (``The photo``)."""
+    given = Path(path)
+    if not str(path) or not given.exists():
+        raise UsageError(f"{what} {shown(path)} does not exist.")
+    if not given.is_file():
+        raise UsageError(f"{what} {shown(path)} is {'a folder, not a file' if given.is_dir() else 'no file'}.")
+
+
+def need_files(**asked: str) -> None:
+    """Raise UsageError where a ``generator`` or ``prior`` is neither ``default`` nor ``none`` nor a file."""
+    for name, file in asked.items():
+        if file not in ("default", "none"):
+            need_file(file, f"The {name}'s file")
+
+
+def need_save_dir(save_dir: str) -> None:
+    """Raise UsageError where the name of the folder of results is empty."""
+    if not save_dir:
+        raise UsageError("--save-dir is empty.")
+
+
+def need_sources(sources: Sequence[str], save_dir: str, verb: str) -> None:
+    """Raise UsageError where there is nothing to ``verb``, or nowhere to put it."""
+    if not sources:
+        raise UsageError(f"Name at least one photo, folder or glob to {verb}.")
+    need_save_dir(save_dir)
