@@ -219,7 +219,9 @@ class TextureMaker:
             self.projection_settings,
             self.view_settings,
         )
-        made = complete_views(projector, waves_of(mode, self.settings.schedule), state, self.settings.iterations, run.advance)
+        made = complete_views(
+            projector, waves_of(mode, self.settings.schedule), state, self.settings.iterations, run.advance
+        )
         run.enter("stitch")
         texture = enlarge_inside(made.fill.texture, state.inside, seen.size) if work < seen.size else made.fill.texture
         given = _enlarge_labels(made.fill.provenance, seen.inside)

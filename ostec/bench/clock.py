@@ -1,0 +1,111 @@
+"""Time and memory of a piece of work, without those of whoever watches it."""
+
+import contextlib
+import gc
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+Now = Callable[[], float]
+"""Seconds since some moment."""
+
+
+def settle(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Clock:
+    """A stopwatch for work in steps; it stands still while the bench looks at the results."""
+
+    def __init__(self, device: torch.device, now: Now = time.perf_counter) -> None:
+        """It does not run yet; ``device`` has to finish its work before the time is read."""
+        self._device, self._now = device, now
+        self._since: float | None = None
+        self._total = self._marked = 0.0
+        self.laps: list[float] = []
+        """Seconds of each step."""
+
+    @property
+    def seconds(self) -> float:
+        """Time of the work so far."""
+        if self._since is None:
+            return self._total
+        settle(self._device)
+        return self._total + self._now() - self._since
+
+    def start(self) -> None:
+        """The work begins or goes on. Raises ValueError if the clock runs already."""
+        if self._since is not None:
+            raise ValueError("expected a clock that stands still, got one that runs")
+        settle(self._device)
+        self._since = self._now()
+
+    def stop(self) -> float:
+        """The work pauses or ends; returns its seconds so far. Raises ValueError if the clock does not run."""
+        if self._since is None:
+            raise ValueError("expected a clock that runs, got one that stands still")
+        self._total, self._since = self.seconds, None
+        return self._total
+
+    def mark(self) -> None:
+        """A step begins."""
+        self._marked = self.seconds
+
+    def lap(self) -> None:
+        """A step has ended, and the next one begins; for a clock that stands still too."""
+        seconds = self.seconds
+        self.laps.append(seconds - self._marked)
+        self._marked = seconds
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The clock stands still inside."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class PeakMemory:
+    """The most memory that a piece of work holds: the GPU's tensors, or on the CPU the process's resident pages."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Counting begins."""
+        self._device = device
+        gc.collect()
+        self._known = True
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        try:
+            _CLEAR.write_text("5")  # Linux: the high-water mark begins anew
+        except OSError:
+            self._known = False
+
+    def mb(self) -> float | None:
+        """MiB since counting began; None where the system does not tell."""
+        if self._device.type == "cuda":
+            return round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1)
+        found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text()) if self._known else None
+        return round(int(found[1]) / 1024, 1) if found else None
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Memory that can still be taken; None where the system does not tell."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
