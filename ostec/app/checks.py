@@ -29,6 +29,13 @@ def need_save_dir(save_dir: str) -> None:
         raise UsageError("--save-dir is empty.")
 
 
+def out_path(out: str) -> Path:
+    """The folder or file of the results, absolute. Raises UsageError where its name is empty."""
+    if not out:
+        raise UsageError("--out is empty.")
+    return Path(out).absolute()
+
+
 def need_sources(sources: Sequence[str], save_dir: str, verb: str) -> None:
     """Raise UsageError where there is nothing to ``verb``, or nowhere to put it."""
     if not sources:

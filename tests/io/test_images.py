@@ -308,3 +308,13 @@ def test_photos_in_a_folder_are_known_by_ending_or_content(tmp_path: Path) -> No
     save(tmp_path / "no_ending", Image.new("RGB", (3, 3)), format="PNG")
     found = {path.name for path in tmp_path.iterdir() if images.is_image_file(path)}
     assert found == {"text.JPG", "no_ending"}
+
+
+def test_bytes_are_decoded_as_the_file_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(gradient()))
+    np.testing.assert_array_equal(images.decode_image(path.read_bytes(), "a"), images.read_image(path))
+    for data, sentence in ((b"", r"^shard/a\.png is empty"), (b"text", r"^shard/a\.png is not a picture")):
+        with pytest.raises(ImageError, match=sentence):
+            images.decode_image(data, "shard/a.png")
+    with pytest.raises(ImageError, match=r"^shard/a\.png has 40 x 24 pixels"):
+        images.decode_image(path.read_bytes(), "shard/a.png", max_megapixels=0.0005)
