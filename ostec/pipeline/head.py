@@ -19,7 +19,7 @@ from ostec.io.morphable import read_morphable
 from ostec.stitch import head as skin_over
 from ostec.stitch.eyes import common_gaze, eye_opening, gaze, seen_eye
 from ostec.stitch.head import FaceOnHead, FaceTexture, HeadTextureSettings, eyeball
-from ostec.stitch.mouth import INSIDE, between_lips
+from ostec.stitch.mouth import INSIDE, between_lips, mouth_light
 from ostec.stitch.vertices import AtVertices, for_vertices
 
 EYE_SIZE, MOST_EYE_SIZE = 256, 1024
@@ -111,7 +111,8 @@ class HeadMaker:
             where, chart = self.rows(name), self.parts[name].chart(len(whole))
             at = skin_over.over_texels(chart, on_head.at(where))
             skins[name] = skin_over.part_texture(chart, at, base[where], texture)
-        head = self.assembled(fitted, skins | self.eyes(fitted, face.vertices, topology, whole))
+        pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
+        head = self.assembled(fitted, pictures, mouth_light(whole, topology))
         return self._with_mouth(head, face.vertices, topology, whole)
 
     def _with_mouth(self, head: Head, face: FloatArray, topology: Topology, texture: FloatArray) -> Head:
@@ -187,18 +188,21 @@ class HeadMaker:
         extent = float(np.ptp(uv, axis=0).max()) if len(uv) else 1.0
         return min(round(EYE_SIZE / max(extent, 1e-3)), MOST_EYE_SIZE)
 
-    def assembled(self, fitted: FittedHead, pictures: Mapping[str, FloatArray]) -> Head:
+    def assembled(self, fitted: FittedHead, pictures: Mapping[str, FloatArray], light: Colour = WHITE) -> Head:
         """The head put together.
 
         Args:
             fitted: its shape.
             pictures: [S, S, 3] by name of the :attr:`textured` parts and the eyes; [V, 3] where there is no layout.
+            light: inside the mouth, RGB in [0, 1].
         """
         normals = skin_over.surface_normals(fitted.vertices, self.model.triangles)
         parts = []
         for name, geometry in self.parts.items():
             vertices, made = fitted.vertices[geometry.ids], pictures.get(name)
             colour, roughness = PLAIN.get(name, (WHITE, EYE_ROUGHNESS if name in EYES else 1.0))
+            if name in INSIDE:
+                colour = (colour[0] * light[0], colour[1] * light[1], colour[2] * light[2])
             part = HeadPart(name, vertices, normals[geometry.ids], geometry.triangles, geometry.uv, colour, roughness)
             parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
         said = (

@@ -23,6 +23,7 @@ from ostec.io.images import read_image, resize_image
 from ostec.io.topology import read_topology
 from ostec.pipeline.head import EYES, HeadMaker, described
 from ostec.stitch.head import Chart, FaceOnHead, FaceTexture, part_texture, plain_skin, surface_normals, take_apart
+from ostec.stitch.mouth import mouth_light
 from ostec.stitch.transfer import Sheet, TileMap, map_tile, sheets_of
 
 METHOD = "1"
@@ -194,7 +195,8 @@ class TextureTransfer:
             pictures |= dict.fromkeys(sheet.parts, sheet.joined(pictures, baking.charts))
         known = {name: at.weight for name, at in baking.at.items()} if maker.has_layout else {}
         shared = tuple(sheet.parts for sheet in sheets)
-        return Transferred(maker.assembled(fitted, pictures), shared, known, size if maker.has_layout else None)
+        head = maker.assembled(fitted, pictures, mouth_light(result.texture, self.topology))
+        return Transferred(head, shared, known, size if maker.has_layout else None)
 
     def _apart(self, texture: FloatArray, largest: int) -> FaceTexture:
         if len(texture) > largest:

@@ -7,7 +7,7 @@ from ostec.core.polygon import in_polygon
 from ostec.core.types import FloatArray, Topology
 from ostec.stitch.head import sample, surface_normals
 
-INSIDE = ("gums", "mouth_socket", "teeth_lower", "teeth_upper")
+INSIDE = ("gums", "mouth_socket", "teeth_lower", "teeth_upper", "tongue")
 """Parts of a model any of which fills its mouth."""
 LIPS = (13, 14)
 """FaceMesh ids of the middle of the upper and of the lower lip's inner edge."""
@@ -16,6 +16,36 @@ OPEN_MM = 2.0
 BEHIND_MM = 3.0
 """How far behind the lips the piece lies; the neighbouring triangles belong to it, so that it ends under the lips."""
 REGION = "mouth"
+BRIGHT = 0.8
+"""Share of what is seen between the lips that is darker than the teeth."""
+TEETH = (0.85, 0.81, 0.73)
+"""The colour that teeth are painted with, about."""
+DARKEST = 0.45
+"""The inside of a mouth is at least so bright, as a share of the usual."""
+_SIDE = 256
+"""Texels of the layout at which that is measured."""
+
+
+def mouth_light(texture: FloatArray, topology: Topology) -> tuple[float, float, float]:
+    """The light inside a mouth, RGB in [``DARKEST``, 1]: of what is brightest between the lips, half of its tint.
+
+    Args:
+        texture: [S, S, 3] in the face's layout.
+        topology: with the region ``mouth``; white light where it has none.
+    """
+    if REGION not in topology.regions:
+        return 1.0, 1.0, 1.0
+    at = (np.arange(_SIDE) + 0.5) / _SIDE
+    u, v = np.meshgrid(at, at)
+    within = in_polygon(u, v, topology.regions[REGION])
+    if not within.any():
+        return 1.0, 1.0, 1.0
+    colour = sample(texture, np.stack([u[within], v[within]], axis=1).astype(np.float32))
+    grey = colour.mean(-1)
+    bright = colour[grey >= np.quantile(grey, BRIGHT)].mean(0)
+    light = bright / np.array(TEETH)
+    red, green, blue = np.clip((light + light.mean()) / 2, DARKEST, 1).tolist()  # lips among it tint it less so
+    return red, green, blue
 
 
 def between_lips(vertices: FloatArray, topology: Topology, texture: FloatArray, has_layout: bool) -> HeadPart | None:

@@ -8,7 +8,7 @@ import pytest
 from ostec.core.polygon import in_polygon
 from ostec.core.types import FloatArray
 from ostec.stitch.head import sample
-from ostec.stitch.mouth import BEHIND_MM, between_lips
+from ostec.stitch.mouth import BEHIND_MM, DARKEST, TEETH, between_lips, mouth_light
 from tests.toy import toy_texture, toy_topology
 
 TOPOLOGY = toy_topology()
@@ -61,3 +61,21 @@ def test_closed_mouth_needs_none(gap: float) -> None:
 
 def test_face_without_a_mouth_has_none() -> None:
     assert between_lips(_mesh(5.0), replace(TOPOLOGY, regions={}), TEXTURE, has_layout=True) is None
+
+
+def test_light_of_the_mouth_is_that_of_what_is_between_the_lips() -> None:
+    at = (np.arange(256) + 0.5) / 256
+    u, v = np.meshgrid(at, 1 - at)
+    within = in_polygon(u, v, TOPOLOGY.regions["mouth"])
+    teeth = np.array(TEETH)
+    for colour, wanted in (
+        (teeth, [1, 1, 1]),
+        (teeth * [0.9, 0.7, 0.5], [0.8, 0.7, 0.6]),
+        (0 * teeth, [DARKEST] * 3),
+        (1 + 0 * teeth, [1, 1, 1]),
+    ):
+        texture = np.full((256, 256, 3), 0.1 if colour.mean() > 0.7 else 0.9, np.float32)
+        texture[within] = colour
+        assert mouth_light(texture, TOPOLOGY) == pytest.approx(wanted, abs=1e-3)
+    elsewhere = replace(TOPOLOGY, regions={})
+    assert mouth_light(np.zeros((8, 8, 3), np.float32), elsewhere) == (1, 1, 1)
