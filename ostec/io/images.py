@@ -95,7 +95,7 @@ def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> Float
     Raises:
         ImageError: it is no picture, damaged or too large.
     """
-    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)  # type: ignore[arg-type]
+    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)
 
 
 def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:

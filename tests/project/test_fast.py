@@ -63,6 +63,18 @@ def test_settings_are_heeded(network, pictures):
     assert held["pixel"] > 1.5 * free["pixel"]
 
 
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_cpu_finds(network, pictures):
+    if not torch.cuda.is_available():
+        pytest.skip("CUDA is not available")
+    there = Generator(SHAPE).eval().requires_grad_(False).cuda()
+    there.load_state_dict(network.state_dict())
+    wanted, found = search(network, pictures, None, 30), search(there, pictures.cuda(), None, 30)
+    torch.testing.assert_close(found.ws.cpu(), wanted.ws, rtol=0.02, atol=0.02)
+    for ours, theirs in zip(found.losses, wanted.losses, strict=True):
+        assert ours["total"] == pytest.approx(theirs["total"], rel=0.01)
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 48, 48), (1, 3, 128, 128), (1, 3, 64, 32)])
 def test_pictures_of_another_size_are_refused(network, shape):
     with pytest.raises(ValueError, match="expected pictures of"):

@@ -1,0 +1,370 @@
+"""Workers on Ray, on this machine or a cluster; the only module that knows Ray.
+
+Each worker is an actor that loads its networks once and is given a few photos at a time, never more than two portions,
+so that what waits does not grow with the list. What a worker makes it stages itself: nothing large passes through Ray,
+and what is staged stays when worker, Ray or driver die. A photo that was not staged when its worker died is given to
+another one; after :data:`MAX_CRASHES` times it is recorded as failed.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ostec.core.errors import AssetError, BackendError, OstecError, OutputError
+from ostec.dataset.queue import PhotoQueue
+from ostec.dataset.records import Finished, Item, MakeMaker
+from ostec.dataset.store import Store
+from ostec.dataset.worker import Worker, failure
+from ostec.io.files import make_short_temp
+
+logger = logging.getLogger(__name__)
+
+MAX_CRASHES = 4
+"""Times that a worker may die with a photo before the photo counts as failed."""
+_MAX_LOSSES = 4
+"""Times that workers may die while they load, or Ray may die, without any photo done in between."""
+_CALLS_AHEAD = 2
+_TICK_S = 1.0
+_WORKER_BYTES = 2 << 30
+"""Memory of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU."""
+_OBJECT_STORE_BYTES = 80 << 20
+"""Ray's shared memory: next to nothing passes through it."""
+_TEMP_PREFIX = "ostec-ray-"
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_prestart_worker_first_driver": "0",  # they would all load what only actors need
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the workers of a build have in common."""
+
+    folder: Path
+    """Of the dataset, absolute; on a cluster every node sees it."""
+    shard_size: int
+    make: MakeMaker
+    copy_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the workers may use."""
+
+    workers: int = 0
+    """0: as many as the machine, or cluster, has room for."""
+    threads: int = 1
+    """CPU threads of a worker."""
+    gpus_per_worker: float = -1.0
+    """-1: one GPU where there is any."""
+    address: str = ""
+    """Of a running cluster, or ``auto``; empty starts Ray on this machine, for this build alone."""
+
+
+class RayWorker:
+    """What runs in an actor's process."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._work: Worker | None = None
+
+    def load(self) -> str:
+        """Load the networks; returns the sentence that ends the build, empty if all is well."""
+        job = self._job
+        if not (job.folder / "config.json").is_file():
+            return f"A worker does not see the dataset's folder {job.folder}; on a cluster every node must."
+        try:
+            self._work = Worker(Store(job.folder, job.shard_size), job.make(), job.copy_failed)
+        except OstecError as error:
+            return str(error)
+        return ""
+
+    def work(self, items: list[Item]) -> tuple[list[Finished], str]:
+        """Do some photos; also the sentence that ends the build, empty if all is well."""
+        if self._work is None:
+            raise ValueError("expected load() before work()")
+        finished: list[Finished] = []
+        try:
+            for item in items:
+                finished.append(self._work(item))
+        except OutputError as error:
+            return finished, str(error)
+        return finished, ""
+
+
+@dataclass(eq=False)
+class _Actor:
+    handle: Any
+    loaded: bool = False
+    calls: int = 0
+
+
+class _ClusterLost(Exception):
+    """Ray itself has died."""
+
+
+class RayExecutor:
+    """Runs workers on Ray, as :class:`ostec.dataset.records.Executor`."""
+
+    def __init__(self, job: Job, resources: Resources) -> None:
+        self._job = job
+        self._resources = resources
+        self._store = Store(job.folder, job.shard_size)
+        self._actors: list[_Actor] = []
+        self._calls: dict[Any, tuple[_Actor, list[Item]]] = {}
+        self._crashes: dict[int, int] = {}
+        self._losses = 0
+
+    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
+        """Take items as there is room for them, and yield a :class:`Finished` for each, in any order.
+
+        Raises:
+            OutputError: outcomes cannot be staged.
+            BackendError: Ray is not installed, cannot be started or goes on dying, or workers do, or cannot load.
+        """
+        queue = PhotoQueue(items)
+        if queue.is_empty():
+            return  # Ray need not be started
+        while True:
+            try:
+                with _ray(self._resources):
+                    yield from self._serve(queue)
+                    return
+            except _ClusterLost as error:
+                logger.warning("Ray does not run (%s) and is started again.", error)
+                self._lose(f"Ray does not run ({error})")
+                lost = [item for _, portion in self._calls.values() for item in portion]
+                self._calls.clear()
+                queue.put_back((yield from self._recover(lost)))
+
+    def _serve(self, queue: PhotoQueue) -> Iterator[Finished]:
+        """Until nothing is left. Raises _ClusterLost."""
+        import ray
+
+        total = ray.cluster_resources()
+        if self._resources.gpus_per_worker < 0:
+            self._resources = replace(self._resources, gpus_per_worker=1.0 if total.get("GPU", 0) else 0.0)
+        self._actors = [self._spawn() for _ in range(count_workers(self._resources, total))]
+        checked = time.monotonic()
+        while True:
+            self._fill(queue)
+            if not any(portion for _, portion in self._calls.values()) and queue.is_empty():
+                return
+            try:
+                ready, _ = ray.wait(list(self._calls), timeout=_TICK_S)
+            except Exception as error:
+                raise _ClusterLost(_first_line(error)) from error
+            if time.monotonic() - checked > _TICK_S:  # workers go on for a while without Ray's control service
+                _require_alive()
+                checked = time.monotonic()
+            for call in ready:
+                yield from self._end(call, queue)
+
+    def _end(self, call: Any, queue: PhotoQueue) -> Iterator[Finished]:
+        """A call has been answered, or its worker has died. Raises _ClusterLost."""
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        if call not in self._calls:
+            return  # of a worker that has died
+        actor, _ = self._calls[call]
+        try:
+            answer = ray.get(call)
+        except RayActorError as error:
+            _require_alive()
+            yield from self._replace(actor, queue, error)
+            return
+        except RayTaskError as error:
+            raise BackendError(f"A worker has failed ({str(error).strip().splitlines()[-1]}).") from error
+        except Exception as error:
+            raise _ClusterLost(_first_line(error)) from error
+        del self._calls[call]
+        actor.calls -= 1
+        yield from self._take_answer(actor, answer, queue)
+
+    def _take_answer(self, actor: _Actor, answer: Any, queue: PhotoQueue) -> Iterator[Finished]:
+        if isinstance(answer, str):
+            if answer:
+                raise BackendError(answer)
+            actor.loaded = True
+            return
+        finished, sentence = answer
+        for result in finished:
+            self._losses = 0
+            queue.learn(result.seconds)
+            yield result
+        if sentence:
+            raise OutputError(sentence)
+
+    def _fill(self, queue: PhotoQueue) -> None:
+        """Give every worker that is loaded up to two portions, the idle ones first."""
+        for calls in range(_CALLS_AHEAD):
+            for actor in self._actors:
+                if actor.loaded and actor.calls <= calls and (portion := queue.take()):
+                    self._call(actor, actor.handle.work.remote(portion), portion)
+
+    def _call(self, actor: _Actor, call: Any, portion: list[Item]) -> None:
+        self._calls[call] = (actor, portion)
+        actor.calls += 1
+
+    def _spawn(self) -> _Actor:
+        import ray
+
+        resources = self._resources
+        remote = ray.remote(RayWorker).options(
+            num_cpus=resources.threads, num_gpus=resources.gpus_per_worker, max_restarts=0, max_task_retries=0
+        )
+        actor = _Actor(remote.remote(self._job))
+        self._call(actor, actor.handle.load.remote(), [])
+        return actor
+
+    def _replace(self, actor: _Actor, queue: PhotoQueue, error: Exception) -> Iterator[Finished]:
+        """A worker has died; another one takes its place."""
+        logger.warning("A worker has died and is replaced.")
+        logger.debug("%s", error)
+        if not actor.loaded:
+            cause = str(error).strip().splitlines()[-1:] or ["no reason given"]
+            self._lose(f"Workers die while they load ({cause[0].strip()})")
+        own = [call for call, (other, _) in self._calls.items() if other is actor]
+        lost = [item for call in own for item in self._calls.pop(call)[1]]
+        self._actors.remove(actor)
+        self._actors.append(self._spawn())
+        left = yield from self._recover(lost)
+        if left:
+            first = left[0]  # calls are worked off in order: it died with this one
+            crashes = self._crashes[first.number] = self._crashes.get(first.number, 0) + 1
+            if crashes >= MAX_CRASHES:
+                reason = f"The worker died {crashes} times on this photo: too little memory, or a defect."
+                self._store.stage(failure(first, "work", reason))
+                yield Finished(first.number, "failed")
+                left = left[1:]
+        queue.put_back(left)
+
+    def _recover(self, items: Iterable[Item]) -> Generator[Finished, None, list[Item]]:
+        """What became of photos whose worker is gone; returns those that are not staged."""
+        left = []
+        for item in items:
+            try:
+                outcome, _ = self._store.read_staged(item.number)
+            except AssetError:
+                left.append(item)
+            else:
+                yield Finished(item.number, outcome.status, len(outcome.faces))
+        return left
+
+    def _lose(self, what: str) -> None:
+        self._losses += 1
+        if self._losses >= _MAX_LOSSES:
+            raise BackendError(f"{what}; the build stops, and ostec dataset resume goes on with it.")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _require_alive() -> None:
+    """Raises _ClusterLost if a part of the Ray that this process has started is dead."""
+    import ray
+
+    node = getattr(ray._private.worker, "_global_node", None)
+    if not ray.is_initialized():
+        raise _ClusterLost("the connection is lost")
+    if node is None:
+        return
+    dead = node.dead_processes()
+    if dead:
+        raise _ClusterLost(f"its {dead[0][0]} is gone")
+
+
+def count_workers(resources: Resources, total: Mapping[str, float]) -> int:
+    """How many workers there are to be.
+
+    Args:
+        resources: what was asked for; the GPUs of a worker are known.
+        total: what Ray has: ``CPU``, ``GPU``, and ``memory`` in bytes.
+
+    Raises:
+        BackendError: there is no room for a single one, so that it would wait for ever.
+    """
+    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
+    if resources.gpus_per_worker > gpus:
+        raise BackendError(f"A worker shall have {resources.gpus_per_worker:g} GPUs, and Ray finds {gpus:g}.")
+    if resources.threads > cpus:
+        raise BackendError(f"A worker shall have {resources.threads} threads, and Ray finds {cpus:g} CPUs.")
+    if resources.workers:
+        return resources.workers
+    if resources.gpus_per_worker > 0:
+        return int(gpus / resources.gpus_per_worker)
+    fitting = int(cpus // resources.threads)
+    if not resources.address:
+        fitting = min(fitting, int(total.get("memory", 0) // _WORKER_BYTES))
+    return max(1, fitting)
+
+
+@contextlib.contextmanager
+def _ray(resources: Resources) -> Iterator[None]:
+    """Ray, connected; started for this build unless there is an address.
+
+    Raises:
+        BackendError: it is not installed, or cannot be started or reached.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError as error:
+        raise BackendError(
+            "Datasets are built with Ray, which is not installed; please run: pip install ray"
+        ) from error
+    # Ray puts its own in their place, which would end the build without a word.
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    temp = None if resources.address else make_short_temp(_TEMP_PREFIX)
+    where: dict[str, Any] = {"address": resources.address}
+    if temp is not None:
+        cpus = max(max(resources.workers, 1) * resources.threads, os.cpu_count() or 1)
+        where = {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "_temp_dir": str(temp),
+        }
+    try:
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+        except Exception as error:
+            if not resources.address:  # a machine that is very busy takes longer than Ray waits
+                raise _ClusterLost(_first_line(error)) from error
+            raise BackendError(f"There is no Ray cluster at {resources.address} ({_first_line(error)}).") from error
+        _hush()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        yield
+    finally:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        if temp is not None:
+            shutil.rmtree(temp, ignore_errors=True)
+
+
+def _hush() -> None:
+    """Keep what Ray prints of dying workers and nodes off the console: the build says it in its own words."""
+    import ray
+
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+
+        def note(data: Any, ignore_prefix: bool = False) -> None:  # noqa: ARG001 - the signature is given
+            logger.debug("Ray says: %s", data)
+
+        ray._private.worker.print_to_stdstream = note

@@ -1,0 +1,146 @@
+"""What is finished of a dataset, for those who read it: nothing is written, and a build may go on meanwhile."""
+
+import itertools
+import logging
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ostec.core.assets import sha256_of
+from ostec.core.errors import AssetError, UsageError
+from ostec.dataset.build import DatasetConfig, read_config
+from ostec.dataset.manifest import Row, read_manifest
+from ostec.dataset.plan import Build, Plan
+from ostec.dataset.store import Store
+from ostec.io.shards import read_member, read_members
+
+logger = logging.getLogger(__name__)
+
+MESH, PROVENANCE, RECORD, TEXTURE = "mesh.npz", "provenance.png", "json", "uv.png"
+"""Endings of members."""
+LATENT_PREFIX = "w_"
+"""Of the arrays in ``mesh.npz``."""
+_SHARD = re.compile(r"\d{5,}\.tar")
+
+
+@dataclass(frozen=True)
+class FacePlace:
+    """Where the members of a face lie."""
+
+    key: str
+    shard: Path
+    start: int
+    """Of the first header, in bytes from the beginning of the shard."""
+    size: int
+    """Bytes of all members."""
+
+
+class FinishedDataset:
+    """A dataset's finished shards: those with a list in ``state/sealed``, or, without any, those of the manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UsageError if there is no dataset in the folder, AssetError if it is damaged."""
+        config = read_config(folder)
+        if config is None:
+            raise UsageError(f"{folder} holds no dataset: it has no config.json of ostec dataset build.")
+        self.folder = folder
+        self.config: DatasetConfig = config
+        self._store = Store(folder, config.shard_size)
+        self._checked: set[int] = set()
+        sealed = self._store.state / "sealed"
+        self._sealed = sorted(int(p.stem) for p in sealed.glob("*.jsonl") if p.stem.isdecimal())
+        if not self._sealed and not (folder / "manifest.parquet").exists():
+            raise UsageError(f"{folder} has no finished shard yet.")
+        if self._sealed:
+            unknown = {int(p.stem) for p in self._store.shards.glob("*.tar") if p.stem.isdecimal()} - set(self._sealed)
+            if unknown:
+                logger.warning("Left out: %d shards that are not finished.", len(unknown))
+
+    def rows(self) -> Iterator[Row]:
+        """The manifest's rows, failures and copies too, in the order of the plan. Raises AssetError."""
+        if self._sealed:
+            for shard in self._sealed:
+                yield from self._store.rows(shard)
+        else:
+            yield from read_manifest(self.folder / "manifest.parquet")
+
+    def faces(self) -> Iterator[Row]:
+        """The rows of the faces that are there. Raises AssetError."""
+        return (row for row in self.rows() if row["status"] == "done")
+
+    def checked_shards(self) -> Iterator[tuple[int, list[Row]]]:
+        """The faces of each shard that has any, after its bytes were compared with its checksum (once).
+
+        Raises:
+            AssetError: a shard is missing, damaged or has no checksum.
+        """
+        sums = {} if self._sealed else _checksums(self._store.shards / "SHA256SUMS")
+        for number, group in itertools.groupby(self.faces(), lambda row: int(row["item"]) // self.config.shard_size):
+            rows = list(group)
+            path = self._store.shard_path(number)
+            if any(self.place(row).shard != path for row in rows):
+                raise AssetError(f"The manifest of {self.folder} is damaged (it names another shard than {path.name}).")
+            expected = self._store.read_sealed(number).sha256 if self._sealed else sums.get(path.name, "")
+            if number not in self._checked and sha256_of(path) != expected:
+                raise AssetError(f"{path} is damaged; please run: ostec dataset verify {self.folder} --repair")
+            self._checked.add(number)
+            yield number, rows
+
+    def place(self, row: Row) -> FacePlace:
+        """Where a face's members lie.
+
+        Raises:
+            AssetError: the row names what is no shard of the dataset.
+        """
+        try:
+            name, key, start, size = str(row["shard"]), str(row["key"]), int(row["offset"]), int(row["size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise AssetError(f"The manifest of {self.folder} is damaged ({error}).") from error
+        if not _SHARD.fullmatch(name) or min(start, size) < 0:
+            raise AssetError(f"The manifest of {self.folder} is damaged (it names the shard {name!r}).")
+        return FacePlace(key, self._store.shards / name, start, size)
+
+    def read(self, row: Row, endings: Collection[str] | None = None) -> dict[str, bytes]:
+        """The members of a face, as :func:`read_face`."""
+        return read_face(self.place(row), endings)
+
+    def builds(self) -> list[Build]:
+        """What was planned, with the licences; none where the plan was not kept. Raises AssetError."""
+        return Plan(self._store.state / "plan", self.config.shard_size).builds
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    """File name -> SHA-256. Raises AssetError."""
+    try:
+        lines = path.read_text("ascii").splitlines()
+    except (OSError, ValueError) as error:
+        raise AssetError(f"{path} cannot be read ({error}).") from error
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def read_face(place: FacePlace, endings: Collection[str] | None = None) -> dict[str, bytes]:
+    """The members of a face by ending, in the order of the shard.
+
+    Args:
+        place: of the face.
+        endings: which; all if None. Those that the face does not have are left out.
+
+    Raises:
+        AssetError: the shard cannot be read or is damaged, or another face lies there.
+    """
+    found = {}
+    for member in read_members(place.shard, place.start, place.start + place.size):
+        if member.key != place.key:
+            raise AssetError(f"{place.shard} is damaged (expected the face {place.key}, found {member.key}).")
+        if endings is None or member.ending in endings:
+            found[member.ending] = read_member(place.shard, member)
+    return found
+
+
+def need(found: dict[str, Any], ending: str, place: FacePlace) -> Any:
+    """A member that must be there. Raises AssetError if it is not."""
+    if ending not in found:
+        raise AssetError(f"{place.shard} has no {place.key}.{ending}.")
+    return found[ending]

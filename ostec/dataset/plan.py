@@ -1,0 +1,261 @@
+"""The plan of a dataset: its photos in a fixed order, which decides shard and position of each.
+
+``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``state/plan/index.json`` says how many shards are
+planned, and is replaced last: lists beyond it are of a build that was killed while it planned, and count for nothing.
+"""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ostec.core.errors import AssetError, ImageError
+from ostec.dataset.reader import PhotoReader
+from ostec.dataset.records import ID_DIGITS, Item, Place
+from ostec.dataset.sources import Candidate
+from ostec.io.files import make_folder, write_atomic
+
+_THREADS = 4
+_AHEAD = 64
+"""Photos that are read ahead of the plan at most."""
+_PLACE_FIELDS = tuple(field.name for field in fields(Place))
+
+
+@dataclass(frozen=True)
+class Added:
+    """What a build's sources added to the plan."""
+
+    photos: int = 0
+    """New ones, with those that cannot be read."""
+    copies: int = 0
+    known: int = 0
+    """Photos of earlier builds."""
+    moved: int = 0
+    """Of those: not done yet, and found in another place."""
+    unreadable: int = 0
+
+    def __add__(self, other: "Added") -> "Added":
+        return Added(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one call of ``build`` has planned."""
+
+    first_shard: int
+    shards: int
+    photos: int
+    copies: int
+    licence: str
+    """Of the sources, as it was given."""
+
+
+class Plan:
+    """The lists in ``state/plan``."""
+
+    def __init__(self, folder: Path, shard_size: int) -> None:
+        """``shard_size``: photos to a shard.
+
+        Raises:
+            AssetError: the index is damaged.
+        """
+        self._folder = folder
+        self.shard_size = shard_size
+        self._index = folder / "index.json"
+        self.shards = 0
+        self.builds: list[Build] = []
+        try:
+            values = json.loads(self._index.read_bytes())
+            self.builds = [Build(**build) for build in values["builds"]]
+            self.shards = int(values["shards"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AssetError(f"{self._index} is damaged ({error}).") from error
+
+    def read(self, shard: int) -> list[Item]:
+        """The photos of a shard, in order.
+
+        Raises:
+            AssetError: the list is missing or damaged.
+        """
+        path = self._list(shard)
+        try:
+            with path.open(encoding="ascii") as stream:
+                return [_from_json(json.loads(line)) for line in stream]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise AssetError(f"{path} is damaged ({error}); ostec dataset verify --repair may help.") from error
+
+    def __iter__(self) -> Iterator[Item]:
+        for shard in range(self.shards):
+            yield from self.read(shard)
+
+    def extend(
+        self,
+        candidates: Iterable[Candidate],
+        unfinished: Mapping[int, int],
+        licence: str,
+        tick: Callable[[int], None],
+    ) -> Added:
+        """Plan what the candidates have that is new, in their order; it begins a new shard.
+
+        Args:
+            candidates: what the sources hold.
+            unfinished: id, as a number, -> item of the photos that are still to be done, whose place may have changed.
+            licence: of what is new, for the data card.
+            tick: called with the number of candidates looked at.
+
+        Raises:
+            OutputError: the plan cannot be written.
+        """
+        make_folder(self._folder)
+        known = {int(item.id, 16) for item in self if item.status != "skipped"}
+        sieve = _Sieve(known, unfinished, self.shards * self.shard_size)
+        shards, waiting = self.shards, list[Item]()
+        for number, digested in enumerate(_digested(candidates), start=1):
+            item = sieve.sift(digested)
+            waiting += [] if item is None else [item]
+            if len(waiting) == self.shard_size:
+                self.write(shards, waiting)
+                shards, waiting = shards + 1, []
+            tick(number)
+        if waiting:
+            self.write(shards, waiting)
+            shards += 1
+        self._move(sieve.moved)
+        added = sieve.added
+        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, licence)]
+        self.commit(shards, [*self.builds, *(new if shards > self.shards else [])])
+        return added
+
+    def write(self, shard: int, items: Iterable[Item]) -> None:
+        """Write the list of one shard. Raises OutputError."""
+        lines = (json.dumps(_to_json(item)) for item in items)
+        write_atomic(self._list(shard), "".join(f"{line}\n" for line in lines).encode("ascii"))
+
+    def commit(self, shards: int, builds: Sequence[Build]) -> None:
+        """Make the first ``shards`` lists count. Raises OutputError."""
+        values = {"shards": shards, "builds": [asdict(build) for build in builds]}
+        write_atomic(self._index, (json.dumps(values, indent=1) + "\n").encode("ascii"))
+        self.shards, self.builds = shards, list(builds)
+
+    def _move(self, moved: Mapping[int, Place]) -> None:
+        """Note new places of photos."""
+        for shard in sorted({number // self.shard_size for number in moved}):
+            items = self.read(shard)
+            self.write(shard, [replace(item, place=moved.get(item.number, item.place)) for item in items])
+
+    def _list(self, shard: int) -> Path:
+        return self._folder / f"{shard:05d}.jsonl"
+
+
+@dataclass(frozen=True)
+class _Digested:
+    candidate: Candidate
+    sha256: str
+    """Empty where the bytes cannot be read."""
+    error: str
+    identity: int | None
+    """Of a file, whatever path leads to it."""
+
+
+class _Sieve:
+    """Lets through what a dataset does not have yet."""
+
+    def __init__(self, known: set[int], unfinished: Mapping[int, int], number: int) -> None:
+        self._known = known
+        self._unfinished = unfinished
+        self._number = number
+        self._new: dict[int, int] = {}
+        """Id -> item, of what has come through."""
+        self._files: set[int] = set()
+        self.moved: dict[int, Place] = {}
+        self.added = Added()
+
+    def sift(self, digested: _Digested) -> Item | None:
+        candidate = digested.candidate
+        if digested.identity is not None:
+            if digested.identity in self._files:
+                return None  # one file that two sources name is no copy
+            self._files.add(digested.identity)
+        name = digested.sha256 or hashlib.sha256(f"unreadable: {candidate.source}".encode()).hexdigest()
+        code = int(name[:ID_DIGITS], 16)
+        if code in self._known:
+            self._meet_again(code, candidate.place)
+            return None
+        item = Item(self._number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place)
+        if not digested.sha256:
+            item = replace(item, status="failed", reason=digested.error)
+            self._count(unreadable=1)
+        if code in self._new:
+            item = replace(item, status="skipped", reason=f"The same picture as photo {self._new[code]} of the plan.")
+            self._count(copies=1)
+        else:
+            self._new[code] = self._number
+            self._count(photos=1)
+        self._number += 1
+        return item
+
+    def _meet_again(self, code: int, place: Place) -> None:
+        moved = code in self._unfinished
+        if moved:
+            self.moved[self._unfinished[code]] = place
+        self._count(known=1, moved=int(moved))
+
+    def _count(self, **more: int) -> None:
+        self.added = replace(self.added, **{key: getattr(self.added, key) + value for key, value in more.items()})
+
+
+def _digested(candidates: Iterable[Candidate]) -> Iterator[_Digested]:
+    """Candidates with their hashes, in order; some are read ahead by threads."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Future[_Digested]] = deque()
+        for candidate in candidates:
+            ahead.append(pool.submit(_digest, candidate))
+            if len(ahead) >= _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _digest(candidate: Candidate) -> _Digested:
+    place = candidate.place
+    identity = None
+    if candidate.error:
+        return _Digested(candidate, "", candidate.error, None)
+    try:
+        if place.offset < 0 and not place.column:
+            status = Path(place.path).stat()
+            identity = hash((status.st_dev, status.st_ino))
+        data = PhotoReader()(place) if candidate.data is None else candidate.data
+    except ImageError as error:
+        return _Digested(candidate, "", str(error), identity)
+    except OSError as error:
+        return _Digested(candidate, "", f"{place.path} cannot be read ({error.strerror or error}).", None)
+    if candidate.data is not None:
+        candidate = replace(candidate, data=None)
+    return _Digested(candidate, hashlib.sha256(data).hexdigest(), "", identity)
+
+
+def _to_json(item: Item) -> dict[str, Any]:
+    """An item without what has its default."""
+    values = {**asdict(item), **asdict(item.place)}
+    del values["place"]
+    return {key: value for key, value in values.items() if value not in ("", -1, None)}
+
+
+def _from_json(values: Mapping[str, Any]) -> Item:
+    place = Place(**{"path": "", **{name: values[name] for name in _PLACE_FIELDS if name in values}})
+    return Item(
+        number=int(values["number"]),
+        id=str(values["id"]),
+        sha256=str(values.get("sha256", "")),
+        source=str(values["source"]),
+        place=place,
+        reason=str(values.get("reason", "")),
+        status=values.get("status"),
+    )

@@ -1,0 +1,134 @@
+"""A dataset in numbers: counts, and how its figures are distributed."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ostec.core.text import shown
+from ostec.core.types import DoubleArray
+from ostec.dataset.manifest import COLUMNS, Row
+
+FIGURES = tuple(name for name, kind in COLUMNS.items() if kind == "float32")
+"""Columns of the manifest that are measured."""
+_QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
+_WIDTH = 24
+_MOST = 20
+"""Lines of a table of reasons or warnings."""
+
+
+@dataclass
+class Stats:
+    """What the rows of a manifest come to."""
+
+    photos: Counter[str] = field(default_factory=Counter)
+    """By status."""
+    faces: int = 0
+    faces_of_photo: Counter[str] = field(default_factory=Counter)
+    """Photos done, by how many faces they have."""
+    modes: Counter[str] = field(default_factory=Counter)
+    occluders: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    """``stage: reason``, with the photo's name left out."""
+    attributes: dict[str, Counter[str]] = field(default_factory=dict)
+    """Name -> values that are no numbers, as JSON."""
+    values: dict[str, list[float]] = field(default_factory=dict)
+    """Figures, and ``attributes.NAME`` that are numbers: one a face, NaN where it is not known."""
+
+    def add(self, row: Row) -> None:
+        """One row more."""
+        if row["status"] != "done":
+            self.photos[row["status"]] += 1
+            if row["status"] == "failed":
+                reason = str(row.get("reason")).replace(str(row.get("source")), "PHOTO")
+                self.failures[f"{row.get('stage')}: {reason}"] += 1
+            return
+        if row["face"] == 1:
+            self.photos["done"] += 1
+            self.faces_of_photo[str(row.get("faces"))] += 1
+        self.faces += 1
+        self.modes[str(row.get("mode"))] += 1
+        self.occluders.update(row.get("occluders") or ("none",))
+        self.warnings.update(row.get("warnings") or ())
+        known = {name: row.get(name) for name in FIGURES}
+        for name, value in json.loads(row.get("attributes") or "{}").items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                known[f"attributes.{name}"] = value
+            else:
+                self.attributes.setdefault(name, Counter())[json.dumps(value, sort_keys=True)] += 1
+        for name, value in known.items():
+            column = self.values.setdefault(name, [])
+            column += [math.nan] * (self.faces - 1 - len(column))
+            column.append(math.nan if value is None else float(value))
+
+    def column(self, name: str) -> DoubleArray:
+        """A figure of all faces [N], NaN where it is not known."""
+        values = self.values[name]
+        return np.array(values + [math.nan] * (self.faces - len(values)), np.float64)
+
+
+def gather(rows: Iterable[Row]) -> Stats:
+    """Take stock of the rows of a manifest."""
+    stats = Stats()
+    for row in rows:
+        stats.add(row)
+    return stats
+
+
+def as_json(stats: Stats) -> dict[str, Any]:
+    """Plain values; figures that no face has are left out."""
+    figures = {name: summary for name in stats.values if (summary := _summary(stats.column(name)))}
+    counts: dict[str, Counter[str]] = {
+        "photos": stats.photos,
+        "faces_of_photo": stats.faces_of_photo,
+        "modes": stats.modes,
+        "occluders": stats.occluders,
+        "warnings": stats.warnings,
+        "failures": stats.failures,
+    }
+    attributes = {name: dict(sorted(found.items())) for name, found in sorted(stats.attributes.items())}
+    plain = {name: dict(sorted(found.items())) for name, found in counts.items()}
+    return {"kind": "ostec dataset stats", "faces": stats.faces, **plain, "attributes": attributes, "figures": figures}
+
+
+def _summary(values: DoubleArray) -> dict[str, float]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {}
+    found = {name: float(np.quantile(known, share)) for name, share in _QUANTILES.items()}
+    return {"known": len(known), "mean": float(known.mean()), "deviation": float(known.std()), **found}
+
+
+def as_table(stats: Stats) -> str:
+    """The same as lines of text."""
+    values = as_json(stats)
+    photos = ", ".join(f"{count} {status}" for status, count in values["photos"].items())
+    lines = [f"{stats.faces} faces; photos: {photos}", ""]
+    heads = ("known", "mean", "deviation", *_QUANTILES)
+    lines.append(f"{'figure':<{_WIDTH}}" + "".join(f"{head:>11}" for head in heads))
+    for name, summary in values["figures"].items():
+        cells = [f"{summary['known']:>11d}", *(f"{summary[head]:>11.4g}" for head in heads[1:])]
+        lines.append(f"{shown(name):<{_WIDTH}}" + "".join(cells))
+    titles = {"faces_of_photo": "Faces in a photo", "modes": "Mode", "occluders": "Occluders"}
+    lines += ["", *(f"{title}: {_told(values[name])}" for name, title in titles.items() if values[name])]
+    lines += [f"{shown(name)}: {_told(found)}" for name, found in values["attributes"].items()]
+    for name in ("warnings", "failures"):
+        lines += _list(name.capitalize(), values[name])
+    return "\n".join(lines) + "\n"
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    more = f", and {len(ordered) - _MOST} further" if len(ordered) > _MOST else ""
+    return ", ".join(f"{shown(name)} ({count})" for name, count in ordered[:_MOST]) + more
+
+
+def _list(title: str, counts: Mapping[str, int]) -> list[str]:
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    more = [f"{len(ordered) - _MOST} further"] if len(ordered) > _MOST else []
+    return ["", f"{title}:", *(f"{n:>8}  {shown(name)}" for name, n in ordered[:_MOST]), *more] if ordered else []

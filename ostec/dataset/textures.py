@@ -1,0 +1,197 @@
+"""A finished dataset for PyTorch: by index, or as a stream of shards that workers and ranks divide among them."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from ostec.core.errors import AssetError, UsageError
+from ostec.dataset.finished import (
+    LATENT_PREFIX,
+    MESH,
+    PROVENANCE,
+    RECORD,
+    TEXTURE,
+    FacePlace,
+    FinishedDataset,
+    need,
+    read_face,
+)
+from ostec.io.arrays import decode_npz
+from ostec.io.images import decode_image, decode_palette_png
+
+Field = Literal["texture", "provenance", "record", "latents"]
+"""What a sample may hold besides its ``key``.
+
+* ``texture``: float32 [3, S, S], RGB in [0, 1].
+* ``provenance``: uint8 [S, S], the values of ``ostec.core.types.Provenance``.
+* ``record``: what KEY.json says, a dictionary.
+* ``latents``: view name -> float32 [num_ws, W], W+ of the generator; empty where no view was projected.
+
+PyTorch's own collation of batches takes the first two; for the others give the loader a ``collate_fn``.
+"""
+Sample = dict[str, Any]
+
+_MEMBERS: dict[str, str] = {"texture": TEXTURE, "provenance": PROVENANCE, "record": RECORD, "latents": MESH}
+_MAX_MEGAPIXELS = 17.0
+
+
+class _Index:
+    """Where every face lies, in few bytes: each worker of a loader has its own."""
+
+    def __init__(self, folder: str | Path, fields: Sequence[Field]) -> None:
+        unknown = [field for field in fields if field not in _MEMBERS]
+        if unknown or not fields:
+            raise ValueError(f"expected fields out of {', '.join(_MEMBERS)}, got {', '.join(unknown) or 'none'}")
+        finished = FinishedDataset(Path(folder))
+        places = [finished.place(row) for row in finished.faces()]
+        if not places:
+            raise UsageError(f"{folder} has no face in a finished shard.")
+        self._fields = tuple(fields)
+        self._shards = list(dict.fromkeys(place.shard for place in places))
+        number = {shard: k for k, shard in enumerate(self._shards)}
+        places.sort(key=lambda place: number[place.shard])
+        self._keys = np.array([place.key for place in places], np.bytes_)
+        self.shard = np.array([number[place.shard] for place in places], np.int32)
+        """Number of each face's shard [N]; the faces of a shard are neighbours."""
+        self._spans = np.array([(place.start, place.size) for place in places], np.int64)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, index: int) -> str:
+        return str(self._keys[index].decode("ascii"))
+
+    def sample(self, index: int) -> Sample:
+        start, size = map(int, self._spans[index])
+        place = FacePlace(self.key(index), self._shards[self.shard[index]], start, size)
+        found = read_face(place, {_MEMBERS[field] for field in self._fields})
+        fields: Sample = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
+        return {"key": place.key, **fields}
+
+
+class TextureDataset(Dataset[Sample]):
+    """The faces of a dataset by index, in the order of the plan.
+
+    ``dataset[k]`` is a dictionary with ``key`` and what ``fields`` asks for (see :data:`Field`). It needs neither Ray
+    nor, where the dataset's ``state`` is there, PyArrow. What a build finishes later is not seen.
+    """
+
+    def __init__(self, folder: str | Path, fields: Sequence[Field] = ("texture",)) -> None:
+        """Look up where the faces are.
+
+        Args:
+            folder: of the dataset.
+            fields: what a sample holds besides its key.
+
+        Raises:
+            ValueError: a field is unknown.
+            UsageError: there is no dataset, or no face is finished.
+            AssetError: it is damaged.
+        """
+        self._index = _Index(folder, fields)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One face.
+
+        Raises:
+            IndexError: beyond the end.
+            AssetError, ImageError: its shard is damaged, or lacks what was asked for.
+        """
+        count = len(self)
+        if not -count <= index < count:
+            raise IndexError(f"expected an index below {count}, got {index}")
+        return self._index.sample(index % count)
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys ``ID_FACE`` of all faces."""
+        return [self._index.key(k) for k in range(len(self))]
+
+
+class TextureStream(IterableDataset[Sample]):
+    """The faces of a dataset as a stream: each rank, and each worker of its loader, reads shards of its own.
+
+    Every face is given once an epoch by one of them. Ranks may be given different numbers of faces, since shards are
+    not divided.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        fields: Sequence[Field] = ("texture",),
+        seed: int | None = None,
+        mix: int = 4,
+        rank: int | None = None,
+        ranks: int | None = None,
+    ) -> None:
+        """Look up where the faces are.
+
+        Args:
+            folder: of the dataset.
+            fields: what a sample holds besides its key.
+            seed: of the order of shards and of faces; None keeps the order of the plan.
+            mix: shards whose faces are shuffled with each other.
+            rank: of this process among ``ranks``; both as torch.distributed says if None, and 0 of 1 without it.
+            ranks: how many processes share the stream.
+
+        Raises:
+            ValueError: a field, ``mix`` or a rank makes no sense.
+            UsageError: there is no dataset, no face is finished, or a rank would have no shard.
+            AssetError: it is damaged.
+        """
+        self._index = _Index(folder, fields)
+        self._seed, self._mix, self._epoch = seed, mix, 0
+        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
+        self._rank = rank if rank is not None else 0 if alone else torch.distributed.get_rank()
+        self._ranks = ranks if ranks is not None else 1 if alone else torch.distributed.get_world_size()
+        if mix < 1:
+            raise ValueError(f"expected mix of 1 or more, got {mix}")
+        if not 0 <= self._rank < self._ranks:
+            raise ValueError(f"expected a rank from 0 to {self._ranks - 1}, got {self._rank}")
+        self._shards = int(self._index.shard[-1]) + 1
+        if self._shards < self._ranks:
+            raise UsageError(f"{folder} has {self._shards} shards with faces, fewer than the {self._ranks} ranks.")
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle anew; before the loader starts its workers."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[Sample]:
+        """What falls to this rank and worker. Raises AssetError, ImageError."""
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        draw = None if self._seed is None else np.random.default_rng([self._seed, self._epoch])
+        order = np.arange(self._shards) if draw is None else draw.permutation(self._shards)
+        own = order[self._rank :: self._ranks][worker::workers]
+        bounds = np.searchsorted(self._index.shard, np.arange(self._shards + 1))
+        for first in range(0, len(own), self._mix):
+            group = [np.arange(bounds[shard], bounds[shard + 1]) for shard in own[first : first + self._mix]]
+            faces = np.concatenate(group)
+            if draw is not None:
+                faces = draw.permutation(faces)
+            for index in faces:
+                yield self._index.sample(int(index))
+
+
+def _decoded(field: Field, data: bytes, place: FacePlace) -> Any:
+    name = f"{place.shard}: {place.key}.{_MEMBERS[field]}"
+    if field == "texture":
+        image = decode_image(data, name, _MAX_MEGAPIXELS)
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    if field == "provenance":
+        return torch.from_numpy(decode_palette_png(data, name))
+    if field == "latents":
+        arrays = decode_npz(data, LATENT_PREFIX, name)
+        return {view: torch.from_numpy(array.astype(np.float32)) for view, array in arrays.items()}
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise AssetError(f"{name} is damaged ({error}).") from error

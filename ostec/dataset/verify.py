@@ -1,0 +1,258 @@
+"""Whether a dataset is what was written down when it was made, and what can be made again from the rest."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ostec.core.assets import sha256_of
+from ostec.core.errors import AssetError, OstecError
+from ostec.dataset.build import Dataset
+from ostec.dataset.manifest import Row, as_stored, read_manifest, row_of
+from ostec.dataset.plan import Build
+from ostec.dataset.records import Item, Place
+from ostec.dataset.store import Parts, Store, read_lines
+from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
+
+_MAX_RECORD_BYTES = 16 << 20
+
+
+@dataclass
+class Found:
+    """What a verification came to."""
+
+    problems: list[str] = field(default_factory=list)
+    """A sentence each."""
+    repaired: list[str] = field(default_factory=list)
+    """What was done about them."""
+    faces: int = 0
+    shards: int = 0
+
+
+@dataclass(frozen=True)
+class ReadShard:
+    """What a shard's tar file and list of failures say by themselves."""
+
+    rows: list[Row]
+    """As in the list of a sealed shard."""
+    parts: Parts
+
+
+def verify(folder: Path, repair: bool) -> Found:
+    """Compare shards, lists, manifest and checksums with each other, reading every byte.
+
+    Args:
+        folder: of the dataset.
+        repair: make anew what can be made from the rest.
+
+    Raises:
+        UsageError: there is no dataset, or it is being built.
+        AssetError: its ``config.json`` is damaged.
+        OutputError: a repair cannot be written.
+    """
+    dataset = Dataset.open(folder, lost_state=True)
+    with dataset.locked():
+        check = _Check(dataset, repair)
+        check.plan()
+        for shard in range(check.dataset.plan.shards):
+            check.shard(shard)
+        check.results()
+    return check.found
+
+
+def read_shard(store: Store, shard: int) -> ReadShard:
+    """Read a shard's tar file and failures, without any other list.
+
+    Raises:
+        AssetError: they cannot be read or are damaged.
+    """
+    path = store.shard_path(shard)
+    rows: list[Row] = []
+    parts: Parts = {}
+    if path.exists():
+        faces = itertools.groupby(map(_face_of(path), samples(read_members(path))), lambda face: face[0]["item"])
+        for item, group in faces:
+            own = list(group)
+            start, end = own[0][1], own[-1][2]
+            parts[str(item)] = (start, end - start, _digest(path, start, end - start))
+            rows += [
+                {**row, "item": item, "status": "done", "shard": path.name, "offset": first, "size": last - first}
+                for row, first, last in own
+            ]
+    failures = ({key: value for key, value in line.items() if key != "path"} for line in _failures(store, shard))
+    rows += [{"face": 0, **row} for row in failures]
+    rows.sort(key=lambda row: (row["item"], row["face"]))
+    return ReadShard(rows, parts)
+
+
+def _face_of(path: Path) -> Callable[[Any], tuple[Row, int, int]]:
+    """Members of one sample -> its row with the item, and the bytes from and to which it goes."""
+
+    def face_of(sample: list[ShardMember]) -> tuple[Row, int, int]:
+        last = sample[-1]
+        if last.ending != "json" or last.size > _MAX_RECORD_BYTES:
+            raise AssetError(f"{path} is damaged (the sample {last.key} does not end with its record).")
+        try:
+            record = json.loads(read_member(path, last))
+            return {**row_of(record), "item": int(record["item"])}, sample[0].header, last.end
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AssetError(f"{path} is damaged (the record of the sample {last.key}: {error}).") from error
+
+    return face_of
+
+
+def _failures(store: Store, shard: int) -> Iterator[dict[str, Any]]:
+    yield from read_lines(store.failures_path(shard))
+
+
+def _digest(path: Path, start: int, size: int) -> str:
+    digest = hashlib.sha256()
+    try:
+        for block in read_blocks(path, start, size):
+            digest.update(block)
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
+
+
+class _Check:
+    """One verification, in the order of its methods."""
+
+    def __init__(self, dataset: Dataset, repair: bool) -> None:
+        self.dataset = dataset
+        self.found = Found()
+        self._store = dataset.store
+        self._repair = repair
+        self._changed = False
+
+    def plan(self) -> None:
+        """The lists of the plan, one for each shard."""
+        plan, present = self.dataset.plan, self._store.last_shard() + 1
+        if plan.shards < present:
+            self._problem(f"The plan has {plan.shards} shards, and there are {present}: state/ was lost.")
+            if self._repair:
+                self._plan_again(present)
+        for shard in range(self.dataset.plan.shards):
+            try:
+                plan.read(shard)
+            except AssetError as error:
+                self._problem(str(error))
+                if self._repair:
+                    self._list_again(shard)
+
+    def _plan_again(self, shards: int) -> None:
+        for shard in range(shards):
+            self._list_again(shard)
+        builds = [Build(0, shards, sum(len(self.dataset.plan.read(s)) for s in range(shards)), 0, "no longer known")]
+        self.dataset.plan.commit(shards, builds)
+        self._fixed("The plan was made again from the shards; sources and licences were not written down there.")
+
+    def _list_again(self, shard: int) -> None:
+        """A plan's list from what became of its photos."""
+        rows = read_shard(self._store, shard).rows
+        paths = {int(line["item"]): str(line["path"]) for line in _failures(self._store, shard)}
+        items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in rows}
+        self.dataset.plan.write(shard, items.values())
+        self._fixed(f"The plan of shard {shard} was made again from the shard.")
+
+    def shard(self, shard: int) -> None:
+        """The tar file of a shard, and its lists."""
+        store = self._store
+        if not store.is_sealed(shard):
+            if not store.shard_path(shard).exists() or store.staged_folder(shard).exists():
+                return  # not done yet
+            self._problem(f"The list of {store.shard_path(shard).name} is missing.")
+            if not (self._repair and self._list_rows_again(shard)):
+                return
+        self.found.shards += 1
+        try:
+            sealed, rows = store.read_sealed(shard), list(store.rows(shard))
+            self.found.faces += sealed.faces
+            path = store.shard_path(shard)
+            if sealed.sha256 and (not path.exists() or path.stat().st_size != sealed.size):
+                raise AssetError(f"{path} is missing or has another size than {sealed.size} bytes.")
+            if sealed.sha256 and sha256_of(path) != sealed.sha256:
+                raise AssetError(f"{path} is damaged: its SHA-256 is another one.")
+            read = read_shard(store, shard)
+            if read.rows != rows or read.parts != sealed.parts:
+                raise AssetError(f"{path} and its list differ.")
+        except (OSError, AssetError) as error:
+            self._problem(str(error))
+            if self._repair:
+                self._reopen(shard)
+
+    def _list_rows_again(self, shard: int) -> bool:
+        """The list of a sealed shard, if tar file and failures account for every photo."""
+        store = self._store
+        try:
+            read = read_shard(store, shard)
+            items = {item.number for item in self.dataset.plan.read(shard)}
+        except AssetError as error:
+            self._problem(str(error))
+            return False
+        if items != {row["item"] for row in read.rows}:
+            return False
+        store.write_sealed(shard, sha256_of(store.shard_path(shard)) if read.parts else "", read.rows, read.parts)
+        self._fixed(f"The list of {store.shard_path(shard).name} was made again from it.")
+        return True
+
+    def _reopen(self, shard: int) -> None:
+        """Keep of a damaged shard what is whole; the rest is to be done again."""
+        store = self._store
+        try:
+            sealed = store.read_sealed(shard)
+            whole = [int(item) for item, part in sealed.parts.items() if _is_whole(store.shard_path(shard), part)]
+            store.reopen(shard, whole)
+        except OstecError:
+            whole = []
+            store.sealed_path(shard).unlink(missing_ok=True)
+        count = len(self.dataset.plan.read(shard))
+        self._fixed(
+            f"{store.shard_path(shard).name} was reopened: {len(whole)} of its {count} photos are whole, the others "
+            "are done again by ostec dataset resume."
+        )
+
+    def results(self) -> None:
+        """Manifest and checksums."""
+        folder, problems = self.dataset.folder, len(self.found.problems)
+        sums = self._store.shards / "SHA256SUMS"
+        if not sums.exists() or sums.read_bytes() != self.dataset.checksums():
+            self._problem(f"{sums} is missing or does not list the shards as they were made.")
+        try:
+            stored = read_manifest(folder / "manifest.parquet")
+            pairs = itertools.zip_longest(stored, as_stored(self.dataset.rows()))
+            if any(one != other for one, other in pairs):
+                self._problem(f"{folder / 'manifest.parquet'} differs from the shards.")
+        except AssetError as error:
+            self._problem(str(error))
+        for name in ("README.md", "timings.parquet"):
+            if not (folder / name).exists():
+                self._problem(f"{folder / name} is missing.")
+        if self._repair and (self._changed or len(self.found.problems) > problems):
+            self.dataset.write_results()
+            new = len(self.found.problems) - problems
+            self.found.repaired += ["Manifest, timings, checksums and data card were written anew."] * max(new, 1)
+
+    def _problem(self, sentence: str) -> None:
+        self.found.problems.append(sentence)
+
+    def _fixed(self, sentence: str) -> None:
+        self._changed = True
+        self.found.repaired.append(sentence)
+
+
+def _is_whole(path: Path, part: tuple[int, int, str]) -> bool:
+    try:
+        return _digest(path, part[0], part[1]) == part[2]
+    except AssetError:
+        return False
+
+
+def _item_of(row: Row, path: str) -> Item:
+    item = Item(row["item"], row["id"], row.get("sha256", ""), row["source"], Place(path))
+    if row["status"] == "done" or row.get("stage") != "plan":
+        return item
+    return replace(item, status=row["status"], reason=row["reason"])

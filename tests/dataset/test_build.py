@@ -1,0 +1,255 @@
+"""A dataset depends on its plan alone: not on order, interruptions, or where the photos lay."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ostec.core.errors import AssetError, OutputError, UsageError
+from ostec.core.settings import CompleteSettings
+from ostec.dataset import store as store_module
+from ostec.dataset.build import Dataset, DatasetConfig
+from ostec.dataset.manifest import read_manifest
+from ostec.dataset.store import read_lines
+from ostec.io.shards import read_member, read_members
+from tests.dataset.toy import Loop, build, content, many_photos, write_photos
+
+
+def rows_of(out: Path) -> list[dict]:
+    return list(read_manifest(out / "manifest.parquet"))
+
+
+def test_a_dataset_holds_every_photo_once(tmp_path: Path) -> None:
+    words = {"a.jpg": "faces=2 hand", "b.jpg": "noface", "c/d.png": "one warn=small", "e.jpg": "faces=2 hand"}
+    counts = build(tmp_path / "ds", write_photos(tmp_path / "in", words), shard_size=3)
+    assert (counts.done, counts.failed, counts.skipped, counts.faces, counts.pending) == (2, 1, 1, 3, 0)
+    rows = rows_of(tmp_path / "ds")
+    assert [(r["item"], r["source"], r["status"], r["face"], r["faces"]) for r in rows] == [
+        (0, "a.jpg", "done", 1, 2),
+        (0, "a.jpg", "done", 2, 2),
+        (1, "b.jpg", "failed", 0, None),
+        (2, "e.jpg", "skipped", 0, None),
+        (3, "c/d.png", "done", 1, 1),
+    ]
+    assert rows[0]["id"] == rows[3]["id"] == rows[0]["sha256"][:16]
+    assert rows[0]["key"] == f"{rows[0]['id']}_1"
+    assert (rows[2]["stage"], rows[2]["reason"]) == ("detect", "No face was found.")
+    assert (rows[3]["stage"], rows[3]["reason"]) == ("plan", "The same picture as photo 0 of the plan.")
+    assert rows[0]["face_size_px"] == 100.5
+    assert rows[0]["occluders"] == ["hand"]
+    assert rows[4]["warnings"] == ["small"]
+    assert json.loads(rows[4]["weights"]) == {"toy.safetensors": "00" * 32}
+    assert [r["shard"] for r in rows] == ["00000.tar", "00000.tar", None, None, "00001.tar"]
+    failures = list(read_lines(tmp_path / "ds/failures/00000.jsonl"))
+    assert [(f["path"], f["status"]) for f in failures] == [
+        (str(tmp_path / "in/b.jpg"), "failed"),
+        (str(tmp_path / "in/e.jpg"), "skipped"),
+    ]
+
+
+def test_members_lie_where_the_manifest_says(tmp_path: Path) -> None:
+    build(tmp_path / "ds", many_photos(tmp_path / "in", 20))
+    for row in rows_of(tmp_path / "ds"):
+        if row["status"] != "done":
+            continue
+        path = tmp_path / "ds/shards" / row["shard"]
+        own = [m for m in read_members(path) if m.key == row["key"]]
+        assert [m.ending for m in own] == ["mesh.npz", "uv.png", "json"]
+        assert (own[0].header, own[-1].end) == (row["offset"], row["offset"] + row["size"])
+        record = json.loads(read_member(path, own[-1]))
+        assert (record["id"], record["face"], record["source"]) == (row["id"], row["face"], row["source"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_order_and_interruptions_leave_no_trace(tmp_path: Path, seed: int) -> None:
+    photos = many_photos(tmp_path / "in", 60)
+    build(tmp_path / "calm", photos)
+    draw = random.Random(seed)
+    sources: tuple[Path, ...] = (photos,)
+    for _ in range(6):
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path / "ds", *sources, draw=draw, limit=draw.randrange(9))
+        sources = () if draw.random() < 0.5 else (photos,)  # both go on: resume, and the same command
+    counts = build(tmp_path / "ds", draw=draw)
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+    assert counts.pending == 0
+    assert counts.photos == 61
+    assert not list((tmp_path / "ds/state/staged").iterdir())
+
+
+@pytest.mark.parametrize("after", ["shard", "failures", "timings", "sealed"])
+def test_a_sealing_that_was_cut_short_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    photos = many_photos(tmp_path / "in", 30)
+    build(tmp_path / "calm", photos)
+    place, name = {
+        "shard": (store_module, "write_shard"),
+        "failures": (store_module, "write_lines"),
+        "timings": (store_module, "write_lines"),
+        "sealed": (store_module.shutil, "rmtree"),
+    }[after]
+    original, calls = getattr(place, name), []
+
+    def cut(*words, **more):
+        result = original(*words, **more)
+        calls.append(words)
+        if after != "sealed" and len(calls) == (4 if after == "timings" else 3):
+            raise KeyboardInterrupt
+        if after == "sealed" and (tmp_path / "ds/state/sealed/00001.jsonl").exists():
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, cut)
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path / "ds", photos)
+    build(tmp_path / "ds")
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 30)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "ds", photos, limit=13)
+    loop = Loop(Dataset.open(tmp_path / "ds"))
+    done = []
+    run = loop.run
+    loop.run = lambda items: run(i for i in items if not done.append(i.number))  # type: ignore[method-assign]
+    loop.dataset.run(loop, lambda *_: None)
+    copies = {30}
+    assert sorted(done) == sorted(set(range(31)) - set(range(13)) - copies)
+
+
+def test_a_moved_folder_still_matches(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 20)
+    build(tmp_path / "calm", photos)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "ds", photos, limit=5)
+    shutil.move(photos, tmp_path / "moved")
+    counts = build(tmp_path / "ds", tmp_path / "moved")
+    assert counts.failed == 2
+    changed = {name for name, data in content(tmp_path / "calm").items() if content(tmp_path / "ds")[name] != data}
+    assert changed == {"failures/00000.jsonl", "failures/00001.jsonl"}  # they hold the path
+
+
+def test_new_photos_form_new_shards(tmp_path: Path) -> None:
+    first = many_photos(tmp_path / "in", 10)
+    build(tmp_path / "ds", first)
+    before = content(tmp_path / "ds")
+    second = write_photos(tmp_path / "more", {"x.jpg": "new", "y.jpg": "photo 1"})
+    counts = build(tmp_path / "ds", second, first)
+    after = content(tmp_path / "ds")
+    assert {name for name in before if before[name] != after[name]} == {
+        "manifest.parquet",
+        "README.md",
+        "shards/SHA256SUMS",
+    }
+    assert counts.photos == 13
+    assert rows_of(tmp_path / "ds")[-1]["item"] == 16  # 12 photos take two shards of eight
+    assert "| 00002 to 00002 | 1 | CC0 |" in (tmp_path / "ds/README.md").read_text()
+
+
+def test_sources_that_were_not_planned_to_the_end_are_not_forgotten(tmp_path: Path) -> None:
+    first = write_photos(tmp_path / "one", {"a.jpg": "1"})
+    second = write_photos(tmp_path / "two", {"b.jpg": "2"})
+    dataset = Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8))
+    dataset.note_sources([str(first)], "CC0")
+    dataset.note_sources([str(first)], "CC0")
+    assert dataset.has_noted_sources
+    counts = build(tmp_path / "ds", second)
+    assert counts.photos == 2
+    assert [r["item"] for r in rows_of(tmp_path / "ds")] == [0, 8]
+    assert not dataset.has_noted_sources
+
+
+def test_photo_that_was_changed_after_planning_fails(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 5)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "ds", photos, limit=2)
+    (photos / "004.jpg").write_text("edited")
+    build(tmp_path / "ds")
+    (row,) = (r for r in rows_of(tmp_path / "ds") if r["item"] == 4)
+    assert row["reason"] == "The photo is not the one that was planned: it has been changed since."
+
+
+def test_failures_have_a_reason_and_defects_stop_nothing(tmp_path: Path) -> None:
+    words = {"a.jpg": "bug", "b.jpg": "memory", "c.jpg": "text", "d.jpg": "fine"}
+    build(tmp_path / "ds", write_photos(tmp_path / "in", words))
+    assert [r["reason"] for r in rows_of(tmp_path / "ds")] == [
+        "Unexpected KeyError: 'nose'",
+        "There is not enough memory for this photo.",
+        "c.jpg is not a picture that can be read.",
+        None,
+    ]
+
+
+def test_failed_photos_are_tried_again_on_request(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 30)
+    build(tmp_path / "calm", photos)
+    build(tmp_path / "ds", photos)
+    dataset = Dataset.open(tmp_path / "ds")
+    assert dataset.retry_failed() == 3
+    assert build(tmp_path / "ds").failed == 3
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+
+
+def test_a_full_disk_stops_the_build_and_spoils_no_photo(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "in", {"a.jpg": "fine", "b.jpg": "full", "c.jpg": "fine too"})
+    with pytest.raises(OutputError, match="No space left on device"):
+        build(tmp_path / "ds", photos)
+    counts = Dataset.open(tmp_path / "ds").count()
+    assert (counts.done, counts.failed, counts.pending) == (1, 0, 2)
+
+
+def test_a_shard_that_cannot_be_written_stops_the_build_and_resumes(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 30)
+    build(tmp_path / "calm", photos)
+    Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8))
+    (tmp_path / "ds/shards/00001.tar").mkdir()
+    dataset = Dataset.open(tmp_path / "ds", lost_state=True)
+    dataset.note_sources([str(photos)], "CC0")
+    dataset.plan_noted(lambda _: (), lambda _: None)
+    with pytest.raises(OutputError, match=r"00001\.tar cannot be written"):
+        dataset.run(Loop(dataset), lambda *_: None)
+    (tmp_path / "ds/shards/00001.tar").rmdir()
+    build(tmp_path / "ds")
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+
+
+def test_the_second_build_of_a_folder_is_refused(tmp_path: Path) -> None:
+    dataset = Dataset.create(tmp_path / "ds", DatasetConfig())
+    with dataset.locked():
+        assert dataset.is_locked()
+        with pytest.raises(UsageError, match="is being built by another process"), dataset.locked():
+            pass
+    assert not dataset.is_locked()
+
+
+def test_other_settings_are_refused(tmp_path: Path) -> None:
+    Dataset.create(tmp_path / "ds", DatasetConfig())
+    with pytest.raises(UsageError, match=r"was begun with seed 0 \(asked for: 3\), shard_size 500 \(asked for: 7\)"):
+        Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(seed=3), shard_size=7))
+
+
+def test_folders_of_others_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty and holds no dataset"):
+        Dataset.create(tmp_path, DatasetConfig())
+    (tmp_path / "config.json").write_text('{"kind": "other"}')
+    with pytest.raises(UsageError, match=r"config\.json is not of ostec dataset build"):
+        Dataset.open(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(AssetError, match=r"config\.json is damaged"):
+        Dataset.open(tmp_path)
+    with pytest.raises(UsageError, match="holds no dataset"):
+        Dataset.open(tmp_path / "nowhere")
+
+
+def test_a_dataset_whose_state_is_lost_is_not_planned_over(tmp_path: Path) -> None:
+    build(tmp_path / "ds", many_photos(tmp_path / "in", 10))
+    shutil.rmtree(tmp_path / "ds/state")
+    with pytest.raises(AssetError, match=r"verify .* --repair"):
+        build(tmp_path / "ds", tmp_path / "in")

@@ -1,0 +1,160 @@
+"""Workers on Ray do what a loop does, whatever dies; most is tested without starting Ray."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ostec.core.errors import BackendError
+from ostec.dataset.build import Dataset, DatasetConfig
+from ostec.dataset.executors import MAX_CRASHES, Job, RayExecutor, RayWorker, Resources, count_workers
+from ostec.dataset.manifest import read_manifest
+from ostec.dataset.queue import PhotoQueue
+from ostec.dataset.records import Item, Place
+from tests.dataset.toy import ToyMaker, build, content, many_photos, missing_networks, write_photos
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def items(count: int) -> list[Item]:
+    return [Item(n, f"{n:016x}", "", f"{n}.jpg", Place("")) for n in range(count)]
+
+
+def planned(out: Path, photos: Path, make=ToyMaker) -> tuple[Dataset, Job]:
+    dataset = Dataset.create(out, DatasetConfig(shard_size=8))
+    dataset.note_sources([str(photos)], "CC0")
+    dataset.plan_noted(lambda _: (), lambda _: None)
+    return dataset, Job(out, 8, make)
+
+
+def on_ray(out: Path, photos: Path, maker: str = "ToyMaker") -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "tests.dataset.ray_build", str(out), str(photos), maker]
+    path = {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(words, cwd=ROOT, env=os.environ | path, capture_output=True, text=True, check=False)
+
+
+def test_portions_grow_while_photos_are_quick() -> None:
+    queue = PhotoQueue(items(200))
+    assert [item.number for item in queue.take()] == [0]
+    for _ in range(60):
+        queue.learn(0.05)
+    assert len(queue.take()) == 10
+    for _ in range(60):
+        queue.learn(20.0)
+    assert len(queue.take()) == 1
+
+
+def test_photos_of_dead_workers_come_first_and_none_is_lost() -> None:
+    queue = PhotoQueue(iter(items(4)))
+    first, second = queue.take(), queue.take()
+    queue.put_back([*first, *second])
+    assert not queue.is_empty()
+    assert [queue.take()[0].number for _ in range(4)] == [0, 1, 2, 3]
+    assert queue.is_empty()
+    assert queue.take() == []
+
+
+def test_a_worker_stops_at_a_full_disk_and_tells_what_it_did(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "in", {"a.jpg": "fine", "b.jpg": "full", "c.jpg": "not reached"})
+    dataset, job = planned(tmp_path / "ds", photos)
+    worker = RayWorker(job)
+    assert worker.load() == ""
+    finished, sentence = worker.work(list(dataset.plan))
+    assert [(f.item, f.status, f.faces) for f in finished] == [(0, "done", 1)]
+    assert sentence == "x.png cannot be written (No space left on device)."
+
+
+def test_a_worker_tells_why_it_cannot_load(tmp_path: Path) -> None:
+    dataset, job = planned(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": ""}), missing_networks)
+    assert RayWorker(job).load() == "The networks are not on this machine."
+    elsewhere = RayWorker(Job(tmp_path / "elsewhere", 8, ToyMaker))
+    assert elsewhere.load().endswith("elsewhere; on a cluster every node must.")
+    with pytest.raises(ValueError, match="before work"):
+        elsewhere.work(list(dataset.plan))
+
+
+@pytest.mark.parametrize(
+    ("resources", "count"),
+    [
+        (Resources(threads=2, gpus_per_worker=0.0), 4),
+        (Resources(threads=1, gpus_per_worker=0.0), 5),  # memory for five
+        (Resources(threads=1, gpus_per_worker=0.0, address="host:1"), 8),
+        (Resources(threads=1, gpus_per_worker=0.5), 4),
+        (Resources(workers=3, threads=8, gpus_per_worker=1.0), 3),
+    ],
+)
+def test_as_many_workers_as_there_is_room_for(resources: Resources, count: int) -> None:
+    assert count_workers(resources, {"CPU": 8.0, "GPU": 2.0, "memory": 11 << 30}) == count
+
+
+def test_a_worker_that_fits_nowhere_is_refused() -> None:
+    with pytest.raises(BackendError, match="shall have 1 GPUs, and Ray finds 0"):
+        count_workers(Resources(gpus_per_worker=1.0), {"CPU": 8.0})
+    with pytest.raises(BackendError, match="shall have 9 threads, and Ray finds 8 CPUs"):
+        count_workers(Resources(threads=9, gpus_per_worker=0.0), {"CPU": 8.0})
+
+
+def test_nothing_to_do_does_not_start_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": ""}), shard_size=8)
+    monkeypatch.setattr("ostec.dataset.executors._ray", None)
+    dataset, job = planned(tmp_path / "ds", tmp_path / "in")
+    assert dataset.run(RayExecutor(job, Resources()), lambda *_: None).done == 1
+
+
+@pytest.mark.slow
+def test_ray_returns_what_a_loop_returns(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 60)
+    (photos / "020.jpg").write_text("die")
+    words = {"020.jpg": "noface"}  # the loop cannot die; the rows below leave this photo out
+    build(tmp_path / "loop", write_photos(tmp_path / "same", {p.name: p.read_text() for p in photos.iterdir()} | words))
+    run = on_ray(tmp_path / "ray", photos)
+    assert (run.returncode, run.stdout) == (0, "")
+    assert set(run.stderr.splitlines()) == {"A worker has died and is replaced."}
+    rows = {name: list(read_manifest(tmp_path / name / "manifest.parquet")) for name in ("loop", "ray")}
+    assert [r for r in rows["loop"] if r["item"] != 20] == [r for r in rows["ray"] if r["item"] != 20]
+    assert {n: d for n, d in content(tmp_path / "loop").items() if n.endswith(".tar")} == {
+        n: d for n, d in content(tmp_path / "ray").items() if n.endswith(".tar")
+    }
+    (row,) = (r for r in rows["ray"] if r["item"] == 20)
+    assert (row["status"], row["stage"]) == ("failed", "work")
+    assert row["reason"].startswith(f"The worker died {MAX_CRASHES} times on this photo")
+
+
+@pytest.mark.slow
+def test_networks_that_are_missing_stop_the_build_with_a_sentence(tmp_path: Path) -> None:
+    run = on_ray(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": ""}), "missing_networks")
+    assert (run.returncode, run.stdout) == (1, "The networks are not on this machine.\n")
+    assert Dataset.open(tmp_path / "ds").count().pending == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_build_keeps_what_is_done(tmp_path: Path, number: int) -> None:
+    photos = tmp_path / "in"
+    program = f"""
+import sys
+from fake_photos import LoadFakeMaker, write_photos
+from pathlib import Path
+write_photos(Path({str(photos)!r}), 500)
+import ostec.dataset.loading
+ostec.dataset.loading.LoadFaceMaker = lambda *_: LoadFakeMaker(0.2)
+from ostec.app.cli import main
+sys.exit(main(["dataset", "build", {str(photos)!r}, "--out", {str(tmp_path / "ds")!r}, "--workers", "2"]))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tools")}
+    words = [sys.executable, "-c", program]
+    deadline = time.monotonic() + 300
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while len(list((tmp_path / "ds/state/staged").glob("*/*"))) < 5 and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.kill(process.pid, number)
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 128 + number
+    assert err.decode().splitlines()[-1].endswith("ostec dataset resume goes on with the rest.")
+    assert "to do" in out.decode().splitlines()[-1]
+    assert Dataset.open(tmp_path / "ds").count().done >= 4

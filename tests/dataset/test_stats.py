@@ -1,0 +1,55 @@
+"""Stock of a dataset: counted by hand."""
+
+import math
+
+import numpy as np
+
+from ostec.dataset.stats import as_json, as_table, gather
+
+ROWS = [
+    {"status": "done", "face": 1, "faces": 2, "yaw_deg": 10.0, "mode": "soft", "occluders": ["hand"]},
+    {"status": "done", "face": 2, "faces": 2, "yaw_deg": 30.0, "mode": "hard", "attributes": '{"Age": 20, "who": "A"}'},
+    {"status": "failed", "face": 0, "stage": "detect", "source": "b.jpg", "reason": "b.jpg has no face."},
+    {"status": "skipped", "face": 0, "stage": "plan", "reason": "The same picture as photo 0 of the plan."},
+    {"status": "done", "face": 1, "faces": 1, "mode": "soft", "warnings": ["small"], "attributes": '{"Age": 40}'},
+]
+
+
+def test_counts_and_figures() -> None:
+    values = as_json(gather(ROWS))
+    assert values["faces"] == 3
+    assert values["photos"] == {"done": 2, "failed": 1, "skipped": 1}
+    assert values["faces_of_photo"] == {"1": 1, "2": 1}
+    assert values["modes"] == {"hard": 1, "soft": 2}
+    assert values["occluders"] == {"hand": 1, "none": 2}
+    assert values["warnings"] == {"small": 1}
+    assert values["failures"] == {"detect: PHOTO has no face.": 1}
+    assert values["attributes"] == {"who": {'"A"': 1}}
+    assert list(values["figures"]) == ["yaw_deg", "attributes.Age"]
+    assert values["figures"]["attributes.Age"]["known"] == 2
+    assert values["figures"]["yaw_deg"] == {
+        "known": 2,
+        "mean": 20.0,
+        "deviation": 10.0,
+        "min": 10.0,
+        "p05": 11.0,
+        "median": 20.0,
+        "p95": 29.0,
+        "max": 30.0,
+    }
+
+
+def test_what_is_not_known_stays_in_its_place() -> None:
+    stats = gather(ROWS)
+    np.testing.assert_array_equal(stats.column("attributes.Age"), [math.nan, 20, 40])
+    np.testing.assert_array_equal(stats.column("yaw_deg"), [10, 30, math.nan])
+    assert len(gather([*ROWS, ROWS[0]]).column("attributes.Age")) == 4
+
+
+def test_the_table_says_the_same() -> None:
+    lines = as_table(gather(ROWS)).splitlines()
+    assert lines[0] == "3 faces; photos: 2 done, 1 failed, 1 skipped"
+    assert lines[3].split() == ["yaw_deg", "2", "20", "10", "10", "11", "20", "29", "30"]
+    assert "Occluders: none (2), hand (1)" in lines
+    assert lines[-1] == "       1  detect: PHOTO has no face."
+    assert as_table(gather([])).startswith("0 faces")

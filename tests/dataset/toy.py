@@ -1,0 +1,119 @@
+"""A maker that does what a photo's text says, and a loop that stands in for Ray.
+
+``text`` is no picture, ``noface`` has no face, ``bug`` brings out a defect, ``memory`` needs too much, ``full`` meets a
+full disk, ``faces=3`` has three faces, ``die`` ends the process.
+"""
+
+import hashlib
+import os
+import random
+import re
+import signal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
+from ostec.dataset.build import Counts, Dataset, DatasetConfig
+from ostec.dataset.records import Face, Finished, Item, Photo, Progress
+from ostec.dataset.worker import Worker
+
+
+class ToyMaker:
+    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
+        words = photo.data.decode()
+        progress("detect", 0.1)
+        if "text" in words:
+            raise ImageError(f"{photo.source} is not a picture\nthat can be read.")
+        if "noface" in words:
+            raise FaceError("No face was found.")
+        if "bug" in words:
+            raise KeyError("nose")
+        if "memory" in words:
+            raise MemoryError
+        if "full" in words:
+            raise OutputError("x.png cannot be written (No space left on device).")
+        if "die" in words:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count = int(match[1]) if (match := re.search(r"faces=(\d+)", words)) else 1
+        digest = hashlib.sha256(photo.data).digest()
+        record: dict[str, Any] = {
+            "pose_deg": [1.25, digest[0] / 8 - 16, 0.1],
+            "face_box": [10.0, 20.0, 74.0, 120.5],
+            "face_confidence": 0.9,
+            "texel_shares": {"photo": 0.4},
+            "figures": {"brightness": 0.3, "contrast": 0.1},
+            "mode": "soft",
+            "occluders": ["hand"] if "hand" in words else [],
+            "warnings": re.findall(r"warn=(.*)", words),
+            "weights": {"toy.safetensors": "00" * 32},
+        }
+        files = {"mesh.npz": digest, "uv.png": digest * (20 + digest[1])}
+        return [Face(record, files)] * count, {"detect": 0.1}
+
+
+def missing_networks() -> ToyMaker:
+    raise BackendError("The networks are not on this machine.")
+
+
+@dataclass
+class Loop:
+    """``dataset.worker`` in a loop; with ``draw``, photos are finished in another order."""
+
+    dataset: Dataset
+    draw: random.Random | None = None
+    limit: int = 10**9
+    """Photos after which the power fails."""
+
+    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
+        worker = Worker(self.dataset.store, ToyMaker())
+        waiting: list[Item] = []
+        for item in items:
+            waiting.append(item)
+            if len(waiting) >= (7 if self.draw else 1):
+                yield self._one(worker, waiting)
+        while waiting:
+            yield self._one(worker, waiting)
+
+    def _one(self, worker: Worker, waiting: list[Item]) -> Finished:
+        if self.limit == 0:
+            raise KeyboardInterrupt
+        self.limit -= 1
+        return worker(waiting.pop(self.draw.randrange(len(waiting)) if self.draw else 0))
+
+
+def write_photos(folder: Path, photos: Mapping[str, str]) -> Path:
+    for name, words in photos.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(words)
+    return folder
+
+
+def many_photos(folder: Path, count: int) -> Path:
+    """Photos of which every tenth fails, every seventh has two faces and two are copies of others."""
+    words = {f"{n:03d}.jpg": f"photo {n}" + " noface" * (n % 10 == 3) + " faces=2" * (n % 7 == 0) for n in range(count)}
+    words["050.jpg"] = words["004.jpg"]
+    words["z.jpg"] = words["000.jpg"]
+    return write_photos(folder, words)
+
+
+def build(
+    out: Path, *sources: Path | str, shard_size: int = 8, draw: random.Random | None = None, limit: int = 10**9
+) -> Counts:
+    """Plan and build as the command does, in a loop."""
+    dataset = Dataset.create(out, DatasetConfig(shard_size=shard_size))
+    with dataset.locked():
+        if sources:
+            dataset.note_sources([str(source) for source in sources], "CC0")
+        dataset.plan_noted(lambda _: (), lambda _: None)
+        counts = dataset.run(Loop(dataset, draw, limit), lambda *_: None)
+        dataset.write_results()
+    return counts
+
+
+def content(out: Path) -> dict[str, bytes]:
+    """What must not depend on when and how a dataset was built."""
+    files = [out / "manifest.parquet", out / "README.md", *sorted((out / "shards").iterdir())]
+    files += sorted((out / "failures").iterdir())
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}

@@ -1,0 +1,113 @@
+"""Shards are plain tar files whose bytes follow from their content, and nothing else is taken for one."""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ostec.core.errors import AssetError, OutputError
+from ostec.io.shards import TRAILER, ShardMember, pack_members, read_member, read_members, samples, write_shard
+
+FILES = [("ab_1.uv.png", b"picture"), ("ab_1.json", b"{}" * 300), ("cd_1.json", b"")]
+
+
+def shard(path: Path, files=FILES) -> Path:
+    part = path.with_suffix(".part")
+    part.write_bytes(b"head" + pack_members(files))
+    write_shard(path, [(part, 4, len(pack_members(files)))])
+    return path
+
+
+def test_a_shard_is_a_tar_file_that_anybody_reads(tmp_path: Path) -> None:
+    with tarfile.open(shard(tmp_path / "00000.tar")) as archive:
+        members = archive.getmembers()
+        assert [(m.name, m.size, m.mode, m.uid, m.gid, m.mtime, m.uname) for m in members] == [
+            (name, len(data), 0o644, 0, 0, 0, "") for name, data in FILES
+        ]
+        assert [archive.extractfile(m).read() for m in members] == [data for _, data in FILES]
+
+
+def test_members_are_found_where_they_are(tmp_path: Path) -> None:
+    path = shard(tmp_path / "00000.tar")
+    members = list(read_members(path))
+    assert members == [
+        ShardMember("ab_1.uv.png", 512, 7),
+        ShardMember("ab_1.json", 1536, 600),
+        ShardMember("cd_1.json", 3072, 0),
+    ]
+    assert [read_member(path, m) for m in members] == [data for _, data in FILES]
+    assert [(m.key, m.ending, m.header, m.end) for m in members[:2]] == [
+        ("ab_1", "uv.png", 0, 1024),
+        ("ab_1", "json", 1024, 2560),
+    ]
+    assert [[m.name for m in sample] for sample in samples(members)] == [["ab_1.uv.png", "ab_1.json"], ["cd_1.json"]]
+
+
+def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(pack_members(FILES))
+    size = part.stat().st_size
+    digest = write_shard(tmp_path / "0.tar", [(part, 0, size), (part, 0, size)])
+    assert digest == hashlib.sha256((tmp_path / "0.tar").read_bytes()).hexdigest()
+    assert (tmp_path / "0.tar").read_bytes() == part.read_bytes() * 2 + TRAILER
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.json", "/a.json", "a/b.json", "a", ".json", "a.js on", "ä.json", "a" * 99 + ".j"]
+)
+def test_names_that_lead_elsewhere_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a name KEY\.ENDING"):
+        pack_members([(name, b"")])
+
+
+def foreign(change) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        info = tarfile.TarInfo("a.json")
+        change(info)
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda info: setattr(info, "name", "../../etc/passwd"),
+        lambda info: setattr(info, "name", "/etc/passwd"),
+        lambda info: setattr(info, "mtime", 5),
+        lambda info: (setattr(info, "type", tarfile.SYMTYPE), setattr(info, "linkname", "/etc/passwd")),
+        lambda info: setattr(info, "type", tarfile.DIRTYPE),
+    ],
+)
+def test_other_peoples_archives_are_no_shards(tmp_path: Path, change) -> None:
+    (tmp_path / "0.tar").write_bytes(foreign(change))
+    with pytest.raises(AssetError, match="is damaged"):
+        list(read_members(tmp_path / "0.tar"))
+
+
+@pytest.mark.parametrize("keep", [1, 511, 600, 1024, 2000, 4000])
+def test_a_shard_that_was_cut_off_is_damaged(tmp_path: Path, keep: int) -> None:
+    path = shard(tmp_path / "00000.tar")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(AssetError, match="is damaged"):
+        list(read_members(path))
+
+
+def test_a_size_beyond_the_file_is_refused(tmp_path: Path) -> None:
+    path = shard(tmp_path / "0.tar")
+    data = bytearray(path.read_bytes())
+    data[124:135] = b"77777777777"
+    path.write_bytes(data)
+    with pytest.raises(AssetError, match="expected a member at byte 0"):
+        list(read_members(path))
+
+
+def test_missing_files_say_so(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match=r"0\.tar cannot be read"):
+        list(read_members(tmp_path / "0.tar"))
+    (tmp_path / "part").write_bytes(b"abc")
+    with pytest.raises(OutputError, match="ends too early"):
+        write_shard(tmp_path / "0.tar", [(tmp_path / "part", 0, 4)])
+    assert not (tmp_path / "0.tar").exists()
