@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ostec.app.cli import main, main_ostec
+from ostec.app.cli import COMMANDS, main, main_ostec
 from ostec.app.results import HEAD_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
@@ -63,17 +63,8 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "160")
     found = {}
     for command, call, words in (
-        ("ostec complete", main, ["complete"]),
-        ("ostec invert", main, ["invert"]),
-        ("ostec train prior", main, ["train", "prior"]),
-        ("ostec train generator", main, ["train", "generator"]),
-        *(
-            (f"ostec models {word}", main, ["models", word])
-            for word in ("list", "show", "fetch", "verify", "path", "convert")
-        ),
-        ("ostec generate", main, ["generate"]),
-        ("ostec transfer", main, ["transfer"]),
-        ("python run_ostec.py", main_ostec, []),
+        *((f"ostec {' '.join(words)}", main, words) for words in COMMANDS),
+        ("python run_ostec.py", main_ostec, ()),
     ):
         assert call([*words, "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
