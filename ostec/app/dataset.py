@@ -84,7 +84,7 @@ class DatasetBuild:
         _resources(self.work, self.threads_per_worker)
         config = DatasetConfig(_absolute(self.settings), self.threads_per_worker, self.shard_size)
         dataset = Dataset.create(Path(self.out).absolute(), config)
-        return _work(dataset, self.work, lambda: dataset.note_sources(self.source, self.licence))
+        return carry_out(dataset, self.work, lambda: dataset.note_sources(self.source, self.licence))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class DatasetResume:
         from ostec.dataset.build import Dataset
 
         begin(self.work.quiet, self.work.verbose)
-        return _work(Dataset.open(Path(self.dataset).absolute()), self.work, lambda: None)
+        return carry_out(Dataset.open(Path(self.dataset).absolute()), self.work, lambda: None)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class DatasetVerify:
         return 1 if len(found.problems) > len(found.repaired) else 0
 
 
-def _work(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None]) -> int:
+def carry_out(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None]) -> int:
     """Plan and build under the lock; returns the exit code."""
     from ostec.app.results import listed_files
     from ostec.app.runner import Terminated, terminate_like_interrupt

@@ -6,18 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from ostec.core.errors import AssetError, UsageError
+from ostec.core.errors import UsageError
 from ostec.dataset.arrow import Found, write_arrow, write_parquet
-from ostec.dataset.finished import LATENT_PREFIX, MESH, RECORD, TEXTURE, FinishedDataset, read_face
-from ostec.io.arrays import decode_npz
+from ostec.dataset.finished import FRONT, FRONTAL, MESH, RECORD, TEXTURE, FinishedDataset, need, read_face, read_latents
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.latents import encode_latent
 from ostec.io.shards import pack_members, write_shard
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
-_FFHQ_UV_VIEWS = ("front", "left", "right")
+_FFHQ_UV_VIEWS = (FRONT, "left", "right")
 _FFHQ_UV_LATENT = (18, 512)
 _PER_FOLDER = 1000
 _NAMES = {TEXTURE: ".png", MESH: ".npz", RECORD: ".json"}
@@ -50,7 +47,7 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
     """
     exported = Exported()
     if form == "ffhq-uv":
-        _ffhq_uv(_faces(source, {TEXTURE, MESH}, exported), out, exported)
+        _ffhq_uv(source, out, exported)
     elif form == "folder":
         _folder(_faces(source, members, exported), out)
     elif form == "webdataset":
@@ -72,7 +69,7 @@ def _faces(source: FinishedDataset, members: Collection[str], exported: Exported
                 yield row, found
 
 
-def _ffhq_uv(faces: Found, out: Path, exported: Exported) -> None:
+def _ffhq_uv(source: FinishedDataset, out: Path, exported: Exported) -> None:
     """``uv-maps/000000.png``, ``face-latents/000/000000/000000_front_latent.pt``, ``meta-info.json``.
 
     Names and fields of the meta information as in the published file (csbhr/FFHQ-UV, issue 79: six digits -> Age,
@@ -84,18 +81,16 @@ def _ffhq_uv(faces: Found, out: Path, exported: Exported) -> None:
     lines: list[str] = []
     shapes: set[tuple[int, ...]] = set()
     without = 0
-    for number, (row, found) in enumerate(faces):
-        name = f"{number:06d}"
-        if TEXTURE not in found:
-            raise AssetError(f"{row['shard']} has no {row['key']}.{TEXTURE}.")
-        write_atomic(maps / f"{name}.png", found[TEXTURE])
-        latents = decode_npz(found[MESH], LATENT_PREFIX, f"{row['key']}.{MESH}") if MESH in found else {}
+    for number, (row, found) in enumerate(_faces(source, {TEXTURE, MESH, FRONTAL}, exported)):
+        name, place = f"{number:06d}", source.place(row)
+        write_atomic(maps / f"{name}.png", need(found, TEXTURE, place))
+        latents = read_latents(found, place)
         views = {view: latents[view] for view in _FFHQ_UV_VIEWS if view in latents}
-        without += not views
+        without += FRONT not in views
         for view, latent in views.items():
             shapes.add(latent.shape)
             folder = make_folder(out / "face-latents" / f"{number // _PER_FOLDER:03d}" / name)
-            write_atomic(folder / f"{name}_{view}_latent.pt", encode_latent(latent.astype(np.float32)))
+            write_atomic(folder / f"{name}_{view}_latent.pt", encode_latent(latent))
         attributes = json.loads(row.get("attributes") or "{}")
         meta[name] = {key: attributes.get(key) for key in ("Age", "Beard", "Gender", "Index-in-FFHQ")}
         lines.append(json.dumps({"number": name, "key": row["key"], "source": row["source"]}))
@@ -107,7 +102,7 @@ def _ffhq_uv(faces: Found, out: Path, exported: Exported) -> None:
 def _ffhq_uv_remarks(meta: Mapping[str, Mapping[str, Any]], shapes: set[tuple[int, ...]], without: int) -> list[str]:
     remarks = ["The UV maps are in the layout of this dataset, not in that of HiFi3D++; see ostec transfer."]
     if without:
-        remarks.append(f"{without} of {len(meta)} faces have no latents: none of their views was projected.")
+        remarks.append(f"{without} of {len(meta)} faces have no latents of their front view: it was not projected.")
     for shape in sorted(shapes - {_FFHQ_UV_LATENT}):
         remarks.append(
             f"Latents are [1, {', '.join(map(str, shape))}] of this dataset's generator; FFHQ-UV's scripts expect "

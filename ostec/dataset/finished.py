@@ -3,17 +3,21 @@
 import itertools
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
+from ostec.core.types import FloatArray
 from ostec.dataset.build import DatasetConfig, read_config
 from ostec.dataset.manifest import Row, read_manifest
 from ostec.dataset.plan import Build, Plan
 from ostec.dataset.store import Store
+from ostec.io.arrays import decode_npz
 from ostec.io.shards import read_member, read_members
 
 logger = logging.getLogger(__name__)
@@ -22,6 +26,9 @@ MESH, PROVENANCE, RECORD, TEXTURE = "mesh.npz", "provenance.png", "json", "uv.pn
 """Endings of members."""
 LATENT_PREFIX = "w_"
 """Of the arrays in ``mesh.npz``."""
+FRONTAL = "views.frontal.npz"
+"""The projection of ``--frontalize``, which only ``--save-views`` keeps; its array is ``w``."""
+FRONT = "front"
 _SHARD = re.compile(r"\d{5,}\.tar")
 
 
@@ -144,3 +151,21 @@ def need(found: dict[str, Any], ending: str, place: FacePlace) -> Any:
     if ending not in found:
         raise AssetError(f"{place.shard} has no {place.key}.{ending}.")
     return found[ending]
+
+
+def read_latents(found: Mapping[str, bytes], place: FacePlace) -> dict[str, FloatArray]:
+    """View name -> W+ [num_ws, W] of the projected views among a face's members.
+
+    ``front`` is the view from the front, which mode hard projects; without it, the projection of ``--frontalize``,
+    where it was kept.
+
+    Raises:
+        AssetError: a member is damaged.
+    """
+    latents: dict[str, FloatArray] = {}
+    if MESH in found:
+        latents = decode_npz(found[MESH], LATENT_PREFIX, f"{place.shard}: {place.key}.{MESH}")
+    if FRONT not in latents and FRONTAL in found:
+        arrays = decode_npz(found[FRONTAL], "w", f"{place.shard}: {place.key}.{FRONTAL}")
+        latents |= {FRONT: arrays[""]} if "" in arrays else {}
+    return {view: latent.astype(np.float32) for view, latent in latents.items()}

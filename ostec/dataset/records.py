@@ -1,6 +1,6 @@
 """What plan, workers and store hand each other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -114,7 +114,7 @@ class Finished:
 class Executor(Protocol):
     """Has workers stage the outcomes of photos."""
 
-    def run(self, items: Any) -> Any:
+    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
         """Take items as there is room for them, and yield a :class:`Finished` for each, in any order.
 
         Raises:

@@ -68,7 +68,7 @@ def test_ffhq_uv_has_its_folders_numbers_and_fields(ds: Path, tmp_path: Path) ->
 
 def test_what_ffhq_uv_has_and_the_dataset_has_not_is_said(ds: Path, tmp_path: Path) -> None:
     remarks = exported(ds, tmp_path / "out", "ffhq-uv").remarks
-    assert "1 of 5 faces have no latents: none of their views was projected." in remarks
+    assert "1 of 5 faces have no latents of their front view: it was not projected." in remarks
     assert any("Latents are [1, 6, 8] of this dataset's generator" in remark for remark in remarks)
     assert not any("no attributes" in remark for remark in remarks)
 

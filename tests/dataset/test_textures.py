@@ -64,6 +64,7 @@ def test_the_lines_of_the_documentation_run(ds: Path, monkeypatch: pytest.Monkey
     assert len({key for batch in batches for key in batch["key"]}) == 14
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12, about threads of the tests
 def test_workers_and_ranks_share_every_face_once(ds: Path) -> None:
     found = []
     for rank in range(2):

@@ -1,7 +1,8 @@
 """A made dataset whose faces can be read back: small textures, palettes and latents that follow from the photo's text.
 
-``attributes={"Age": 30}``, ``yaw=20``, ``confidence=0.5``, ``nolatents`` and ``same=7`` (the texture of another photo,
-with a little noise) do what they say.
+``attributes={"Age": 30}``, ``yaw=20``, ``confidence=0.5``, ``nolatents``, ``soft`` (the latent of the front view is
+where ``--frontalize --save-views`` puts it) and ``same=7`` (the texture of another photo, with a little noise) do what
+they say.
 """
 
 import hashlib
@@ -65,13 +66,18 @@ class FacesMaker:
             record["pose_deg"] = [0.0, float(match[1]), 0.0]
         if match := re.search(r"confidence=([\d.]+)", words):
             record["face_confidence"] = float(match[1])
-        arrays = {} if "nolatents" in words else {f"w_{view}": w for view, w in latents_of(words).items()}
+        latents = {} if "nolatents" in words else latents_of(words)
+        arrays = {f"w_{view}": w for view, w in latents.items() if view != "front" or "soft" not in words}
         packed = io.BytesIO()
         np.savez(packed, vertices=np.zeros((5, 3), np.float32), **arrays)
         photo.scratch.mkdir(parents=True, exist_ok=True)
         path = photo.scratch / "p.png"
         write_palette_png(path, provenance_of(number), np.arange(33, dtype=np.uint8).reshape(11, 3))
+        frontal = io.BytesIO()
+        if "soft" in words:
+            np.savez(frontal, w=latents["front"])
         files = {
+            **({"views.frontal.npz": frontal.getvalue()} if "soft" in words else {}),
             "mesh.npz": packed.getvalue(),
             "provenance.png": path.read_bytes(),
             "uv.png": encode_png(texture_of(words, number)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ostec.core.errors import AssetError
-from ostec.io.arrays import read_npz
+from ostec.io.arrays import decode_npz, read_npz
 
 
 def packed(path: Path, name: str, data: bytes) -> Path:
@@ -73,3 +73,13 @@ def test_an_archive_broken_off_anywhere_is_refused(tmp_path: Path) -> None:
             read_npz(tmp_path / "a.npz", ("w",))
     with pytest.raises(AssetError, match=r"none\.npz cannot be read .*No such file"):
         read_npz(tmp_path / "none.npz", ("w",))
+
+
+def test_arrays_with_a_prefix_come_out_of_bytes_sorted(tmp_path: Path) -> None:
+    w = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.savez(tmp_path / "a.npz", w_right=w, other=w, w_left=w + 1)
+    found = decode_npz((tmp_path / "a.npz").read_bytes(), "w_", "x")
+    assert list(found) == ["left", "right"]
+    np.testing.assert_array_equal(found["left"], w + 1)
+    with pytest.raises(AssetError, match="x cannot be read as an archive of arrays"):
+        decode_npz(b"PK", "w_", "x")

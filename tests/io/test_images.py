@@ -259,6 +259,7 @@ def test_palette_png_keeps_its_indices_and_colours(tmp_path: Path) -> None:
     path = tmp_path / "map.png"
     images.write_palette_png(path, indices, palette)
     np.testing.assert_array_equal(images.read_palette_png(path), indices)
+    np.testing.assert_array_equal(images.decode_palette_png(path.read_bytes(), "x"), indices)
     np.testing.assert_allclose(images.read_image(path), palette[indices] / 255, atol=1e-6)
 
 
@@ -273,6 +274,8 @@ def test_palette_png_refuses_what_does_not_fit(tmp_path: Path) -> None:
     images.write_png(tmp_path / "rgb.png", np.zeros((2, 2, 3), np.float32))
     with pytest.raises(ImageError, match="has no palette"):
         images.read_palette_png(tmp_path / "rgb.png")
+    with pytest.raises(ImageError, match=r"x cannot be read"):
+        images.decode_palette_png(b"no picture", "x")
 
 
 def test_wrong_shapes_and_folders_are_refused(tmp_path: Path) -> None:

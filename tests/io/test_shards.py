@@ -111,3 +111,13 @@ def test_missing_files_say_so(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="ends too early"):
         write_shard(tmp_path / "0.tar", [(tmp_path / "part", 0, 4)])
     assert not (tmp_path / "0.tar").exists()
+
+
+def test_a_stretch_holds_its_members_and_no_others(tmp_path: Path) -> None:
+    path = shard(tmp_path / "00000.tar")
+    first, second, third = read_members(path)
+    assert list(read_members(path, second.header, third.end)) == [second, third]
+    assert list(read_members(path, first.header, first.end)) == [first]
+    for start, stop in ((first.header, first.end - 1), (second.header, third.end + 512), (7, third.end)):
+        with pytest.raises(AssetError, match="expected a member at byte"):
+            list(read_members(path, start, stop))

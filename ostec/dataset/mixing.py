@@ -1,0 +1,169 @@
+"""New faces between those of a dataset: latents mixed within classes of attributes, and their portraits.
+
+As FFHQ-UV-Interpolate (csbhr/FFHQ-UV, README_dataset.md): sort the faces into classes, interpolate in the latent space
+within each. Its code is not published; how classes are made of numbers, who is paired and by what weight are choices
+made here. What is mixed is W+ of the front view, so that the portraits are frontal: mode hard projects it, and in mode
+soft ``--frontalize --save-views`` does.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ostec.core.errors import AssetError, UsageError
+from ostec.core.types import DoubleArray, FloatArray
+from ostec.dataset.finished import FRONT, FRONTAL, MESH, FacePlace, FinishedDataset, read_face, read_latents
+from ostec.dataset.manifest import Row
+
+WEIGHTS = (0.3, 0.7)
+"""Between which the share of the first face lies: nearer to an end it would be that face again."""
+USUAL = ("Gender", "Age", "Beard")
+"""Attributes that FFHQ-UV sorts by."""
+FALLBACK = ("yaw_deg", "brightness")
+"""Columns that stand in where a dataset has none of those."""
+_MOST_VALUES = 6
+"""Numbers with more different values than that are cut into three parts of equally many faces."""
+_PARTS = 3
+_ATTEMPTS = 200
+
+Class = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The faces of a dataset by class."""
+
+    by: tuple[str, ...]
+    """What the classes are made of."""
+    places: Mapping[Class, Sequence[FacePlace]]
+    """Those with faces of at least two photos."""
+    left_out: int
+    """Faces without one of the attributes, or alone in their class."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A new face."""
+
+    index: int
+    one: str
+    """Key of the first face."""
+    other: str
+    weight: float
+    """Share of the first face."""
+    group: Class
+    latent: FloatArray
+    """W+ [num_ws, W]."""
+
+    def as_json(self, name: str) -> dict[str, Any]:
+        """What is written down of it; ``name`` is its portrait's."""
+        return {"name": name, "one": self.one, "other": self.other, "weight": self.weight, "class": list(self.group)}
+
+
+def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
+    """Sort the faces of a dataset into classes.
+
+    Args:
+        source: the dataset.
+        by: names of attributes, or columns of figures; without any, those of :data:`USUAL` that there are, else
+            :data:`FALLBACK`.
+
+    Raises:
+        UsageError: no class has faces of two photos.
+        AssetError: the dataset is damaged.
+    """
+    rows = list(source.faces())
+    values = [{**row, **json.loads(row.get("attributes") or "{}")} for row in rows]
+    if not by:
+        by = [name for name in USUAL if any(value.get(name) is not None for value in values)] or FALLBACK
+    labels = [_labels([value.get(name) for value in values]) for name in by]
+    groups: dict[Class, list[Row]] = {}
+    for row, label in zip(rows, zip(*labels, strict=True), strict=True):
+        if "" not in label:
+            groups.setdefault(label, []).append(row)
+    kept = {label: found for label, found in sorted(groups.items()) if len({row["id"] for row in found}) > 1}
+    if not kept:
+        raise UsageError(f"{source.folder} has no two photos in the same class of {', '.join(by)}.")
+    places = {label: [source.place(row) for row in found] for label, found in kept.items()}
+    return Classes(tuple(by), places, len(rows) - sum(map(len, kept.values())))
+
+
+def _labels(values: Sequence[Any]) -> list[str]:
+    """Names of classes; empty where the value is not known."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(set(numbers)) <= _MOST_VALUES or len(numbers) < sum(value is not None for value in values):
+        return ["" if value is None else json.dumps(value, sort_keys=True) for value in values]
+    borders: DoubleArray = np.quantile(np.array(numbers, np.float64), np.arange(1, _PARTS) / _PARTS)
+    return ["" if v is None else f"part {1 + int(np.searchsorted(borders, v))} of {_PARTS}" for v in values]
+
+
+class Mixer:
+    """Draws new faces; each follows from the seed and its index alone."""
+
+    def __init__(self, classes: Classes, seed: int) -> None:
+        self._groups = list(classes.places.items())
+        sizes = np.array([len(places) for _, places in self._groups], np.float64)
+        self._shares = sizes / sizes.sum()
+        self._seed = seed
+        self._without: set[str] = set()
+
+    def draw(self, index: int) -> Mix:
+        """The new face of an index: two photos of one class, and a weight.
+
+        Raises:
+            UsageError: hardly any face has latents of its front view.
+            AssetError: a shard is damaged, or the latents have different shapes.
+        """
+        draw = np.random.default_rng([self._seed, index])
+        for _ in range(_ATTEMPTS):
+            group, places = self._groups[int(draw.choice(len(self._groups), p=self._shares))]
+            one, other = (places[int(k)] for k in draw.choice(len(places), 2, replace=False))
+            weight = round(float(draw.uniform(*WEIGHTS)), 4)
+            if _photo(one) == _photo(other):
+                continue
+            first, second = self._latent(one), self._latent(other)
+            if first is None or second is None:
+                continue
+            if first.shape != second.shape:
+                raise AssetError(f"The latents of {one.key} and {other.key} are of different generators.")
+            mixed: FloatArray = (weight * first + (1 - weight) * second).astype(np.float32)
+            return Mix(index, one.key, other.key, weight, group, mixed)
+        raise UsageError(
+            "Hardly any two faces have latents of their front view; datasets built with --mode hard have them, and "
+            "those with --frontalize --save-views."
+        )
+
+    def _latent(self, place: FacePlace) -> FloatArray | None:
+        if place.key in self._without:
+            return None
+        latent = read_latents(read_face(place, {MESH, FRONTAL}), place).get(FRONT)
+        if latent is None:
+            self._without.add(place.key)
+        return latent
+
+
+def _photo(place: FacePlace) -> str:
+    return place.key.rpartition("_")[0]
+
+
+def told(classes: Classes) -> str:
+    """What the classes are, as a sentence."""
+    sizes = Counter({" / ".join(label): len(places) for label, places in classes.places.items()})
+    rest = f"; {classes.left_out} faces are in none" if classes.left_out else ""
+    return f"Classes by {', '.join(classes.by)}: {len(sizes)} with {sum(sizes.values())} faces{rest}."
+
+
+def require_weights(rows: Iterable[Row], generator: str, sha256: str) -> None:
+    """See that the latents of a dataset belong to a generator.
+
+    Raises:
+        UsageError: a face with latents was made with another one.
+    """
+    for row in rows:
+        used = json.loads(row.get("weights") or "{}")
+        if generator in used and used[generator] != sha256:
+            raise UsageError(f"The latents of {row['key']} belong to another {generator} than the one that is here.")

@@ -1,0 +1,127 @@
+"""``ostec dataset interpolate`` from the command line; the portraits are drawn, their completion is a toy's."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ostec.app.cli import main
+from ostec.dataset import TextureDataset
+from ostec.dataset.build import Dataset
+from ostec.dataset.manifest import read_manifest
+from ostec.dataset.records import Face, Finished, Item, Photo, Progress
+from ostec.dataset.verify import verify
+from ostec.dataset.worker import Worker
+from ostec.io.images import decode_image
+from ostec.pipeline.generation import Latents, draw_picture
+from ostec.pipeline.generators import read_generator
+from tests.dataset import toy_faces
+from tests.dataset.toy import write_photos
+
+ROOT = Path(__file__).resolve().parents[2]
+SHAPE = (12, 256)  # of the generator that ships
+WORDS = {f"{n}.jpg": f"photo {n} yaw={[-30, 30][n % 2]}" for n in range(6)}
+
+
+def small_latents(words: str) -> dict[str, np.ndarray]:
+    seed = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
+    return {"front": np.random.default_rng(seed).normal(0, 0.1, SHAPE).astype(np.float32)}
+
+
+class PortraitMaker:
+    """Takes pictures alone."""
+
+    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
+        image = decode_image(photo.data, photo.source)
+        return [Face({"pose_deg": [0, 0, 0], "mode": "soft"}, {"uv.png": photo.data})], {"all": float(image.mean())}
+
+
+class Loop:
+    def __init__(self, folder: Path) -> None:
+        self._store = Dataset.open(folder).store
+
+    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
+        yield from map(Worker(self._store, PortraitMaker()), items)
+
+
+@pytest.fixture
+def ds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("ostec.dataset.executors.RayExecutor", lambda job, _: Loop(job.folder))
+    monkeypatch.setattr(toy_faces, "latents_of", small_latents)
+    monkeypatch.setattr("ostec.app.dataset_interpolate._PER_FILE", 3)
+    return toy_faces.build_faces(tmp_path / "ds", write_photos(tmp_path / "in", WORDS), licence="CC BY 4.0")
+
+
+def interpolate(ds: Path, out: Path, count: int, *words: str) -> int:
+    return main(
+        ["dataset", "interpolate", str(ds), "--out", str(out), "--count", str(count), "--device", "cpu", *words]
+    )
+
+
+def content(out: Path) -> dict[str, bytes]:
+    files = [*sorted((out / "mixed").iterdir()), *sorted((out / "shards").iterdir()), out / "manifest.parquet"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_new_faces_are_portraits_between_two_of_a_class(
+    ds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert interpolate(ds, tmp_path / "out", 5) == 0
+    said = capsys.readouterr()
+    assert "Classes by yaw_deg, brightness: 2 with 6 faces." in said.err
+    assert said.out.splitlines()[-1] == "5 photos done with 5 faces, 0 failed."
+    assert verify(tmp_path / "out", repair=False).problems == []
+    mixes = [
+        json.loads(line)
+        for path in sorted((tmp_path / "out/mixed").glob("*.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
+    rows = list(read_manifest(tmp_path / "out/manifest.parquet"))
+    assert [row["source"].split("/")[1] for row in rows] == [mix["name"] for mix in mixes]
+    parents = {row["key"]: row for row in read_manifest(ds / "manifest.parquet")}
+    network = read_generator(ROOT / "models/generator.safetensors").model.generator
+    for row, mix, sample in zip(rows, mixes, TextureDataset(tmp_path / "out"), strict=True):
+        one, other = parents[mix["one"]], parents[mix["other"]]
+        assert one["yaw_deg"] == other["yaw_deg"]
+        w = mix["weight"] * small_latents(WORDS[one["source"]])["front"]
+        w = w + (1 - mix["weight"]) * small_latents(WORDS[other["source"]])["front"]
+        expected = draw_picture(network, Latents("w", w[None].astype(np.float32), (0,)), 0, 1.0, "const")
+        found = sample["texture"].permute(1, 2, 0).numpy() * 255
+        assert np.abs(found - expected).max() < 1.5, row["source"]
+    assert "interpolated from CC BY 4.0" in (tmp_path / "out/README.md").read_text()
+
+
+def test_a_greater_count_adds_faces_and_the_same_command_changes_nothing(ds: Path, tmp_path: Path) -> None:
+    assert interpolate(ds, tmp_path / "out", 2, "--quiet") == 0
+    before = content(tmp_path / "out")
+    assert interpolate(ds, tmp_path / "out", 2, "--quiet") == 0
+    assert content(tmp_path / "out") == before
+    assert interpolate(ds, tmp_path / "out", 4, "--quiet") == 0
+    assert interpolate(ds, tmp_path / "whole", 4, "--quiet") == 0
+    keys = TextureDataset(tmp_path / "out").keys
+    assert keys == TextureDataset(tmp_path / "whole").keys
+    after = content(tmp_path / "out")
+    assert {name: after[name] for name in after if name.endswith(".jsonl")} == {
+        path.name: path.read_bytes() for path in (tmp_path / "whole/mixed").glob("*.jsonl")
+    }
+
+
+def test_wrong_use_is_refused_before_anything_is_written(
+    ds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, sentence in (
+        (("--by", "person"), "has no two photos in the same class of person"),
+        (("--device", "cuda", "--by", "mood"), "has no two photos"),
+    ):
+        assert interpolate(ds, tmp_path / "out", 2, *words) == 2
+        assert sentence in capsys.readouterr().err
+    assert interpolate(ds, tmp_path / "out", 0) == 2
+    assert interpolate(ds, ds, 2) == 2
+    assert not (tmp_path / "out").exists()
+    assert interpolate(ds, tmp_path / "out", 1, "--quiet") == 0
+    capsys.readouterr()
+    assert interpolate(ds, tmp_path / "out", 1, "--mix-seed", "4") == 2
+    assert "was begun with another seed; please choose another --out." in capsys.readouterr().err
