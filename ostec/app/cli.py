@@ -142,6 +142,8 @@ PLACEHOLDERS = {
     "lights": "{unlit,mild,hard}...",
     "BenchPipeline.source": "PHOTO|DIR",
     "BenchProject.generator": "default|FILE",
+    "BenchProject.resolution": "PX",
+    "BenchProject.channel_base": "CHANNELS",
     "against": "FILE",
     "profile": "FILE",
     "json": "FILE",
@@ -168,6 +170,18 @@ PLACEHOLDERS = {
     "latents": "FILE",
     "checkpoint": "FILE",
     "dataset": "DS",
+    "licence": "TEXT",
+    "address": "HOST:PORT",
+    **{f"PhotoLimits.max_{name}": "DEGREES" for name in ("yaw", "pitch")},
+    "PhotoLimits.min_size": "PX",
+    **{
+        f"PhotoLimits.{name}": "NUMBER"
+        for name in (
+            *("min_confidence", "min_sharpness", "min_photo_share", "min_brightness", "max_brightness"),
+            "max_residual",
+        )
+    },
+    **{f"TextureLimits.{name}": "NUMBER" for name in ("max_symmetry", "min_energy", "max_spread", "min_area_photo")},
     "DatasetBuild.out": "DS",
     "DatasetFilter.out": "DS",
     "DatasetInterpolate.out": "DS",

@@ -24,6 +24,8 @@ from ostec.project.terms import PictureTerm
 
 LEAST_SIDE = 16
 """Of a level's pictures in pixels."""
+LEAST_ITERATIONS = 3
+"""Of a coarser level; fewer are better spent on the next one."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def stages(iterations: int, resolution: int, settings: ProjectionSettings, pyram
     done = 0
     for level in settings.levels if pyramid else ():
         count = round(level.share * iterations)
-        if side // level.divisor >= LEAST_SIDE and count > 0:
+        if side // level.divisor >= LEAST_SIDE and count >= LEAST_ITERATIONS:
             found.append(Stage(side // level.divisor, done, count))
             done += count
     return [*found, Stage(side, done, iterations - done)]

@@ -18,6 +18,8 @@ from ostec.nets.stylegan2 import Discriminator
 
 LANDMARK_SCALE = 100.0
 """Landmarks are compared in hundredths of their crop's side: log-cosh is a square below one and a distance above."""
+REALISM_EVERY = 10
+"""Iterations between two looks of the discriminator: it needs the whole picture, which is dear to draw."""
 _EXPAND = 1.5
 """Side of FaceMesh's crop over the longer side of the landmarks' box."""
 
@@ -106,7 +108,7 @@ def realism_term(network: Discriminator, weight: float) -> PictureTerm:
         # One by one: its deviation over the batch would tie the pictures to each other.
         return torch.cat([functional.softplus(-network(picture[None]))[:, 0] for picture in pictures])
 
-    return PictureTerm("realism", weight, loss, every=10, whole=True)
+    return PictureTerm("realism", weight, loss, REALISM_EVERY, whole=True)
 
 
 def picture_judge(model: PortraitGenerator) -> Discriminator | None:

@@ -1,5 +1,7 @@
 """The clock counts the work and not the watching; arithmetic is counted as worked out by hand."""
 
+import mmap
+
 import pytest
 import torch
 from torch.nn import functional
@@ -76,8 +78,9 @@ def test_peak_memory_sees_what_has_been_freed_again() -> None:
     before = memory.mb()
     if before is None:
         pytest.skip("this system does not tell the peak")
-    held = torch.ones(64 * 2**20 // 4)
-    del held
+    with mmap.mmap(-1, 64 * 2**20) as held:  # pages of its own: a tensor may lie in what was freed earlier
+        for page in range(0, len(held), mmap.PAGESIZE):
+            held[page] = 1
     after = memory.mb()
     assert after is not None
     assert 60 < after - before < 80

@@ -20,7 +20,7 @@ from ostec.pipeline import CompletedFace, Completer, Models
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.judging import IDENTITY_EVERY, Judging
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
-from ostec.project.terms import PictureTerm
+from ostec.project.terms import REALISM_EVERY, PictureTerm
 from ostec.project.views import FRONT, TURNED, ViewStudio
 from ostec.render.uv import bake_layout
 from tests.nets.judge_files import made_weights
@@ -90,7 +90,7 @@ def test_with_all_networks_there_are_all_terms_with_their_weights(named, everybo
     assert {name: (term.weight, term.every) for name, term in found.items()} == {
         "landmarks": (0.2, 1),
         "identity": (0.05, IDENTITY_EVERY),
-        "realism": (0.0025, 1),
+        "realism": (0.0025, REALISM_EVERY),
     }
 
 
@@ -189,7 +189,7 @@ VIEWS = TURNED[:2]
 @pytest.fixture(scope="module", autouse=True)
 def _few_views() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ostec.pipeline.texture.views_of", lambda _: VIEWS)
+        patch.setattr("ostec.pipeline.texture.waves_of", lambda *_: [(view,) for view in VIEWS])
         yield
 
 

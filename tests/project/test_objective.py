@@ -140,6 +140,8 @@ def test_stages_by_hand():
     assert stages(100, 16, settings, pyramid=True) == [Stage(16, 0, 100)]
     assert stages(100, 1024, settings, pyramid=False) == [Stage(256, 0, 100)]
     assert stages(0, 256, settings, pyramid=True) == [Stage(256, 0, 0)]
+    assert stages(8, 256, settings, pyramid=True) == [Stage(256, 0, 8)]
+    assert stages(10, 256, settings, pyramid=True) == [Stage(64, 0, 3), Stage(256, 3, 7)]
 
 
 def test_coarse_to_fine_finds_what_full_size_finds_and_draws_less(network):
