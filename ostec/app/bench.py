@@ -75,18 +75,6 @@ def tell(sentence: str) -> None:
     logger.info("%s", sentence)
 
 
-def rows(table: list[list[str]]) -> str:
-    """Lines of a table, the first column to the left, the others to the right."""
-    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in table
-    )
-
-
 def _finite(value: Any) -> Any:
     """JSON knows no NaN: what is no number becomes null."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostec.app.bench import BenchOptions, rows, tell
+from ostec.app.bench import BenchOptions, tell
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings
+from ostec.core.text import align
 
 
 @dataclass(frozen=True)
@@ -76,4 +77,5 @@ def table(found: Mapping[str, Any]) -> str:
     hour += f"{found['photos_per_hour_most']:.0f} over {found['repeats']} rounds of {found['photos']}"
     left = f"; {len(found['failed'])} failed" if found["failed"] else ""
     start = f"loading {found['load_s']:.1f} s, the very first photo {found['first_s']:.1f} s"
-    return f"{rows([['seconds', 'median', 'least', 'most'], *body])}\n{hour}){left}; {start}."
+    head = ["seconds", "median", "least", "most"]
+    return "\n".join([*align([head, *body], 1), f"{hour}){left}; {start}."])

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostec.app.bench import BenchOptions, need_place, rows, tell
+from ostec.app.bench import BenchOptions, need_place, tell
 from ostec.app.checks import need_file
 from ostec.app.eval_options import refusal
 from ostec.core.errors import UsageError
+from ostec.core.text import align
 
 if TYPE_CHECKING:
     from ostec.bench.project import Task
@@ -159,4 +160,4 @@ def table(found: Mapping[str, Any]) -> str:
         end = f"The reference's loss was not reached in {found['ours_limit']} steps."
     else:
         end = f"The reference's loss was reached {found['ratio']:.2f} times as fast."
-    return f"{rows([head, *body])}\n{end}"
+    return "\n".join([*align([head, *body], 1), end])

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ostec.app.bench import BenchOptions, rows, tell
+from ostec.app.bench import BenchOptions, tell
 from ostec.app.eval_options import refusal
+from ostec.core.text import align
 
 
 @dataclass(frozen=True)
@@ -72,4 +73,4 @@ def table(found: Mapping[str, Any]) -> str:
         "gain: over a single picture on the fewest threads; in the reference's lines, of ours over it.",
         *(["left out:", *left] if left else []),
     ]
-    return "\n".join([rows([head, *body]), *ends])
+    return "\n".join([*align([head, *body], 1), *ends])

@@ -25,6 +25,11 @@ _OF_TEXTURES = ("symmetry", "energy", "spread", "area_photo")
 _TOLERANCE = 1e-6
 
 
+def _asked(*limits: "Limit") -> "list[Limit]":
+    """Those that were asked for."""
+    return [limit for limit in limits if limit.low is not None or limit.high is not None]
+
+
 @dataclass(frozen=True)
 class PhotoLimits:
     """What the manifest says of photo and face."""
@@ -58,7 +63,7 @@ class PhotoLimits:
         """As limits of columns."""
         from ostec.dataset.selection import Limit
 
-        limits = [
+        return _asked(
             Limit("yaw_deg", high=self.max_yaw, absolute=True),
             Limit("pitch_deg", high=self.max_pitch, absolute=True),
             Limit("confidence", low=self.min_confidence),
@@ -67,8 +72,7 @@ class PhotoLimits:
             Limit("photo_share", low=self.min_photo_share),
             Limit("brightness", self.min_brightness, self.max_brightness),
             Limit("fit_residual_percent", high=self.max_residual),
-        ]
-        return [limit for limit in limits if limit.low is not None or limit.high is not None]
+        )
 
     def against(self, row: Mapping[str, Any]) -> str:
         """Why a face is left out for something else than a number; empty if it is kept."""
@@ -102,13 +106,12 @@ class TextureLimits:
         """As limits of figures."""
         from ostec.dataset.selection import Limit
 
-        limits = [
+        return _asked(
             Limit("symmetry", high=self.max_symmetry),
             Limit("energy", low=self.min_energy),
             Limit("spread", high=self.max_spread),
             Limit("area_photo", low=self.min_area_photo),
-        ]
-        return [limit for limit in limits if limit.low is not None or limit.high is not None]
+        )
 
 
 @dataclass(frozen=True)

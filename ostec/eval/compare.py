@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ostec.core.errors import UsageError
+from ostec.core.text import align
 from ostec.core.types import DoubleArray
 from ostec.eval.record import Evaluation, Row, direction
-from ostec.eval.report import align, in_order, number
+from ostec.eval.report import in_order, number
 from ostec.eval.scores import FIGURES
 
 Verdict = Literal["better", "worse", "same", "-"]

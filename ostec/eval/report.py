@@ -1,11 +1,12 @@
 """An evaluation as a table of text: who judged, what is missing, and the means by method and by label."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ostec.core.text import align
 from ostec.eval.record import Evaluation, Row, means, write_evaluation
 from ostec.eval.scores import FIGURES
 from ostec.io.files import write_atomic
@@ -63,17 +64,6 @@ def in_order(names: Iterable[str]) -> list[str]:
         return first, parts.index(part) if part in parts else len(parts), name
 
     return sorted(set(names), key=place)
-
-
-def align(cells: Sequence[Sequence[str]], words: int) -> list[str]:
-    """Lines of a table whose first ``words`` columns are flush left, the others flush right."""
-    widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
-    return [
-        "  ".join(
-            c.ljust(w) if k < words else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
 
 
 def number(name: str, value: float, signed: bool = False) -> str:

@@ -10,7 +10,7 @@ from ostec.core.assets import load_manifest
 from ostec.core.correspondence import Correspondence
 from ostec.core.head import Head, HeadPart
 from ostec.core.morphable import MorphableModel
-from ostec.core.types import FloatArray, IntArray, TexturedFace, Topology
+from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.eyeballs import with_eyeballs
 from ostec.fit.lips import close_lips
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
@@ -84,6 +84,7 @@ class HeadMaker:
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
         self._correspondence = correspondence
         self._fitter = HeadFitter(model, correspondence)
+        self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
 
     @classmethod
@@ -100,8 +101,7 @@ class HeadMaker:
         """The head of one finished face; its textures are as large as the face's."""
         face, topology = textured.face, textured.topology
         whole = textured.completed.texture
-        inside = skin_over.Chart(topology.uv, topology.triangles, len(whole)).inside
-        texture = skin_over.take_apart(whole, inside, skin_over.plain_skin(inside, topology), self.settings)
+        texture = self.apart(whole, topology)
         fitted = self.fit(face.vertices[: len(face.landmarks)])
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         base = self.carried(texture, fitted.vertices, on_head)
@@ -114,6 +114,15 @@ class HeadMaker:
         pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
         head = self.assembled(fitted, pictures, mouth_light(whole, topology))
         return self._with_mouth(head, face.vertices, topology, whole)
+
+    def apart(self, texture: FloatArray, topology: Topology) -> FaceTexture:
+        """A face's texture taken apart; where skin is plain in its layout is found once for each size."""
+        size = len(texture)
+        if size not in self._layouts or self._layouts[size][0] is not topology:
+            inside = skin_over.Chart(topology.uv, topology.triangles, size).inside
+            self._layouts[size] = topology, inside, skin_over.plain_skin(inside, topology)
+        _, inside, plain = self._layouts[size]
+        return skin_over.take_apart(texture, inside, plain, self.settings)
 
     def _with_mouth(self, head: Head, face: FloatArray, topology: Topology, texture: FloatArray) -> Head:
         """The head with what the face shows between open lips, where the model has nothing there."""

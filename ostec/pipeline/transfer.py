@@ -14,7 +14,7 @@ from ostec.core.assets import asset_path, cache_folder, sha256_of
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.head import Head
 from ostec.core.settings import MAX_UV_SIZE
-from ostec.core.types import BoolArray, FloatArray, Topology
+from ostec.core.types import FloatArray, Topology
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record, versions
 from ostec.io.cache import Arrays, read_cache, why_stale, write_cache
@@ -22,7 +22,7 @@ from ostec.io.files import make_folder
 from ostec.io.images import read_image, resize_image
 from ostec.io.topology import read_topology
 from ostec.pipeline.head import EYES, HeadMaker, described
-from ostec.stitch.head import Chart, FaceOnHead, FaceTexture, part_texture, plain_skin, surface_normals, take_apart
+from ostec.stitch.head import Chart, FaceOnHead, FaceTexture, part_texture, surface_normals
 from ostec.stitch.mouth import mouth_light
 from ostec.stitch.transfer import Sheet, TileMap, map_tile, sheets_of
 
@@ -123,7 +123,6 @@ class TextureTransfer:
         self.cached: dict[int, bool] = {}
         """Size -> whether its correspondence was found in the cache."""
         self._baking: dict[int, _Baking] = {}
-        self._face: dict[int, tuple[BoolArray, BoolArray]] = {}  # by side: the face's chart, and its plain skin
 
     @classmethod
     def from_files(cls, name: str) -> "TextureTransfer":
@@ -201,11 +200,7 @@ class TextureTransfer:
     def _apart(self, texture: FloatArray, largest: int) -> FaceTexture:
         if len(texture) > largest:
             texture = resize_image(texture, largest, largest, "area")
-        side = len(texture)
-        if side not in self._face:
-            inside = Chart(self.topology.uv, self.topology.triangles, side).inside
-            self._face[side] = inside, plain_skin(inside, self.topology)
-        return take_apart(texture, *self._face[side], self.maker.settings)
+        return self.maker.apart(texture, self.topology)
 
     def _prepared(self, size: int) -> _Baking:
         if size not in self._baking:

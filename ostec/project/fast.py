@@ -5,7 +5,6 @@ that are compared have at most 256 px, and the generator draws the whole picture
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -14,13 +13,8 @@ from ostec.nets.stylegan2 import Generator
 from ostec.project.invert import Projection, project
 from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
 
-
-@dataclass(frozen=True)
-class FastSettings:
-    """How whole pictures are projected."""
-
-    projection: ProjectionSettings = field(default_factory=lambda: replace(ProjectionSettings(), latent=0.002))
-    """The pull towards the mean latent is weak: it is there for faces of which a part is hidden."""
+WHOLE_PICTURES = ProjectionSettings(latent=0.002)
+"""The pull towards the mean latent is weak: it is there for faces of which a part is hidden."""
 
 
 def search(
@@ -28,7 +22,7 @@ def search(
     target: torch.Tensor,
     features: Callable[[torch.Tensor], list[torch.Tensor]] | None,
     iterations: int,
-    settings: FastSettings | None = None,
+    settings: ProjectionSettings = WHOLE_PICTURES,
     observe: Callable[[int, torch.Tensor], None] | None = None,
 ) -> Projection:
     """Find W+ for pictures, each on its own, from the mean latent.
@@ -38,7 +32,7 @@ def search(
         target: [B, 3, S, S] in [-1, 1], S a power of two up to the network's resolution R.
         features: pictures [B, 3, s, s] of any s from 16 to S to features [B, C, h, w]; without it pixels alone count.
         iterations: steps of the optimiser.
-        settings: the defaults if None.
+        settings: how.
         observe: called after each iteration with its number and W+ [B, num_ws, W].
 
     Returns:
@@ -62,4 +56,4 @@ def search(
     )
     whole = torch.ones_like(target[:, :1])
     wanted = ProjectionTarget(target, whole, torch.zeros_like(whole))
-    return project(space, wanted, iterations, (settings or FastSettings()).projection, observe=observe)
+    return project(space, wanted, iterations, settings, observe=observe)

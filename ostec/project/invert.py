@@ -158,6 +158,7 @@ class _Search:
         self._step = ((origin - space.mean) / space.deviation).clone().requires_grad_(True)
         self._optimiser = torch.optim.Adam([self._step], lr=self._rate, betas=(0.9, 0.999))
         self._judged: Sequence[PictureTerm] = ()
+        self._objectives: dict[int, Objective] = {}
         self._said: dict[str, torch.Tensor] = {}
 
     @property
@@ -168,7 +169,9 @@ class _Search:
     def enter(self, side: int, judged: Sequence[PictureTerm]) -> None:
         """Compare pictures of ``side`` px from now on."""
         self._drawer = Drawer(self._space, self._full, side, self._settings.refresh)
-        self._objective = Objective(self._space, self._target, self._settings, side, self._origin)
+        if side not in self._objectives:  # the finest is entered twice, for the start and for its own stage
+            self._objectives[side] = Objective(self._space, self._target, self._settings, side, self._origin)
+        self._objective = self._objectives[side]
         self._judged = [term for term in judged if term.weight > 0]
 
     def look(self, j: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:

@@ -52,8 +52,8 @@ TURNED = (
 """OSTeC's views in its order, named after the side of the image that they reveal."""
 
 
-WAVES = (1, 2, 2)
-"""How many of the turned views are independent enough to be projected at once: mirror images of each other."""
+TURNED_WAVES = (TURNED[:1], TURNED[1:3], TURNED[3:])
+"""The turned views in groups that are projected at once: mirror images of each other."""
 
 
 def waves_of(mode: str, schedule: str) -> tuple[tuple[View, ...], ...]:
@@ -67,11 +67,7 @@ def waves_of(mode: str, schedule: str) -> tuple[tuple[View, ...], ...]:
     views = views_of(mode)
     if schedule == "progressive":
         return tuple((view,) for view in views)
-    found: list[tuple[View, ...]] = [(view,) for view in views if view not in TURNED]
-    for count in WAVES:
-        first = sum(len(wave) for wave in found if wave[0] in TURNED)
-        found.append(TURNED[first : first + count])
-    return tuple(found)
+    return (*((view,) for view in views if view not in TURNED), *TURNED_WAVES)
 
 
 def views_of(mode: str) -> tuple[View, ...]:

@@ -1,7 +1,4 @@
-"""The closest of a few triangles to each of many points, compiled by numba.
-
-``ostec.render.surface.closest_among_plain`` is the same in NumPy.
-"""
+"""The closest of a few triangles to each of many points, compiled by numba; ``tests`` hold it against plain NumPy."""
 
 import numpy as np
 
@@ -68,7 +65,10 @@ def _choose(corners, faces, near, points, normals, least_cosine, chosen, found):
 
 @compiled
 def _weigh(triangle, point, weights):  # type: ignore[no-untyped-def]
-    """Weights of the closest point, as ``barycentric_of_closest`` finds them."""
+    """Weights of the closest point.
+
+    Ericson, Real-Time Collision Detection (2005), 5.1.5: in the plane, else the nearest point of the nearest edge.
+    """
     d00 = d01 = d11 = d20 = d21 = 0.0
     for axis in range(3):
         ab = triangle[1, axis] - triangle[0, axis]

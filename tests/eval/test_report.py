@@ -4,8 +4,9 @@ import json
 import math
 from pathlib import Path
 
+from ostec.core.text import align
 from ostec.eval.record import FILE, Evaluation, Row, read_evaluation
-from ostec.eval.report import align, in_order, number, table, write_report
+from ostec.eval.report import in_order, number, table, write_report
 
 ROWS = (
     Row("b", "ostec", {"psnr_face": 20.0, "ssim_face": 0.5}, {"yaw": 30}),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ostec.nets.stylegan2 import Generator, GeneratorShape
-from ostec.project.fast import FastSettings, search
+from ostec.project.fast import WHOLE_PICTURES, search
 from ostec.project.objective import ProjectionSettings, smaller
 
 SHAPE = GeneratorShape(64, z_dim=16, w_dim=16, mapping_layers=2, channel_base=512, channel_max=16)
@@ -58,8 +58,8 @@ def test_features_are_asked_for_at_the_levels_sizes(network, pictures):
 
 
 def test_settings_are_heeded(network, pictures):
-    far = FastSettings(replace(ProjectionSettings(), latent=100.0))
-    held, free = (search(network, pictures[:1], None, 40, s).losses[0] for s in (far, None))
+    far = replace(ProjectionSettings(), latent=100.0)
+    held, free = (search(network, pictures[:1], None, 40, s).losses[0] for s in (far, WHOLE_PICTURES))
     assert held["pixel"] > 1.5 * free["pixel"]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ostec.render.closest import closest_among, unit_normals
-from ostec.render.surface import closest_among_plain
+from tests.render.closest_plain import closest_among_plain
 
 
 def _asked(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ostec.render.surface import barycentric_of_closest, border_edges, closest_points, cotangent_laplacian
+from ostec.render.surface import border_edges, closest_points, cotangent_laplacian
+from tests.render.closest_plain import barycentric_of_closest
 
 TRIANGLE = np.array([[0.0, 0, 0], [4, 0, 0], [0, 2, 0]])
 
