@@ -36,10 +36,12 @@ class PhotoRun:
     weights: dict[str, float] = field(default_factory=dict)
     """How long a stage takes, where that is not 1, in units of the others."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time by stage."""
+    """By stage."""
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What else the record shall hold."""
+    clock: Callable[[], float] = time.perf_counter
+    """Tells the seconds; one that stands still while others work, where several photos are done side by side."""
     face: int = 0
     """Which face this is, from 0; the faces share what is left after detection."""
     faces: int = 1
@@ -48,7 +50,7 @@ class PhotoRun:
 
     def enter(self, stage: str) -> None:
         """A stage begins, and the one before it ends; an empty name only ends it."""
-        now = time.perf_counter()
+        now = self.clock()
         if self._stage:
             self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._start
         self._stage, self._start = stage, now
@@ -71,7 +73,7 @@ class PhotoRun:
         """A fresh clock for one of ``count`` faces that starts from the photo's shared times, warnings and notes."""
         self.enter("")
         own = dict(self.seconds), list(self.warnings), dict(self.notes)
-        return PhotoRun(self.progress, self.weights, *own, number, count)
+        return PhotoRun(self.progress, self.weights, *own, self.clock, number, count)
 
     def finish(self) -> None:
         """All faces of the photo are done."""

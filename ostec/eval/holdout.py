@@ -48,6 +48,7 @@ from ostec.eval.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import psnr, sharpness, ssim
 from ostec.io.images import read_image
 from ostec.pipeline.texture import TextureMaker
+from ostec.project.together import alone
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
 
@@ -219,7 +220,7 @@ def fill_hidden(methods: Sequence[str], image: FloatArray, hidden: Hidden, loade
         if method in (OSTEC, PRIOR):
             by: TextureMaker = maker if method == OSTEC else without_generator(loaded)
             mode = loaded.completer.settings.mode if method == OSTEC else "soft"
-            completed = by.complete(shown, fill, face, mode, PhotoRun(None)).completed
+            completed = alone(by.complete(shown, fill, face, mode, PhotoRun(None))).completed
             made[method] = completed.texture
         else:
             made[method] = BASELINES[method](left)

@@ -22,7 +22,7 @@ from ostec.eval.record import Row
 from ostec.export.record import versions
 from ostec.fit.dense import fit_dense
 from ostec.pipeline import Completer, Models, load_models
-from ostec.pipeline.faces import MAX_YAW_DEG, MIN_CONFIDENCE, find_face, try_faces
+from ostec.pipeline.faces import MAX_YAW_DEG, MIN_CONFIDENCE, FoundFace, Tried, find_face
 from ostec.pipeline.texture import TextureMaker
 from ostec.prior.linear import prior_weight
 
@@ -103,7 +103,10 @@ def look(image: FloatArray, models: Models, maker: TextureMaker, aligned: bool =
 
 def _find(image: FloatArray, models: Models, aligned: bool) -> tuple[FittedFace, str]:
     boxes = detect_faces(image, models.mtcnn)
-    tried = try_faces(boxes, 1, lambda box, _: find_face(image, box, models, PhotoRun(None)))
+    tried = Tried[FoundFace](boxes, 1)
+    for box in tried:
+        with tried.attempt():
+            tried.results.append(find_face(image, box, models, PhotoRun(None)))
     if tried.results:
         return tried.results[0].face, DETECTOR
     if not aligned:

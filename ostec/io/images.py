@@ -98,6 +98,28 @@ def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> Float
     return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)
 
 
+def pixels_of(data: bytes, name: str, max_megapixels: float = 100.0) -> int:
+    """Pixels of a picture, as its header tells.
+
+    Args:
+        data: the whole file.
+        name: what to call it in errors.
+        max_megapixels: larger pictures are refused.
+
+    Raises:
+        ImageError: it is no picture, damaged or too large.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            width, height = _open(io.BufferedReader(io.BytesIO(data)), name, max_megapixels).size
+        except ImageError:
+            raise
+        except Exception as error:  # whatever the header trips over, the picture is damaged
+            raise ImageError(f"{name} is damaged and cannot be read ({error or type(error).__name__}).") from error
+    return width * height
+
+
 def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)

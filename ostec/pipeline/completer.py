@@ -1,6 +1,7 @@
 """Photo in, textured face out: the stages in their order."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,14 @@ from ostec.export.record import read_record, versions, write_record
 from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
 from ostec.fit.dense import face_from_camera
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
-from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, ReadPhoto, find_face, read_photo, try_faces
+from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, ReadPhoto, Tried, find_face, read_photo
 from ostec.pipeline.head import HeadMaker, described
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import Person, portray
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.texture import TextureMaker
+from ostec.project.together import Projecting, alone
 from ostec.project.views import views_of
 
 TURNED_DEG = 45.0
@@ -81,18 +83,34 @@ class Completer:
 
     def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
         """Complete the largest face. Raises ImageError, FaceError."""
-        return self._complete(photo, progress, only_largest=True)[0]
+        return alone(self._complete(photo, PhotoRun(never_falling(progress)), only_largest=True))[0]
 
     def complete_all(
         self, photo: str | Path | FloatArray | ReadPhoto, progress: Progress | None = None
     ) -> list[CompletedFace]:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
-        return self._complete(photo, progress, only_largest=self.settings.faces == "largest")
+        return alone(self.completing(photo, progress))
+
+    def completing(
+        self,
+        photo: str | Path | FloatArray | ReadPhoto,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Projecting[list[CompletedFace]]:
+        """The same as a generator that asks for its projections, for several photos side by side.
+
+        Args:
+            photo: as :meth:`complete_all` takes it.
+            progress: called as the work goes on.
+            clock: tells the seconds; one that stands still while others work.
+        """
+        run = PhotoRun(never_falling(progress), clock=clock)
+        return (yield from self._complete(photo, run, only_largest=self.settings.faces == "largest"))
 
     def _complete(
-        self, photo: str | Path | FloatArray | ReadPhoto, progress: Progress | None, only_largest: bool
-    ) -> list[CompletedFace]:
-        run = PhotoRun(never_falling(progress), self._stage_weights())
+        self, photo: str | Path | FloatArray | ReadPhoto, run: PhotoRun, only_largest: bool
+    ) -> Projecting[list[CompletedFace]]:
+        run.weights = self._stage_weights()
         run.enter("read")
         read = read_photo(photo)
         run.enter("detect")
@@ -100,11 +118,11 @@ class Completer:
         if not boxes:
             raise FaceError("No face was found in the photo.")
         wanted = 1 if only_largest else len(boxes)
-        tried = try_faces(
-            boxes,
-            wanted,
-            lambda box, number: self._complete_face(read.image, read.source, box, run.of_face(number, wanted)),
-        )
+        tried = Tried[CompletedFace](boxes, wanted)
+        for box in tried:
+            with tried.attempt():
+                own = run.of_face(len(tried.results), wanted)
+                tried.results.append((yield from self._complete_face(read.image, read.source, box, own)))
         results, errors = tried.results, tried.errors
         run.finish()
         if not results:
@@ -132,7 +150,9 @@ class Completer:
         frontal = settings.iterations_frontalize if settings.frontalize else 0
         return {"project": settings.iterations * len(views_of(mode)) * unit, "export": 1 + frontal * unit}
 
-    def _complete_face(self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: PhotoRun) -> CompletedFace:
+    def _complete_face(
+        self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: PhotoRun
+    ) -> Projecting[CompletedFace]:
         found = find_face(image, box, self.models, run)
         face = found.face
         self._warn_of_view(found, run)
@@ -146,13 +166,14 @@ class Completer:
         fill = self.textures.fill(image, face, observed.seen)
         occluders = [*observed.occluders, *(["occluder"] if self.textures.is_occluded(fill) else [])]
         identity = identity_of(self.models.arcface, image, face)
-        made = self.textures.complete(observed.seen, fill, face, mode[0], run, identity)
+        made = yield from self.textures.complete(observed.seen, fill, face, mode[0], run, identity)
         # As NAME.png holds it, so that what is drawn from the file later is the same.
         completed = made.completed
         completed = replace(completed, texture=to_bytes(completed.texture).astype(np.float32) / np.float32(255))
         run.enter("export")
         person = Person(face, image, identity)
-        frontal, view = self._portrait(person, completed, run) if self.settings.frontalize else (None, None)
+        portrayed = (yield from self._portrait(person, completed, run)) if self.settings.frontalize else (None, None)
+        frontal, view = portrayed
         frames = self._renderer.turntable(face, completed.texture) if self.settings.turntable else None
         textured = TexturedFace(face, self.models.topology, completed, frontal, views=made.views)
         textured = replace(textured, identity=identity.cpu().numpy() if identity is not None else None)
@@ -170,7 +191,7 @@ class Completer:
 
     def _portrait(
         self, person: Person, completed: CompletedTexture, run: PhotoRun
-    ) -> tuple[FloatArray, ProjectedView | None]:
+    ) -> Projecting[tuple[FloatArray, ProjectedView | None]]:
         """The frontal portrait, and the projection that corrected it if there was one.
 
         A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
@@ -178,7 +199,7 @@ class Completer:
         """
         if not self.settings.projects:
             return self._renderer.portrait(person.face, completed.texture), None
-        made = portray(self.textures, person, completed, run.advance)
+        made = yield from portray(self.textures, person, completed, run.advance)
         if made.portrait is not None:
             return made.portrait, made.view
         return self._renderer.portrait(person.face, made.texture), made.view
@@ -259,7 +280,7 @@ class Completer:
             losses = record["losses"]
             image = read_photo(photo).image if self.textures.draws_portraits else None
             person = Person(face, image, known)
-            frontal, view = self._portrait(person, completed, PhotoRun(None))
+            frontal, view = alone(self._portrait(person, completed, PhotoRun(None)))
             write_png(directory / f"{name}_frontal.png", frontal)
             if view is not None:
                 about = self._projected((view,))

@@ -1,8 +1,9 @@
 """From a photo to a fitted face: what completing and inverting begin with."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -48,13 +49,33 @@ class FoundFace:
     face: FittedFace
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tried(Generic[_T]):
-    """What came of the faces of a photo."""
+    """The faces of a photo, tried in order until as many are done as are wanted.
 
-    results: list[_T]
-    errors: list[FaceError]
+    A false detection can be larger than the face: the next one is tried then.
+    """
+
+    boxes: Sequence[FaceBox]
+    wanted: int
+    results: list[_T] = field(default_factory=list)
+    errors: list[FaceError] = field(default_factory=list)
     """Of those that could not be done."""
+
+    def __iter__(self) -> Iterator[FaceBox]:
+        """The faces that are still to be tried."""
+        for box in self.boxes:
+            if len(self.results) >= self.wanted:
+                return
+            yield box
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Try one: what cannot be done is noted."""
+        try:
+            yield
+        except FaceError as error:
+            self.errors.append(error)
 
 
 def read_photo(photo: str | Path | FloatArray | ReadPhoto) -> ReadPhoto:
@@ -102,19 +123,3 @@ def find_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun) ->
             f"The face is nearly in profile (yaw {abs(yaw):.0f} degrees; at most {MAX_YAW_DEG:.0f} can be used)."
         )
     return FoundFace(box, landmarks.confidence, face)
-
-
-def try_faces(boxes: Sequence[FaceBox], wanted: int, attempt: Callable[[FaceBox, int], _T]) -> Tried[_T]:
-    """Call ``attempt`` with the faces in order and the number of those done, until ``wanted`` are.
-
-    A false detection can be larger than the face: the next one is tried then.
-    """
-    tried: Tried[_T] = Tried([], [])
-    for box in boxes:
-        try:
-            tried.results.append(attempt(box, len(tried.results)))
-        except FaceError as error:
-            tried.errors.append(error)
-        if len(tried.results) == wanted:
-            break
-    return tried

@@ -19,11 +19,12 @@ from ostec.export.record import INVERSION, versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS
-from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, find_face, read_photo, try_faces
+from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, Tried, find_face, read_photo
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import Person, invert_portrait
 from ostec.pipeline.texture import HIDDEN, TextureMaker
+from ostec.project.together import alone
 from ostec.project.views import View
 
 TOLD_DEG = 2.0
@@ -116,7 +117,10 @@ class Inverter:
         boxes = detect_faces(read.image, self.models.mtcnn)
         if not boxes:
             raise FaceError("No face was found in the photo.")
-        tried = try_faces(boxes, 1, lambda box, _: self._invert(read.image, hiding.trusted, box, run.of_face(0, 1)))
+        tried = Tried[InvertedFace](boxes, 1)
+        for box in tried:
+            with tried.attempt():
+                tried.results.append(self._invert(read.image, hiding.trusted, box, run.of_face(0, 1)))
         run.finish()
         if not tried.results:
             raise tried.errors[0]
@@ -151,9 +155,10 @@ class Inverter:
         steps = self.settings.iterations
         if portraits:
             person = Person(face, image, identity)
-            projected = invert_portrait(textures, person, trusted, view, steps, run.advance)
+            work = invert_portrait(textures, person, trusted, view, steps, run.advance)
         else:
-            projected = textures.invert(observed.seen, fill, face, view, steps, run.advance, identity)
+            work = textures.invert(observed.seen, fill, face, view, steps, run.advance, identity)
+        projected = alone(work)
         run.enter("")
         record = {
             **self._record(found, view, run),

@@ -17,6 +17,7 @@ from ostec.fit.unwrap import resize_map
 from ostec.pipeline.progressive import projected_view
 from ostec.pipeline.texture import OnProgress, TextureMaker
 from ostec.project.objective import ProjectionTarget
+from ostec.project.together import Projecting
 from ostec.project.views import FRONT, View, ViewStudio
 from ostec.stitch.blend import feathered, low_pass
 from ostec.stitch.colour import match_colour
@@ -59,7 +60,9 @@ class Portrayed:
     """[R, R, 3] the whole portrait, of a generator that draws such; else the texture is to be drawn."""
 
 
-def portray(maker: TextureMaker, person: Person, completed: CompletedTexture, on_progress: OnProgress) -> Portrayed:
+def portray(
+    maker: TextureMaker, person: Person, completed: CompletedTexture, on_progress: OnProgress
+) -> Projecting[Portrayed]:
     """Project the finished face at (0, 0).
 
     Depends on the photo and the files of a result alone, so that a portrait that is added later is the same.
@@ -85,7 +88,7 @@ def portray(maker: TextureMaker, person: Person, completed: CompletedTexture, on
         known = torch.maximum(known, around.trust.to(known))
     weights = replace(maker.projection_settings, identity=maker.projection_settings.identity_frontal)
     steps = maker.settings.iterations_frontalize
-    found = maker.project(target, studio.landmarks(FRONT), steps, on_progress, person.identity, weights)
+    found = yield maker.request(target, studio.landmarks(FRONT), steps, on_progress, person.identity, weights)
     view = replace(projected_view(FRONT, target, found), name="frontal")
     if known is not None:
         whole = join_portrait(view.generated, view.render, known[0, 0].cpu().numpy())
@@ -152,7 +155,7 @@ def invert_portrait(
     view: View,
     iterations: int,
     on_progress: OnProgress,
-) -> ProjectedView:
+) -> Projecting[ProjectedView]:
     """Project a photo itself, cut as FFHQ cuts its portraits, into a generator of natural photos.
 
     Args:
@@ -173,7 +176,7 @@ def invert_portrait(
     trust = (cut.planes[:, 3:] * cut.shown).to(maker.device)
     target = ProjectionTarget(_picture(cut).to(maker.device), trust, torch.zeros_like(trust))
     points = crop.points_to_crop(landmarks).astype(np.float32)
-    inverted = maker.project(target, points, iterations, on_progress, person.identity)
+    inverted = yield maker.request(target, points, iterations, on_progress, person.identity)
     return projected_view(view, target, inverted)
 
 

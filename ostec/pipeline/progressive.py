@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from ostec.core.types import BoolArray, FloatArray, ProjectedView
-from ostec.project.invert import Projection, project
+from ostec.project.invert import Projection
 from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
-from ostec.project.terms import PictureTerm, side_by_side
+from ostec.project.terms import PictureTerm
+from ostec.project.together import Projecting, ProjectionRequest
 from ostec.project.views import View, ViewStudio
 from ostec.stitch.views import Progress, ViewFill, ViewSettings, add_view, merge_views
 
@@ -57,7 +58,7 @@ def complete_views(
     state: UvState,
     iterations: int,
     on_progress: Callable[[float], None] | None = None,
-) -> ProgressiveFill:
+) -> Projecting[ProgressiveFill]:
     """Complete a texture progressively (OSTeC, section 3.2): later views see what earlier ones made.
 
     Args:
@@ -76,52 +77,46 @@ def complete_views(
                 on_progress((number + k / max(iterations, 1)) / len(waves))
 
         targets = [projector.studio.draw(progress.texture, progress.trust, view) for view in wave]
-        found = _project(projector, wave, targets, iterations, report)
-        for view, target, one in zip(wave, targets, found, strict=True):
-            seen = projector.studio.read(one.image[0], view, len(state.texture))
+        found = yield _request(projector, wave, targets, iterations, report)
+        for b, (view, target) in enumerate(zip(wave, targets, strict=True)):
+            seen = projector.studio.read(found.image[b], view, len(state.texture))
             progress = add_view(progress, seen, projector.views)
-            done.append(projected_view(view, target, one))
+            done.append(projected_view(view, target, found, b))
     return ProgressiveFill(merge_views(state.base, progress.views, state.inside, projector.views), tuple(done))
 
 
-def _project(
+def _request(
     projector: ViewProjector,
     wave: Sequence[View],
     targets: Sequence[ProjectionTarget],
     iterations: int,
     report: Callable[[int], None],
-) -> list[Projection]:
-    """Project the views of one wave in one batch; the result of each as of a batch of one."""
+) -> ProjectionRequest:
+    """The views of one wave, as one batch."""
     both = list(zip(wave, targets, strict=True))
-    start = torch.cat([projector.start(*one) for one in both]) if projector.start is not None else None
-    judged = [projector.judged(*one) for one in both] if projector.judged is not None else [() for _ in both]
-    target = ProjectionTarget(
-        *(torch.cat([getattr(one, name) for one in targets]) for name in ("image", "trust", "guessed"))
+    return ProjectionRequest(
+        space=projector.space,
+        target=ProjectionTarget(
+            *(torch.cat([getattr(one, name) for one in targets]) for name in ("image", "trust", "guessed"))
+        ),
+        iterations=iterations,
+        settings=projector.projection,
+        start=torch.cat([projector.start(*one) for one in both]) if projector.start is not None else None,
+        judged=[projector.judged(*one) for one in both] if projector.judged is not None else (),
+        on_iteration=report,
     )
-    terms = side_by_side(judged) if len(wave) > 1 else judged[0]
-    found = project(projector.space, target, iterations, projector.projection, start, report, terms)
-    missing = [{term.name for term in terms} - {term.name for term in own} for own in judged]
-    return [
-        Projection(
-            image=found.image[b : b + 1],
-            ws=found.ws[b : b + 1],
-            losses=[{name: value for name, value in found.losses[b].items() if name not in missing[b]}],
-            iterations=[found.iterations[b]],
-        )
-        for b in range(len(wave))
-    ]
 
 
-def projected_view(view: View, target: ProjectionTarget, found: Projection) -> ProjectedView:
-    """The record of one view, from a batch of one."""
+def projected_view(view: View, target: ProjectionTarget, found: Projection, b: int = 0) -> ProjectedView:
+    """The record of one view: its target, a batch of one, and what was found at place ``b`` of another batch."""
     return ProjectedView(
         name=view.name,
         render=_picture(target.image),
         trust=target.trust[0, 0].cpu().numpy(),
-        generated=_picture(found.image),
-        latent=found.ws[0].cpu().numpy(),
-        losses=found.losses[0],
-        iterations=found.iterations[0],
+        generated=_picture(found.image[b : b + 1]),
+        latent=found.ws[b].cpu().numpy(),
+        losses=found.losses[b],
+        iterations=found.iterations[b],
     )
 
 

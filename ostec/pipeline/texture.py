@@ -29,9 +29,9 @@ from ostec.pipeline.judging import Judging
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
-from ostec.project.invert import Projection, project
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.space import latent_space, starting_latents
+from ostec.project.together import Projecting, ProjectionRequest
 from ostec.project.views import View, ViewStudio, waves_of
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
 from ostec.stitch.views import ViewFill, ViewSettings, merge_views
@@ -189,7 +189,7 @@ class TextureMaker:
         mode: str,
         run: PhotoRun,
         identity: torch.Tensor | None = None,
-    ) -> MadeTexture:
+    ) -> Projecting[MadeTexture]:
         """Join photo, prior and what the generator makes of the views; the stages project and stitch.
 
         Args:
@@ -219,7 +219,7 @@ class TextureMaker:
             self.projection_settings,
             self.view_settings,
         )
-        made = complete_views(
+        made = yield from complete_views(
             projector, waves_of(mode, self.settings.schedule), state, self.settings.iterations, run.advance
         )
         run.enter("stitch")
@@ -238,7 +238,7 @@ class TextureMaker:
         iterations: int,
         on_progress: OnProgress,
         identity: torch.Tensor | None = None,
-    ) -> ProjectedView:
+    ) -> Projecting[ProjectedView]:
         """Project the photo itself: its texture at one pose, trusted where the photo is believed."""
         assert self.space is not None
         work = min(seen.size, self.work_size)
@@ -247,10 +247,10 @@ class TextureMaker:
         target = studio.draw(state.texture, state.trust, view)
         start = self._start_from(fill)
         begin = start(view, target) if start is not None else None
-        found = self.project(target, studio.landmarks(view), iterations, on_progress, identity, start=begin)
+        found = yield self.request(target, studio.landmarks(view), iterations, on_progress, identity, start=begin)
         return projected_view(view, target, found)
 
-    def project(
+    def request(
         self,
         target: ProjectionTarget,
         points: FloatArray,
@@ -259,8 +259,8 @@ class TextureMaker:
         identity: torch.Tensor | None = None,
         settings: ProjectionSettings | None = None,
         start: torch.Tensor | None = None,
-    ) -> Projection:
-        """Project one picture of a face.
+    ) -> ProjectionRequest:
+        """To project one picture of a face.
 
         Args:
             target: the picture, a batch of one.
@@ -273,14 +273,14 @@ class TextureMaker:
         """
         assert self.space is not None
         settings = settings or self.projection_settings
-        return project(
+        return ProjectionRequest(
             self.space,
             target,
             iterations,
             settings,
             start,
+            (self.judging.terms(points, target, settings, identity),),
             lambda k: on_progress(k / max(iterations, 1)),
-            self.judging.terms(points, target, settings, identity),
         )
 
     def _start_from(self, fill: PriorFill | None) -> Callable[[View, ProjectionTarget], torch.Tensor] | None:

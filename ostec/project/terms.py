@@ -43,7 +43,8 @@ class PictureTerm:
 def side_by_side(terms: Sequence[Sequence[PictureTerm]]) -> list[PictureTerm]:
     """The terms of B pictures that are projected at once from those of each, which hold for a batch of one.
 
-    A picture that lacks a term that another one has loses nothing by it.
+    A picture that lacks a term that another one has loses nothing by it. Each keeps its own weight; terms of one name
+    are looked at equally often.
     """
     found: dict[str, dict[int, PictureTerm]] = {}
     for b, own in enumerate(terms):
@@ -53,11 +54,12 @@ def side_by_side(terms: Sequence[Sequence[PictureTerm]]) -> list[PictureTerm]:
     def together(of: dict[int, PictureTerm]) -> Callable[[torch.Tensor], torch.Tensor]:
         def loss(pictures: torch.Tensor) -> torch.Tensor:
             none = pictures.new_zeros(1)
-            return torch.cat([of[b].loss(pictures[b : b + 1]) if b in of else none for b in range(len(pictures))])
+            parts = [of[b].weight * of[b].loss(pictures[b : b + 1]) if b in of else none for b in range(len(pictures))]
+            return torch.cat(parts)
 
         return loss
 
-    return [replace(next(iter(of.values())), loss=together(of)) for of in found.values()]
+    return [replace(next(iter(of.values())), weight=1.0, loss=together(of)) for of in found.values()]
 
 
 def landmark_term(network: FaceMesh, image: torch.Tensor, points: torch.Tensor, weight: float) -> PictureTerm:

@@ -444,9 +444,9 @@ def test_terms_side_by_side_are_each_pictures_own():
         return PictureTerm("a", 0.5, lambda pictures: factor * pictures.mean((1, 2, 3)), every=3)
 
     other = PictureTerm("b", 0.25, lambda pictures: pictures.amax((1, 2, 3)))
-    both = side_by_side([[times(2.0)], [times(3.0), other], []])
-    assert [(term.name, term.weight, term.every) for term in both] == [("a", 0.5, 3), ("b", 0.25, 1)]
+    both = side_by_side([[times(2.0)], [replace(times(3.0), weight=4.0), other], []])
+    assert [(term.name, term.weight, term.every) for term in both] == [("a", 1.0, 3), ("b", 1.0, 1)]
     pictures = torch.tensor([1.0, 10.0, 100.0])[:, None, None, None].expand(3, 3, 4, 4)
-    assert both[0].loss(pictures).tolist() == [2, 30, 0]
-    assert both[1].loss(pictures).tolist() == [0, 10, 0]
+    assert both[0].loss(pictures).tolist() == [1, 120, 0]
+    assert both[1].loss(pictures).tolist() == [0, 2.5, 0]
     assert side_by_side([[], []]) == []
