@@ -1,14 +1,16 @@
-"""What the engine of `ostec dataset` costs: photos per second and memory over a long list, idle time on real photos.
+"""What the engine of `ostec dataset` costs: photos per second and memory over a long list, and over a plain loop.
 
-    python tools/bench_dataset.py --photos 100000 --work DIR       # fake photos, everything else real
-    python tools/bench_dataset.py --real PHOTOS --work DIR         # share of the time in which workers wait
+    python tools/bench_dataset.py --photos 100000 --work DIR             # fake photos, everything else real
+    python tools/bench_dataset.py --real PHOTOS --work DIR --repeats 3   # overhead on real photos, seconds per stage
 
-With fake photos it also runs a part of them in a plain loop, without Ray.
+With fake photos it also runs a part of them in a plain loop, without Ray. With real ones it takes turns: a plain loop
+over `ostec.dataset.worker`, the engine with one worker; both from the first photo to the last, networks loaded.
 """
 
 import argparse
 import itertools
 import os
+import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -21,7 +23,7 @@ from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Counts, Dataset, DatasetConfig
 from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.loading import LoadFaceMaker
-from ostec.dataset.records import Finished, Item, MakeMaker
+from ostec.dataset.records import Finished, Group, MakeMaker
 from ostec.dataset.worker import Worker
 
 POINTS = 20
@@ -43,13 +45,13 @@ class Watched:
     count: int = 0
     curve: list[str] = field(default_factory=list)
 
-    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
+    def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """As the executor does; without one, in a loop."""
-        for finished in self._loop(items) if self.executor is None else self.executor.run(items):
+        for finished in self._loop(groups) if self.executor is None else self.executor.run(groups):
             now = time.perf_counter()
-            if not self.start:
-                self.start, self.cpu = now - finished.seconds, cpu_seconds(os.getpid())
             self.end, self.count, self.busy = now, self.count + 1, self.busy + finished.seconds
+            if self.count <= self.dataset.config.batch:  # the first group was begun when its photos were
+                self.start, self.cpu = now - self.busy, cpu_seconds(os.getpid())
             if self.count % self.every == 0:
                 rate = self.count / (now - self.start)
                 memory = memory_mb(os.getpid())
@@ -58,9 +60,9 @@ class Watched:
                 print(self.curve[-1], flush=True)
             yield finished
 
-    def _loop(self, items: Iterable[Item]) -> Iterator[Finished]:
+    def _loop(self, groups: Iterable[Group]) -> Iterator[Finished]:
         worker = Worker(self.dataset.store, self.make())
-        yield from map(worker, items)
+        yield from itertools.chain.from_iterable(map(worker, groups))
 
 
 def main() -> int:
@@ -70,13 +72,14 @@ def main() -> int:
     parser.add_argument("--loop-photos", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shard-size", type=int, default=500)
-    parser.add_argument("--real", type=Path, help="folder of photos to complete with -i 0 instead")
+    parser.add_argument("--real", type=Path, help="folder of photos to complete instead")
+    parser.add_argument("--iterations", "-i", type=int, default=0, help="of real photos' views")
+    parser.add_argument("--batch", type=int, default=1, help="real photos that are projected at once")
+    parser.add_argument("--repeats", type=int, default=1, help="of loop and engine, with real photos")
     parser.add_argument("--work", type=Path, required=True, help="empty folder for photos and datasets")
     options = parser.parse_args()
     if options.real:
-        make: MakeMaker = LoadFaceMaker(CompleteSettings(mode="soft", iterations=0), "cpu", 1)
-        measure(options, "ray", options.real, make, True)
-        return 0
+        return compare(options)
     photos, fewer = options.work / "photos", options.work / "fewer"
     write_photos(photos, options.photos)
     write_photos(fewer, options.loop_photos)
@@ -85,9 +88,37 @@ def main() -> int:
     return 0
 
 
-def measure(options: argparse.Namespace, name: str, photos: Path, make: MakeMaker, on_ray: bool) -> None:
-    """Build a dataset and print what it took."""
-    dataset = Dataset.create((options.work / name).absolute(), DatasetConfig(shard_size=options.shard_size))
+def compare(options: argparse.Namespace) -> int:
+    """Loop and engine with one worker on the same photos, by turns."""
+    settings = CompleteSettings(mode="soft", iterations=options.iterations)
+    make = LoadFaceMaker(settings, "cpu", 1)
+    options.workers = 1
+    ratios = []
+    for turn in range(options.repeats):
+        loop = measure(options, f"loop{turn}", options.real, make, False)
+        engine = measure(options, f"ray{turn}", options.real, make, True)
+        ratios.append(engine / loop)
+        print(f"turn {turn}: the engine takes {100 * (ratios[-1] - 1):+.2f} % more than the loop", flush=True)
+    print(f"median of {len(ratios)}: {100 * (statistics.median(ratios) - 1):+.2f} %")
+    print_stages(options.work / "ray0")
+    return 0
+
+
+def print_stages(folder: Path) -> None:
+    """Mean seconds of a photo by stage."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(folder / "timings.parquet").to_pylist()
+    photos = {row["item"] for row in rows}
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        seconds = sum(row["seconds"] for row in rows if row["stage"] == stage)
+        print(f"  {stage:10s} {seconds / len(photos):7.3f} s a photo")
+
+
+def measure(options: argparse.Namespace, name: str, photos: Path, make: MakeMaker, on_ray: bool) -> float:
+    """Build a dataset and print what it took; returns the seconds from the first photo to the end of the last."""
+    config = DatasetConfig(shard_size=options.shard_size, batch=options.batch if options.real else 1)
+    dataset = Dataset.create((options.work / name).absolute(), config)
     with dataset.locked():
         times = [time.perf_counter()]
         dataset.note_sources([str(photos)], "none")
@@ -106,7 +137,8 @@ def measure(options: argparse.Namespace, name: str, photos: Path, make: MakeMake
     workers = options.workers if on_ray else 1
     print(f"{name}: {counts.done} done, {counts.failed} failed, {counts.faces} faces")
     print(f"  plan {plan:.1f} s, work {work:.1f} s ({work - working:.1f} s around it), end {finish:.1f} s")
-    print(f"  {watched.count / working:.1f} photos/s; workers busy {100 * watched.busy / working / workers:.1f} %")
+    print(f"  {watched.count / working:.3f} photos/s; workers busy {100 * watched.busy / working / workers:.1f} %")
+    return working
 
 
 def report(counts: Counts, made: int) -> None:

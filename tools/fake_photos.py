@@ -2,12 +2,12 @@
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ostec.core.errors import FaceError, ImageError
-from ostec.dataset.records import Face, Photo, Progress
+from ostec.dataset.records import Face, Made, Photo
 
 
 def write_photos(folder: Path, count: int, corrupt_percent: int = 5) -> None:
@@ -27,24 +27,25 @@ class FakeMaker:
     seconds: float
     """What a photo takes."""
 
-    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
-        """Make them. Raises ImageError, FaceError."""
-        progress("read", 0.0)
+    def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
+        """Make them."""
+        return [self._make(photo) for photo in photos]
+
+    def _make(self, photo: Photo) -> Made:
         if photo.data.startswith(b"corrupt"):
-            raise ImageError(f"{photo.source} is damaged and cannot be read.")
-        progress("project", 0.5)
+            return Made(stage="read", error=ImageError(f"{photo.source} is damaged and cannot be read."))
         if self.seconds:
             time.sleep(self.seconds)
         digest = hashlib.sha256(photo.data).digest()
         if digest[0] < 5:
-            raise FaceError("No face was found in the photo.")
+            return Made(stage="project", error=FaceError("No face was found in the photo."))
         faces = []
         for number in range(1 + digest[1] % 3):
             files = {"mesh.npz": digest * (8 + number), "uv.png": digest[::-1] * (64 + digest[2])}
             pose = [round(value / 8 - 16, 2) for value in digest[3:6]]
             record = {"pose_deg": pose, "face_box": [0.0, 0.0, 64.0, float(digest[6])], "mode": "soft"}
             faces.append(Face({**record, "weights": {"fake": "00" * 32}}, files))
-        return faces, {"project": self.seconds}
+        return Made(faces, {"project": self.seconds, "total": self.seconds})
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 
 MIXED = "mixed"
 """Folder of the portraits and of how they were mixed."""
-REQUEST = "interpolation.json"
 _PER_FILE = 100
+_MEMBERS = 2
+"""Of an archive for each portrait: the picture and its attributes."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ class DatasetInterpolate:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.build import Dataset
+        from ostec.dataset.card import INTERPOLATION
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.mixing import Mixer, classify, require_weights, told
+        from ostec.dataset.mixing import Mixer, classify, pairs_of, require_weights, told
 
         begin(self.work.quiet, self.work.verbose)
         out = out_path(self.out)
@@ -62,24 +64,29 @@ class DatasetInterpolate:
         require_weights(source.faces(), generator.name, sha256)
         classes = classify(source, self.by)
         logger.info("%s", told(classes))
+        if self.count > pairs_of(classes):
+            logger.warning(
+                "There are only %d pairs of faces to mix; new faces will resemble each other.", pairs_of(classes)
+            )
         mixer = Mixer(classes, self.mix_seed)
         mixer.draw(0)  # so that a dataset without latents is refused before anything is written
         request = self._request(source, classes, generator.name, sha256)
-        _require_same(out / REQUEST, request)
+        _require_same(out / INTERPOLATION, request)
         dataset = Dataset.create(out, source.config)
         return carry_out(dataset, self.work, lambda: self._draw(dataset, mixer, generator, request, source))
 
     def _request(self, source: "FinishedDataset", classes: "Classes", name: str, sha256: str) -> dict[str, Any]:
-        """What decides the faces; more of them may follow."""
+        """What decides the faces, and where they are from; more of them may follow."""
         import hashlib
 
         from ostec.dataset.mixing import WEIGHTS
 
-        keys = "".join(f"{row['key']}\n" for row in source.faces())
+        places = [[label, [place.key for place in found]] for label, found in classes.places.items()]
+        sorted_so = json.dumps([places, dict(classes.attributes)], sort_keys=True)
         return {
             "kind": "ostec dataset interpolate",
             "source": source.folder.resolve().name,
-            "source_keys_sha256": hashlib.sha256(keys.encode("ascii")).hexdigest(),
+            "classes_sha256": hashlib.sha256(sorted_so.encode("ascii")).hexdigest(),
             "generator": {"file": name, "sha256": sha256},
             "weights": list(WEIGHTS),
             "by": list(classes.by),
@@ -90,9 +97,11 @@ class DatasetInterpolate:
         self, dataset: "Dataset", mixer: "Mixer", generator: Path, request: dict[str, Any], source: "FinishedDataset"
     ) -> None:
         """Draw what is not drawn yet, and note it as a source."""
+        from ostec.dataset.attributes import OF_SOURCES
+        from ostec.dataset.card import INTERPOLATION
         from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
-        write_atomic(dataset.folder / REQUEST, (json.dumps(request, indent=2) + "\n").encode("ascii"))
+        write_atomic(dataset.folder / INTERPOLATION, (json.dumps(request, indent=2) + "\n").encode("ascii"))
         folder = make_folder(dataset.folder / MIXED)
         remove_leftovers(folder)
         artist: _Artist | None = None
@@ -101,18 +110,21 @@ class DatasetInterpolate:
             indices = range(first, min(first + _PER_FILE, self.count))
             path = folder / f"{first // _PER_FILE:06d}.tar"
             archives.append(str(path))
-            if _drawn(path) < len(indices):
-                artist = artist or _Artist(generator, self.work.device)
-                _write(path, [mixer.draw(index) for index in indices], artist)
+            drawn = _drawn(path)
+            if len(drawn) < len(indices):
+                artist = artist or _Artist(generator, self.work.device, dataset.config.threads)
+                _write(path, drawn, [mixer.draw(index) for index in indices[len(drawn) :]], artist)
                 logger.info("Drawn: %d of %d portraits.", indices[-1] + 1, self.count)
-        licences = sorted({build.licence for build in source.builds() if build.licence})
-        dataset.note_sources(archives, f"interpolated from {'; '.join(licences)}" if licences else "")
+        licences = {build.licence or "photos without a licence given" for build in source.builds() if build.photos}
+        known = "; ".join(sorted(licences)) or "photos whose licence is no longer known"
+        dataset.note_sources(archives, f"interpolated from {known}", OF_SOURCES)
 
 
 class _Artist:
     """Draws portraits of latents."""
 
-    def __init__(self, generator: Path, device: Device) -> None:
+    def __init__(self, generator: Path, device: Device, threads: int) -> None:
+        """``threads``: on the CPU; the last digits of a portrait, and so its id, depend on it."""
         from ostec.app.train import training_device
         from ostec.pipeline.generators import read_generator
 
@@ -120,17 +132,24 @@ class _Artist:
         self._name = generator.name
         self._shape = model.generator.shape
         self._network = model.generator.to(training_device(device))
+        self._threads = threads
 
     def __call__(self, mix: "Mix") -> bytes:
         """The portrait, as a PNG. Raises WeightsError if the latent is not this generator's."""
         import numpy as np
+        import torch
 
         from ostec.io.images import encode_png
         from ostec.pipeline.generation import Latents, check_latents, draw_picture
 
         latents = Latents("w", mix.latent[None], (mix.index,))
         check_latents(latents, self._shape, f"The latent of {mix.one}", self._name)
-        picture = draw_picture(self._network, latents, 0, 1.0, "const")
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)
+        try:
+            picture = draw_picture(self._network, latents, 0, 1.0, "const")
+        finally:
+            torch.set_num_threads(before)
         return encode_png(picture.astype(np.float32) / np.float32(255))
 
 
@@ -147,24 +166,33 @@ def _generator(source: "FinishedDataset") -> tuple[Path, str]:
     return path, sha256_of(path)
 
 
-def _drawn(path: Path) -> int:
-    """How many portraits an archive has; its list is written after it."""
+def _drawn(path: Path) -> list[str]:
+    """The lines of an archive's list, one for each of its first portraits; the list is written after them."""
     try:
-        return len(path.with_suffix(".jsonl").read_text("ascii").splitlines()) if path.exists() else 0
+        return path.with_suffix(".jsonl").read_text("ascii").splitlines() if path.exists() else []
     except FileNotFoundError:
-        return 0
+        return []
     except (OSError, ValueError) as error:
         raise AssetError(f"{path.with_suffix('.jsonl')} cannot be read ({error}).") from error
 
 
-def _write(path: Path, mixes: "list[Mix]", artist: _Artist) -> None:
-    from ostec.io.files import write_atomic
-    from ostec.io.shards import TRAILER, pack_members
+def _write(path: Path, drawn: list[str], mixes: "list[Mix]", artist: _Artist) -> None:
+    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are."""
+    import itertools
 
-    names = [f"{mix.index:06d}.png" for mix in mixes]
-    lines = [json.dumps(mix.as_json(name), sort_keys=True) for mix, name in zip(mixes, names, strict=True)]
-    path.with_suffix(".jsonl").unlink(missing_ok=True)
-    write_atomic(path, pack_members(zip(names, map(artist, mixes), strict=True)) + TRAILER)
+    from ostec.io.files import write_atomic
+    from ostec.io.shards import TRAILER, pack_members, read_members
+
+    lines, parts = list(drawn), []
+    if drawn:
+        *_, last = itertools.islice(read_members(path), len(drawn) * _MEMBERS)
+        parts.append(path.read_bytes()[: last.end])
+    for mix in mixes:
+        name = f"{mix.index:06d}"
+        lines.append(json.dumps(mix.as_json(f"{name}.png"), sort_keys=True))
+        own = json.dumps(dict(mix.attributes), sort_keys=True).encode("ascii")
+        parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
+    write_atomic(path, b"".join(parts) + TRAILER)
     write_atomic(path.with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
@@ -175,6 +203,8 @@ def _require_same(path: Path, request: dict[str, Any]) -> None:
         return
     except (OSError, ValueError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
-    other = [name for name in request if not isinstance(before, dict) or before.get(name) != request[name]]
+    known = before if isinstance(before, dict) else {}
+    other = [name for name in request if name != "source" and known.get(name) != request[name]]  # it may be renamed
     if other:
-        raise UsageError(f"{path.parent} was begun with another {', '.join(other)}; please choose another --out.")
+        names = ", ".join(name.removesuffix("_sha256") for name in other)
+        raise UsageError(f"{path.parent} was begun with another {names}; please choose another --out.")

@@ -1,6 +1,5 @@
 """``ostec dataset filter`` and ``split``: parts of a dataset as datasets of their own."""
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Mapping
@@ -125,6 +124,8 @@ class DatasetFilter:
     """Folder of the dataset."""
     out: str
     """Folder of the new dataset; it must not exist, or be empty."""
+    where: tuple[str, ...] = ()
+    """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
     photo: PhotoLimits = field(default_factory=PhotoLimits)
     texture: TextureLimits = field(default_factory=TextureLimits)
     running: RunOptions = field(default_factory=RunOptions)
@@ -133,8 +134,9 @@ class DatasetFilter:
         """Carry out the command; returns the exit code."""
         from ostec.app.dataset_figures import measure
         from ostec.app.runner import terminate_like_interrupt
+        from ostec.dataset.attributes import loaded
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import limits_as_json, write_selection
+        from ostec.dataset.selection import Condition, limits_as_json, write_selection
         from ostec.io.folders import whole_folder
 
         self.running.begin()
@@ -143,9 +145,11 @@ class DatasetFilter:
         _check([*limits, *of_textures])
         plain = [n for n in ("single_face", "no_occluders", "no_warnings") if getattr(self.photo, n)]
         plain += ["no_twins"] if self.texture.no_twins else []
-        if not (limits or of_textures or plain):
+        conditions = [Condition.parse(text) for text in self.where]
+        if not (limits or of_textures or plain or conditions):
             raise UsageError("Name at least one limit; ostec dataset filter --help lists them.")
         source = FinishedDataset(Path(self.dataset))
+        _require_known(source, [condition.name for condition in conditions])
         with terminate_like_interrupt(), whole_folder(out) as part:
             measured = None
             if of_textures or self.texture.no_twins:
@@ -155,11 +159,13 @@ class DatasetFilter:
             def keep(row: Mapping[str, Any]) -> str:
                 key = str(row["key"])
                 reasons = [limit.against(row) for limit in limits]
+                reasons += [condition.against({**row, **loaded(row)}) for condition in conditions]
                 reasons += [limit.against(measured.figures.get(key, {})) for limit in of_textures if measured]
                 reasons += [self.photo.against(row), f"near-identical to {twins[key]}" if key in twins else ""]
                 return "; ".join(reason for reason in reasons if reason)
 
             what = {"kind": "ostec dataset filter", "limits": limits_as_json([*limits, *of_textures]), "others": plain}
+            what |= {"where": list(self.where)}
             selected = write_selection(source, part, keep, what)
             if not selected.kept:
                 raise UsageError(f"None of the {selected.left_out} faces meets all limits; nothing was written.")
@@ -246,6 +252,18 @@ def _check(limits: "Iterable[Limit]") -> None:
             raise UsageError(f"The least {limit.figure} is greater than the greatest.")
 
 
+def _require_known(source: "FinishedDataset", names: Iterable[str]) -> None:
+    from ostec.dataset.attributes import loaded
+
+    left = set(names)
+    for row in source.faces() if left else ():
+        left -= loaded(row).keys() | {name for name, value in row.items() if value is not None}
+        if not left:
+            return
+    if left:
+        raise UsageError(f"No face of {source.folder} has {shown(' or '.join(sorted(left)))}; see ostec dataset stats.")
+
+
 def _later_twins(twins: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Key of each texture that is left out -> the one that is kept in its place."""
     left: dict[str, str] = {}
@@ -258,6 +276,8 @@ def _later_twins(twins: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _warn_without(source: "FinishedDataset", attribute: str) -> None:
     if not attribute:
         return
-    without = sum(attribute not in json.loads(row.get("attributes") or "{}") for row in source.faces())
+    from ostec.dataset.attributes import loaded
+
+    without = sum(attribute not in loaded(row) for row in source.faces())
     if without:
         logger.warning("%d faces have no attribute %s and stand for themselves.", without, attribute)

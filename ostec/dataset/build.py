@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,17 +11,22 @@ from typing import Any
 
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.settings import CompleteSettings, from_json, to_json
+from ostec.dataset.alone import alone, is_building
+from ostec.dataset.attributes import OF_SOURCES
 from ostec.dataset.card import write_card
+from ostec.dataset.labels import labels_of
 from ostec.dataset.manifest import Row, write_manifest, write_timings
-from ostec.dataset.plan import Added, Plan
-from ostec.dataset.records import Executor, Finished, Item
+from ostec.dataset.plan import Added, Given, Plan
+from ostec.dataset.records import Executor, Finished, Group, Item
 from ostec.dataset.sources import LeaveOut, find_candidates
 from ostec.dataset.store import Store, read_lines, write_lines
-from ostec.io.files import remove_leftovers, write_atomic
-from ostec.io.locks import Busy, only_one
+from ostec.io.files import make_folder, open_plain, remove_leftovers, write_atomic
+
+logger = logging.getLogger(__name__)
 
 KIND = "ostec dataset"
 VERSION = 1
+_MAX_CONFIG = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,8 @@ class DatasetConfig:
     """CPU threads of a worker: the last digits of results depend on it."""
     shard_size: int = 500
     """Photos to a shard."""
+    batch: int = 1
+    """Photos whose faces are projected at once: the last digits depend on it too."""
 
 
 @dataclass
@@ -75,7 +83,6 @@ class Dataset:
         config = read_config(folder)
         if config is None:
             raise UsageError(f"{folder} holds no dataset: it has no config.json of ostec dataset build.")
-        Store(folder, config.shard_size).make()
         dataset = cls(folder, config)
         if not lost_state and dataset.store.last_shard() >= dataset.plan.shards:
             # Planning anew would replace them.
@@ -90,44 +97,54 @@ class Dataset:
         """Begin one, or go on with one that was begun with the same settings.
 
         Raises:
-            UsageError: other settings, or another program's files are there.
+            UsageError: other settings, or another program's files are there, or another process begins one.
             OutputError: it cannot be written.
         """
-        before = read_config(folder)
-        if before is None:
+        if read_config(folder) is None:
             if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no dataset; please choose another --out.")
-            Store(folder, config.shard_size).make()
-            values = {"kind": KIND, "version": VERSION, **to_json(config)}
-            write_atomic(folder / "config.json", (json.dumps(values, indent=2) + "\n").encode("ascii"))
-        else:
-            _require_equal(folder, before, config)
+            with alone(make_folder(folder)):
+                if read_config(folder) is None:  # nobody has begun one in this moment
+                    values = {"kind": KIND, "version": VERSION, **to_json(config)}
+                    content = (json.dumps(values, indent=2) + "\n").encode("ascii")
+                    write_atomic(folder / "config.json", content, synced=True)
+        _require_equal(folder, read_config(folder) or config, config)
         return cls.open(folder)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Nobody else builds.
+    def locked(self, make: bool = True) -> Iterator[None]:
+        """Nobody else builds; the plan is read again, and with ``make`` the folders are made that are missing.
 
         Raises:
-            UsageError: somebody does.
+            UsageError: somebody does, or a folder is a link that leads elsewhere.
+            OutputError: the folder cannot be written to.
+            AssetError: the plan is damaged.
         """
-        try:
-            with only_one(self.folder / "build"):
-                yield
-        except Busy as error:
-            raise UsageError(f"{self.folder} is being built by another process; please wait until it ends.") from error
+        with alone(self.folder):
+            if make:
+                self.store.make()
+            self.plan = Plan(self.folder / "state" / "plan", self.config.shard_size)
+            yield
 
     # Sources
 
-    def note_sources(self, sources: Sequence[str], licence: str) -> None:
+    def note_sources(self, sources: Sequence[str], licence: str, attributes: str = "") -> None:
         """Write down what is to be planned, after what was written down before, so that ``resume`` knows it.
+
+        Args:
+            sources: folders, photos, patterns, lists, archives.
+            licence: of the photos.
+            attributes: a table of them, or :data:`OF_SOURCES`; empty for none.
 
         Raises:
             AssetError: the note is damaged.
             OutputError: it cannot be written.
         """
+        self.store.make()
         noted = list(read_lines(self._noted))
         values = {"sources": [str(Path(source).absolute()) for source in sources], "licence": licence}
+        if attributes:
+            values["attributes"] = attributes if attributes == OF_SOURCES else str(Path(attributes).absolute())
         if values not in noted:
             write_lines(self._noted, [*noted, values])
 
@@ -135,7 +152,7 @@ class Dataset:
         """Plan what was noted; None if there is nothing to plan.
 
         Raises:
-            UsageError: a source is gone.
+            UsageError: a source or the table of attributes is gone.
             AssetError: the note is damaged.
             OutputError: the plan cannot be written.
         """
@@ -143,10 +160,14 @@ class Dataset:
         noted = list(read_lines(self._noted))
         while noted:
             values = noted.pop(0)
+            asked = str(values.get("attributes", ""))
             try:
-                candidates = find_candidates(values["sources"], leave_out, self.folder)
-                new = self.plan.extend(candidates, self._unfinished(), str(values["licence"]), tick)
+                given = Given(str(values["licence"]), labels_of(asked) if asked else None)
+                candidates = find_candidates(values["sources"], leave_out, self.folder, asked == OF_SOURCES)
+                new = self.plan.extend(candidates, self._unfinished(), given, tick)
                 added = new if added is None else added + new
+                if given.labels and not given.labels.complete:
+                    logger.warning("%s", given.labels.told())
             except UsageError:  # it would stand in the way of the next call
                 write_lines(self._noted, noted)
                 raise
@@ -163,12 +184,8 @@ class Dataset:
         return self._noted.exists()
 
     def is_locked(self) -> bool:
-        """Whether somebody builds."""
-        try:
-            with self.locked():
-                return False
-        except UsageError:
-            return True
+        """Whether somebody builds; nothing is written."""
+        return is_building(self.folder)
 
     def _unfinished(self) -> dict[int, int]:
         """Id, as a number, -> item of the photos that are not done."""
@@ -263,7 +280,7 @@ class Dataset:
         """
         sealed = [shard for shard in range(self.plan.shards) if self.store.is_sealed(shard)]
         write_atomic(self.store.shards / "SHA256SUMS", self.checksums())
-        lines = (line for shard in sealed for line in read_lines(self.store.timings_path(shard)))
+        lines = (line for shard in sealed for line in self.store.timings(shard))
         write_timings(self.folder / "timings.parquet", lines)
         write_manifest(self.folder / "manifest.parquet", self.rows())
         write_card(self.folder / "README.md", self.rows(), self.plan.builds, to_json(self.config))
@@ -274,14 +291,15 @@ class _Run:
 
     def __init__(self, dataset: Dataset, report: Report) -> None:
         self._store, self._plan = dataset.store, dataset.plan
+        self._batch = dataset.config.batch
         self._report = report
         self._open: dict[int, tuple[list[Item], set[int]]] = {}
         self._reported = 0.0
         self.counts = dataset.count()
         self.made = 0
 
-    def pending(self) -> Iterator[Item]:
-        """The photos that are to be done, shard by shard; read as they are asked for."""
+    def pending(self) -> Iterator[Group]:
+        """The groups with photos that are to be done, shard by shard; read as they are asked for."""
         for shard in range(self._plan.shards):
             if self._store.is_sealed(shard):
                 continue
@@ -291,7 +309,11 @@ class _Run:
             self._open[shard] = (items, left)
             if not left:
                 self._seal(shard)
-            yield from [item for item in items if item.number in left]
+            todo = [item for item in items if item.status is None]
+            for first in range(0, len(todo), self._batch):
+                group = tuple(todo[first : first + self._batch])
+                if own := left.intersection(item.number for item in group):
+                    yield Group(group, frozenset(own))
 
     def note(self, finished: Finished) -> None:
         """A photo is staged; the last one of its shard seals it."""
@@ -332,10 +354,11 @@ def read_config(folder: Path) -> DatasetConfig | None:
     """
     path = folder / "config.json"
     try:
-        values: Any = json.loads(path.read_bytes())
+        with open_plain(path) as stream:
+            values: Any = json.loads(stream.read(_MAX_CONFIG))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
     if not isinstance(values, dict) or values.get("kind") != KIND:
         raise UsageError(f"{path} is not of ostec dataset build.")
@@ -343,8 +366,11 @@ def read_config(folder: Path) -> DatasetConfig | None:
         raise UsageError(f"{path} is of version {values.get('version')}; this program knows version {VERSION}.")
     try:
         settings = from_json(CompleteSettings, values["settings"])
-        return DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]))
-    except (KeyError, TypeError, ValueError) as error:
+        config = DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1)))
+        if min(config.threads, config.shard_size, config.batch) < 1:
+            raise ValueError("threads, shard_size and batch must be 1 or more")
+        return config
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
 
 

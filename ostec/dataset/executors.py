@@ -3,7 +3,7 @@
 Each worker is an actor that loads its networks once and is given a few photos at a time, never more than two portions,
 so that what waits does not grow with the list. What a worker makes it stages itself: nothing large passes through Ray,
 and what is staged stays when worker, Ray or driver die. A photo that was not staged when its worker died is given to
-another one; after :data:`MAX_CRASHES` times it is recorded as failed.
+another one, as :mod:`ostec.dataset.recovery` decides.
 """
 
 import contextlib
@@ -13,25 +13,26 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import AssetError, BackendError, OstecError, OutputError
+from ostec.core.errors import BackendError, OstecError, OutputError
 from ostec.dataset.queue import PhotoQueue
-from ostec.dataset.records import Finished, Item, MakeMaker
+from ostec.dataset.records import Finished, Group, MakeMaker
+from ostec.dataset.recovery import Recovery
 from ostec.dataset.store import Store
-from ostec.dataset.worker import Worker, failure
+from ostec.dataset.worker import Worker
 from ostec.io.files import make_short_temp
 
 logger = logging.getLogger(__name__)
 
-MAX_CRASHES = 4
-"""Times that a worker may die with a photo before the photo counts as failed."""
 _MAX_LOSSES = 4
 """Times that workers may die while they load, or Ray may die, without any photo done in between."""
 _CALLS_AHEAD = 2
+_LOAD_S = 1800.0
+"""That a worker may take to begin, whatever the limit for a photo."""
 _TICK_S = 1.0
 _WORKER_BYTES = 2 << 30
 """Memory of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU."""
@@ -68,6 +69,8 @@ class Resources:
     """-1: one GPU where there is any."""
     address: str = ""
     """Of a running cluster, or ``auto``; empty starts Ray on this machine, for this build alone."""
+    time_limit_s: float = 0.0
+    """Seconds a photo after which a worker that has not answered is ended; 0: never."""
 
 
 class RayWorker:
@@ -88,14 +91,15 @@ class RayWorker:
             return str(error)
         return ""
 
-    def work(self, items: list[Item]) -> tuple[list[Finished], str]:
-        """Do some photos; also the sentence that ends the build, empty if all is well."""
+    def work(self, groups: list[Group]) -> tuple[list[Finished], str]:
+        """Do some groups of photos; also the sentence that ends the build, empty if all is well."""
         if self._work is None:
             raise ValueError("expected load() before work()")
         finished: list[Finished] = []
         try:
-            for item in items:
-                finished.append(self._work(item))
+            for group in groups:
+                for result in self._work(group):
+                    finished.append(result)
         except OutputError as error:
             return finished, str(error)
         return finished, ""
@@ -106,6 +110,9 @@ class _Actor:
     handle: Any
     loaded: bool = False
     calls: int = 0
+    since: float = 0.0
+    """When it began with its present call."""
+    hung: bool = False
 
 
 class _ClusterLost(Exception):
@@ -118,20 +125,19 @@ class RayExecutor:
     def __init__(self, job: Job, resources: Resources) -> None:
         self._job = job
         self._resources = resources
-        self._store = Store(job.folder, job.shard_size)
         self._actors: list[_Actor] = []
-        self._calls: dict[Any, tuple[_Actor, list[Item]]] = {}
-        self._crashes: dict[int, int] = {}
+        self._calls: dict[Any, tuple[_Actor, list[Group]]] = {}
+        self._recovery = Recovery(Store(job.folder, job.shard_size))
         self._losses = 0
 
-    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
-        """Take items as there is room for them, and yield a :class:`Finished` for each, in any order.
+    def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
+        """Take groups as there is room for them, and yield a :class:`Finished` for each photo left, in any order.
 
         Raises:
             OutputError: outcomes cannot be staged.
             BackendError: Ray is not installed, cannot be started or goes on dying, or workers do, or cannot load.
         """
-        queue = PhotoQueue(items)
+        queue = PhotoQueue(groups)
         if queue.is_empty():
             return  # Ray need not be started
         while True:
@@ -142,9 +148,9 @@ class RayExecutor:
             except _ClusterLost as error:
                 logger.warning("Ray does not run (%s) and is started again.", error)
                 self._lose(f"Ray does not run ({error})")
-                lost = [item for _, portion in self._calls.values() for item in portion]
+                lost = [group for _, portion in self._calls.values() for group in portion]
                 self._calls.clear()
-                queue.put_back((yield from self._recover(lost)))
+                queue.put_back((yield from self._recovery.staged(lost)))
 
     def _serve(self, queue: PhotoQueue) -> Iterator[Finished]:
         """Until nothing is left. Raises _ClusterLost."""
@@ -165,6 +171,7 @@ class RayExecutor:
                 raise _ClusterLost(_first_line(error)) from error
             if time.monotonic() - checked > _TICK_S:  # workers go on for a while without Ray's control service
                 _require_alive()
+                self._end_hung()
                 checked = time.monotonic()
             for call in ready:
                 yield from self._end(call, queue)
@@ -188,7 +195,7 @@ class RayExecutor:
         except Exception as error:
             raise _ClusterLost(_first_line(error)) from error
         del self._calls[call]
-        actor.calls -= 1
+        actor.calls, actor.since = actor.calls - 1, time.monotonic()
         yield from self._take_answer(actor, answer, queue)
 
     def _take_answer(self, actor: _Actor, answer: Any, queue: PhotoQueue) -> Iterator[Finished]:
@@ -206,13 +213,15 @@ class RayExecutor:
             raise OutputError(sentence)
 
     def _fill(self, queue: PhotoQueue) -> None:
-        """Give every worker that is loaded up to two portions, the idle ones first."""
-        for calls in range(_CALLS_AHEAD):
+        """Give every worker that is loaded up to two portions, or one that takes long, the idle ones first."""
+        for calls in range(1 if queue.is_slow else _CALLS_AHEAD):
             for actor in self._actors:
                 if actor.loaded and actor.calls <= calls and (portion := queue.take()):
                     self._call(actor, actor.handle.work.remote(portion), portion)
 
-    def _call(self, actor: _Actor, call: Any, portion: list[Item]) -> None:
+    def _call(self, actor: _Actor, call: Any, portion: list[Group]) -> None:
+        if actor.calls == 0:
+            actor.since = time.monotonic()
         self._calls[call] = (actor, portion)
         actor.calls += 1
 
@@ -227,6 +236,18 @@ class RayExecutor:
         self._call(actor, actor.handle.load.remote(), [])
         return actor
 
+    def _end_hung(self) -> None:
+        """End the workers that take too long; what they were at is done as if they had died."""
+        import ray
+
+        limit = self._resources.time_limit_s
+        for actor, portion in {id(actor): (actor, p) for actor, p in reversed(self._calls.values())}.values():
+            most = limit * sum(len(group.items) for group in portion) or max(limit, _LOAD_S)
+            if limit > 0 and not actor.hung and time.monotonic() - actor.since > most:
+                actor.hung = True
+                logger.warning("A worker has not answered for %g seconds and is ended.", most)
+                ray.kill(actor.handle)
+
     def _replace(self, actor: _Actor, queue: PhotoQueue, error: Exception) -> Iterator[Finished]:
         """A worker has died; another one takes its place."""
         logger.warning("A worker has died and is replaced.")
@@ -235,31 +256,13 @@ class RayExecutor:
             cause = str(error).strip().splitlines()[-1:] or ["no reason given"]
             self._lose(f"Workers die while they load ({cause[0].strip()})")
         own = [call for call, (other, _) in self._calls.items() if other is actor]
-        lost = [item for call in own for item in self._calls.pop(call)[1]]
+        lost = [group for call in own for group in self._calls.pop(call)[1]]
         self._actors.remove(actor)
         self._actors.append(self._spawn())
-        left = yield from self._recover(lost)
-        if left:
-            first = left[0]  # calls are worked off in order: it died with this one
-            crashes = self._crashes[first.number] = self._crashes.get(first.number, 0) + 1
-            if crashes >= MAX_CRASHES:
-                reason = f"The worker died {crashes} times on this photo: too little memory, or a defect."
-                self._store.stage(failure(first, "work", reason))
-                yield Finished(first.number, "failed")
-                left = left[1:]
+        left = yield from self._recovery.staged(lost)
+        if left:  # calls are worked off in order: it was lost with the first of them
+            left[:1] = yield from self._recovery.blame(left[0], self._resources.time_limit_s if actor.hung else 0.0)
         queue.put_back(left)
-
-    def _recover(self, items: Iterable[Item]) -> Generator[Finished, None, list[Item]]:
-        """What became of photos whose worker is gone; returns those that are not staged."""
-        left = []
-        for item in items:
-            try:
-                outcome, _ = self._store.read_staged(item.number)
-            except AssetError:
-                left.append(item)
-            else:
-                yield Finished(item.number, outcome.status, len(outcome.faces))
-        return left
 
     def _lose(self, what: str) -> None:
         self._losses += 1

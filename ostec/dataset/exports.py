@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ostec.core.errors import UsageError
 from ostec.dataset.arrow import Found, write_arrow, write_parquet
+from ostec.dataset.attributes import loaded
 from ostec.dataset.finished import FRONT, FRONTAL, MESH, RECORD, TEXTURE, FinishedDataset, need, read_face, read_latents
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.latents import encode_latent
@@ -91,7 +92,7 @@ def _ffhq_uv(source: FinishedDataset, out: Path, exported: Exported) -> None:
             shapes.add(latent.shape)
             folder = make_folder(out / "face-latents" / f"{number // _PER_FOLDER:03d}" / name)
             write_atomic(folder / f"{name}_{view}_latent.pt", encode_latent(latent))
-        attributes = json.loads(row.get("attributes") or "{}")
+        attributes = loaded(row)
         meta[name] = {key: attributes.get(key) for key in ("Age", "Beard", "Gender", "Index-in-FFHQ")}
         lines.append(json.dumps({"number": name, "key": row["key"], "source": row["source"]}))
     write_atomic(out / "meta-info.json", (json.dumps(meta, indent=4, sort_keys=True) + "\n").encode("ascii"))

@@ -1,7 +1,8 @@
 """The maker of a real build: the pipeline, and what of its results goes into a shard."""
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 
 from ostec.core.progress import STAGES
 from ostec.core.types import FloatArray, Provenance
-from ostec.dataset.records import Face, Photo, Progress
+from ostec.dataset.records import Face, Made, Photo
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder
 from ostec.pipeline import CompletedFace, Completer
-from ostec.pipeline.faces import decode_photo
+from ostec.pipeline.group import GroupMember, PhotoBytes, complete_group
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of Rec. 709, on the values as they are
 _STEM = "x"
@@ -24,22 +25,32 @@ _ENDINGS = {".png": "uv.png", ".npz": "mesh.npz"}
 
 
 class FaceMaker:
-    """Completes the faces of a photo."""
+    """Completes the faces of photos, their projections in one batch."""
 
     def __init__(self, completer: Completer) -> None:
         self._completer = completer
 
-    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
-        """Complete them, largest first. Raises ImageError, FaceError, OutputError."""
-        progress("read", 0.0)
-        made = self._completer.complete_all(decode_photo(photo.data, photo.source), progress)
-        progress("export", 1.0)
-        seconds: dict[str, float] = {}
-        for number, face in enumerate(made):
-            for stage, value in face.seconds.items():
-                if number == 0 or stage not in _SHARED_STAGES:
-                    seconds[stage] = seconds.get(stage, 0.0) + value
-        return [_face(face, photo.scratch / str(number)) for number, face in enumerate(made)], seconds
+    def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
+        """Complete them; those of one photo largest first."""
+        members = complete_group(self._completer, [PhotoBytes(photo.data, photo.source) for photo in photos])
+        return [_made(photo, member) for photo, member in zip(photos, members, strict=True)]
+
+
+def _made(photo: Photo, member: GroupMember) -> Made:
+    """A photo's faces as they go into a shard, and the seconds of its stages."""
+    start = time.perf_counter()
+    try:
+        faces = [_face(face, photo.scratch / str(number)) for number, face in enumerate(member.faces)]
+    except Exception as error:  # noqa: BLE001 - the others of its group are not to suffer
+        return Made((), {"total": member.seconds}, "export", error)
+    seconds: dict[str, float] = {}
+    for number, face in enumerate(member.faces):
+        for stage, value in face.seconds.items():
+            if number == 0 or stage not in _SHARED_STAGES:
+                seconds[stage] = seconds.get(stage, 0.0) + value
+    packing = time.perf_counter() - start
+    stage = "export" if member.error is None else member.stage
+    return Made(tuple(faces), {**seconds, "pack": packing, "total": member.seconds + packing}, stage, member.error)
 
 
 def _face(made: CompletedFace, scratch: Path) -> Face:

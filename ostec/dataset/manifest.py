@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ostec.core.errors import AssetError
+from ostec.dataset.attributes import dumped
 from ostec.io.files import write_atomic
 
 COLUMNS = {
@@ -69,7 +70,7 @@ def row_of(record: Mapping[str, Any]) -> Row:
         "mode": record.get("mode"),
         "occluders": list(record.get("occluders") or ()),
         "warnings": list(record.get("warnings") or ()),
-        "attributes": json.dumps(record.get("attributes") or {}, sort_keys=True),
+        "attributes": dumped(record.get("attributes") or {}),
         "weights": json.dumps(record.get("weights") or {}, sort_keys=True),
     }
     return {name: value for name, value in row.items() if value is not None}

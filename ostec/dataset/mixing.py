@@ -7,7 +7,6 @@ soft ``--frontalize --save-views`` does.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ostec.core.errors import AssetError, UsageError
+from ostec.core.text import shown
 from ostec.core.types import DoubleArray, FloatArray
+from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number, loaded
 from ostec.dataset.finished import FRONT, FRONTAL, MESH, FacePlace, FinishedDataset, read_face, read_latents
 from ostec.dataset.manifest import Row
 
@@ -25,10 +26,11 @@ USUAL = ("Gender", "Age", "Beard")
 """Attributes that FFHQ-UV sorts by."""
 FALLBACK = ("yaw_deg", "brightness")
 """Columns that stand in where a dataset has none of those."""
-_MOST_VALUES = 6
-"""Numbers with more different values than that are cut into three parts of equally many faces."""
 _PARTS = 3
+"""Numbers that are not few are cut into so many parts of equally many faces."""
 _ATTEMPTS = 200
+_TOLD = 12
+"""Classes that are told one by one."""
 
 Class = tuple[str, ...]
 
@@ -43,6 +45,10 @@ class Classes:
     """Those with faces of at least two photos."""
     left_out: int
     """Faces without one of the attributes, or alone in their class."""
+    attributes: Mapping[str, Attributes]
+    """Key of a face -> those of its attributes that classes are made of."""
+    instead: bool = False
+    """Classes were not asked for, and there are none of the usual attributes."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,20 @@ class Mix:
     group: Class
     latent: FloatArray
     """W+ [num_ws, W]."""
+    attributes: Attributes
+    """Of the new face: those of its class, and what it was mixed of."""
 
     def as_json(self, name: str) -> dict[str, Any]:
         """What is written down of it; ``name`` is its portrait's."""
-        return {"name": name, "one": self.one, "other": self.other, "weight": self.weight, "class": list(self.group)}
+        attributes = dict(self.attributes)
+        return {
+            "name": name,
+            "one": self.one,
+            "other": self.other,
+            "weight": self.weight,
+            "class": list(self.group),
+            "attributes": attributes,
+        }
 
 
 def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
@@ -70,16 +86,23 @@ def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
     Args:
         source: the dataset.
         by: names of attributes, or columns of figures; without any, those of :data:`USUAL` that there are, else
-            :data:`FALLBACK`.
+            those of :data:`FALLBACK`.
 
     Raises:
-        UsageError: no class has faces of two photos.
+        UsageError: no face has such an attribute, or no class has faces of two photos.
         AssetError: the dataset is damaged.
     """
     rows = list(source.faces())
-    values = [{**row, **json.loads(row.get("attributes") or "{}")} for row in rows]
-    if not by:
-        by = [name for name in USUAL if any(value.get(name) is not None for value in values)] or FALLBACK
+    attributes = [loaded(row) for row in rows]
+    values = [{**row, **own} for row, own in zip(rows, attributes, strict=True)]
+    known = {name for value in values for name in value if value[name] is not None}
+    usual = [name for name in USUAL if name in known]
+    instead = not by and not usual
+    by = by or usual or [name for name in FALLBACK if name in known]
+    missing = [name for name in by if name not in known]
+    if missing or not by:
+        there = ", ".join(sorted({name for own in attributes for name in own})) or "none"
+        raise UsageError(f"No face of {source.folder} has {' or '.join(missing or FALLBACK)}; attributes: {there}.")
     labels = [_labels([value.get(name) for value in values]) for name in by]
     groups: dict[Class, list[Row]] = {}
     for row, label in zip(rows, zip(*labels, strict=True), strict=True):
@@ -89,16 +112,43 @@ def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
     if not kept:
         raise UsageError(f"{source.folder} has no two photos in the same class of {', '.join(by)}.")
     places = {label: [source.place(row) for row in found] for label, found in kept.items()}
-    return Classes(tuple(by), places, len(rows) - sum(map(len, kept.values())))
+    theirs = {
+        str(row["key"]): {name: own[name] for name in by if name in own}
+        for row, own in zip(rows, attributes, strict=True)
+    }
+    return Classes(tuple(by), places, len(rows) - sum(map(len, kept.values())), theirs, instead)
 
 
 def _labels(values: Sequence[Any]) -> list[str]:
     """Names of classes; empty where the value is not known."""
-    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(set(numbers)) <= _MOST_VALUES or len(numbers) < sum(value is not None for value in values):
-        return ["" if value is None else json.dumps(value, sort_keys=True) for value in values]
+    numbers = [value for value in values if is_number(value)]
+    if are_few(len(set(numbers)), len(numbers)) or len(numbers) < sum(value is not None for value in values):
+        return [_label(value) for value in values]
     borders: DoubleArray = np.quantile(np.array(numbers, np.float64), np.arange(1, _PARTS) / _PARTS)
     return ["" if v is None else f"part {1 + int(np.searchsorted(borders, v))} of {_PARTS}" for v in values]
+
+
+def _label(value: Any) -> str:
+    return "" if value is None else as_text(value)
+
+
+def mix_attributes(one: Attributes, other: Attributes, weight: float) -> dict[str, Scalar]:
+    """The attributes of a new face: what both have in common, and of numbers that differ the mean by their shares.
+
+    Args:
+        one: the first face's attributes.
+        other: the second one's, of the same names.
+        weight: share of the first.
+    """
+    found: dict[str, Scalar] = {}
+    value: Any
+    for name, value in one.items():
+        second: Any = other.get(name)
+        if value == second:
+            found[name] = value
+        elif is_number(value) and is_number(second):
+            found[name] = round(weight * value + (1 - weight) * second, 4)
+    return found
 
 
 class Mixer:
@@ -108,6 +158,7 @@ class Mixer:
         self._groups = list(classes.places.items())
         sizes = np.array([len(places) for _, places in self._groups], np.float64)
         self._shares = sizes / sizes.sum()
+        self._attributes = classes.attributes
         self._seed = seed
         self._without: set[str] = set()
 
@@ -131,7 +182,9 @@ class Mixer:
             if first.shape != second.shape:
                 raise AssetError(f"The latents of {one.key} and {other.key} are of different generators.")
             mixed: FloatArray = (weight * first + (1 - weight) * second).astype(np.float32)
-            return Mix(index, one.key, other.key, weight, group, mixed)
+            own = mix_attributes(self._attributes[one.key], self._attributes[other.key], weight)
+            own |= {"mixed_one": one.key, "mixed_other": other.key, "mixed_share": weight}
+            return Mix(index, one.key, other.key, weight, group, mixed, own)
         raise UsageError(
             "Hardly any two faces have latents of their front view; datasets built with --mode hard have them, and "
             "those with --frontalize --save-views."
@@ -150,11 +203,20 @@ def _photo(place: FacePlace) -> str:
     return place.key.rpartition("_")[0]
 
 
+def pairs_of(classes: Classes) -> int:
+    """How many pairs of faces there are within classes, those of one photo among them."""
+    return sum(len(places) * (len(places) - 1) // 2 for places in classes.places.values())
+
+
 def told(classes: Classes) -> str:
     """What the classes are, as a sentence."""
-    sizes = Counter({" / ".join(label): len(places) for label, places in classes.places.items()})
+    sizes = {" / ".join(label): len(places) for label, places in classes.places.items()}
+    why = f" (there are no attributes {', '.join(USUAL)})" if classes.instead else ""
+    each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
+    more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
     rest = f"; {classes.left_out} faces are in none" if classes.left_out else ""
-    return f"Classes by {', '.join(classes.by)}: {len(sizes)} with {sum(sizes.values())} faces{rest}."
+    by = shown(", ".join(classes.by))
+    return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
 
 
 def require_weights(rows: Iterable[Row], generator: str, sha256: str) -> None:

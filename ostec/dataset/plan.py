@@ -7,13 +7,14 @@ planned, and is replaced last: lists beyond it are of a build that was killed wh
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, ImageError
+from ostec.dataset.labels import Labels
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
 from ostec.dataset.sources import Candidate
@@ -37,6 +38,8 @@ class Added:
     moved: int = 0
     """Of those: not done yet, and found in another place."""
     unreadable: int = 0
+    labelled: int = 0
+    """Photos and copies with attributes."""
 
     def __add__(self, other: "Added") -> "Added":
         return Added(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -52,6 +55,18 @@ class Build:
     copies: int
     licence: str
     """Of the sources, as it was given."""
+    attributes: str = ""
+    """Where they are from: a table's name and SHA-256, or ``sources``; empty for none."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a call of ``build`` tells of its photos."""
+
+    licence: str = ""
+    """For the data card."""
+    labels: Labels | None = None
+    """Give its photos attributes; None for none."""
 
 
 class Plan:
@@ -98,7 +113,7 @@ class Plan:
         self,
         candidates: Iterable[Candidate],
         unfinished: Mapping[int, int],
-        licence: str,
+        given: Given,
         tick: Callable[[int], None],
     ) -> Added:
         """Plan what the candidates have that is new, in their order; it begins a new shard.
@@ -106,7 +121,7 @@ class Plan:
         Args:
             candidates: what the sources hold.
             unfinished: id, as a number, -> item of the photos that are still to be done, whose place may have changed.
-            licence: of what is new, for the data card.
+            given: what is told of the new ones.
             tick: called with the number of candidates looked at.
 
         Raises:
@@ -114,7 +129,7 @@ class Plan:
         """
         make_folder(self._folder)
         known = {int(item.id, 16) for item in self if item.status != "skipped"}
-        sieve = _Sieve(known, unfinished, self.shards * self.shard_size)
+        sieve = _Sieve(known, unfinished, self.shards * self.shard_size, given.labels)
         shards, waiting = self.shards, list[Item]()
         for number, digested in enumerate(_digested(candidates), start=1):
             item = sieve.sift(digested)
@@ -126,9 +141,11 @@ class Plan:
         if waiting:
             self.write(shards, waiting)
             shards += 1
-        self._move(sieve.moved)
-        added = sieve.added
-        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, licence)]
+        labels = given.labels
+        self._change(sieve.moved, labels.taken_back if labels else ())
+        added = replace(sieve.added, labelled=labels.count if labels else 0)
+        origin = labels.origin if labels else ""
+        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, given.licence, origin)]
         self.commit(shards, [*self.builds, *(new if shards > self.shards else [])])
         return added
 
@@ -143,11 +160,11 @@ class Plan:
         write_atomic(self._index, (json.dumps(values, indent=1) + "\n").encode("ascii"))
         self.shards, self.builds = shards, list(builds)
 
-    def _move(self, moved: Mapping[int, Place]) -> None:
-        """Note new places of photos."""
-        for shard in sorted({number // self.shard_size for number in moved}):
-            items = self.read(shard)
-            self.write(shard, [replace(item, place=moved.get(item.number, item.place)) for item in items])
+    def _change(self, moved: Mapping[int, Place], taken_back: Collection[int]) -> None:
+        """Note new places of photos, and those that have no attributes after all."""
+        for shard in sorted({number // self.shard_size for number in (*moved, *taken_back)}):
+            items = [replace(item, place=moved.get(item.number, item.place)) for item in self.read(shard)]
+            self.write(shard, [replace(item, attributes={}) if item.number in taken_back else item for item in items])
 
     def _list(self, shard: int) -> Path:
         return self._folder / f"{shard:05d}.jsonl"
@@ -166,8 +183,11 @@ class _Digested:
 class _Sieve:
     """Lets through what a dataset does not have yet."""
 
-    def __init__(self, known: set[int], unfinished: Mapping[int, int], number: int) -> None:
+    def __init__(
+        self, known: set[int], unfinished: Mapping[int, int], number: int, labels: Labels | None = None
+    ) -> None:
         self._known = known
+        self._labels = labels
         self._unfinished = unfinished
         self._number = number
         self._new: dict[int, int] = {}
@@ -184,10 +204,13 @@ class _Sieve:
             self._files.add(digested.identity)
         name = digested.sha256 or hashlib.sha256(f"unreadable: {candidate.source}".encode()).hexdigest()
         code = int(name[:ID_DIGITS], 16)
-        if code in self._known:
+        number = None if code in self._known else self._number
+        labels = self._labels
+        found = labels.of(candidate.source, digested.sha256, code, number, candidate.beside) if labels else {}
+        if number is None:
             self._meet_again(code, candidate.place)
             return None
-        item = Item(self._number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place)
+        item = Item(number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place, attributes=found)
         if not digested.sha256:
             item = replace(item, status="failed", reason=digested.error)
             self._count(unreadable=1)
@@ -245,7 +268,7 @@ def _to_json(item: Item) -> dict[str, Any]:
     """An item without what has its default."""
     values = {**asdict(item), **asdict(item.place)}
     del values["place"]
-    return {key: value for key, value in values.items() if value not in ("", -1, None)}
+    return {key: value for key, value in values.items() if value not in ("", -1, None, {})}
 
 
 def _from_json(values: Mapping[str, Any]) -> Item:
@@ -258,4 +281,5 @@ def _from_json(values: Mapping[str, Any]) -> Item:
         place=place,
         reason=str(values.get("reason", "")),
         status=values.get("status"),
+        attributes=dict(values.get("attributes", {})),
     )

@@ -3,43 +3,50 @@
 from collections import deque
 from collections.abc import Iterable
 
-from ostec.dataset.records import Item
+from ostec.dataset.records import Group
 
 _PORTION_S = 0.5
 """Work in one call, about: less wastes time on calls, more is lost when a worker dies."""
 _MAX_PORTION = 32
 _LEARNING = 0.1
 """Weight of the last photo in the mean time of one."""
+_LONG_S = 2.0
+"""A portion that takes longer than that need not wait at a worker before it is free."""
 
 
 class PhotoQueue:
-    """Photos to be done: those of dead workers first."""
+    """Groups of photos to be done: those of dead workers first."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
-        self._items = iter(items)
-        self._back: deque[Item] = deque()
-        self.mean_s = _PORTION_S  # the first portions are of one photo
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self._groups = iter(groups)
+        self._back: deque[Group] = deque()
+        self.mean_s = _PORTION_S  # the first portions are of one group
 
-    def take(self) -> list[Item]:
-        """As many as take half a second; none if there are none left."""
+    def take(self) -> list[Group]:
+        """As many as take half a second, one at least; none if there are none left."""
         size = min(max(round(_PORTION_S / max(self.mean_s, 1e-6)), 1), _MAX_PORTION)
-        portion: list[Item] = []
-        while len(portion) < size:
-            item = self._back.popleft() if self._back else next(self._items, None)
-            if item is None:
+        portion: list[Group] = []
+        while sum(len(group.items) for group in portion) < size:
+            group = self._back.popleft() if self._back else next(self._groups, None)
+            if group is None:
                 break
-            portion.append(item)
+            portion.append(group)
         return portion
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether photos take so long that a worker should not have one waiting that another could do."""
+        return self.mean_s > _LONG_S
 
     def is_empty(self) -> bool:
         """Whether nothing is left."""
-        if not self._back and (item := next(self._items, None)) is not None:
-            self._back.append(item)
+        if not self._back and (group := next(self._groups, None)) is not None:
+            self._back.append(group)
         return not self._back
 
-    def put_back(self, items: Iterable[Item]) -> None:
+    def put_back(self, groups: Iterable[Group]) -> None:
         """For the next worker."""
-        self._back.extendleft(reversed(list(items)))
+        self._back.extendleft(reversed(list(groups)))
 
     def learn(self, seconds: float) -> None:
         """A photo took that long."""

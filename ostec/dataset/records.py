@@ -1,9 +1,11 @@
 """What plan, workers and store hand each other."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from ostec.dataset.attributes import Attributes
 
 Status = Literal["done", "failed", "skipped"]
 
@@ -46,6 +48,26 @@ class Item:
     """Why there is nothing to do: it could not be read, or is a copy."""
     status: Status | None = None
     """None: a worker decides."""
+    attributes: Attributes = field(default_factory=dict)
+    """Of the photo, for the manifest and each face's record."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Photos whose faces are projected together; which these are follows from the plan alone."""
+
+    items: tuple[Item, ...]
+    left: frozenset[int]
+    """Numbers of those whose outcome is not staged yet. The others are done with them once more: the last digits
+    depend on who is projected with whom."""
+
+    def without(self, numbers: Iterable[int]) -> "Group":
+        """The same with fewer left."""
+        return replace(self, left=self.left - frozenset(numbers))
+
+    def singles(self) -> "list[Group]":
+        """Those that are left, each on its own."""
+        return [Group((item,), frozenset({item.number})) for item in self.items if item.number in self.left]
 
 
 @dataclass(frozen=True)
@@ -69,14 +91,25 @@ class Photo:
     """A folder that may be made, for files on their way; it is removed afterwards."""
 
 
-Progress = Callable[[str, float], None]
+@dataclass(frozen=True)
+class Made:
+    """What a maker made of one photo."""
+
+    faces: Sequence[Face] = ()
+    """Largest first."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By stage; ``total`` is the whole."""
+    stage: str = ""
+    """That was reached."""
+    error: Exception | None = None
+    """Why there is no face."""
 
 
 class Maker(Protocol):
     """Completes the faces of photos; one a worker, with its networks loaded."""
 
-    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
-        """Complete a photo's faces, largest first; also the seconds by stage. Raises OstecError."""
+    def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
+        """Complete the faces of photos side by side; what one of them lacks costs the others nothing."""
 
 
 MakeMaker = Callable[[], Maker]
@@ -114,8 +147,8 @@ class Finished:
 class Executor(Protocol):
     """Has workers stage the outcomes of photos."""
 
-    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
-        """Take items as there is room for them, and yield a :class:`Finished` for each, in any order.
+    def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
+        """Take groups as there is room for them, and yield a :class:`Finished` for each photo left, in any order.
 
         Raises:
             OutputError: outcomes cannot be staged.

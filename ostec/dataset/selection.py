@@ -3,14 +3,19 @@
 import hashlib
 import json
 import math
+import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import AssetError
+from ostec.core.errors import AssetError, UsageError
+from ostec.core.text import shown
+from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
+from ostec.dataset.card import INTERPOLATION, SELECTION
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import Row
 from ostec.dataset.plan import Build, Plan
@@ -19,6 +24,9 @@ from ostec.dataset.store import Store, write_lines
 from ostec.dataset.verify import read_shard
 from ostec.io.files import write_atomic
 from ostec.io.shards import read_members, write_shard
+
+_RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|=|>|<)(.*)")
 
 Keep = Callable[[Row], str]
 """Row of a face -> why it is left out, a sentence; empty if it is kept."""
@@ -46,6 +54,41 @@ class Limit:
         if self.high is not None and size > self.high:
             return f"{self.figure} is {value:.4g}, {'beyond' if self.absolute else 'above'} {self.high:g}"
         return ""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What an attribute of a face, or a column of the manifest, must be."""
+
+    name: str
+    relation: str
+    """One of ``=``, ``!=``, ``>=``, ``<=``, ``>``, ``<``."""
+    text: str
+    """What it is compared with, as it was written."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Condition":
+        """``Age>=18``. Raises UsageError where it is none, or an order is asked for of what is no number."""
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise UsageError(f"{shown(text)} is no condition: expected NAME=VALUE, or !=, >=, <=, > or < and a number.")
+        condition = cls(match[1].strip(), match[2], match[3].strip())
+        if condition.relation not in ("=", "!=") and not is_number(as_scalar(condition.text)):
+            raise UsageError(f"{shown(text)} asks for an order, and {shown(condition.text) or 'nothing'} is no number.")
+        return condition
+
+    def against(self, values: Mapping[str, Any]) -> str:
+        """Why a face with these values is left out; empty if it is kept. What is unknown is left out."""
+        value: Any = values.get(self.name)
+        other: Any = as_scalar(self.text)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return f"{self.name} is not known"
+        if self.relation in ("=", "!="):
+            same = as_text(value) == self.text or (is_number(value) and is_number(other) and value == other)
+            met = same == (self.relation == "=")
+        else:
+            met = is_number(value) and _RELATIONS[self.relation](value, other)
+        return "" if met else f"{self.name} is {as_text(value)}, not {self.relation.removeprefix('=')}{self.text}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +131,9 @@ def write_selection(source: FinishedDataset, out: Path, keep: Keep, what: Mappin
     plan.commit(shards, _builds(source, plan, shards))
     counts = {"kept": kept, "left_out": len(left_out)}
     write_atomic(out / "config.json", (source.folder / "config.json").read_bytes())
-    write_atomic(out / "selection.json", (json.dumps({**what, **counts}, indent=2, sort_keys=True) + "\n").encode())
+    if (source.folder / INTERPOLATION).exists():
+        write_atomic(out / INTERPOLATION, (source.folder / INTERPOLATION).read_bytes())
+    write_atomic(out / SELECTION, (json.dumps({**what, **counts}, indent=2, sort_keys=True) + "\n").encode())
     write_lines(out / "left_out.jsonl", left_out)
     Dataset.open(out).write_results()
     return Selected(**counts)
@@ -101,7 +146,8 @@ def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, 
         if other:
             raise AssetError(f"{place.shard} is damaged (expected the face {place.key}, found {min(other)}).")
     items = {
-        row["item"]: Item(row["item"], row["id"], row["sha256"], row["source"], Place("")) for row in rows
+        row["item"]: Item(row["item"], row["id"], row["sha256"], row["source"], Place(""), attributes=loaded(row))
+        for row in rows
     }  # without a place: the photo would bring back what was left out
     plan.write(shard, items.values())
     path = store.shard_path(shard)
@@ -156,7 +202,7 @@ def group_faces(faces: Iterable[Row], twins: Iterable[tuple[str, str]], attribut
     groups = Groups()
     first: dict[str, str] = {}
     for row in faces:
-        value = json.loads(row.get("attributes") or "{}").get(attribute) if attribute else None
+        value = loaded(row).get(attribute) if attribute else None
         if value is not None:
             groups.join(row["id"], first.setdefault(json.dumps(value, sort_keys=True), row["id"]))
     for one, other in twins:

@@ -1,16 +1,26 @@
 """Which photos a build is given: in folders, files, patterns, lists, tar archives and Parquet files."""
 
+import itertools
 import logging
 import os
 import tarfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import shown
-from ostec.dataset.reader import read_cells
+from ostec.dataset.attributes import (
+    MAX_BESIDE_BYTES,
+    Beside,
+    beside_file,
+    inner_name,
+    parquet_rows,
+    read_beside,
+    scalar_columns,
+)
+from ostec.dataset.reader import MAX_GROUP_BYTES, read_cells
 from ostec.dataset.records import Place
 from ostec.io.images import IMAGE_SUFFIXES
 from ostec.io.photos import expand, is_photo, walk_photos
@@ -38,28 +48,51 @@ class Candidate:
     """Its bytes, where finding it meant reading it."""
     error: str = ""
     """Why it cannot be read, where that is known."""
+    beside: Beside | None = None
+    """What the source brings of it besides the picture, if that was asked for."""
 
 
-def find_candidates(sources: Sequence[str], leave_out: LeaveOut, output: Path) -> Iterator[Candidate]:
+@dataclass(frozen=True)
+class _Search:
+    """How sources are searched."""
+
+    leave_out: LeaveOut
+    output: Path
+    """The dataset's folder, which is never searched."""
+    beside: bool
+    """Take what lies beside the pictures."""
+
+    def photo(self, path: Path, base: Path) -> Candidate:
+        """A file."""
+        beside = beside_file(path) if self.beside else None
+        return Candidate(_label(path, base), Place(str(path.absolute())), beside=beside)
+
+
+def find_candidates(
+    sources: Sequence[str], leave_out: LeaveOut, output: Path, beside: bool = False
+) -> Iterator[Candidate]:
     """What the sources hold, in their order; files that several of them name come more than once.
 
     Args:
         sources: as on the command line.
         leave_out: of files in folders.
         output: the dataset's folder, which is never searched.
+        beside: take what the sources bring besides the pictures: NAME.json beside a file or in an archive, the other
+            columns of a Parquet file.
 
     Raises:
         UsageError: a source does not exist or cannot be read.
     """
     check_sources(sources)
+    search = _Search(leave_out, output, beside)
     for source in sources:
         for path in expand(source):
             base = path if path == Path(source) and path.is_dir() else path.parent
             named = path == Path(source)
             if path.suffix.lower() == LIST_SUFFIX and path.is_file() and named:
-                yield from _in_list(path, leave_out, output)
+                yield from _in_list(path, search)
             else:
-                yield from _in_path(path, base, named, leave_out, output)
+                yield from _in_path(path, base, named, search)
 
 
 def check_sources(sources: Sequence[str]) -> None:
@@ -74,31 +107,31 @@ def check_sources(sources: Sequence[str]) -> None:
             raise UsageError(f"{shown(source)} is compressed; please unpack it, or make it a plain .tar.")
 
 
-def _in_path(path: Path, base: Path, named: bool, leave_out: LeaveOut, output: Path) -> Iterator[Candidate]:
+def _in_path(path: Path, base: Path, named: bool, search: _Search) -> Iterator[Candidate]:
     """The photos of a file or folder; ``named``: it was, so that it is taken whatever it looks like."""
     if path.is_dir():
-        yield from _in_folder(path, base, leave_out, output)
+        yield from _in_folder(path, base, search)
     elif path.suffix.lower() == TAR_SUFFIX:
-        yield from _in_tar(path)
+        yield from _in_tar(path, search.beside)
     elif path.suffix.lower() == PARQUET_SUFFIX:
-        yield from _in_parquet(path)
+        yield from _in_parquet(path, search.beside)
     elif named or is_photo(path):
-        yield Candidate(_label(path, base), Place(str(path.absolute())))
+        yield search.photo(path, base)
 
 
-def _in_folder(folder: Path, base: Path, leave_out: LeaveOut, output: Path) -> Iterator[Candidate]:
-    inside = os.path.realpath(output)
+def _in_folder(folder: Path, base: Path, search: _Search) -> Iterator[Candidate]:
+    inside = os.path.realpath(search.output)
     before, results, ours = None, frozenset[str](), False
     for path in walk_photos(folder):
         if path.parent != before:
-            before, results = path.parent, frozenset(leave_out(path.parent))
+            before, results = path.parent, frozenset(search.leave_out(path.parent))
             real = os.path.realpath(path.parent)
             ours = real == inside or real.startswith(inside + os.sep)
         if not ours and path.name not in results:
-            yield Candidate(_label(path, base), Place(str(path.absolute())))
+            yield search.photo(path, base)
 
 
-def _in_list(path: Path, leave_out: LeaveOut, output: Path) -> Iterator[Candidate]:
+def _in_list(path: Path, search: _Search) -> Iterator[Candidate]:
     base = path.parent
     with path.open(encoding="utf-8", errors="surrogateescape") as stream:
         while line := stream.readline(_MAX_LINE):
@@ -112,11 +145,26 @@ def _in_list(path: Path, leave_out: LeaveOut, output: Path) -> Iterator[Candidat
                 yield Candidate(_label(target, base), Place(str(target.absolute())), error=str(error))
                 continue
             for match in found:
-                yield from _in_path(match, base, match == target, leave_out, output)
+                yield from _in_path(match, base, match == target, search)
 
 
-def _in_tar(path: Path) -> Iterator[Candidate]:
+def _in_tar(path: Path, beside: bool) -> Iterator[Candidate]:
     """The pictures in a tar file, without unpacking anything."""
+    found = _in_archive(path, beside)
+    if not beside:
+        yield from (candidate for _, candidate in found if isinstance(candidate, Candidate))
+        return
+    for _, sample in itertools.groupby(found, lambda entry: entry[0]):
+        entries = [entry for _, entry in sample]
+        own = next((entry for entry in entries if isinstance(entry, Beside)), None)
+        yield from (replace(entry, beside=own) for entry in entries if isinstance(entry, Candidate))
+
+
+def _in_archive(path: Path, beside: bool) -> Iterator[tuple[str, Candidate | Beside]]:
+    """The pictures in a tar file, and what lies beside them; each with what the members of its sample share.
+
+    That is the path up to the first dot of the name.
+    """
     place = str(path.absolute())
     try:
         size = path.stat().st_size
@@ -125,19 +173,31 @@ def _in_tar(path: Path) -> Iterator[Candidate]:
             while (member := archive.next()) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                if not member.isreg() or member.issparse() or not _is_picture(member.name):
+                if not member.isreg() or member.issparse():
                     continue
-                label = f"{shown(path.name)}/{_inner(member.name)}"
+                _, dot, ending = member.name.rpartition("/")[2].partition(".")
+                key = member.name.removesuffix(dot + ending)
+                if beside and ending.lower() == "json":
+                    values = _beside(archive, member)
+                    yield from [(key, values)] if values else []
+                if not _is_picture(member.name):
+                    continue
+                label = f"{shown(path.name)}/{inner_name(member.name)}"
                 whole = member.offset_data + member.size <= size
                 error = "" if whole else f"{shown(path)} ends in the middle of it."
-                yield Candidate(label, Place(place, offset=member.offset_data, size=member.size), error=error)
+                yield key, Candidate(label, Place(place, offset=member.offset_data, size=member.size), error=error)
         with path.open("rb") as stream:
             stream.seek(end)
             if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                yield _damaged(path, f"is damaged from byte {end} on")
+                yield "", _damaged(path, f"is damaged from byte {end} on")
     except (OSError, tarfile.TarError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        yield _damaged(path, f"cannot be read as a tar file ({reason})")
+        yield "", _damaged(path, f"cannot be read as a tar file ({reason})")
+
+
+def _beside(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Beside | None:
+    stream = archive.extractfile(member)
+    return read_beside(stream.read(MAX_BESIDE_BYTES + 1)) if stream else None
 
 
 def _damaged(path: Path, what: str) -> Candidate:
@@ -152,7 +212,7 @@ def _is_picture(name: str) -> bool:
     return inner.suffix.lower() in IMAGE_SUFFIXES and not inner.name.startswith(".")
 
 
-def _in_parquet(path: Path) -> Iterator[Candidate]:
+def _in_parquet(path: Path, beside: bool) -> Iterator[Candidate]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -161,12 +221,17 @@ def _in_parquet(path: Path) -> Iterator[Candidate]:
         with pq.ParquetFile(path) as file:
             column = image_column(file.schema_arrow)
             groups = file.metadata.num_row_groups
+            others = scalar_columns(file.schema_arrow) if beside else ()
         number = 0
         for group in range(groups):
-            for row, data in enumerate(read_cells(path, group, column)):
+            besides = parquet_rows(path, group, others, MAX_GROUP_BYTES) if others else itertools.repeat(None)
+            cells = read_cells(path, group, column)
+            for row, (data, own) in enumerate(zip(cells, besides, strict=False)):
                 error = "" if data else "The row holds no picture."
                 where = Place(place, group=group, row=row, column=column)
-                yield Candidate(f"{shown(path.name)}/{number}", where, data, error)
+                yield Candidate(
+                    f"{shown(path.name)}/{number}", where, data, error, None if own is None else Beside(own)
+                )
                 number += 1
     except (OSError, pa.ArrowException, ImageError) as error:
         yield _damaged(path, f"cannot be read as a Parquet file ({str(error).splitlines()[0]})")
@@ -200,9 +265,4 @@ def _label(path: Path, base: Path) -> str:
         inner = path.relative_to(base)
     except ValueError:
         inner = Path(path.name)
-    return _inner(inner.as_posix())
-
-
-def _inner(name: str) -> str:
-    """A name as one may print it, that leads nowhere else."""
-    return shown("/".join(part for part in PurePosixPath(name).parts if part not in ("/", "..", "//")))
+    return inner_name(inner.as_posix())

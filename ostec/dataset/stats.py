@@ -1,6 +1,5 @@
 """A dataset in numbers: counts, and how its figures are distributed."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,6 +10,7 @@ import numpy as np
 
 from ostec.core.text import shown
 from ostec.core.types import DoubleArray
+from ostec.dataset.attributes import are_few, as_text, is_number, loaded
 from ostec.dataset.manifest import COLUMNS, Row
 
 FIGURES = tuple(name for name, kind in COLUMNS.items() if kind == "float32")
@@ -19,6 +19,10 @@ _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 _WIDTH = 24
 _MOST = 20
 """Lines of a table of reasons or warnings."""
+ATTRIBUTE = "attributes."
+"""What the figures' names begin with that are attributes."""
+_MOST_VALUES = 1000
+"""Values of an attribute that are counted one by one."""
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Stats:
     failures: Counter[str] = field(default_factory=Counter)
     """``stage: reason``, with the photo's name left out."""
     attributes: dict[str, Counter[str]] = field(default_factory=dict)
-    """Name -> values that are no numbers, as JSON."""
+    """Name -> values that are no numbers."""
     values: dict[str, list[float]] = field(default_factory=dict)
     """Figures, and ``attributes.NAME`` that are numbers: one a face, NaN where it is not known."""
 
@@ -56,11 +60,11 @@ class Stats:
         self.occluders.update(row.get("occluders") or ("none",))
         self.warnings.update(row.get("warnings") or ())
         known = {name: row.get(name) for name in FIGURES}
-        for name, value in json.loads(row.get("attributes") or "{}").items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                known[f"attributes.{name}"] = value
+        for name, value in loaded(row).items():
+            if is_number(value):
+                known[ATTRIBUTE + name] = value
             else:
-                self.attributes.setdefault(name, Counter())[json.dumps(value, sort_keys=True)] += 1
+                self.attributes.setdefault(name, Counter())[as_text(value)] += 1
         for name, value in known.items():
             column = self.values.setdefault(name, [])
             column += [math.nan] * (self.faces - 1 - len(column))
@@ -91,9 +95,31 @@ def as_json(stats: Stats) -> dict[str, Any]:
         "warnings": stats.warnings,
         "failures": stats.failures,
     }
-    attributes = {name: dict(sorted(found.items())) for name, found in sorted(stats.attributes.items())}
+    attributes = {name: _most(found) for name, found in sorted(_counted(stats).items())}
     plain = {name: dict(sorted(found.items())) for name, found in counts.items()}
     return {"kind": "ostec dataset stats", "faces": stats.faces, **plain, "attributes": attributes, "figures": figures}
+
+
+def _counted(stats: Stats) -> dict[str, Counter[str]]:
+    """The attributes value by value; numbers too where they have few values."""
+    counted = {name: Counter(found) for name, found in stats.attributes.items()}
+    for name in stats.values:
+        if not name.startswith(ATTRIBUTE):
+            continue
+        known = stats.column(name)[np.isfinite(stats.column(name))]
+        values, counts = np.unique(known, return_counts=True)
+        if are_few(len(values), len(known)):
+            found = counted.setdefault(name.removeprefix(ATTRIBUTE), Counter())
+            found.update({f"{value:g}": int(number) for value, number in zip(values, counts, strict=True)})
+    return counted
+
+
+def _most(counts: Counter[str]) -> dict[str, int]:
+    """The most frequent values, sorted by value; the rest under one name."""
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    rest = sum(number for _, number in ordered[_MOST_VALUES:])
+    more = {f"({len(ordered) - _MOST_VALUES} other values)": rest} if rest else {}
+    return dict(sorted(ordered[:_MOST_VALUES])) | more
 
 
 def _summary(values: DoubleArray) -> dict[str, float]:

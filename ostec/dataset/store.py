@@ -9,40 +9,26 @@ again to the same bytes.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ostec.core.errors import AssetError, OutputError
+from ostec.core.errors import AssetError, OutputError, UsageError
+from ostec.core.text import shown
+from ostec.dataset.attributes import dumped
 from ostec.dataset.records import Face, Item, Outcome
-from ostec.io.files import make_folder, write_atomic
-from ostec.io.shards import pack_members, read_blocks, write_shard
+from ostec.dataset.rows import Parts, Sealed, check_row, check_timing, sealed_from
+from ostec.io.files import make_folder, open_plain, part_of, remove_leftovers, write_atomic
+from ostec.io.shards import DamagedPart, pack_members, read_blocks, write_shard
+
+logger = logging.getLogger(__name__)
 
 _MAX_HEADER = 64 << 20
-
-Parts = dict[str, tuple[int, int, str]]
-"""Item -> first byte, number of bytes and SHA-256 of its part of the shard."""
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """What is known of a shard that is done: the first line of its list."""
-
-    shard: int
-    sha256: str
-    """Of the tar file; empty where no face of the shard could be done, so that there is none."""
-    size: int
-    """Bytes of the tar file."""
-    faces: int
-    done: int
-    """Photos."""
-    failed: int
-    skipped: int
-    parts: Parts = field(default_factory=dict)
 
 
 class Store:
@@ -56,9 +42,16 @@ class Store:
         self.state = folder / "state"
 
     def make(self) -> None:
-        """Make the folders. Raises OutputError."""
+        """Make the folders.
+
+        Raises:
+            UsageError: one of them is a link that leads out of the dataset, so that others' files would be written.
+            OutputError: one cannot be made or written to.
+        """
         for path in self.folders:
             make_folder(path)
+            if not path.resolve().is_relative_to(self.folder.resolve()):
+                raise UsageError(f"{path} is a link to {path.resolve()}; a dataset's folders must lie in it.")
 
     @property
     def folders(self) -> list[Path]:
@@ -91,8 +84,8 @@ class Store:
         return self.staged_folder(item // self.shard_size) / str(item)
 
     def scratch(self, item: int) -> Path:
-        """A folder for files on their way."""
-        return self.staged_folder(item // self.shard_size) / f"{item}.scratch"
+        """A folder for files on their way: another one in each process, since one that is lost may still be running."""
+        return part_of(self.staged_folder(item // self.shard_size), item)
 
     def stage(self, outcome: Outcome, faces: Sequence[Face] = ()) -> None:
         """Write down what came of a photo, with its part of the shard.
@@ -134,10 +127,10 @@ class Store:
         """
         path = self.staged_path(item)
         try:
-            with path.open("rb") as stream:
+            with open_plain(path) as stream:
                 line = stream.readline(_MAX_HEADER)
             return outcome_from(json.loads(line)), len(line)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AssetError(f"{path} is damaged ({error}).") from error
 
     def is_sealed(self, shard: int) -> bool:
@@ -148,7 +141,7 @@ class Store:
         """Join the staged outcomes of a shard's photos; all but those that the plan decides are staged.
 
         Raises:
-            AssetError: a staged file is damaged.
+            AssetError: a staged file is damaged, and was removed, so that its photo is done again.
             OutputError: something cannot be written.
         """
         seal = _Seal(self, shard)
@@ -157,7 +150,11 @@ class Store:
                 seal.add(item, Outcome(item.number, item.status, stage="plan", reason=item.reason), 0)
             else:
                 seal.add(item, *self.read_staged(item.number))
-        sealed = seal.write()
+        try:
+            sealed = seal.write()
+        except DamagedPart as error:  # by a power cut, for one
+            error.file.unlink(missing_ok=True)
+            raise AssetError(f"{error} It was removed; ostec dataset resume does its photo again.") from error
         shutil.rmtree(self.staged_folder(shard), ignore_errors=True)
         return sealed
 
@@ -167,7 +164,7 @@ class Store:
         Raises:
             AssetError: its list is missing or damaged.
         """
-        return self._sealed_from(shard, next(self._lines(shard), None))
+        return self._sealed(shard, next(read_lines(self.sealed_path(shard)), None))
 
     def rows(self, shard: int) -> Iterator[dict[str, Any]]:
         """The rows of a sealed shard for the manifest, in order.
@@ -175,19 +172,27 @@ class Store:
         Raises:
             AssetError: its list is missing or damaged.
         """
-        lines = self._lines(shard)
-        self._sealed_from(shard, next(lines, None))
-        yield from lines
-
-    def _lines(self, shard: int) -> Iterator[dict[str, Any]]:
-        yield from read_lines(self.sealed_path(shard))
-
-    def _sealed_from(self, shard: int, values: Mapping[str, Any] | None) -> Sealed:
+        lines = read_lines(self.sealed_path(shard))
+        self._sealed(shard, next(lines, None))
         try:
-            sealed = Sealed(**dict(values or {}))
-            return replace(sealed, parts={key: (int(a), int(b), str(c)) for key, (a, b, c) in sealed.parts.items()})
-        except (TypeError, ValueError) as error:
+            yield from map(check_row, lines)
+        except ValueError as error:
             raise AssetError(f"{self.sealed_path(shard)} is damaged ({error}).") from error
+
+    def _sealed(self, shard: int, values: Mapping[str, Any] | None) -> Sealed:
+        try:
+            return sealed_from(values or {}, shard)
+        except ValueError as error:
+            raise AssetError(f"{self.sealed_path(shard)} is damaged ({error}).") from error
+
+    def timings(self, shard: int) -> list[dict[str, Any]]:
+        """The seconds of a shard's photos: ``item``, ``id``, ``seconds`` by stage; none where the list is damaged."""
+        path = self.timings_path(shard)
+        try:
+            return [check_timing(line) for line in read_lines(path)]
+        except (AssetError, ValueError) as error:
+            logger.warning("%s is damaged and left out (%s).", path, error)
+            return []
 
     def clean(self, shards: int) -> None:
         """Remove what a killed build has left among the staged files of shards that are done, and beyond the plan."""
@@ -195,8 +200,7 @@ class Store:
             if not folder.name.isdecimal() or int(folder.name) >= shards or self.is_sealed(int(folder.name)):
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
-            for left in folder.glob("*.scratch"):
-                shutil.rmtree(left, ignore_errors=True)
+            remove_leftovers(folder)
 
     def last_shard(self) -> int:
         """The highest number of a shard whose tar file is there; -1 if there is none."""
@@ -226,7 +230,7 @@ class Store:
             parts=parts,
             **counts,
         )
-        write_atomic(self.sealed_path(shard), b"".join(_line(row) for row in (asdict(sealed), *rows)))
+        write_atomic(self.sealed_path(shard), b"".join(_line(row) for row in (asdict(sealed), *rows)), synced=True)
         return sealed
 
     def reopen(self, shard: int, keep: Iterable[int]) -> None:
@@ -240,7 +244,7 @@ class Store:
         faces: dict[int, list[dict[str, Any]]] = {}
         for row in self.rows(shard):
             faces.setdefault(int(row["item"]), []).append(row)
-        seconds = {int(line["item"]): line["seconds"] for line in read_lines(self.timings_path(shard))}
+        seconds = {line["item"]: line["seconds"] for line in self.timings(shard)}
         for item in keep:
             start, size, digest = sealed.parts[str(item)]
             rows = faces[item]
@@ -287,7 +291,8 @@ class _Seal:
                 "source": item.source,
                 "status": outcome.status,
                 "stage": outcome.stage,
-                "reason": outcome.reason,
+                "reason": shown(outcome.reason),  # Arrow takes no text that is not UTF-8
+                **({"attributes": dumped(item.attributes)} if item.attributes else {}),
             }
             self._rows.append(row)
             self._failures.append({**row, "path": item.place.path})
@@ -304,7 +309,8 @@ class _Seal:
     def write(self) -> Sealed:
         """Write the shard and its lists; the one that means done comes last."""
         store, shard = self._store, self._shard
-        digest = write_shard(store.shard_path(shard), self._places) if self._places else ""
+        digests = [digest for _, _, digest in self._parts.values()]
+        digest = write_shard(store.shard_path(shard), self._places, digests) if self._places else ""
         write_lines(store.failures_path(shard), self._failures)
         write_lines(store.timings_path(shard), self._timings)
         return store.write_sealed(shard, digest, self._rows, self._parts)
@@ -363,15 +369,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         AssetError: it cannot be read or is damaged.
     """
     try:
-        with path.open(encoding="ascii") as stream:
-            for line in stream:
-                values = json.loads(line)
+        with open_plain(path) as stream:
+            while line := stream.readline(_MAX_HEADER):
+                values = json.loads(line.decode("ascii"))
                 if not isinstance(values, dict):
                     raise ValueError("expected an object a line")
                 yield values
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
 
 

@@ -1,23 +1,31 @@
 """Whether a dataset is what was written down when it was made, and what can be made again from the rest."""
 
+import contextlib
 import hashlib
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import AssetError, OstecError
+from ostec.core.errors import AssetError, OstecError, OutputError
+from ostec.dataset.alone import require_idle
+from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset
 from ostec.dataset.manifest import Row, as_stored, read_manifest, row_of
 from ostec.dataset.plan import Build
 from ostec.dataset.records import Item, Place
-from ostec.dataset.store import Parts, Store, read_lines
+from ostec.dataset.rows import Parts, check_row
+from ostec.dataset.store import Store, read_lines
 from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
 
+logger = logging.getLogger(__name__)
+
 _MAX_RECORD_BYTES = 16 << 20
+_NO_RECORD = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass
@@ -50,11 +58,17 @@ def verify(folder: Path, repair: bool) -> Found:
 
     Raises:
         UsageError: there is no dataset, or it is being built.
-        AssetError: its ``config.json`` is damaged.
+        AssetError: its ``config.json`` or the plan's index is damaged.
         OutputError: a repair cannot be written.
     """
     dataset = Dataset.open(folder, lost_state=True)
-    with dataset.locked():
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(dataset.locked(make=repair))
+        except OutputError:
+            if repair:
+                raise
+            require_idle(folder)  # nobody can build here, and nothing is written
         check = _Check(dataset, repair)
         check.plan()
         for shard in range(check.dataset.plan.shards):
@@ -84,7 +98,12 @@ def read_shard(store: Store, shard: int) -> ReadShard:
             ]
     failures = ({key: value for key, value in line.items() if key != "path"} for line in _failures(store, shard))
     rows += [{"face": 0, **row} for row in failures]
-    rows.sort(key=lambda row: (row["item"], row["face"]))
+    try:
+        rows = sorted(map(check_row, rows), key=lambda row: (row["item"], row["face"]))
+    except ValueError as error:
+        raise AssetError(f"{path} or {store.failures_path(shard)} is damaged ({error}).") from error
+    if any(row["item"] // store.shard_size != shard for row in rows):
+        raise AssetError(f"{path} is damaged (a photo in it belongs to another shard).")
     return ReadShard(rows, parts)
 
 
@@ -98,7 +117,7 @@ def _face_of(path: Path) -> Callable[[Any], tuple[Row, int, int]]:
         try:
             record = json.loads(read_member(path, last))
             return {**row_of(record), "item": int(record["item"])}, sample[0].header, last.end
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except _NO_RECORD as error:
             raise AssetError(f"{path} is damaged (the record of the sample {last.key}: {error}).") from error
 
     return face_of
@@ -165,7 +184,7 @@ class _Check:
             if not store.shard_path(shard).exists() or store.staged_folder(shard).exists():
                 return  # not done yet
             self._problem(f"The list of {store.shard_path(shard).name} is missing.")
-            if not (self._repair and self._list_rows_again(shard)):
+            if not (self._repair and self._is_listed_again(shard)):
                 return
         self.found.shards += 1
         try:
@@ -181,17 +200,24 @@ class _Check:
                 raise AssetError(f"{path} and its list differ.")
         except (OSError, AssetError) as error:
             self._problem(str(error))
-            if self._repair:
+            if self._repair and not (self._is_list_damaged(shard) and self._is_listed_again(shard)):
                 self._reopen(shard)
 
-    def _list_rows_again(self, shard: int) -> bool:
-        """The list of a sealed shard, if tar file and failures account for every photo."""
+    def _is_list_damaged(self, shard: int) -> bool:
+        try:
+            self._store.read_sealed(shard)
+            return not list(self._store.rows(shard))
+        except AssetError:
+            return True
+
+    def _is_listed_again(self, shard: int) -> bool:
+        """Write the list of a sealed shard, if tar file and failures account for every photo."""
         store = self._store
         try:
             read = read_shard(store, shard)
             items = {item.number for item in self.dataset.plan.read(shard)}
         except AssetError as error:
-            self._problem(str(error))
+            logger.debug("%s", error)
             return False
         if items != {row["item"] for row in read.rows}:
             return False
@@ -219,7 +245,11 @@ class _Check:
         """Manifest and checksums."""
         folder, problems = self.dataset.folder, len(self.found.problems)
         sums = self._store.shards / "SHA256SUMS"
-        if not sums.exists() or sums.read_bytes() != self.dataset.checksums():
+        try:
+            expected = self.dataset.checksums()
+        except AssetError:
+            return  # the list that is damaged was named above
+        if not sums.is_file() or sums.read_bytes() != expected:
             self._problem(f"{sums} is missing or does not list the shards as they were made.")
         try:
             stored = read_manifest(folder / "manifest.parquet")
@@ -252,7 +282,7 @@ def _is_whole(path: Path, part: tuple[int, int, str]) -> bool:
 
 
 def _item_of(row: Row, path: str) -> Item:
-    item = Item(row["item"], row["id"], row.get("sha256", ""), row["source"], Place(path))
+    item = Item(row["item"], row["id"], row.get("sha256", ""), row["source"], Place(path), attributes=loaded(row))
     if row["status"] == "done" or row.get("stage") != "plan":
         return item
     return replace(item, status=row["status"], reason=row["reason"])

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: written aside in the same folder, then renamed."""
 
+import errno
 import os
 import re
 import secrets
@@ -17,20 +18,23 @@ from ostec.core.errors import OutputError
 _HOST = sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:8]
 _SHORT_TEMP = Path("/tmp")
 _MAX_TEMP_BYTES = 20
+_LEAST_ROOM_BYTES = 16 << 20
 _PART = re.compile(r"\.ostec-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
 
 
-def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object], synced: bool = False) -> None:
     """Write a file aside in its own folder, then rename it into place; an older file is replaced.
 
     Args:
         path: the file; its folder must exist.
         content: the bytes, or a function that writes them to the stream it is given.
+        synced: wait until they are on the disk before the name changes, so that a power cut too leaves the file whole;
+            for what later work relies on.
 
     Raises:
         OutputError: the folder is missing or unwritable, or the disk is full; nothing is left behind.
     """
-    part = path.with_name(f".ostec-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = part_of(path.parent)
     try:
         try:
             with part.open("xb") as stream:
@@ -38,12 +42,26 @@ def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object]) -> N
                     content(stream)
                 else:
                     stream.write(content)
+                if synced:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             part.replace(path)
         except BaseException:  # Ctrl-C too must leave nothing behind
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror or error}).") from error
+
+
+def part_of(folder: Path, number: int | None = None) -> Path:
+    """A path in a folder for what is on its way there; :func:`remove_leftovers` knows it by machine and process.
+
+    Args:
+        folder: where it is to be.
+        number: the same gives the same path in the same process; below 2^32. None gives another path each time.
+    """
+    token = secrets.token_hex(4) if number is None else f"{number:08x}"
+    return folder / f".ostec-{_HOST}-{os.getpid()}-{token}.part"
 
 
 def make_folder(path: Path) -> Path:
@@ -58,7 +76,7 @@ def make_folder(path: Path) -> Path:
         raise OutputError(f"{path} is a file, not a folder.") from error
     except OSError as error:
         raise OutputError(f"The folder {path} cannot be made ({error.strerror or error}).") from error
-    probe = path / f".ostec-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part"
+    probe = part_of(path)
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
@@ -68,26 +86,59 @@ def make_folder(path: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the unfinished files of processes of this machine that were killed; those of running ones stay."""
+    """Remove the unfinished files and folders of processes of this machine that were killed; of running ones, none.
+
+    Raises:
+        OutputError: one cannot be removed.
+    """
     for part in folder.glob(".ostec-*.part"):
         match = _PART.fullmatch(part.name)
-        if match and match[1] == _HOST and not _is_running(int(match[2])):
+        if not match or match[1] != _HOST or _is_running(int(match[2])):
+            continue
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+            continue
+        try:
             part.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{part} cannot be removed ({error.strerror or error}).") from error
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file for reading that must be one: neither a pipe, which would be waited for, nor an endless device.
+
+    Raises:
+        OSError: it is none, is missing or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no plain file")
+    return path.open("rb")
 
 
 def make_short_temp(prefix: str) -> Path:
     """Make a folder for files on their way, whose path leaves room for the 107 bytes of a socket's.
 
     Those of the same prefix whose processes were killed are removed.
+
+    Raises:
+        OutputError: it cannot be made, or there is hardly any room in it, for which its users would wait in vain.
     """
-    base = Path(tempfile.gettempdir())
+    try:
+        base = Path(tempfile.gettempdir())
+    except OSError as error:  # Python has tried to write in each
+        raise OutputError(f"There is no room for temporary files ({error.strerror or error}).") from error
     if len(os.fsencode(base)) > _MAX_TEMP_BYTES and _SHORT_TEMP.is_dir():
         base = _SHORT_TEMP
     for old in base.glob(f"{prefix}*"):
         pid = old.name.removeprefix(prefix).partition("-")[0]
         if pid.isdecimal() and not _is_running(int(pid)):
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
+    try:
+        if shutil.disk_usage(base).free < _LEAST_ROOM_BYTES:
+            raise OSError(errno.ENOSPC, f"{_LEAST_ROOM_BYTES >> 20} MB should be free; TMPDIR may name another")
+        return Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=base))
+    except OSError as error:
+        raise OutputError(f"A folder in {base} cannot be made ({error.strerror or error}).") from error
 
 
 def _is_running(pid: int) -> bool:

@@ -25,7 +25,7 @@ def only_one(path: Path) -> Iterator[None]:
         Busy: another process, or another thread of this one, holds it.
         OutputError: the lock cannot be written.
     """
-    lock = path.with_name(f".{path.name}.lock")
+    lock = _lock_of(path)
     stream = _held(lock)
     try:
         yield
@@ -33,6 +33,26 @@ def only_one(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # on Windows an open file stays
             lock.unlink()
         stream.close()
+
+
+def is_held(path: Path) -> bool:
+    """Tell whether somebody holds the lock of a file; nothing is written. Raises OutputError if it cannot be told."""
+    lock = _lock_of(path)
+    try:
+        with lock.open("r+b" if sys.platform == "win32" else "rb") as stream:
+            try:
+                _lock(stream)
+            except OSError:
+                return True
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(f"{lock} cannot be read ({error.strerror or error}).") from error
+    return False
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _held(lock: Path) -> BinaryIO:

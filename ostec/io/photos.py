@@ -66,7 +66,7 @@ def walk_photos(folder: Path, recursive: bool = True) -> Iterator[Path]:
 
 def is_photo(path: Path) -> bool:
     """Tell whether a file found in a folder or by a pattern is meant as a photo; hidden ones are not."""
-    if path.name.startswith("."):
+    if path.name.startswith(".") or (path.exists() and not path.is_file()):  # a pipe would be waited for
         return False
     if path.suffix.lower() in _FOREIGN_SUFFIXES:
         return True

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ostec.core.errors import AssetError
-from ostec.io.files import write_atomic
+from ostec.io.files import open_plain, write_atomic
 
 BLOCK = 512
 TRAILER = bytes(2 * BLOCK)
 """The end of every tar file."""
-MAX_MEMBER_BYTES = 8**11 - 1
-"""Larger sizes do not fit the format's eleven octal digits."""
+MAX_MEMBER_BYTES = 1 << 30
+"""A reader takes a member into memory as a whole; the format's eleven octal digits would allow eight times that."""
 _NAME = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)+")
 _MAX_NAME = 100
 _COPY_BYTES = 1 << 20
@@ -72,47 +72,69 @@ def pack_members(files: Iterable[tuple[str, bytes]]) -> bytes:
     return b"".join(parts)
 
 
-def write_shard(path: Path, parts: Iterable[tuple[Path, int, int]]) -> str:
+def write_shard(path: Path, parts: Iterable[tuple[Path, int, int]], digests: Sequence[str] = ()) -> str:
     """Write a shard from stretches of files that hold what :func:`pack_members` returned.
 
     Args:
         path: of the shard; appears whole or not at all.
         parts: file, first byte, number of bytes.
+        digests: of the parts, SHA-256, to compare them with; none if empty.
 
     Returns:
         The shard's SHA-256.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: it cannot be written, or a part cannot be read.
+        DamagedPart: a part is not what its digest says.
     """
     digest = hashlib.sha256()
 
     def write(stream: BinaryIO) -> None:
-        for file, start, length in parts:
-            for block in read_blocks(file, start, length):
-                digest.update(block)
-                stream.write(block)
+        for number, (file, start, length) in enumerate(parts):
+            own = hashlib.sha256()
+            try:
+                for block in read_blocks(file, start, length):
+                    digest.update(block)
+                    own.update(block if digests else b"")
+                    stream.write(block)
+            except EndsEarly as error:
+                if not digests:
+                    raise
+                raise DamagedPart(file) from error
+            if digests and own.hexdigest() != digests[number]:
+                raise DamagedPart(file)
         digest.update(TRAILER)
         stream.write(TRAILER)
-        stream.flush()
-        os.fsync(stream.fileno())  # what it was made from is removed next
 
-    write_atomic(path, write)
+    write_atomic(path, write, synced=True)  # what it was made from is removed next
     return digest.hexdigest()
+
+
+class DamagedPart(AssetError):
+    """A file that was to become a part of a shard is not what was written."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(f"{file} is damaged (its bytes are not those that were written).")
+        self.file = file
+
+
+class EndsEarly(OSError):
+    """A file is shorter than expected."""
 
 
 def read_blocks(file: Path, start: int, length: int) -> Iterator[bytes]:
     """A stretch of a file, in blocks of a megabyte.
 
     Raises:
-        OSError: it cannot be read, or is shorter than that.
+        EndsEarly: it is shorter than that.
+        OSError: it cannot be read.
     """
-    with file.open("rb") as stream:
+    with open_plain(file) as stream:
         stream.seek(start)
         while length > 0:
             block = stream.read(min(length, _COPY_BYTES))
             if not block:
-                raise OSError(f"{file.name} ends too early")
+                raise EndsEarly(f"{file.name} ends too early")
             length -= len(block)
             yield block
 
@@ -129,7 +151,7 @@ def read_members(path: Path, start: int = 0, stop: int | None = None) -> Iterato
         AssetError: the file cannot be read, is damaged, or is no shard that :func:`write_shard` has written.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             size = os.fstat(stream.fileno()).st_size
             offset, end = start, size - len(TRAILER)
             while offset < (end if stop is None else stop):

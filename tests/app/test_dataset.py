@@ -46,6 +46,23 @@ def test_a_build_from_beginning_to_end(tmp_path: Path, photos: Path, capsys: pyt
     assert capsys.readouterr().err == ""
 
 
+def test_attributes_come_from_a_table(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, table = tmp_path / "ds", tmp_path / "t.csv"
+    table.write_text("name,Age\na,30\n")
+    words = ["dataset", "build", str(photos), "--out", str(out), "--attributes", str(table)]
+    assert main(words) == 2
+    assert "expected a column that names the photo" in capsys.readouterr().err
+    assert not out.exists()
+    table.write_text("file,Age\na,30\nb,40\n")
+    assert main(words) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "ostec: warning: Attributes: 2 photos have them; 1 have no row.",
+        "ostec: Planned: 2 new photos, 1 copies of them, 2 with attributes.",
+    ]
+    assert main(["dataset", "stats", str(out)]) == 0
+    assert "attributes.Age" in capsys.readouterr().out
+
+
 def test_a_build_that_cannot_begin_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "ds"
     assert main(["dataset", "build", "nowhere", "--out", str(out)]) == 2

@@ -56,7 +56,7 @@ def test_stats_are_shown_and_written(run: Run, tmp_path: Path) -> None:
     assert out.startswith("7 faces; photos: 6 done, 1 failed\n")
     values = json.loads((tmp_path / "stats/stats.json").read_text())
     assert values["figures"]["yaw_deg"]["min"] == -40
-    assert values["attributes"] == {"person": {'"Ada"': 2}}
+    assert values["attributes"] == {"person": {"Ada": 2}}
     page = (tmp_path / "stats/stats.html").read_text()
     assert page.count("<svg") == 8  # those figures that the made faces have
     assert run("stats")[1] == out
@@ -92,6 +92,8 @@ def test_export_appears_whole_and_says_what_is_missing(run: Run, tmp_path: Path,
         (("--max-yaw", "30"), ["b.jpg", "b.jpg", "c.jpg", "d.jpg", "g.jpg"]),
         (("--min-confidence", "0.9", "--single-face"), ["a.jpg", "d.jpg"]),
         (("--no-occluders", "--no-warnings"), ["a.jpg", "b.jpg", "b.jpg", "c.jpg", "g.jpg"]),
+        (("--where", "person=Ada", "yaw_deg>0"), ["f.jpg"]),
+        (("--where", "yaw_deg>=-10", "--single-face"), ["c.jpg", "d.jpg", "f.jpg", "g.jpg"]),
         (("--min-size", "100", "--max-brightness", "0.3"), ["a.jpg", "b.jpg", "b.jpg", "c.jpg", "d.jpg", *"fg"]),
     ],
 )
@@ -143,6 +145,8 @@ def test_split_keeps_together_what_belongs_together(run: Run, tmp_path: Path, ds
     ("words", "sentence"),
     [
         (("filter", "--out", "x"), "Name at least one limit"),
+        (("filter", "--out", "x", "--where", "persn=Ada"), "has persn; see ostec dataset stats"),
+        (("filter", "--out", "x", "--where", "person>Ada"), "asks for an order, and Ada is no number"),
         (("filter", "--out", "x", "--max-yaw", "nan"), "The limit of yaw_deg is no number"),
         (
             ("filter", "--out", "x", "--min-brightness", "0.9", "--max-brightness", "0.1"),

@@ -1,4 +1,4 @@
-"""``python -m tests.dataset.ray_build DS PHOTOS MAKER``: build with a maker of tests/dataset/toy.py on Ray.
+"""``python -m tests.dataset.ray_build DS PHOTOS MAKER BATCH LIMIT``: build with a maker of tests/dataset/toy.py on Ray.
 
 In a process of its own, because Ray leaves pipes open, which pytest takes for errors of the tests.
 """
@@ -12,13 +12,13 @@ from ostec.dataset.executors import Job, RayExecutor, Resources
 from tests.dataset import toy
 
 
-def main(out: Path, photos: str, maker: str) -> int:
-    dataset = Dataset.create(out, DatasetConfig(shard_size=8))
+def main(out: Path, photos: str, maker: str, batch: int, limit: float) -> int:
+    dataset = Dataset.create(out, DatasetConfig(shard_size=8, batch=batch))
     dataset.note_sources([photos], "CC0")
     dataset.plan_noted(lambda _: (), lambda _: None)
     job = Job(out, 8, getattr(toy, maker))
     try:
-        dataset.run(RayExecutor(job, Resources(workers=2, gpus_per_worker=0.0)), lambda *_: None)
+        dataset.run(RayExecutor(job, Resources(workers=2, gpus_per_worker=0.0, time_limit_s=limit)), lambda *_: None)
     except OstecError as error:
         print(error)
         return 1
@@ -27,4 +27,4 @@ def main(out: Path, photos: str, maker: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    sys.exit(main(Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]), float(sys.argv[5])))

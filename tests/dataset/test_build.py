@@ -10,6 +10,7 @@ import pytest
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.core.settings import CompleteSettings
 from ostec.dataset import store as store_module
+from ostec.dataset.alone import alone
 from ostec.dataset.build import Dataset, DatasetConfig
 from ostec.dataset.manifest import read_manifest
 from ostec.dataset.store import read_lines
@@ -117,10 +118,30 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     loop = Loop(Dataset.open(tmp_path / "ds"))
     done = []
     run = loop.run
-    loop.run = lambda items: run(i for i in items if not done.append(i.number))  # type: ignore[method-assign]
+    loop.run = lambda items: run(g for g in items if not done.extend(i.number for i in g.items))  # type: ignore[method-assign]
     loop.dataset.run(loop, lambda *_: None)
     copies = {30}
     assert sorted(done) == sorted(set(range(31)) - set(range(13)) - copies)
+
+
+@pytest.mark.parametrize("limit", range(1, 30, 4))
+def test_photos_are_done_with_the_same_others_after_an_interruption(tmp_path: Path, limit: int) -> None:
+    photos = many_photos(tmp_path / "in", 30)
+    build(tmp_path / "calm", photos, batch=3)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "ds", photos, batch=3, limit=limit, draw=random.Random(limit))
+    build(tmp_path / "ds", batch=3, draw=random.Random(-limit))
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+    together = [
+        member.key for member in read_members(tmp_path / "ds/shards/00001.tar") if member.ending == "together.bin"
+    ]
+    assert together, "the toy does not tell who was done with whom"
+
+
+def test_another_batch_is_another_dataset(tmp_path: Path) -> None:
+    build(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": "one"}), batch=2)
+    with pytest.raises(UsageError, match=r"was begun with batch 2 \(asked for: 3\)"):
+        build(tmp_path / "ds", batch=3)
 
 
 def test_a_moved_folder_still_matches(tmp_path: Path) -> None:
@@ -208,7 +229,7 @@ def test_a_shard_that_cannot_be_written_stops_the_build_and_resumes(tmp_path: Pa
     photos = many_photos(tmp_path / "in", 30)
     build(tmp_path / "calm", photos)
     Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8))
-    (tmp_path / "ds/shards/00001.tar").mkdir()
+    (tmp_path / "ds/shards/00001.tar").mkdir(parents=True)
     dataset = Dataset.open(tmp_path / "ds", lost_state=True)
     dataset.note_sources([str(photos)], "CC0")
     dataset.plan_noted(lambda _: (), lambda _: None)
@@ -253,3 +274,98 @@ def test_a_dataset_whose_state_is_lost_is_not_planned_over(tmp_path: Path) -> No
     shutil.rmtree(tmp_path / "ds/state")
     with pytest.raises(AssetError, match=r"verify .* --repair"):
         build(tmp_path / "ds", tmp_path / "in")
+
+
+def test_a_dataset_that_could_not_be_begun_is_begun_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object, **__: object) -> None:
+        raise OutputError(f"{path} cannot be written (No space left on device).")
+
+    photos = many_photos(tmp_path / "in", 9)
+    with monkeypatch.context() as patch:
+        patch.setattr("ostec.dataset.build.write_atomic", full)
+        with pytest.raises(OutputError, match=r"config\.json cannot be written"):
+            build(tmp_path / "ds", photos)
+    assert list((tmp_path / "ds").iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr("ostec.dataset.store.make_folder", full)
+        with pytest.raises(OutputError, match="cannot be written"):
+            build(tmp_path / "ds", photos)
+    assert build(tmp_path / "ds", photos).pending == 0
+
+
+def test_whoever_waited_for_the_lock_knows_what_was_planned_meanwhile(tmp_path: Path) -> None:
+    first = Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8))
+    build(tmp_path / "ds", many_photos(tmp_path / "in", 20))
+    before = content(tmp_path / "ds")
+    assert first.plan.shards == 0
+    with first.locked():
+        first.note_sources([str(write_photos(tmp_path / "more", {"x.jpg": "new"}))], "CC0")
+        first.plan_noted(lambda _: (), lambda _: None)
+        assert [item.number for item in first.plan][-1] == 24  # after the three shards that are there
+    assert content(tmp_path / "ds") == before
+
+
+def test_asking_whether_a_build_runs_writes_nothing(tmp_path: Path) -> None:
+    build(tmp_path / "ds", many_photos(tmp_path / "in", 5))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ds").rglob("*")}
+    assert not Dataset.open(tmp_path / "ds").is_locked()
+    assert Dataset.open(tmp_path / "ds").count().done == 4
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ds").rglob("*")} == before
+
+
+def test_of_two_builds_that_begin_a_dataset_one_decides(tmp_path: Path) -> None:
+    (tmp_path / "ds").mkdir()
+    with alone(tmp_path / "ds"), pytest.raises(UsageError, match="is being built by another process"):
+        Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8))
+    assert not (tmp_path / "ds/config.json").exists()
+
+
+def test_folders_that_lead_out_of_the_dataset_are_refused(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 9)
+    build(tmp_path / "ds", photos)
+    for name in ("shards", "state/staged"):
+        (tmp_path / "ds" / name).rename(tmp_path / "elsewhere")
+        (tmp_path / "ds" / name).symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere/00099").mkdir()
+        with pytest.raises(UsageError, match=f"{name} is a link to .*elsewhere; a dataset's folders must lie in it"):
+            build(tmp_path / "ds")
+        (tmp_path / "elsewhere/00099").rmdir()
+        (tmp_path / "ds" / name).unlink()
+        (tmp_path / "elsewhere").rename(tmp_path / "ds" / name)
+    (tmp_path / "link").symlink_to(tmp_path / "ds")
+    assert build(tmp_path / "link").pending == 0
+
+
+@pytest.mark.parametrize("how", ["changed", "shorter"])
+def test_a_photo_that_a_power_cut_damaged_is_done_again(tmp_path: Path, how: str) -> None:
+    photos = many_photos(tmp_path / "in", 30)
+    build(tmp_path / "calm", photos)
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "ds", photos, limit=6)
+    staged = tmp_path / "ds/state/staged/00000/2"
+    data = staged.read_bytes()
+    staged.write_bytes(data[:-1] if how == "shorter" else data[:-600] + bytes(600))
+    if how == "changed":
+        with pytest.raises(AssetError, match=r"staged/00000/2 is damaged .* It was removed; ostec dataset resume does"):
+            build(tmp_path / "ds")
+    assert build(tmp_path / "ds").pending == 0
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+
+
+def test_settings_of_others_are_read_with_care(tmp_path: Path) -> None:
+    Dataset.create(tmp_path / "ds", DatasetConfig())
+    path = tmp_path / "ds/config.json"
+    values = json.loads(path.read_text())
+    for name, value in (("shard_size", 0), ("threads", -1), ("shard_size", float("inf")), ("settings", [])):
+        path.write_text(json.dumps({**values, name: value}))
+        with pytest.raises(AssetError, match=r"config\.json is damaged"):
+            Dataset.open(tmp_path / "ds")
+    path.write_text("[" * 100000)
+    with pytest.raises(AssetError, match=r"config\.json is damaged"):
+        Dataset.open(tmp_path / "ds")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(AssetError, match=r"config\.json is damaged .*no plain file"):
+        Dataset.open(tmp_path / "ds")

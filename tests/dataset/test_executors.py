@@ -11,17 +11,24 @@ import pytest
 
 from ostec.core.errors import BackendError
 from ostec.dataset.build import Dataset, DatasetConfig
-from ostec.dataset.executors import MAX_CRASHES, Job, RayExecutor, RayWorker, Resources, count_workers
+from ostec.dataset.executors import Job, RayExecutor, RayWorker, Resources, count_workers
 from ostec.dataset.manifest import read_manifest
 from ostec.dataset.queue import PhotoQueue
-from ostec.dataset.records import Item, Place
+from ostec.dataset.records import Group, Item, Place
+from ostec.dataset.recovery import MAX_CRASHES
 from tests.dataset.toy import ToyMaker, build, content, many_photos, missing_networks, write_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def items(count: int) -> list[Item]:
-    return [Item(n, f"{n:016x}", "", f"{n}.jpg", Place("")) for n in range(count)]
+def groups(count: int, batch: int = 1) -> list[Group]:
+    items = [Item(n, f"{n:016x}", "", f"{n}.jpg", Place("")) for n in range(count)]
+    parts = [tuple(items[n : n + batch]) for n in range(0, count, batch)]
+    return [Group(part, frozenset(item.number for item in part)) for part in parts]
+
+
+def numbers(portion: list[Group]) -> list[int]:
+    return [item.number for group in portion for item in group.items]
 
 
 def planned(out: Path, photos: Path, make=ToyMaker) -> tuple[Dataset, Job]:
@@ -31,29 +38,45 @@ def planned(out: Path, photos: Path, make=ToyMaker) -> tuple[Dataset, Job]:
     return dataset, Job(out, 8, make)
 
 
-def on_ray(out: Path, photos: Path, maker: str = "ToyMaker") -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "tests.dataset.ray_build", str(out), str(photos), maker]
+def alone(dataset: Dataset) -> list[Group]:
+    return [Group((item,), frozenset({item.number})) for item in dataset.plan]
+
+
+def on_ray(
+    out: Path, photos: Path, maker: str = "ToyMaker", batch: int = 1, limit: float = 0.0
+) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "tests.dataset.ray_build", str(out), str(photos), maker, str(batch), str(limit)]
     path = {"PYTHONPATH": str(ROOT)}
     return subprocess.run(words, cwd=ROOT, env=os.environ | path, capture_output=True, text=True, check=False)
 
 
 def test_portions_grow_while_photos_are_quick() -> None:
-    queue = PhotoQueue(items(200))
-    assert [item.number for item in queue.take()] == [0]
+    queue = PhotoQueue(groups(200))
+    assert numbers(queue.take()) == [0]
     for _ in range(60):
         queue.learn(0.05)
     assert len(queue.take()) == 10
+    assert not queue.is_slow
     for _ in range(60):
         queue.learn(20.0)
     assert len(queue.take()) == 1
+    assert queue.is_slow
+
+
+def test_groups_are_not_taken_apart() -> None:
+    queue = PhotoQueue(groups(200, batch=4))
+    assert numbers(queue.take()) == [0, 1, 2, 3]
+    for _ in range(60):
+        queue.learn(0.05)
+    assert len(numbers(queue.take())) == 12  # ten were wanted
 
 
 def test_photos_of_dead_workers_come_first_and_none_is_lost() -> None:
-    queue = PhotoQueue(iter(items(4)))
+    queue = PhotoQueue(iter(groups(4)))
     first, second = queue.take(), queue.take()
     queue.put_back([*first, *second])
     assert not queue.is_empty()
-    assert [queue.take()[0].number for _ in range(4)] == [0, 1, 2, 3]
+    assert [numbers(queue.take()) for _ in range(4)] == [[0], [1], [2], [3]]
     assert queue.is_empty()
     assert queue.take() == []
 
@@ -63,7 +86,7 @@ def test_a_worker_stops_at_a_full_disk_and_tells_what_it_did(tmp_path: Path) -> 
     dataset, job = planned(tmp_path / "ds", photos)
     worker = RayWorker(job)
     assert worker.load() == ""
-    finished, sentence = worker.work(list(dataset.plan))
+    finished, sentence = worker.work(alone(dataset))
     assert [(f.item, f.status, f.faces) for f in finished] == [(0, "done", 1)]
     assert sentence == "x.png cannot be written (No space left on device)."
 
@@ -74,7 +97,7 @@ def test_a_worker_tells_why_it_cannot_load(tmp_path: Path) -> None:
     elsewhere = RayWorker(Job(tmp_path / "elsewhere", 8, ToyMaker))
     assert elsewhere.load().endswith("elsewhere; on a cluster every node must.")
     with pytest.raises(ValueError, match="before work"):
-        elsewhere.work(list(dataset.plan))
+        elsewhere.work(alone(dataset))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +145,22 @@ def test_ray_returns_what_a_loop_returns(tmp_path: Path) -> None:
     (row,) = (r for r in rows["ray"] if r["item"] == 20)
     assert (row["status"], row["stage"]) == ("failed", "work")
     assert row["reason"].startswith(f"The worker died {MAX_CRASHES} times on this photo")
+
+
+@pytest.mark.slow
+def test_photos_that_end_or_hold_up_workers_are_found_among_those_of_their_group(tmp_path: Path) -> None:
+    words = {f"{n:02d}.jpg": f"photo {n}" for n in range(16)} | {"04.jpg": "die", "09.jpg": "hang"}
+    run = on_ray(tmp_path / "ds", write_photos(tmp_path / "in", words), batch=3, limit=2.0)
+    assert (run.returncode, run.stdout) == (0, "")
+    said = run.stderr.splitlines()
+    assert said.count("4 workers were lost at the same 3 photos, which are done one by one.") == 2
+    assert said.count("A worker has died and is replaced.") == 4 * MAX_CRASHES
+    assert sum(line.endswith("seconds and is ended.") for line in said) == 2 * MAX_CRASHES
+    assert len(said) == 2 + 6 * MAX_CRASHES
+    rows = {row["source"]: row for row in read_manifest(tmp_path / "ds/manifest.parquet")}
+    assert {name for name, row in rows.items() if row["status"] == "done"} == words.keys() - {"04.jpg", "09.jpg"}
+    assert rows["04.jpg"]["reason"].startswith(f"The worker died {MAX_CRASHES} times on this photo")
+    assert rows["09.jpg"]["reason"] == f"The photo was not done after 2 seconds, in {MAX_CRASHES} attempts."
 
 
 @pytest.mark.slow

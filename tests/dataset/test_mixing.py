@@ -8,7 +8,7 @@ import pytest
 
 from ostec.core.errors import UsageError
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.mixing import WEIGHTS, Mixer, classify, require_weights, told
+from ostec.dataset.mixing import WEIGHTS, Mixer, classify, mix_attributes, pairs_of, require_weights, told
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces, latents_of
 
@@ -35,7 +35,10 @@ def test_classes_are_made_of_values_and_of_parts_of_numbers(ds: Path) -> None:
     assert sorted(classes.places) == [(g, f"part {k} of 3") for g in "01" for k in (1, 2, 3)]
     assert {len(places) for places in classes.places.values()} == {2, 3}
     assert classes.left_out == 1
-    assert told(classes) == "Classes by Gender, Age: 6 with 13 faces; 1 faces are in none."
+    names = [f"{gender} / part {part} of 3" for gender in "01" for part in (1, 2, 3)]
+    each = ", ".join(f"{name} ({len(classes.places[tuple(name.split(' / '))])})" for name in names)
+    assert pairs_of(classes) == 5 * 1 + 3
+    assert told(classes) == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 faces are in none."
     assert classify(FinishedDataset(ds)).by == ("Gender", "Age")  # of Gender, Age, Beard those that there are
 
 
@@ -45,6 +48,45 @@ def test_without_attributes_yaw_and_brightness_stand_in(tmp_path: Path) -> None:
     classes = classify(FinishedDataset(ds))
     assert classes.by == ("yaw_deg", "brightness")
     assert sorted(classes.places) == [("-30.0", "0.3"), ("30.0", "0.3")]
+    assert told(classes) == (
+        "Classes by yaw_deg, brightness (there are no attributes Gender, Age, Beard): 2 with 6 faces: "
+        "-30.0 / 0.3 (3), 30.0 / 0.3 (3)."
+    )
+
+
+class NoBrightness(FinishedDataset):
+    """As mode hard makes them: nothing of a texture is the photo's."""
+
+    def faces(self):
+        return ({**row, "brightness": None} for row in super().faces())
+
+
+def test_columns_that_no_face_has_do_not_stand_in(tmp_path: Path) -> None:
+    photos = {f"{n}.jpg": f"photo {n} yaw={5 * n}" for n in range(6)}
+    source = NoBrightness(build_faces(tmp_path / "ds", write_photos(tmp_path / "in", photos)))
+    classes = classify(source)
+    assert classes.by == ("yaw_deg",)
+    assert list(classes.places) == [(f"part {k} of 3",) for k in (1, 2, 3)]  # each value is of one face alone
+    with pytest.raises(UsageError, match=r"No face of .* has brightness; attributes: none\."):
+        classify(source, ("brightness",))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "mixed"),
+    [
+        ({"Age": 30}, {"Age": 40}, {"Age": 37.5}),
+        (
+            {"Age": 30, "sex": "f", "hat": True},
+            {"Age": 30, "sex": "f", "hat": True},
+            {"Age": 30, "sex": "f", "hat": True},
+        ),
+        ({"sex": "f", "hat": True, "Age": 3}, {"sex": "m", "hat": False}, {}),
+    ],
+)
+def test_attributes_of_a_mix_are_common_or_between(one: dict, other: dict, mixed: dict) -> None:
+    found = mix_attributes(one, other, 0.25)
+    assert found == mixed
+    assert list(map(type, found.values())) == list(map(type, mixed.values()))
 
 
 def test_a_mix_lies_between_two_photos_of_one_class(ds: Path) -> None:
@@ -62,6 +104,12 @@ def test_a_mix_lies_between_two_photos_of_one_class(ds: Path) -> None:
         assert "05.jpg" not in (one["source"], other["source"])  # it has no latents
         assert WEIGHTS[0] <= mix.weight <= WEIGHTS[1]
         first, second = (latents_of(words(int(row["source"][:2])))["front"] for row in (one, other))
+        assert mix.attributes == {
+            "Gender": int(mix.group[0]),
+            "mixed_one": mix.one,
+            "mixed_other": mix.other,
+            "mixed_share": mix.weight,
+        }
         np.testing.assert_allclose(mix.latent, mix.weight * first + (1 - mix.weight) * second, atol=1e-6)
         seen.add((mix.one, mix.other, mix.weight))
     assert len(seen) == 40
@@ -81,8 +129,10 @@ def test_what_cannot_be_mixed_has_a_sentence(tmp_path: Path) -> None:
     source = FinishedDataset(build_faces(tmp_path / "ds", write_photos(tmp_path / "in", photos)))
     with pytest.raises(UsageError, match="Hardly any two faces have latents of their front view"):
         Mixer(classify(source, ("mode",)), 0).draw(0)
-    with pytest.raises(UsageError, match="has no two photos in the same class of person"):
+    with pytest.raises(UsageError, match=r"No face of .* has person; attributes: none"):
         classify(source, ("person",))
+    with pytest.raises(UsageError, match="has no two photos in the same class of key"):
+        classify(source, ("key",))
     with pytest.raises(UsageError, match=r"belong to another toy\.safetensors"):
         require_weights(source.faces(), "toy.safetensors", "11" * 32)
     require_weights(source.faces(), "toy.safetensors", "00" * 32)

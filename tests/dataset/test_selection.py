@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ostec.core.errors import AssetError
+from ostec.core.errors import AssetError, UsageError
 from ostec.dataset import TextureDataset
 from ostec.dataset.build import Dataset
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
-from ostec.dataset.selection import Groups, Limit, group_faces, part_of, write_selection
+from ostec.dataset.selection import Condition, Groups, Limit, group_faces, part_of, write_selection
 from ostec.dataset.verify import verify
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces
@@ -104,6 +104,48 @@ def test_damage_is_not_copied(ds: Path, tmp_path: Path) -> None:
 )
 def test_limits(limit: Limit, values: dict, reason: str) -> None:
     assert limit.against(values) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "reason"),
+    [
+        ("Gender=female", {"Gender": "female"}, ""),
+        ("Gender = female", {"Gender": "Female"}, "Gender is Female, not female"),
+        ("Gender=1", {"Gender": 1}, ""),
+        ("Gender=1", {"Gender": 1.0}, ""),
+        ("Gender=1", {"Gender": "1"}, ""),
+        ("Gender=1", {"Gender": True}, "Gender is true, not 1"),
+        ("hat=true", {"hat": True}, ""),
+        ("id=007", {"id": 7}, "id is 7, not 007"),
+        ("Age>=18", {"Age": 18}, ""),
+        ("Age>18", {"Age": 18}, "Age is 18, not >18"),
+        ("Age<1e1", {"Age": 9.5}, ""),
+        ("Age<=9", {"Age": 9.5}, "Age is 9.5, not <=9"),
+        ("Age<=9", {"Age": "9"}, "Age is 9, not <=9"),
+        ("Age!=9", {"Age": 9}, "Age is 9, not !=9"),
+        ("Age!=9", {"Age": 8}, ""),
+        ("Age!=9", {}, "Age is not known"),
+        ("a=b=c", {"a": "b=c"}, ""),
+        ("yaw_deg<0", {"yaw_deg": float("nan")}, "yaw_deg is not known"),
+    ],
+)
+def test_conditions(text: str, values: dict, reason: str) -> None:
+    assert Condition.parse(text).against(values) == reason
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("Gender", "Gender is no condition: expected NAME=VALUE"),
+        ("=3", "=3 is no condition"),
+        ("Age>old", "Age>old asks for an order, and old is no number"),
+        ("Age<true", "true is no number"),
+        ("Age>=", "nothing is no number"),
+    ],
+)
+def test_what_is_no_condition_has_a_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Condition.parse(text)
 
 
 def test_parts_follow_from_name_and_seed_and_keep_to_the_shares() -> None:

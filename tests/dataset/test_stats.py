@@ -24,7 +24,7 @@ def test_counts_and_figures() -> None:
     assert values["occluders"] == {"hand": 1, "none": 2}
     assert values["warnings"] == {"small": 1}
     assert values["failures"] == {"detect: PHOTO has no face.": 1}
-    assert values["attributes"] == {"who": {'"A"': 1}}
+    assert values["attributes"] == {"who": {"A": 1}}
     assert list(values["figures"]) == ["yaw_deg", "attributes.Age"]
     assert values["figures"]["attributes.Age"]["known"] == 2
     assert values["figures"]["yaw_deg"] == {
@@ -37,6 +37,17 @@ def test_counts_and_figures() -> None:
         "p95": 29.0,
         "max": 30.0,
     }
+
+
+def test_attributes_of_many_values_are_not_counted_one_by_one() -> None:
+    rows = [{**ROWS[4], "attributes": f'{{"n": {n}, "who": "person {n:04d}", "sex": {n % 2}}}'} for n in range(1003)]
+    values = as_json(gather(rows))
+    assert list(values["attributes"]) == ["sex", "who"]
+    assert values["attributes"]["sex"] == {"0": 502, "1": 501}
+    assert values["figures"]["attributes.sex"]["known"] == 1003
+    assert len(values["attributes"]["who"]) == 1001
+    assert values["attributes"]["who"]["(3 other values)"] == 3
+    assert "sex: 0 (502), 1 (501)" in as_table(gather(rows)).splitlines()
 
 
 def test_what_is_not_known_stays_in_its_place() -> None:

@@ -1,14 +1,17 @@
 """Damage is found, and what the rest still knows is made again, byte for byte."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from ostec.core.errors import UsageError
+from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.dataset.build import Dataset
 from ostec.dataset.manifest import read_manifest
-from ostec.dataset.verify import verify
+from ostec.dataset.verify import read_shard, verify
+from ostec.io.shards import TRAILER, pack_members, read_member, read_members
 from tests.dataset.toy import build, content, many_photos
 
 
@@ -95,3 +98,77 @@ def test_a_lost_shard_is_done_again(dataset: Path, how: str) -> None:
 def test_a_dataset_that_is_being_built_is_not_verified(dataset: Path) -> None:
     with Dataset.open(dataset).locked(), pytest.raises(UsageError, match="is being built"):
         verify(dataset, repair=False)
+
+
+def test_a_dataset_where_nothing_can_be_written_is_verified(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(path: Path) -> None:
+        raise OutputError(f"{path} cannot be written (Read-only file system).")
+
+    monkeypatch.setattr("ostec.dataset.alone.only_one", read_only)
+    assert verify(dataset, repair=False).problems == []
+    with pytest.raises(OutputError, match="Read-only file system"):
+        verify(dataset, repair=True)
+    monkeypatch.setattr("ostec.dataset.alone.is_held", lambda _: True)
+    with pytest.raises(UsageError, match="is being built"):
+        verify(dataset, repair=False)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 900])
+def test_a_list_that_a_power_cut_shortened_costs_no_photo(dataset: Path, keep: int) -> None:
+    before = content(dataset)
+    path = dataset / "state/sealed/00001.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:keep])
+    found = verify(dataset, repair=True)
+    assert "00001.jsonl is damaged" in found.problems[0]
+    assert found.repaired[0] == "The list of 00001.tar was made again from it."
+    assert path.read_bytes() == whole
+    assert content(dataset) == before
+    assert Dataset.open(dataset).count().pending == 0
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"pose_deg": [1]},
+        {"pose_deg": ["a", "b", "c"]},
+        {"face_box": {"a": 1}},
+        {"item": 1e400},
+        {"item": 99},
+        {"id": "../../x"},
+        {"source": 5},
+        {"figures": {"brightness": 1e300}},
+        {"attributes": [1]},
+        "[" * 100000,
+    ],
+)
+def test_records_of_others_are_refused_with_a_sentence(dataset: Path, record: dict | str) -> None:
+    path = dataset / "shards/00001.tar"
+    members = list(read_members(path))
+    files = [(member.name, read_member(path, member)) for member in members]
+    last = next(k for k, member in enumerate(members) if member.ending == "json")
+    text = record if isinstance(record, str) else json.dumps({**json.loads(files[last][1]), **record})
+    files[last] = (files[last][0], text.encode())
+    path.write_bytes(pack_members(files) + TRAILER)
+    with pytest.raises(AssetError, match=r"00001\.tar.* is damaged"):
+        read_shard(Dataset.open(dataset).store, 1)
+    found = verify(dataset, repair=True)
+    assert len(found.problems) == len(found.repaired) > 0
+    assert build(dataset).pending == 0
+
+
+def test_pipes_and_devices_in_a_dataset_are_not_read(dataset: Path) -> None:
+    for name in ("shards/00001.tar", "failures/00000.jsonl", "state/sealed/00002.jsonl"):
+        (dataset / name).unlink()
+        os.mkfifo(dataset / name)
+    problems = verify(dataset, repair=False).problems
+    assert [word in problem for word, problem in zip(("00000", "00001", "00002"), problems, strict=False)] == [True] * 3
+
+
+def test_damaged_seconds_cost_nothing_else(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = content(dataset)
+    (dataset / "state/timings/00001.jsonl").write_text('{"item": 8, "seconds": 5}\n')
+    assert build(dataset).pending == 0
+    assert content(dataset) == before
+    (sentence,) = caplog.messages
+    assert sentence.endswith("00001.jsonl is damaged and left out (it holds something else than seconds).")

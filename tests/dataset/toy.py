@@ -1,7 +1,7 @@
 """A maker that does what a photo's text says, and a loop that stands in for Ray.
 
 ``text`` is no picture, ``noface`` has no face, ``bug`` brings out a defect, ``memory`` needs too much, ``full`` meets a
-full disk, ``faces=3`` has three faces, ``die`` ends the process.
+full disk, ``faces=3`` has three faces, ``die`` ends the process, ``hang`` does not.
 """
 
 import hashlib
@@ -9,21 +9,41 @@ import os
 import random
 import re
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.dataset.build import Counts, Dataset, DatasetConfig
-from ostec.dataset.records import Face, Finished, Item, Photo, Progress
+from ostec.dataset.records import Face, Finished, Group, Made, Photo
 from ostec.dataset.worker import Worker
 
 
+def each(make: Callable[[Photo], list[Face]], photos: Sequence[Photo]) -> list[Made]:
+    """What a function makes of photos one by one."""
+    made = []
+    for photo in photos:
+        try:
+            made.append(Made(make(photo), {"detect": 0.1, "total": 0.1}, "detect"))
+        except Exception as error:  # noqa: BLE001 - as in the lanes of a real maker
+            made.append(Made(stage="detect", error=error))
+    return made
+
+
 class ToyMaker:
-    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
+    def __call__(self, photos: Sequence[Photo]) -> list[Made]:
+        made = each(self.faces, photos)
+        return [self._with(one, photos) for one in made] if len(photos) > 1 else made
+
+    def _with(self, made: Made, photos: Sequence[Photo]) -> Made:
+        """Who was done together is in every face, as in the last digits of a real one."""
+        digest = hashlib.sha256(b"".join(photo.data for photo in photos)).digest()
+        return replace(made, faces=[Face(f.record, {**f.files, "together.bin": digest}) for f in made.faces])
+
+    def faces(self, photo: Photo) -> list[Face]:
         words = photo.data.decode()
-        progress("detect", 0.1)
         if "text" in words:
             raise ImageError(f"{photo.source} is not a picture\nthat can be read.")
         if "noface" in words:
@@ -34,6 +54,8 @@ class ToyMaker:
             raise MemoryError
         if "full" in words:
             raise OutputError("x.png cannot be written (No space left on device).")
+        if "hang" in words:
+            time.sleep(1000)
         if "die" in words:
             os.kill(os.getpid(), signal.SIGKILL)
         count = int(match[1]) if (match := re.search(r"faces=(\d+)", words)) else 1
@@ -50,7 +72,7 @@ class ToyMaker:
             "weights": {"toy.safetensors": "00" * 32},
         }
         files = {"mesh.npz": digest, "uv.png": digest * (20 + digest[1])}
-        return [Face(record, files)] * count, {"detect": 0.1}
+        return [Face(record, files)] * count
 
 
 def missing_networks() -> ToyMaker:
@@ -66,21 +88,26 @@ class Loop:
     limit: int = 10**9
     """Photos after which the power fails."""
 
-    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
+    def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         worker = Worker(self.dataset.store, ToyMaker())
-        waiting: list[Item] = []
-        for item in items:
-            waiting.append(item)
+        waiting: list[Group] = []
+        for group in groups:
+            waiting.append(group)
             if len(waiting) >= (7 if self.draw else 1):
-                yield self._one(worker, waiting)
+                yield from self._one(worker, waiting)
         while waiting:
-            yield self._one(worker, waiting)
+            yield from self._one(worker, waiting)
 
-    def _one(self, worker: Worker, waiting: list[Item]) -> Finished:
-        if self.limit == 0:
-            raise KeyboardInterrupt
-        self.limit -= 1
-        return worker(waiting.pop(self.draw.randrange(len(waiting)) if self.draw else 0))
+    def _one(self, worker: Worker, waiting: list[Group]) -> Iterator[Finished]:
+        group = waiting.pop(self.draw.randrange(len(waiting)) if self.draw else 0)
+        steps = worker(group)
+        while True:
+            if self.limit == 0:
+                raise KeyboardInterrupt
+            if (finished := next(steps, None)) is None:
+                return
+            self.limit -= 1
+            yield finished
 
 
 def write_photos(folder: Path, photos: Mapping[str, str]) -> Path:
@@ -99,10 +126,15 @@ def many_photos(folder: Path, count: int) -> Path:
 
 
 def build(
-    out: Path, *sources: Path | str, shard_size: int = 8, draw: random.Random | None = None, limit: int = 10**9
+    out: Path,
+    *sources: Path | str,
+    shard_size: int = 8,
+    batch: int = 1,
+    draw: random.Random | None = None,
+    limit: int = 10**9,
 ) -> Counts:
     """Plan and build as the command does, in a loop."""
-    dataset = Dataset.create(out, DatasetConfig(shard_size=shard_size))
+    dataset = Dataset.create(out, DatasetConfig(shard_size=shard_size, batch=batch))
     with dataset.locked():
         if sources:
             dataset.note_sources([str(source) for source in sources], "CC0")

@@ -7,19 +7,20 @@ they say.
 
 import hashlib
 import io
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ostec.core.types import FloatArray
 from ostec.dataset.build import Dataset, DatasetConfig
-from ostec.dataset.records import Face, Finished, Item, Photo, Progress
+from ostec.dataset.records import Face, Finished, Group, Made, Photo
 from ostec.dataset.worker import Worker
 from ostec.io.images import encode_png, write_palette_png
-from tests.dataset.toy import ToyMaker
+from tests.dataset.toy import ToyMaker, each
 
 SIDE = 64
 
@@ -53,10 +54,13 @@ def _number(words: str) -> int:
 class FacesMaker:
     """Like ``ToyMaker``, with files that can be read."""
 
-    def __call__(self, photo: Photo, progress: Progress) -> tuple[Sequence[Face], Mapping[str, float]]:
-        faces, seconds = ToyMaker()(photo, progress)
+    def __call__(self, photos: Sequence[Photo]) -> list[Made]:
+        return each(self._faces, photos)
+
+    def _faces(self, photo: Photo) -> list[Face]:
         words = photo.data.decode()
-        return [self._face(face.record, photo, words, number) for number, face in enumerate(faces)], seconds
+        faces = enumerate(ToyMaker().faces(photo))
+        return [self._face(face.record, photo, words, number) for number, face in faces]
 
     def _face(self, record: dict, photo: Photo, words: str, number: int) -> Face:
         record = {**record, "kind": "ostec complete"}
@@ -91,8 +95,8 @@ class FacesLoop:
     def __init__(self, dataset: Dataset) -> None:
         self._store = dataset.store
 
-    def run(self, items: Iterable[Item]) -> Iterator[Finished]:
-        yield from map(Worker(self._store, FacesMaker()), items)
+    def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
+        yield from itertools.chain.from_iterable(map(Worker(self._store, FacesMaker()), groups))
 
 
 def build_faces(out: Path, photos: Path, shard_size: int = 4, licence: str = "CC0") -> Path:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import BinaryIO
 
 import pytest
@@ -90,3 +91,58 @@ def test_leftovers_of_killed_processes_are_removed_and_no_others(tmp_path: Path)
         path.write_bytes(b"")
     files.remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([running, elsewhere, foreign])
+
+
+def test_folders_of_killed_processes_are_removed_too(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    own = files.part_of(tmp_path, 7)
+    assert own == files.part_of(tmp_path, 7) != files.part_of(tmp_path)
+    own.mkdir()
+    dead = own.with_name(own.name.replace(str(os.getpid()), str(child.pid)))
+    dead.mkdir()
+    (dead / "x.png").write_bytes(b"")
+    files.remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [own]
+
+
+def test_what_later_work_relies_on_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+
+    def fsync(number: int) -> None:
+        synced.append(os.fstat(number).st_size)
+        assert not (tmp_path / "a").exists()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_atomic(tmp_path / "a", b"12345", synced=True)
+    files.write_atomic(tmp_path / "b", b"12345")
+    assert synced == [5]
+
+
+def test_a_pipe_or_device_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("pipe", "link", "."):
+        with pytest.raises(OSError, match="is no plain file"):
+            files.open_plain(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        files.open_plain(tmp_path / "none")
+    (tmp_path / "a").write_bytes(b"1")
+    with files.open_plain(tmp_path / "a") as stream:
+        assert stream.read() == b"1"
+
+
+def test_a_full_temporary_folder_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: "/tmp")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=(16 << 20) - 1))
+    with pytest.raises(OutputError, match=r"A folder in /tmp cannot be made \(16 MB should be free; TMPDIR may name"):
+        files.make_short_temp("ostec-test-")
+
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(files.tempfile, "gettempdir", nowhere)
+    with pytest.raises(OutputError, match="no room for temporary files"):
+        files.make_short_temp("ostec-test-")

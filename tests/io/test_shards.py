@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from ostec.core.errors import AssetError, OutputError
-from ostec.io.shards import TRAILER, ShardMember, pack_members, read_member, read_members, samples, write_shard
+from ostec.io.shards import (
+    MAX_MEMBER_BYTES,
+    TRAILER,
+    DamagedPart,
+    ShardMember,
+    pack_members,
+    read_member,
+    read_members,
+    samples,
+    write_shard,
+)
 
 FILES = [("ab_1.uv.png", b"picture"), ("ab_1.json", b"{}" * 300), ("cd_1.json", b"")]
 
@@ -121,3 +131,29 @@ def test_a_stretch_holds_its_members_and_no_others(tmp_path: Path) -> None:
     for start, stop in ((first.header, first.end - 1), (second.header, third.end + 512), (7, third.end)):
         with pytest.raises(AssetError, match="expected a member at byte"):
             list(read_members(path, start, stop))
+
+
+def test_parts_that_are_not_what_was_written_make_no_shard(tmp_path: Path) -> None:
+    data = pack_members(FILES)
+    digest = hashlib.sha256(data).hexdigest()
+    for name, content in (("same", data), ("changed", data[:-1] + b"x"), ("shorter", data[:-1])):
+        (tmp_path / name).write_bytes(content)
+        parts = [(tmp_path / "same", 0, len(data)), (tmp_path / name, 0, len(data))]
+        if name == "same":
+            write_shard(tmp_path / "0.tar", parts, [digest, digest])
+            (tmp_path / "0.tar").unlink()
+            continue
+        with pytest.raises(DamagedPart, match=f"{name} is damaged") as caught:
+            write_shard(tmp_path / "0.tar", parts, [digest, digest])
+        assert caught.value.file == tmp_path / name
+        assert {path.name for path in tmp_path.iterdir()} <= {"same", "changed", "shorter"}
+
+
+def test_a_member_of_a_file_full_of_holes_is_not_read(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("a.json")
+    info.size, info.mode = MAX_MEMBER_BYTES + 1, 0o644
+    with (tmp_path / "0.tar").open("wb") as stream:
+        stream.write(info.tobuf(tarfile.USTAR_FORMAT))
+        stream.truncate(512 + MAX_MEMBER_BYTES + 512 + len(TRAILER))
+    with pytest.raises(AssetError, match="expected a member at byte 0, found none"):
+        list(read_members(tmp_path / "0.tar"))

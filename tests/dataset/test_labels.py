@@ -1,0 +1,397 @@
+"""Attributes: which photo a row belongs to, what is taken for a value, and that a build keeps them."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ostec.core.errors import UsageError
+from ostec.dataset import attributes as attributes_module
+from ostec.dataset import labels as labels_module
+from ostec.dataset.attributes import LeftOut, Spread, as_scalar, clean
+from ostec.dataset.build import Dataset, DatasetConfig
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.labels import Labels, Table, read_table
+from ostec.dataset.manifest import read_manifest
+from ostec.dataset.verify import verify
+from ostec.io.shards import read_member, read_members
+from tests.dataset.test_sources import make_tar
+from tests.dataset.toy import Loop, content, write_photos
+
+SHA = "0123456789abcdef" * 4
+
+
+def table_of(*names: str) -> Table:
+    """Rows whose only attribute is their own name."""
+    table = Table()
+    for name in names:
+        table.add(name, {"row": name})
+    return table
+
+
+def found(table: Table, source: str, sha256: str = SHA) -> Any:
+    row = table.find(source, sha256)
+    return table.attributes(row)["row"] if row >= 0 else {-1: None, -2: "several"}[row]
+
+
+@pytest.mark.parametrize(
+    ("rows", "source", "expected"),
+    [
+        (["a.jpg"], "a.jpg", "a.jpg"),
+        (["a"], "x/a.jpg", "a"),
+        (["x/a"], "x/a.jpg", "x/a"),
+        (["/data/in/x/a.jpg"], "x/a.jpg", "/data/in/x/a.jpg"),
+        (["y/a.jpg"], "x/a.jpg", None),
+        (["a.png"], "a.jpg", None),
+        (["a", "a.jpg"], "a.jpg", "a.jpg"),
+        (["a.jpg", "x/a.jpg", "y/x/a.jpg"], "y/x/a.jpg", "y/x/a.jpg"),
+        (["a.jpg", "x/a.jpg"], "a.jpg", "a.jpg"),
+        (["1/x/a.jpg", "2/x/a.jpg"], "x/a.jpg", "several"),
+        (["train/a.jpg", "test/a.jpg"], "a.jpg", "several"),
+        (["../a.jpg"], "a.jpg", "../a.jpg"),
+        ([SHA[:16]], "a.jpg", SHA[:16]),
+        ([SHA], "a.jpg", SHA),
+        ([SHA[:16], "a"], "a.jpg", "a"),
+        (["p.tar/s/1"], "p.tar/s/1.jpg", "p.tar/s/1"),
+        (["s/1.jpg"], "p.tar/s/1.jpg", "s/1.jpg"),
+    ],
+)
+def test_a_row_belongs_to_the_photo_whose_path_ends_as_its_own(rows: list[str], source: str, expected: Any) -> None:
+    assert found(table_of(*rows), source) == expected
+
+
+def test_a_photo_that_could_not_be_read_has_no_id() -> None:
+    assert found(table_of(SHA[:16], SHA), "a.jpg", "") is None
+
+
+def test_a_table_must_not_contradict_itself() -> None:
+    table = Table()
+    table.add("a.jpg", {"Age": 3})
+    table.add("./a.jpg", {"Age": 3})
+    assert len(table) == 1
+    with pytest.raises(ValueError, match=r"says other things of a\.jpg than a row before it"):
+        table.add("a.jpg", {"Age": 4})
+    with pytest.raises(ValueError, match="names no photo"):
+        table.add("..", {"Age": 4})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("", None), ("0", 0), ("-12", -12), ("1.50", 1.5), ("1e3", 1000.0), ("true", True), ("False", False)],
+        *[("007", "007"), ("1e999", "1e999"), ("nan", "nan"), ("1_000", "1_000"), ("\u0663", "\u0663"), (" 3", " 3")],
+    ],
+)
+def test_cells_are_read_as_they_are_usually_written(text: str, value: object) -> None:
+    assert as_scalar(text) == value
+    assert type(as_scalar(text)) is type(value)
+
+
+def test_only_texts_and_numbers_are_attributes() -> None:
+    left_out = LeftOut()
+    values = {"a": 1, "b": None, "c": float("nan"), "d": "", "e": [1], "f": float("inf"), "g": 2**70, "h": "x" * 1001}
+    assert clean({**values, "i": False, 7: 1}, left_out) == {"a": 1, "i": False}
+    assert left_out.told() == (
+        "No attributes: e (neither text nor number), f (infinite), g (beyond 64 bits), "
+        "h (longer than 1000 characters), 7 (without a name)."
+    )
+    with pytest.raises(ValueError, match="expected 256 attributes at most, found 257"):
+        clean({str(n): n for n in range(257)}, left_out)
+    with pytest.raises(ValueError, match="expected 16384 bytes of attributes at most"):
+        clean({str(n): "x" * 900 for n in range(20)}, left_out)
+
+
+ROWS = [
+    {"file_name": "a.jpg", "Age": 30, "Gender": "female", "glasses": True},
+    {"file_name": "x/b.jpg", "Age": 4.5, "Gender": None, "glasses": None},
+]
+
+
+def write_table(path: Path) -> Path:
+    if path.suffix == ".csv":
+        path.write_text("\ufefffile_name,Age,Gender,glasses\na.jpg,30,female,true\n\nx/b.jpg,4.5,,\n", "utf-8")
+    elif path.suffix == ".json":
+        path.write_text(json.dumps({row["file_name"]: {k: row[k] for k in list(row)[1:]} for row in ROWS}))
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    else:
+        columns = {name: [row[name] for row in ROWS] for name in ROWS[0]}
+        pq.write_table(pa.table({**columns, "box": [[1], [2]]}), path, row_group_size=1)
+    return path
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
+def test_every_kind_of_table_says_the_same(tmp_path: Path, ending: str) -> None:
+    table = read_table(write_table(tmp_path / f"t{ending}"))
+    assert [table.attributes(row) for row in range(len(table))] == [
+        {"Age": 30, "Gender": "female", "glasses": True},
+        {"Age": 4.5},
+    ]
+    told = {".parquet": "No attributes: box (neither text nor number)."}
+    assert table.left_out.told() == told.get(ending, "")
+
+
+def test_a_list_of_objects_is_a_table_and_the_first_naming_column_counts(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps([{"id": 3, "File": "a.jpg", "Age": 1}]))
+    table = read_table(path)
+    assert table.attributes(table.find("a.jpg", "")) == {"id": 3, "Age": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("t.csv", "name,Age\na,3\n", r"row 1: expected a column that names the photo .* found name, Age"),
+        ("t.csv", "file,Age\na,3\nb\n", "row 2: line 3: expected 2 cells, found 1"),
+        ("t.csv", "file,Age,Age\na,3,4\n", "two columns have the same name"),
+        ("t.csv", "file,Age\na,3\na,4\n", "row 2: it says other things of a than a row before it"),
+        ("t.csv", b"file,Age\n\xff,3\n", "can't decode byte"),
+        ("t.json", '{"a": 3}', "expected an object of a"),
+        ("t.json", "3", "expected an object of objects"),
+        ("t.json", '["a"]', "expected an object a row"),
+        ("t.json", "[" * 100_000, "cannot be read as a table of attributes"),
+        ("t.jsonl", '{"file": null}\n', "it names no photo"),
+        ("t.parquet", "no", "cannot be read as a table of attributes"),
+        ("t.txt", "a", "is no table of attributes: expected .csv, .json, .jsonl, .parquet"),
+    ],
+)
+def test_what_is_no_table_has_a_sentence(tmp_path: Path, name: str, text: str | bytes, sentence: str) -> None:
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError, match=sentence):
+        read_table(tmp_path / name)
+
+
+def test_tables_that_are_too_large_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match=r"t\.csv cannot be read \(No such file"):
+        read_table(tmp_path / "t.csv")
+    monkeypatch.setattr(labels_module, "MAX_TABLE_BYTES", 10)
+    with pytest.raises(UsageError, match=r"t\.csv has \d+ bytes; a table of attributes may have 10\."):
+        read_table(write_table(tmp_path / "t.csv"))
+    path = write_table(tmp_path / "t.parquet")
+    monkeypatch.setattr(labels_module, "MAX_TABLE_BYTES", path.stat().st_size)
+    pq.write_table(pa.table({"file": ["x" * 9_000_000]}), path, compression="zstd")
+    monkeypatch.setattr(labels_module, "MAX_TABLE_BYTES", path.stat().st_size)
+    with pytest.raises(UsageError, match="its columns of attributes claim"):
+        read_table(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(labels_module, "MAX_VALUES", 3)
+    with pytest.raises(UsageError, match="expected 3 values at most"):
+        read_table(write_table(tmp_path / "t.csv"))
+
+
+def test_a_row_that_fits_two_pictures_is_taken_back() -> None:
+    labels = Labels(table_of("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
+    assert labels.of("x/a.jpg", SHA, 1, 0, None) == {"row": "a.jpg"}
+    assert labels.of("w/a.jpg", SHA, 1, 1, None) == {"row": "a.jpg"}  # a copy: the same picture
+    assert labels.of("y/a.jpg", SHA, 2, 2, None) == {}
+    assert labels.of("z/a.jpg", SHA, 3, 3, None) == {}
+    assert labels.of("b.jpg", SHA, 4, 4, None) == {"row": "b.jpg"}
+    assert labels.of("c.jpg", SHA, 5, None, None) == {"row": "c.jpg"}  # of an earlier build
+    assert labels.of("q.jpg", SHA, 6, 5, None) == {}
+    assert labels.taken_back == {0, 1}
+    assert labels.told() == (
+        "Attributes: 1 photos have them; 1 have no row; 4 fit a row that fits other photos too, or several rows "
+        "(paths would tell them apart); 1 of 4 rows fit no photo."
+    )
+    assert not labels.complete
+
+
+# Builds
+
+
+def label(out: Path, photos: Path | str, attributes: Path | str, limit: int = 10**9) -> Dataset:
+    dataset = Dataset.create(out, DatasetConfig(shard_size=2))
+    with dataset.locked():
+        dataset.note_sources([str(photos)], "CC0", str(attributes))
+        dataset.plan_noted(lambda _: (), lambda _: None)
+        dataset.run(Loop(dataset, None, limit), lambda *_: None)
+        dataset.write_results()
+    return dataset
+
+
+def told_of(out: Path) -> dict[str, dict]:
+    return {row["source"]: json.loads(row["attributes"] or "{}") for row in read_manifest(out / "manifest.parquet")}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    words = {"a.jpg": "one faces=2", "b.jpg": "noface", "c.jpg": "one faces=2", "d.jpg": "four", "x/e.jpg": "five"}
+    return write_photos(tmp_path / "in", words)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "t.csv").write_text("file,Age,who\na.jpg,30,Ada\nb.jpg,31,Bea\nc.jpg,30,Ada\ne,7,\nz,9,\n")
+    return tmp_path / "t.csv"
+
+
+EXPECTED = {
+    "a.jpg": {"Age": 30, "who": "Ada"},
+    "b.jpg": {"Age": 31, "who": "Bea"},
+    "c.jpg": {"Age": 30, "who": "Ada"},
+    "d.jpg": {},
+    "x/e.jpg": {"Age": 7},
+}
+
+
+def test_a_build_gives_faces_failures_and_copies_their_attributes(
+    tmp_path: Path, photos: Path, table: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    label(tmp_path / "ds", photos, table)
+    assert told_of(tmp_path / "ds") == EXPECTED
+    rows = list(read_manifest(tmp_path / "ds/manifest.parquet"))
+    assert [row["attributes"] for row in rows[:2]] == ['{"Age": 30, "who": "Ada"}'] * 2  # both faces
+    path = tmp_path / "ds/shards/00000.tar"
+    records = [json.loads(read_member(path, m)) for m in read_members(path) if m.ending == "json"]
+    assert [record["attributes"] for record in records] == [EXPECTED["a.jpg"]] * 2
+    assert caplog.messages == ["Attributes: 4 photos have them; 1 have no row; 1 of 5 rows fit no photo."]
+    card = (tmp_path / "ds/README.md").read_text()
+    assert "From: t.csv, SHA-256 " in card
+    assert "| Age | 3 | 7 to 30, mean 22.33 |" in card
+    assert "| who | 2 | Ada (2) |" in card
+    assert verify(tmp_path / "ds", repair=False).problems == []
+
+
+def test_photos_that_cannot_be_read_keep_their_attributes(tmp_path: Path, photos: Path, table: Path) -> None:
+    (photos / "list.txt").write_text("a.jpg\nz.jpg\n")
+    label(tmp_path / "ds", photos / "list.txt", table)
+    assert told_of(tmp_path / "ds") == {"a.jpg": {"Age": 30, "who": "Ada"}, "z.jpg": {"Age": 9}}
+    assert verify(tmp_path / "ds", repair=False).problems == []
+
+
+def test_attributes_outlive_interruptions_and_the_loss_of_manifest_and_state(
+    tmp_path: Path, photos: Path, table: Path
+) -> None:
+    label(tmp_path / "calm", photos, table)
+    with pytest.raises(KeyboardInterrupt):
+        label(tmp_path / "ds", photos, table, limit=1)
+    table.unlink()  # what is planned needs it no more
+    dataset = Dataset.open(tmp_path / "ds")
+    assert dataset.plan_noted(lambda _: (), lambda _: None) is None
+    dataset.run(Loop(dataset, random.Random(1)), lambda *_: None)
+    dataset.write_results()
+    assert content(tmp_path / "ds") == content(tmp_path / "calm")
+    before = content(tmp_path / "ds")
+    (tmp_path / "ds/manifest.parquet").unlink()
+    for path in sorted((tmp_path / "ds/state").rglob("*.json*")):
+        path.unlink()
+    verify(tmp_path / "ds", repair=True)
+    after = content(tmp_path / "ds")
+    assert {name for name in before if before[name] != after[name]} == {"README.md"}  # licences and tables are lost
+    assert [item.attributes for item in Dataset.open(tmp_path / "ds").plan] == list(EXPECTED.values())
+
+
+def test_attributes_are_those_of_the_build_that_planned_the_photo(tmp_path: Path, photos: Path, table: Path) -> None:
+    label(tmp_path / "ds", photos, table)
+    before = content(tmp_path / "ds")
+    write_photos(photos, {"n.jpg": "new"})
+    (tmp_path / "u.json").write_text(json.dumps({"a": {"Age": 99}, "n": {"Age": 1}}))
+    label(tmp_path / "ds", photos, tmp_path / "u.json")
+    assert told_of(tmp_path / "ds") == {**EXPECTED, "n.jpg": {"Age": 1}}
+    assert all(before[name] == content(tmp_path / "ds")[name] for name in before if "000" in name)
+
+
+def test_rows_that_fit_two_photos_are_given_to_none(
+    tmp_path: Path, table: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = write_photos(tmp_path / "in", {f"{n}/{name}.jpg": f"{n}{name}" for n in range(3) for name in "ae"})
+    table.write_text("file,Age\na.jpg,30\n1/e.jpg,8\n")
+    label(tmp_path / "ds", photos, table)
+    assert {name: own for name, own in told_of(tmp_path / "ds").items() if own} == {"1/e.jpg": {"Age": 8}}
+    assert "3 fit a row that fits other photos too" in caplog.text
+
+
+def test_a_table_that_is_gone_before_it_was_planned_is_told(tmp_path: Path, photos: Path, table: Path) -> None:
+    dataset = Dataset.create(tmp_path / "ds", DatasetConfig())
+    dataset.note_sources([str(photos)], "CC0", str(tmp_path / "t.csv"))
+    table.write_text("")
+    with pytest.raises(UsageError, match="expected a column that names the photo"):
+        dataset.plan_noted(lambda _: (), lambda _: None)
+    assert not dataset.has_noted_sources
+
+
+def test_what_lies_beside_photos_in_a_folder_is_taken_on_request_alone(
+    tmp_path: Path, photos: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attributes_module, "MAX_BESIDE_BYTES", 60)
+    for name, text in {
+        "a.json": '{"Age": 30, "box": [1, 2]}',
+        "b.json": '{"kind": "ostec complete", "seed": 3}',
+        "c.json": "{",
+        "d.json": json.dumps({"caption": "x" * 100}),
+        "x/e.json": '{"Age": 7, "who": "Eva"}',
+    }.items():
+        (photos / name).write_text(text)
+    label(tmp_path / "plain", photos, "")
+    assert set(map(str, told_of(tmp_path / "plain").values())) == {"{}"}
+    assert caplog.messages == []
+    label(tmp_path / "ds", photos, "sources")
+    assert {name: own for name, own in told_of(tmp_path / "ds").items() if own} == {
+        "a.jpg": {"Age": 30},
+        "x/e.jpg": {"Age": 7, "who": "Eva"},
+    }
+    told = "Attributes: 2 photos have them; 1 come without; 2 have some that cannot be read."
+    assert caplog.messages == [f"{told} No attributes: box (neither text nor number)."]
+    assert "From: what the sources brought." in (tmp_path / "ds/README.md").read_text()
+
+
+def test_what_lies_beside_photos_in_an_archive_belongs_to_its_sample(tmp_path: Path) -> None:
+    members = {
+        "s/1.jpg": b"one",
+        "s/1.json": b'{"n": 1}',
+        "s/2.json": b'{"n": 2}',
+        "s/2.left.png": b"two",
+        "s/2.right.png": b"deux",
+        "s/3.jpg": b"three",
+        "1.jpg": b"other folder",
+        "4.json": b'{"n": 4}',
+    }
+    path = make_tar(tmp_path / "p.tar", members)
+    label(tmp_path / "ds", path, "sources")
+    assert told_of(tmp_path / "ds") == {
+        "p.tar/s/1.jpg": {"n": 1},
+        "p.tar/s/2.left.png": {"n": 2},
+        "p.tar/s/2.right.png": {"n": 2},
+        "p.tar/s/3.jpg": {},
+        "p.tar/1.jpg": {},
+    }
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes(path.read_bytes()[:2600])  # in the header of s/2.json
+    label(tmp_path / "half", cut, "sources")
+    assert list(told_of(tmp_path / "half").items()) == [("cut.tar/s/1.jpg", {"n": 1}), ("cut.tar", {})]
+
+
+def test_the_other_columns_of_a_parquet_file_are_attributes(tmp_path: Path) -> None:
+    cells = [{"bytes": f"photo {n}".encode(), "path": "secret"} for n in range(5)]
+    columns = {"image": cells, "Age": [1, 2, None, 4, 5], "who": list("abcde"), "box": [[1]] * 5}
+    pq.write_table(pa.table(columns), tmp_path / "p.parquet", row_group_size=2)
+    label(tmp_path / "ds", tmp_path / "p.parquet", "sources")
+    told = told_of(tmp_path / "ds")
+    assert told["p.parquet/1"] == {"Age": 2, "who": "b"}
+    assert told["p.parquet/2"] == {"who": "c"}
+    assert told["p.parquet/4"] == {"Age": 5, "who": "e"}
+    label(tmp_path / "plain", tmp_path / "p.parquet", "")
+    assert told_of(tmp_path / "plain")["p.parquet/1"] == {}
+
+
+def test_attributes_are_read_with_the_finished_faces(tmp_path: Path, photos: Path, table: Path) -> None:
+    label(tmp_path / "ds", photos, table)
+    faces = list(FinishedDataset(tmp_path / "ds").faces())
+    assert [json.loads(row["attributes"]).get("Age") for row in faces] == [30, 30, None, 7]
+
+
+def test_a_spread_tells_few_values_ranges_and_how_many() -> None:
+    few, numbers, texts = Spread(), Spread(), Spread()
+    for n in range(20):
+        few.add(n % 2 == 0)
+        numbers.add(n)
+        texts.add(f"person {n}")
+    assert few.told() == "false (10), true (10)"
+    assert numbers.told() == "0 to 19, mean 9.5"
+    assert texts.told() == "20 different values"
