@@ -20,8 +20,11 @@ from pathlib import Path
 from fake_photos import LoadFakeMaker, write_photos
 
 from ostec.core.settings import CompleteSettings
-from ostec.dataset.build import Counts, Dataset, DatasetConfig
-from ostec.dataset.executors import Job, RayExecutor, Resources
+from ostec.dataset.build import Dataset
+from ostec.dataset.cluster import Resources
+from ostec.dataset.config import DatasetConfig
+from ostec.dataset.counts import Counts
+from ostec.dataset.executors import Job, RayExecutor
 from ostec.dataset.loading import LoadFaceMaker
 from ostec.dataset.records import Finished, Group, MakeMaker
 from ostec.dataset.worker import Worker

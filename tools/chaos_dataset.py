@@ -26,8 +26,11 @@ from pathlib import Path
 from fake_photos import FakeMaker, write_photos
 
 from ostec.core.errors import OstecError
-from ostec.dataset.build import Counts, Dataset, DatasetConfig
-from ostec.dataset.executors import Job, RayExecutor, Resources
+from ostec.dataset.build import Dataset
+from ostec.dataset.cluster import Resources
+from ostec.dataset.config import DatasetConfig
+from ostec.dataset.counts import Counts
+from ostec.dataset.executors import Job, RayExecutor
 from ostec.dataset.manifest import read_manifest
 from ostec.dataset.records import Face, Made, Photo
 from ostec.dataset.verify import verify
@@ -48,6 +51,11 @@ class TogetherMaker:
     """Makes fake faces that tell who was done together."""
 
     seconds: float
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """As in the records."""
+        return FakeMaker(self.seconds).weights
 
     def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
         """Make them."""

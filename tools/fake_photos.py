@@ -27,6 +27,11 @@ class FakeMaker:
     seconds: float
     """What a photo takes."""
 
+    @property
+    def weights(self) -> dict[str, str]:
+        """As in the records."""
+        return {"fake": "00" * 32}
+
     def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
         """Make them."""
         return [self._make(photo) for photo in photos]
@@ -44,7 +49,7 @@ class FakeMaker:
             files = {"mesh.npz": digest * (8 + number), "uv.png": digest[::-1] * (64 + digest[2])}
             pose = [round(value / 8 - 16, 2) for value in digest[3:6]]
             record = {"pose_deg": pose, "face_box": [0.0, 0.0, 64.0, float(digest[6])], "mode": "soft"}
-            faces.append(Face({**record, "weights": {"fake": "00" * 32}}, files))
+            faces.append(Face({**record, "weights": self.weights}, files))
         return Made(faces, {"project": self.seconds, "total": self.seconds})
 
 

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,7 @@ class Loop:
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """As :meth:`ostec.dataset.executors.RayExecutor.run`."""
-        if sentence := self._worker.load():
+        if sentence := self._worker.load().sentence:
             raise BackendError(sentence)
         for group in groups:
             finished, sentence = self._worker.work([group])
@@ -160,7 +161,7 @@ def check(photos: Path, disk: Path, level: Level, calm: Built, totals: Totals) -
     full = build(photos, disk, level, "build")
     totals.levels += 1
     errors = [line for line in full.said.splitlines() if "error:" in line]
-    totals.sentences |= {line.replace(str(disk), "DISK") for line in errors}
+    totals.sentences |= {shown(line, disk) for line in errors}
     wrong = []
     if not errors:
         totals.fitted += 1
@@ -183,6 +184,11 @@ def check(photos: Path, disk: Path, level: Level, calm: Built, totals: Totals) -
     totals.wrong += [f"{level.name}: {what}" for what in wrong]
 
 
+def shown(line: str, disk: Path) -> str:
+    """A sentence without what differs between photos and shards."""
+    return re.sub(r"\d+", "N", line.replace(str(disk), "DISK"))
+
+
 def check_read_only(photos: Path, disk: Path, level: Level, calm: Built, totals: Totals) -> None:
     """A build is stopped; each part of what it has left becomes read-only, then writable again."""
     folder, stopped = disk / "ds", disk / "stopped"
@@ -198,7 +204,7 @@ def check_read_only(photos: Path, disk: Path, level: Level, calm: Built, totals:
         totals.levels += 1
         refused = build(photos, disk, Level("read-only"), "resume")
         errors = [line for line in refused.said.splitlines() if "error:" in line]
-        totals.sentences |= {line.replace(str(disk), "DISK") for line in errors}
+        totals.sentences |= {shown(line, disk) for line in errors}
         name = f"{level.name}, {part or 'all'} read-only"
         if not errors:
             totals.fitted += 1

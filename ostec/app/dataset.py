@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostec.app.console import begin, say
+from ostec.app.dataset_checks import absolute, need_device, need_models, need_photos, need_share
 from ostec.core.assets import MODELS_VARIABLE
-from ostec.core.errors import OstecError, UsageError
-from ostec.core.settings import CompleteSettings, Device, from_json, to_json
-from ostec.core.text import shown
+from ostec.core.errors import OstecError, OutputError, UsageError
+from ostec.core.settings import CompleteSettings, Device
+from ostec.core.text import counted, shown
 
 if TYPE_CHECKING:
-    from ostec.dataset.build import Counts, Dataset
-    from ostec.dataset.executors import Resources
+    from ostec.dataset.build import Dataset
+    from ostec.dataset.cluster import Resources
+    from ostec.dataset.counts import Counts
     from ostec.dataset.plan import Added
 
 logger = logging.getLogger(__name__)
@@ -24,6 +27,7 @@ logger = logging.getLogger(__name__)
 SHIPPED_BATCH = 4
 """Photos projected at once with the generator that ships: a third less time on one core than one by one; more of them
 gain next to nothing there."""
+INTERRUPTED = 128 + signal.SIGINT
 _LINE_S = 10.0
 """Between two lines about how far a build is."""
 
@@ -76,12 +80,15 @@ class DatasetBuild:
     batch: int = 0
     """Photos whose faces a worker projects at once; results may differ in the last digit between numbers. 0: 4 with
     the generator that ships, 1 with another one, whose larger pictures gain little and need much memory."""
+    dry_run: bool = False
+    """Say what would be planned and done; write nothing."""
     settings: CompleteSettings = field(default_factory=CompleteSettings)
     work: WorkerOptions = field(default_factory=WorkerOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.build import Dataset, DatasetConfig
+        from ostec.dataset.build import Dataset
+        from ostec.dataset.config import DatasetConfig
         from ostec.dataset.labels import labels_of
         from ostec.dataset.sources import check_sources
 
@@ -97,11 +104,28 @@ class DatasetBuild:
         check_sources(self.source)
         if self.attributes:
             labels_of(self.attributes)  # so that a wrong table is refused before anything is written
+        out = Path(self.out).absolute()
+        settings = absolute(self.settings)
         _resources(self.work, self.threads_per_worker)
-        batch = self.batch or batch_for(self.settings)
-        config = DatasetConfig(_absolute(self.settings), self.threads_per_worker, self.shard_size, batch)
-        dataset = Dataset.create(Path(self.out).absolute(), config)
+        _check_here(settings, self.work)
+        need_photos(self.source, out)
+        batch = self.batch or batch_for(settings)
+        config = DatasetConfig(settings, self.threads_per_worker, self.shard_size, batch)
+        if self.dry_run:
+            return self._preview(Dataset.at(out, config))
+        dataset = Dataset.create(out, config)
         return carry_out(dataset, self.work, lambda: dataset.note_sources(self.source, self.licence, self.attributes))
+
+    def _preview(self, dataset: "Dataset") -> int:
+        from ostec.app.results import listed_files
+
+        report = _Report(self.work.quiet)
+        added = dataset.preview(self.source, self.attributes, listed_files, report.planned)
+        shards = -(-(added.photos + added.copies) // self.shard_size)
+        to_do = added.photos - added.unreadable + dataset.count().pending
+        say(report.added(added))
+        say(f"{counted(to_do, 'photo')} to do, {counted(shards, 'new shard')}; nothing was written.")
+        return 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +141,9 @@ class DatasetResume:
         from ostec.dataset.build import Dataset
 
         begin(self.work.quiet, self.work.verbose)
-        return carry_out(Dataset.open(Path(self.dataset).absolute()), self.work, lambda: None)
+        dataset = Dataset.open(Path(self.dataset).absolute())
+        _check_here(dataset.config.settings, self.work)
+        return carry_out(dataset, self.work, lambda: None)
 
 
 @dataclass(frozen=True)
@@ -136,7 +162,7 @@ class DatasetStatus:
         counts = dataset.count()
         sealed = sum(dataset.store.is_sealed(shard) for shard in range(dataset.plan.shards))
         say(_told(counts))
-        say(f"{sealed} of {dataset.plan.shards} shards are finished.")
+        say(f"{sealed} of {counted(dataset.plan.shards, 'shard is', 'shards are')} finished.")
         if dataset.has_noted_sources:
             say("The sources have not been planned to the end; ostec dataset resume does.")
         say("A build is running." if dataset.is_locked() else "No build is running.")
@@ -165,46 +191,62 @@ class DatasetVerify:
             say(sentence)
         for sentence in found.repaired:
             say(sentence)
-        say(f"{found.faces} faces in {found.shards} shards were read; {len(found.problems)} problems were found.")
+        read = f"{counted(found.faces, 'face')} in {counted(found.shards, 'shard')}"
+        say(f"Read: {read}; {counted(len(found.problems), 'problem was', 'problems were')} found.")
         return 1 if len(found.problems) > len(found.repaired) else 0
 
 
 def carry_out(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None]) -> int:
     """Plan and build under the lock; returns the exit code."""
-    from ostec.app.results import listed_files
-    from ostec.app.runner import Terminated, terminate_like_interrupt
-    from ostec.dataset.executors import Job, RayExecutor
-    from ostec.dataset.loading import LoadFaceMaker
+    from ostec.app.runner import terminate_like_interrupt
 
     report = _Report(options.quiet)
-    code = 0
-    with dataset.locked(), terminate_like_interrupt():
-        note()
-        try:
-            added = dataset.plan_noted(listed_files, report.planned)
-            if added is not None:
-                logger.info("%s", report.added(added))
-            if options.retry_failed:
-                logger.info("Tried again: %d photos that failed.", dataset.retry_failed())
-            models = os.environ.get(MODELS_VARIABLE, "")
-            make = LoadFaceMaker(dataset.config.settings, options.device, dataset.config.threads, models)
-            job = Job(dataset.folder, dataset.config.shard_size, make, options.copy_failed)
-            dataset.run(RayExecutor(job, _resources(options, dataset.config.threads)), report)
-        except Terminated as error:
-            code = error.exit_code
-        except KeyboardInterrupt:
-            code = 130
-        except UsageError:
-            raise
-        except OstecError as error:
-            logger.error("The build stops early: %s", error)
-            code = 1
-        dataset.write_results()
+    try:
+        with dataset.locked(), terminate_like_interrupt() as ending:
+            code = _build(dataset, options, note, report)
+            code = ending.exit_code if code == INTERRUPTED else code
+    except OutputError as error:
+        logger.error("The build stops early: %s", error)
+        code = 1
     counts = dataset.count()
-    if code >= 128:
+    if code >= INTERRUPTED:
         logger.warning("Interrupted: what is done is kept, and ostec dataset resume goes on with the rest.")
     report.end(counts, dataset.folder)
     return code or int(counts.failed > 0)
+
+
+def _build(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None], report: "_Report") -> int:
+    """Plan, build and write the results; returns the exit code. Raises UsageError, OutputError."""
+    from ostec.app.results import listed_files
+    from ostec.dataset.executors import Job, RayExecutor
+    from ostec.dataset.loading import LoadFaceMaker
+
+    code = 0
+    try:
+        note()
+        added = dataset.plan_noted(listed_files, report.planned)
+        if added is not None:
+            logger.info("%s", report.added(added))
+        if options.retry_failed:
+            logger.info("Tried again: %s that failed.", counted(dataset.retry_failed(), "photo"))
+        models = os.environ.get(MODELS_VARIABLE, "")
+        make = LoadFaceMaker(dataset.config.settings, options.device, dataset.config.threads, models)
+        job = Job(dataset.folder, dataset.config.shard_size, make, options.copy_failed)
+        dataset.run(RayExecutor(job, _resources(options, dataset.config.threads)), report)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except UsageError:
+        raise
+    except OstecError as error:
+        logger.error("The build stops early: %s", error)
+        code = 1
+    try:
+        dataset.write_results()
+    except OutputError as error:
+        if code != 1:
+            raise
+        logger.debug("%s", error)  # the disk is full, as was said
+    return code
 
 
 def batch_for(settings: CompleteSettings) -> int:
@@ -213,10 +255,11 @@ def batch_for(settings: CompleteSettings) -> int:
 
 
 def _resources(options: WorkerOptions, threads: int) -> "Resources":
-    from ostec.dataset.executors import Resources
+    from ostec.dataset.cluster import Resources
 
     if options.workers < 0:
         raise UsageError("--workers must be 0 or more.")
+    need_share(options.gpus_per_worker)
     if not options.time_limit >= 0:
         raise UsageError("--time-limit must be 0 or more.")
     gpus = options.gpus_per_worker
@@ -224,16 +267,11 @@ def _resources(options: WorkerOptions, threads: int) -> "Resources":
     return Resources(options.workers, threads, gpus, options.address, options.time_limit)
 
 
-def _absolute(settings: CompleteSettings) -> CompleteSettings:
-    """Settings whose files are found from any folder."""
-    for name in ("generator", "prior"):
-        value = getattr(settings, name)
-        if value in ("default", "none"):
-            continue
-        if not Path(value).is_file():
-            raise UsageError(f"--{name} {value} does not exist.")
-        settings = from_json(CompleteSettings, {**to_json(settings), name: str(Path(value).absolute())})
-    return settings
+def _check_here(settings: CompleteSettings, work: WorkerOptions) -> None:
+    """See that the workers can load on this machine, if that is where they run. Raises AssetError, BackendError."""
+    if not work.address:
+        need_models(settings)
+        need_device(work.device)
 
 
 class _Report:
@@ -246,7 +284,7 @@ class _Report:
     def planned(self, number: int) -> None:
         """So many sources have been looked at."""
         if self._is_due():
-            self._say(f"{number} photos looked at")
+            self._say(f"{counted(number, 'photo')} looked at")
 
     def __call__(self, counts: "Counts", made: int) -> None:
         """The build is so far, and this run has made so many."""
@@ -257,11 +295,11 @@ class _Report:
 
     def added(self, added: "Added") -> str:
         """What the sources have added to the plan, as a sentence."""
-        parts = [f"{added.photos} new photos"]
-        parts += [f"{added.copies} copies of them"] if added.copies else []
+        unreadable = f" ({added.unreadable} of them cannot be read)" if added.unreadable else ""
+        parts = [f"{counted(added.photos, 'new photo')}{unreadable}"]
+        parts += [f"{counted(added.copies, 'copy', 'copies')} of them"] if added.copies else []
         parts += [f"{added.labelled} with attributes"] if added.labelled else []
         parts += [f"{added.known} known from before"] if added.known else []
-        parts += [f"{added.unreadable} that cannot be read"] if added.unreadable else []
         return f"Planned: {', '.join(parts)}."
 
     def end(self, counts: "Counts", folder: Path) -> None:
@@ -282,8 +320,8 @@ class _Report:
 
 
 def _told(counts: "Counts") -> str:
-    parts = [f"{counts.done} photos done with {counts.faces} faces", f"{counts.failed} failed"]
-    parts += [f"{counts.skipped} copies skipped"] if counts.skipped else []
+    parts = [f"{counted(counts.done, 'photo')} done with {counted(counts.faces, 'face')}", f"{counts.failed} failed"]
+    parts += [f"{counted(counts.skipped, 'copy', 'copies')} skipped"] if counts.skipped else []
     parts += [f"{counts.pending} to do"] if counts.pending else []
     return f"{', '.join(parts)}."
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ostec.app.console import begin, say
-from ostec.core.text import shown
+from ostec.core.text import counted, shown
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class DatasetExport:
     """ffhq-uv: uv-maps, face-latents and meta-info.json; folder: files as of ostec complete; webdataset: tar files;
     parquet: pictures in tables, for load_dataset of Hugging Face; datasets: for its load_from_disk."""
     members: tuple[str, ...] = ()
-    """Endings of what is taken along, such as uv.png json; all if not given."""
+    """Endings of what is taken along, such as uv.png json; all if not given. Not with ffhq-uv."""
     quiet: bool = False
     """Say nothing but warnings and errors."""
 
@@ -43,5 +43,5 @@ class DatasetExport:
         for remark in exported.remarks:
             logger.warning("%s", remark)
         if not self.quiet:
-            say(f"{exported.faces} faces are in {shown(out)}.")
+            say(f"{counted(exported.faces, 'face is', 'faces are')} in {shown(out)}.")
         return 0

@@ -1,6 +1,7 @@
 """The figures of ``ostec eval textures``, of the faces of a dataset."""
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ostec.app.eval_options import RunOptions
-from ostec.core.assets import sha256_of
 from ostec.core.errors import OstecError
-from ostec.dataset.finished import PROVENANCE, TEXTURE, FacePlace, FinishedDataset, need, read_face
+from ostec.dataset.finished import FacePlace, FinishedDataset, need, read_face
+from ostec.dataset.manifest import Row
+from ostec.dataset.members import PROVENANCE, TEXTURE
 from ostec.io.files import make_folder, write_atomic
 
 
@@ -31,7 +33,7 @@ class _FaceTask:
     """Takes a face out of its shard and measures its texture; a task of ``eval.jobs``."""
 
     places: Mapping[str, FacePlace]
-    """By key."""
+    """By stamped key."""
     out: Path
 
     def __call__(self, key: str) -> dict[str, Any]:
@@ -62,21 +64,26 @@ def measure(source: FinishedDataset, work: str, running: RunOptions) -> TextureF
     from ostec.app.evaluation import run_shown
     from ostec.eval.textures import TextureFile, TextureTask, evaluation_of, settings_of, texture_jobs, thumbs_folder
 
-    places = {place.key: place for place in map(source.place, source.faces())}
-    files = {key: TextureFile(key, Path(key), None) for key in places}
+    places = {_stamped(source, row): source.place(row) for row in source.faces()}
+    keys = {name: place.key for name, place in places.items()}
+    files = {name: TextureFile(name, Path(name), None) for name in places}
     settings = settings_of("default", None)
     with _folder(work) as out:
         thumbs_folder(out)
-        jobs = texture_jobs(
-            TextureTask(files, "default", None, out),
-            {**settings, "dataset": sha256_of(source.folder / "config.json")},
-        )
+        jobs = texture_jobs(TextureTask(files, "default", None, out), settings)
         outcomes = run_shown(jobs, _FaceTask(places, out), running, "textures")
-    evaluation = evaluation_of(list(files.values()), [outcomes[key] for key in files], settings)
-    rows = {row.item: row.figures for row in evaluation.rows if row.item in places}
+    evaluation = evaluation_of(list(files.values()), [outcomes[name] for name in files], settings)
+    rows = {keys[row.item]: row.figures for row in evaluation.rows if row.item in places}
     twins = [pair for row in evaluation.rows for pair in row.labels.get("twins", ())]
-    failures = {failure["item"]: failure["reason"] for failure in evaluation.failures}
-    return TextureFigures(rows, tuple((one, other) for one, other in twins), failures)
+    failures = {keys[failure["item"]]: failure["reason"] for failure in evaluation.failures}
+    return TextureFigures(rows, tuple((keys[one], keys[other]) for one, other in twins), failures)
+
+
+def _stamped(source: FinishedDataset, row: Row) -> str:
+    """A face's key, with what tells its bytes from those of another dataset's face of the same key."""
+    place = source.place(row)
+    shard = source.checksum(int(row["item"]) // source.config.shard_size)
+    return f"{place.key}-{hashlib.sha256(f'{shard} {place.start} {place.size}'.encode('ascii')).hexdigest()[:16]}"
 
 
 @contextlib.contextmanager

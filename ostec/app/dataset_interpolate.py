@@ -49,9 +49,9 @@ class DatasetInterpolate:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.build import Dataset
-        from ostec.dataset.card import INTERPOLATION
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.mixing import Mixer, classify, pairs_of, require_weights, told
+        from ostec.dataset.origin import INTERPOLATION
 
         begin(self.work.quiet, self.work.verbose)
         out = out_path(self.out)
@@ -98,7 +98,7 @@ class DatasetInterpolate:
     ) -> None:
         """Draw what is not drawn yet, and note it as a source."""
         from ostec.dataset.attributes import OF_SOURCES
-        from ostec.dataset.card import INTERPOLATION
+        from ostec.dataset.origin import INTERPOLATION
         from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
         write_atomic(dataset.folder / INTERPOLATION, (json.dumps(request, indent=2) + "\n").encode("ascii"))

@@ -13,7 +13,7 @@ import numpy as np
 from ostec.app.checks import out_path
 from ostec.app.console import begin, say
 from ostec.core.errors import ImageError, UsageError
-from ostec.core.text import shown
+from ostec.core.text import counted, shown
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class DatasetStats:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.stats import as_json, as_table, gather
+        from ostec.dataset.stats import as_json, as_table, gather, title_of
         from ostec.eval.page import document, histogram
         from ostec.io.files import make_folder, write_atomic
 
@@ -49,7 +49,7 @@ class DatasetStats:
             return 0
         out = make_folder(out_path(self.out))
         grid = '<div class="grid" style="grid-template-columns: repeat(auto-fill, minmax(380px, 1fr))">'
-        plots = [histogram(stats.column(name).tolist(), name) for name in stats.values]
+        plots = [histogram(stats.column(name).tolist(), title_of(name)) for name in stats.values]
         page = [
             "<h1>Dataset</h1>",
             f"<pre>{html.escape(table)}</pre>",
@@ -84,7 +84,8 @@ class DatasetSheet:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.finished import TEXTURE, FinishedDataset
+        from ostec.dataset.finished import FinishedDataset
+        from ostec.dataset.members import PORTRAIT, TEXTURE
         from ostec.eval.pictures import sheet
         from ostec.io.files import make_folder
         from ostec.io.images import write_png
@@ -96,20 +97,21 @@ class DatasetSheet:
         if not 1 <= self.count <= _MOST_PICTURES or not 16 <= self.side <= 1024:
             raise UsageError(f"--count must be from 1 to {_MOST_PICTURES}, --side from 16 to 1024.")
         source = FinishedDataset(Path(self.dataset))
-        rows = _evenly(self._ordered(list(source.faces())), self.count)
+        rows = list(source.faces())
         if not rows:
             raise UsageError(f"{self.dataset} has no face to show.")
-        ending = "frontal.png" if self.frontal else TEXTURE
+        rows = _evenly(self._ordered(rows), self.count)
+        ending = PORTRAIT if self.frontal else TEXTURE
         columns = min(max(math.ceil(math.sqrt(len(rows))), 1), _COLUMN_LIMIT)
         cells = [_cell(source, row, ending, self._label(row), self.side) for row in rows]
         missing = sum(cell.picture is None for cell in cells)
         if missing == len(cells):
-            raise UsageError(f"None of the {missing} faces has a {ending} that can be read.")
+            raise UsageError(f"No face of {self.dataset} has a {ending} that can be read.")
         if missing:
-            logger.warning("%d of %d faces have no %s that can be read.", missing, len(cells), ending)
+            logger.warning("%d of %s have no %s that can be read.", missing, counted(len(cells), "face"), ending)
         make_folder(out.parent)
         write_png(out, sheet([cells[k : k + columns] for k in range(0, len(cells), columns)], self.side))
-        say(f"{shown(out)} shows {len(rows)} faces.")
+        say(f"{shown(out)} shows {counted(len(rows), 'face')}.")
         return 0
 
     def _ordered(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -120,8 +122,10 @@ class DatasetSheet:
         if self.sort not in FIGURES:
             raise UsageError(f"--sort takes one of {', '.join(FIGURES)}, not {shown(self.sort)}.")
         known = [row for row in rows if row.get(self.sort) is not None]
+        if not known:
+            raise UsageError(f"The {self.sort} of no face of {self.dataset} is known; please name another --sort.")
         if len(known) < len(rows):
-            logger.warning("Left out: %d faces whose %s is not known.", len(rows) - len(known), self.sort)
+            logger.warning("Left out: %s whose %s is not known.", counted(len(rows) - len(known), "face"), self.sort)
         return sorted(known, key=lambda row: (row[self.sort], row["key"]))
 
     def _label(self, row: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval_options import RunOptions
 from ostec.core.errors import UsageError
-from ostec.core.text import shown
+from ostec.core.text import counted, shown
 
 if TYPE_CHECKING:
     from ostec.app.dataset_figures import TextureFigures
@@ -22,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 _OF_TEXTURES = ("symmetry", "energy", "spread", "area_photo")
 _TOLERANCE = 1e-6
+_RANGES = {
+    **dict.fromkeys(("confidence", "photo_share", "brightness", "area_photo"), (0.0, 1.0)),
+    **dict.fromkeys(("yaw_deg", "pitch_deg", "face_size_px", "sharpness"), (0.0, math.inf)),
+    **dict.fromkeys(("fit_residual_percent", "spread", "symmetry"), (0.0, math.inf)),
+}
+"""Figure -> what a limit of it can be; others would keep every face, or none."""
 
 
 def _asked(*limits: "Limit") -> "list[Limit]":
@@ -170,7 +176,8 @@ class DatasetFilter:
             if not selected.kept:
                 raise UsageError(f"None of the {selected.left_out} faces meets all limits; nothing was written.")
         if not self.running.quiet:
-            say(f"{selected.kept} faces are in {shown(out)}, {selected.left_out} were left out.")
+            left_out = counted(selected.left_out, "was", "were")
+            say(f"{counted(selected.kept, 'face is', 'faces are')} in {shown(out)}, {left_out} left out.")
         return 0
 
 
@@ -230,7 +237,8 @@ class DatasetSplit:
                 what |= {"group": self.group, "ignore_twins": self.ignore_twins}
                 counts[part] = write_selection(source, folder / part, keep, what).kept
         if not self.running.quiet:
-            say(f"{shown(out)} has {', '.join(f'{count} faces for {part}' for part, count in counts.items())}.")
+            parts = [f"{counted(count, 'face')} for {part}" for part, count in counts.items()]
+            say(f"{shown(out)} has {', '.join(parts)}.")
         for part in [part for part, count in counts.items() if not count]:
             logger.warning("No face has fallen to %s.", part)
         return 0
@@ -248,6 +256,11 @@ def _check(limits: "Iterable[Limit]") -> None:
     for limit in limits:
         if any(value is not None and math.isnan(value) for value in (limit.low, limit.high)):
             raise UsageError(f"The limit of {limit.figure} is no number.")
+        low, high = _RANGES.get(limit.figure, (-math.inf, math.inf))
+        for value in (limit.low, limit.high):
+            if value is not None and not low <= value <= high:
+                range_ = f"between {low:g} and {high:g}" if high < math.inf else f"{low:g} or more"
+                raise UsageError(f"The limit of {limit.figure} must be {range_}, not {value:g}.")
         if limit.low is not None and limit.high is not None and limit.low > limit.high:
             raise UsageError(f"The least {limit.figure} is greater than the greatest.")
 

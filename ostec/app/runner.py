@@ -51,16 +51,26 @@ class Terminated(KeyboardInterrupt):
     exit_code = 128 + signal.SIGTERM
 
 
+@dataclass
+class Ending:
+    """What ended a run early."""
+
+    exit_code: int = 128 + signal.SIGINT
+    """Of one that was interrupted. Libraries that wait turn any exception of a handler into a KeyboardInterrupt."""
+
+
 @contextlib.contextmanager
-def terminate_like_interrupt() -> Iterator[None]:
+def terminate_like_interrupt() -> Iterator[Ending]:
     """SIGTERM ends the run as Ctrl-C does, with the finished work kept; for the main thread."""
+    ending = Ending()
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is given
+        ending.exit_code = Terminated.exit_code
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        yield ending
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -9,6 +9,11 @@ def shown(text: str | Path, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """``1 photo``, ``2 photos``; ``plural`` where an s is not enough."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
 def align(cells: Sequence[Sequence[str]], words: int) -> list[str]:
     """Lines of a table whose first ``words`` columns are flush left, the others flush right."""
     widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]

@@ -11,18 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ostec.dataset.finished import PROVENANCE, RECORD, TEXTURE
 from ostec.dataset.manifest import COLUMNS, Row
+from ostec.dataset.members import PORTRAIT, PROVENANCE, RECORD, TEXTURE
 from ostec.io.files import make_folder, write_atomic
 
 ROWS_PER_FILE = 250
 _ROWS_PER_GROUP = 50
 """What a reader has in memory at a time."""
-_PICTURES = {"image": TEXTURE, "provenance": PROVENANCE, "frontal": "frontal.png"}
+_PICTURES = {"image": TEXTURE, "provenance": PROVENANCE, "frontal": PORTRAIT}
 """Column -> ending of the member."""
+MEMBERS = (*_PICTURES.values(), RECORD)
+"""Endings of the members that have a column."""
 _LEFT_OUT = ("item", "status", "stage", "reason", "shard", "offset", "size")
 """Columns of the manifest that are about the shards."""
-_VALUES = {name: kind for name, kind in COLUMNS.items() if name not in _LEFT_OUT}
+_VALUES = {**{name: kind for name, kind in COLUMNS.items() if name not in _LEFT_OUT}, "licence": "string"}
 
 Found = Iterator[tuple[Row, dict[str, bytes]]]
 """Faces with those of their members that are exported, by ending."""
@@ -51,8 +53,13 @@ def write_parquet(faces: Found, out: Path) -> None:
         path.rename(folder / f"train-{number:05d}-of-{len(names):05d}.parquet")
 
 
-def write_arrow(faces: Found, out: Path) -> None:
+def write_arrow(faces: Found, out: Path, licence: str) -> None:
     """``data-00000-of-00042.arrow``, ... with ``state.json``: ``load_from_disk(FOLDER)`` reads them.
+
+    Args:
+        faces: what is written.
+        out: an empty folder.
+        licence: of the photos, for ``dataset_info.json``; empty where none was given.
 
     Raises:
         OutputError: something cannot be written.
@@ -82,7 +89,13 @@ def write_arrow(faces: Found, out: Path) -> None:
         "_output_all_columns": False,
         "_split": "train",
     }
-    information = {"citation": "", "description": "", "features": _features(), "homepage": "", "license": ""}
+    information = {
+        "citation": "",
+        "description": "Face textures, exported by ostec dataset export; README.md tells more.",
+        "features": _features(),
+        "homepage": "",
+        "license": licence,
+    }
     for name, values in (("state.json", state), ("dataset_info.json", information)):
         write_atomic(out / name, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode("ascii"))
 

@@ -1,65 +1,32 @@
 """A build: plan what the sources hold, have it done, seal shards, write the manifest."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.settings import CompleteSettings, from_json, to_json
+from ostec.core.settings import to_json
 from ostec.dataset.alone import alone, is_building
 from ostec.dataset.attributes import OF_SOURCES
+from ostec.dataset.candidates import LeaveOut
 from ostec.dataset.card import write_card
+from ostec.dataset.config import DatasetConfig, read_config, require_equal, write_config
+from ostec.dataset.counts import Counts, Report, add_sealed, tally
 from ostec.dataset.labels import labels_of
+from ostec.dataset.licences import unheeded, write_licences
 from ostec.dataset.manifest import Row, write_manifest, write_timings
+from ostec.dataset.origin import SELECTION
 from ostec.dataset.plan import Added, Given, Plan
 from ostec.dataset.records import Executor, Finished, Group, Item
-from ostec.dataset.sources import LeaveOut, find_candidates
+from ostec.dataset.sources import find_candidates
 from ostec.dataset.store import Store, read_lines, write_lines
-from ostec.io.files import make_folder, open_plain, remove_leftovers, write_atomic
+from ostec.dataset.timings import restore_timings
+from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
 logger = logging.getLogger(__name__)
-
-KIND = "ostec dataset"
-VERSION = 1
-_MAX_CONFIG = 1 << 20
-
-
-@dataclass(frozen=True)
-class DatasetConfig:
-    """What all photos of a dataset have in common: ``config.json``."""
-
-    settings: CompleteSettings = field(default_factory=CompleteSettings)
-    threads: int = 1
-    """CPU threads of a worker: the last digits of results depend on it."""
-    shard_size: int = 500
-    """Photos to a shard."""
-    batch: int = 1
-    """Photos whose faces are projected at once: the last digits depend on it too."""
-
-
-@dataclass
-class Counts:
-    """Photos of a dataset by what came of them."""
-
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    faces: int = 0
-    pending: int = 0
-
-    @property
-    def photos(self) -> int:
-        """All of them."""
-        return self.done + self.failed + self.skipped + self.pending
-
-
-Report = Callable[[Counts, int], None]
-"""Called with the counts so far, and how many photos this run has done, now and then."""
 
 
 class Dataset:
@@ -69,6 +36,8 @@ class Dataset:
         """Raises AssetError: the plan is damaged."""
         self.folder = folder
         self.config = config
+        self._named: dict[str, Any] | None = None
+        """What this process has noted to be planned."""
         self.store = Store(folder, config.shard_size)
         self.plan = Plan(folder / "state" / "plan", config.shard_size)
 
@@ -100,29 +69,45 @@ class Dataset:
             UsageError: other settings, or another program's files are there, or another process begins one.
             OutputError: it cannot be written.
         """
-        if read_config(folder) is None:
-            if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-                raise UsageError(f"{folder} is not empty and holds no dataset; please choose another --out.")
+        dataset = cls.at(folder, config)
+        if read_config(folder) != config:
             with alone(make_folder(folder)):
-                if read_config(folder) is None:  # nobody has begun one in this moment
-                    values = {"kind": KIND, "version": VERSION, **to_json(config)}
-                    content = (json.dumps(values, indent=2) + "\n").encode("ascii")
-                    write_atomic(folder / "config.json", content, synced=True)
-        _require_equal(folder, read_config(folder) or config, config)
-        return cls.open(folder)
+                cls.at(folder, config)  # somebody else may have begun one in this moment
+                write_config(folder, config)
+        return dataset
 
-    @contextlib.contextmanager
-    def locked(self, make: bool = True) -> Iterator[None]:
-        """Nobody else builds; the plan is read again, and with ``make`` the folders are made that are missing.
+    @classmethod
+    def at(cls, folder: Path, config: DatasetConfig) -> "Dataset":
+        """One that could be begun, or gone on with, with these settings; nothing is written.
+
+        One of which nothing is done yet has no settings to keep.
 
         Raises:
-            UsageError: somebody does, or a folder is a link that leads elsewhere.
+            UsageError: other settings, or another program's files are there.
+            AssetError: it is damaged.
+        """
+        before = read_config(folder)
+        if before is None:
+            if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
+                raise UsageError(f"{folder} is not empty and holds no dataset; please choose another --out.")
+            return cls(folder, config)
+        dataset = cls.open(folder)
+        if dataset.store.is_begun() or (dataset.plan.shards and before.shard_size != config.shard_size):
+            require_equal(folder, before, config)
+        return cls(folder, config)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else builds; the plan is read again, and the folders are made that are missing.
+
+        Raises:
+            UsageError: somebody does, has begun it with other settings, or a folder is a link that leads elsewhere.
             OutputError: the folder cannot be written to.
             AssetError: the plan is damaged.
         """
         with alone(self.folder):
-            if make:
-                self.store.make()
+            require_equal(self.folder, read_config(self.folder) or self.config, self.config)
+            self.store.make()
             self.plan = Plan(self.folder / "state" / "plan", self.config.shard_size)
             yield
 
@@ -137,16 +122,47 @@ class Dataset:
             attributes: a table of them, or :data:`OF_SOURCES`; empty for none.
 
         Raises:
+            UsageError: the dataset is a part of another one.
             AssetError: the note is damaged.
             OutputError: it cannot be written.
         """
+        self._require_whole()
         self.store.make()
         noted = list(read_lines(self._noted))
         values = {"sources": [str(Path(source).absolute()) for source in sources], "licence": licence}
         if attributes:
             values["attributes"] = attributes if attributes == OF_SOURCES else str(Path(attributes).absolute())
+        self._named = values
         if values not in noted:
             write_lines(self._noted, [*noted, values])
+
+    def _require_whole(self) -> None:
+        if (self.folder / SELECTION).exists():
+            raise UsageError(
+                f"{self.folder} is a part of another dataset, as its {SELECTION} says, and takes no further photos; "
+                "please choose another --out."
+            )
+
+    def preview(
+        self, sources: Sequence[str], attributes: str, leave_out: LeaveOut, tick: Callable[[int], None]
+    ) -> Added:
+        """What the sources, after those that are noted, would add to the plan; nothing is written.
+
+        Args:
+            sources: as for :meth:`note_sources`.
+            attributes: as there.
+            leave_out: of files in folders.
+            tick: called with the number of photos looked at.
+
+        Raises:
+            UsageError: the dataset is a part of another one, or a source or the table of attributes is gone.
+            AssetError: the note or the plan is damaged.
+        """
+        self._require_whole()
+        named = [*(source for note in read_lines(self._noted) for source in note["sources"]), *sources]
+        candidates = find_candidates(named, leave_out, self.folder, attributes == OF_SOURCES)
+        given = Given(labels=labels_of(attributes) if attributes else None)
+        return self.plan.preview(candidates, self._unfinished(), given, tick)
 
     def plan_noted(self, leave_out: LeaveOut, tick: Callable[[int], None]) -> Added | None:
         """Plan what was noted; None if there is nothing to plan.
@@ -162,15 +178,29 @@ class Dataset:
             values = noted.pop(0)
             asked = str(values.get("attributes", ""))
             try:
-                given = Given(str(values["licence"]), labels_of(asked) if asked else None)
+                labels = labels_of(asked) if asked else None
+                given = Given(str(values["licence"]), labels.origin if labels else "", labels)
                 candidates = find_candidates(values["sources"], leave_out, self.folder, asked == OF_SOURCES)
+                before = self.plan.builds
                 new = self.plan.extend(candidates, self._unfinished(), given, tick)
+                write_licences(self.folder, self.plan.builds)
+                if remark := unheeded(before, given.licence, new.known):
+                    logger.warning("%s", remark)
                 added = new if added is None else added + new
                 if given.labels and not given.labels.complete:
                     logger.warning("%s", given.labels.told())
-            except UsageError:  # it would stand in the way of the next call
+            except UsageError as error:
+                if self._named is None:
+                    raise UsageError(
+                        f"{error} It was named before and is not planned yet; ostec dataset build with sources that "
+                        "are there goes on without it."
+                    ) from error
                 write_lines(self._noted, noted)
-                raise
+                if values == self._named:  # it would stand in the way of the next call
+                    raise
+                logger.warning(
+                    "%s It was named before and is not planned; please name it again when it is there.", error
+                )
             write_lines(self._noted, noted)
         return added
 
@@ -242,16 +272,16 @@ class Dataset:
         counts = Counts()
         for shard in range(self.plan.shards):
             if self.store.is_sealed(shard):
-                _add(counts, self.store, shard)
+                add_sealed(counts, self.store, shard)
                 continue
             items = self.plan.read(shard)
             staged = self.store.staged(shard)
             for item in items:
                 if item.status is not None:
-                    _tally(counts, item.status)
+                    tally(counts, item.status)
                 elif item.number in staged:
                     outcome, _ = self.store.read_staged(item.number)
-                    _tally(counts, outcome.status, len(outcome.faces))
+                    tally(counts, outcome.status, len(outcome.faces))
                 else:
                     counts.pending += 1
         return counts
@@ -272,7 +302,7 @@ class Dataset:
         )
 
     def write_results(self) -> None:
-        """Write manifest, timings, checksums and data card anew.
+        """Write manifest, timings, checksums, licences and data card anew.
 
         Raises:
             AssetError: a list of a shard is damaged.
@@ -280,9 +310,11 @@ class Dataset:
         """
         sealed = [shard for shard in range(self.plan.shards) if self.store.is_sealed(shard)]
         write_atomic(self.store.shards / "SHA256SUMS", self.checksums())
-        lines = (line for shard in sealed for line in self.store.timings(shard))
-        write_timings(self.folder / "timings.parquet", lines)
+        timings = self.folder / "timings.parquet"
+        restore_timings(self.store, timings, sealed)
+        write_timings(timings, (line for shard in sealed for line in self.store.timings(shard)))
         write_manifest(self.folder / "manifest.parquet", self.rows())
+        write_licences(self.folder, self.plan.builds)
         write_card(self.folder / "README.md", self.rows(), self.plan.builds, to_json(self.config))
 
 
@@ -310,8 +342,9 @@ class _Run:
             if not left:
                 self._seal(shard)
             todo = [item for item in items if item.status is None]
-            for first in range(0, len(todo), self._batch):
-                group = tuple(todo[first : first + self._batch])
+            first = 0
+            for size in group_sizes(len(todo), self._batch):
+                group, first = tuple(todo[first : first + size]), first + size
                 if own := left.intersection(item.number for item in group):
                     yield Group(group, frozenset(own))
 
@@ -321,7 +354,7 @@ class _Run:
         left = self._open[shard][1]
         left.discard(finished.item)
         self.counts.pending -= 1
-        _tally(self.counts, finished.status, finished.faces)
+        tally(self.counts, finished.status, finished.faces)
         self.made += 1
         if not left:
             self._seal(shard)
@@ -334,50 +367,9 @@ class _Run:
         self._store.seal(shard, items)
 
 
-def _tally(counts: Counts, status: str, faces: int = 0) -> None:
-    setattr(counts, status, getattr(counts, status) + 1)
-    counts.faces += faces
-
-
-def _add(counts: Counts, store: Store, shard: int) -> None:
-    sealed = store.read_sealed(shard)
-    for name in ("done", "failed", "skipped", "faces"):
-        setattr(counts, name, getattr(counts, name) + getattr(sealed, name))
-
-
-def read_config(folder: Path) -> DatasetConfig | None:
-    """A dataset's ``config.json``; None where there is none.
-
-    Raises:
-        UsageError: it is another program's.
-        AssetError: it is damaged.
-    """
-    path = folder / "config.json"
-    try:
-        with open_plain(path) as stream:
-            values: Any = json.loads(stream.read(_MAX_CONFIG))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
-    if not isinstance(values, dict) or values.get("kind") != KIND:
-        raise UsageError(f"{path} is not of ostec dataset build.")
-    if values.get("version") != VERSION:
-        raise UsageError(f"{path} is of version {values.get('version')}; this program knows version {VERSION}.")
-    try:
-        settings = from_json(CompleteSettings, values["settings"])
-        config = DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1)))
-        if min(config.threads, config.shard_size, config.batch) < 1:
-            raise ValueError("threads, shard_size and batch must be 1 or more")
-        return config
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
-
-
-def _require_equal(folder: Path, before: DatasetConfig, asked: DatasetConfig) -> None:
-    old, new = asdict(before), asdict(asked)
-    old, new = {**old.pop("settings"), **old}, {**new.pop("settings"), **new}
-    other = [name for name in old if old[name] != new[name]]
-    if other:
-        what = ", ".join(f"{name} {old[name]} (asked for: {new[name]})" for name in other)
-        raise UsageError(f"{folder} was begun with {what}; a dataset has one setting, please choose another --out.")
+def group_sizes(count: int, most: int) -> Iterator[int]:
+    """Sizes of the groups of so many photos: the last ones are smaller, so that all workers end at about one time."""
+    while count > 0:
+        size = min(most, -(-count // 3))
+        yield size
+        count -= size

@@ -1,34 +1,71 @@
-"""The data card: ``README.md`` of a dataset, filled from its rows."""
+"""The data card: ``README.md`` of a dataset or of an export of one, filled from its rows."""
 
+import bisect
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Spread, loaded
+from ostec.dataset.licences import NOT_GIVEN
 from ostec.dataset.manifest import Row
+from ostec.dataset.members import PORTRAIT, PROVENANCE, TEXTURE
+from ostec.dataset.models import licence_of, record_in
+from ostec.dataset.origin import origin_of
 from ostec.dataset.plan import Build
-from ostec.io.files import write_atomic
+from ostec.dataset.readme import Loading, front_matter, write_readme
+from ostec.dataset.stats import cause
 
+TITLE = "Face textures"
+PICTURES = {TEXTURE: "image", PROVENANCE: "image", PORTRAIT: "image"}
+"""Members that ``datasets`` shows as pictures -> their type."""
 _BINS = {
     "yaw_deg": ("Yaw, degrees (positive: the nose to the image's right)", 15.0),
     "pitch_deg": ("Pitch, degrees (positive: up)", 10.0),
+    "roll_deg": ("Roll, degrees", 10.0),
     "face_size_px": ("Side of the face in the photo, pixels", 128.0),
     "brightness": ("Brightness of the photo's texels, 0 to 1", 0.1),
     "photo_share": ("Share of the texels that is from the photo", 0.1),
 }
 """Column -> title, width of a bar."""
-INTERPOLATION, SELECTION = "interpolation.json", "selection.json"
-"""What a dataset has besides if its faces are between those of another one, or a part of those of another one."""
 _BAR = 40
 _REASONS = 10
 _ATTRIBUTES = 40
 """Attributes that the card tells of."""
 _MOST_ATTRIBUTES = 10_000
+_READING = """## Reading
+
+```python
+from ostec.dataset import TextureDataset
+
+faces = TextureDataset("{folder}")  # faces[0]["texture"]: [3, S, S] in [0, 1]
+```
+
+```python
+import datasets
+
+faces = datasets.load_dataset("{folder}", split="train")  # {what}
+```
+"""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a card is of."""
+
+    origin: Path
+    """Folder of the dataset."""
+    loading: Loading
+    told: str = ""
+    """How an export is laid out; empty for the dataset itself."""
+    reading: str = ""
+    """How it is read, in Markdown."""
+    remarks: tuple[str, ...] = ()
+    """A sentence each."""
 
 
 @dataclass
@@ -40,20 +77,27 @@ class _Tally:
     modes: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     occluders: Counter[str] = field(default_factory=Counter)
-    models: dict[str, str] = field(default_factory=dict)
+    models: set[tuple[str, str]] = field(default_factory=set)
+    """Name and SHA-256 of all files that any face was made with."""
+    faces_of: Counter[int] = field(default_factory=Counter)
+    """Faces by the number of their build."""
+    firsts: dict[int, Row] = field(default_factory=dict)
+    """The first face of each build."""
     bins: dict[str, Counter[int]] = field(default_factory=lambda: {name: Counter() for name in _BINS})
     attributes: dict[str, Spread] = field(default_factory=dict)
     _weights: set[str] = field(default_factory=set)
 
-    def add(self, row: Row) -> None:
-        """One row more."""
+    def add(self, row: Row, build: int) -> None:
+        """One row more, of the build of that number."""
         if row["status"] != "done" or row["face"] == 1:
             self.status[row["status"]] += 1
         if row["status"] == "failed":
-            self.reasons[f"{row.get('stage')}: {row.get('reason')}"] += 1
+            self.reasons[cause(row)] += 1
         if row["status"] != "done":
             return
         self.faces += 1
+        self.faces_of[build] += 1
+        self.firsts.setdefault(build, row)
         self.modes[str(row.get("mode"))] += 1
         self.occluders.update(row.get("occluders") or ())
         for name, (_, width) in _BINS.items():
@@ -65,63 +109,89 @@ class _Tally:
         weights = str(row.get("weights") or "{}")
         if weights not in self._weights:
             self._weights.add(weights)
-            self.models.update(json.loads(weights))
+            self.models |= {(str(name), str(digest)) for name, digest in json.loads(weights).items()}
 
 
-def write_card(path: Path, rows: Iterable[Row], builds: Sequence[Build], config: Mapping[str, Any]) -> None:
-    """Write the data card; equal rows give equal bytes.
+def write_card(
+    path: Path, rows: Iterable[Row], builds: Sequence[Build], config: Mapping[str, Any], form: Form | None = None
+) -> None:
+    """Write the data card; equal rows give equal bytes. What its reader wrote below the last comment is kept.
 
     Args:
-        path: of the file; what lies beside it tells whether the faces are between or of those of another dataset.
+        path: of the file.
         rows: of the manifest.
         builds: what was planned, with the licences.
         config: as in ``config.json``.
+        form: of an export; None for the card of the dataset that the file lies in.
 
     Raises:
         OutputError: it cannot be written.
+        AssetError: the manifest of a model is damaged.
     """
+    form = form or _of_dataset(path.parent, config)
+    starts = [build.first_shard for build in builds]
     tally = _Tally()
     for row in rows:
-        tally.add(row)
-    mixed = (path.parent / INTERPOLATION).exists()
+        shard = int(row.get("item") or 0) // config["shard_size"]
+        tally.add(row, max(bisect.bisect_right(starts, shard) - 1, 0))
+    origin = origin_of(form.origin)
+    licences = _licences_of(tally, builds)
+    records = [found for row in tally.firsts.values() if (found := record_in(form.origin / "shards", row))]
     parts = [
-        _head(tally, builds, config, _origin(path.parent, mixed)),
-        _licences(builds),
-        _models(tally),
-        _attributes(tally, builds, mixed),
+        front_matter(TITLE, tally.faces, licences, form.loading),
+        _head(tally, builds, config, [*_export(form), *origin.lines]),
+        form.reading if tally.faces else "",
+        _export_licences(licences) if form.told else _licences(builds),
+        _models(tally, records),
+        _attributes(tally, builds, origin.mixed),
         _distributions(tally),
         _failures(tally),
     ]
-    write_atomic(path, "\n".join(part for part in parts if part).encode("utf-8", "backslashreplace"))
+    write_readme(path, "\n".join([*(part for part in parts if part), ""]))
 
 
-def _origin(folder: Path, mixed: bool) -> list[str]:
-    """Lines about how the faces came to be."""
-    if mixed:
-        lines = [
-            "Made by `ostec dataset interpolate`: each face is between two of another dataset. Their latents were",
-            "mixed, the generator drew a portrait of that, and it was completed as a photo is: such portraits are the",
-            f"photos here. `{INTERPOLATION}` says how they were drawn, and the attributes of which two faces.",
-            "",
-        ]
-    else:
-        lines = ["Made by `ostec dataset build`, each from one photo.", ""]
-    if (folder / SELECTION).exists():
-        lines = [f"A part of a dataset, as `{SELECTION}` says.", "", *lines]
-    return lines
+def _of_dataset(folder: Path, config: Mapping[str, Any]) -> Form:
+    reading = _READING.format(folder="DS", what="pictures and keys; manifest.parquet tells the rest by key")
+    portrait = bool(config["settings"].get("frontalize"))
+    return Form(folder, Loading("shards/*.tar", hub_features(pictures(portrait))), reading=reading)
+
+
+def pictures(portrait: bool) -> list[str]:
+    """Endings of the pictures that every face has; ``portrait``: the frontal one too."""
+    return [ending for ending in PICTURES if portrait or ending != PORTRAIT]
+
+
+def hub_features(endings: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Columns of tar files for ``datasets``: those pictures, and the key."""
+    found = [(ending, PICTURES[ending]) for ending in PICTURES if ending in set(endings)]
+    return (*found, ("__key__", "string")) if found else ()
+
+
+def _licences_of(tally: _Tally, builds: Sequence[Build]) -> dict[str, int]:
+    """Licence, as it was given, -> faces under it."""
+    found: Counter[str] = Counter()
+    for number, build in enumerate(builds):
+        if tally.faces_of[number] or not tally.faces:
+            found[build.licence] += tally.faces_of[number]
+    return dict(sorted(found.items()))
+
+
+def _export(form: Form) -> list[str]:
+    if not form.told:
+        return []
+    remarks = [f"- {remark}" for remark in form.remarks]
+    return [form.told, "", *([*remarks, ""] if remarks else [])]
 
 
 def _head(tally: _Tally, builds: Sequence[Build], config: Mapping[str, Any], origin: list[str]) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in config["settings"].items())
+    known = {PurePath(name).name: digest for name, digest in sorted(tally.models)}
+    settings = ", ".join(f"{name} {_setting(value, known)}" for name, value in config["settings"].items())
     planned = sum(build.photos + build.copies for build in builds)
     status = tally.status
-    rows = [
-        ("faces", tally.faces),
-        ("photos done", status["done"]),
-        ("photos that failed", status["failed"]),
-        ("copies of other photos", status["skipped"]),
-        ("photos planned", planned),
-    ]
+    rows = [("faces", tally.faces), ("photos done", status["done"])]
+    if status["failed"] or status["skipped"] or planned != status["done"]:
+        rows += [("photos that failed", status["failed"]), ("copies of other photos", status["skipped"])]
+        rows += [("photos planned", planned)]
     lines = [
         "# A dataset of face textures",
         "",
@@ -140,19 +210,49 @@ def _head(tally: _Tally, builds: Sequence[Build], config: Mapping[str, Any], ori
     return "\n".join(lines)
 
 
+def _setting(value: Any, models: Mapping[str, str]) -> str:
+    """A setting without the folder that a file of it lay in."""
+    text = str(value)
+    name = text.replace("\\", "/").rpartition("/")[2]
+    if name == text:
+        return text
+    return f"{name} (SHA-256 {models[name]})" if name in models else name
+
+
 def _licences(builds: Sequence[Build]) -> str:
     lines = ["## Licences of the photos", "", "| shards | photos | licence, as it was given |", "|---|---|---|"]
     for build in builds:
         shards = f"{build.first_shard:05d} to {build.first_shard + build.shards - 1:05d}"
-        licence = _cell(build.licence) or "not given"
-        lines.append(f"| {shards} | {build.photos} | {licence} |")
+        lines.append(f"| {shards} | {build.photos} | {_cell(build.licence) or NOT_GIVEN} |")
     return "\n".join([*lines, ""])
 
 
-def _models(tally: _Tally) -> str:
-    lines = ["## Models", "", "| file | SHA-256 |", "|---|---|"]
-    lines += [f"| {shown(name)} | {digest} |" for name, digest in sorted(tally.models.items())]
-    return "\n".join([*lines, ""]) if tally.models else ""
+def _export_licences(licences: Mapping[str, int]) -> str:
+    lines = ["## Licences of the photos", "", "| faces | licence, as it was given |", "|---|---|"]
+    lines += [f"| {faces} | {_cell(licence) or NOT_GIVEN} |" for licence, faces in licences.items()]
+    return "\n".join([*lines, ""])
+
+
+def _models(tally: _Tally, records: Sequence[Mapping[str, Any]]) -> str:
+    if not tally.models:
+        return ""
+    licence = licence_of()
+    lines = ["## Models", "", "| file | SHA-256 | licence |", "|---|---|---|"]
+    for name, digest in sorted(tally.models):
+        lines.append(f"| {_cell(name)} | {_cell(digest)} | {_cell(licence(name, digest))} |")
+    made = {", ".join(f"{name} {version}" for name, version in _table(record, "versions")) for record in records}
+    models = [dict(_table(record, "face_model")) for record in records]
+    fitted = {f"{model['name']} ({model.get('licence', 'licence not known')})" for model in models if "name" in model}
+    lines += ["", *(f"Made with {shown(text)}." for text in sorted(made) if text)]
+    lines += [f"Face model: {shown(text)}." for text in sorted(fitted)]
+    return "\n".join([*lines, ""])
+
+
+def _table(record: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
+    """The entries of a part of a record, sorted, ostec first; none where it is no object."""
+    value = record.get(name)
+    entries = value.items() if isinstance(value, dict) else ()
+    return sorted(entries, key=lambda entry: (entry[0] != "ostec", entry[0].lower()))
 
 
 def _attributes(tally: _Tally, builds: Sequence[Build], mixed: bool) -> str:

@@ -9,20 +9,21 @@ another one, as :mod:`ostec.dataset.recovery` decides.
 import contextlib
 import logging
 import os
+import platform
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import BackendError, OstecError, OutputError
+from ostec.dataset.cluster import Resources, count_workers, handlers_kept, require_listening
 from ostec.dataset.queue import PhotoQueue
 from ostec.dataset.records import Finished, Group, MakeMaker
 from ostec.dataset.recovery import Recovery
 from ostec.dataset.store import Store
+from ostec.dataset.weights import WeightsPin
 from ostec.dataset.worker import Worker
 from ostec.io.files import make_short_temp
 
@@ -34,8 +35,6 @@ _CALLS_AHEAD = 2
 _LOAD_S = 1800.0
 """That a worker may take to begin, whatever the limit for a photo."""
 _TICK_S = 1.0
-_WORKER_BYTES = 2 << 30
-"""Memory of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU."""
 _OBJECT_STORE_BYTES = 80 << 20
 """Ray's shared memory: next to nothing passes through it."""
 _TEMP_PREFIX = "ostec-ray-"
@@ -57,22 +56,6 @@ class Job:
     copy_failed: bool = False
 
 
-@dataclass(frozen=True)
-class Resources:
-    """What the workers may use."""
-
-    workers: int = 0
-    """0: as many as the machine, or cluster, has room for."""
-    threads: int = 1
-    """CPU threads of a worker."""
-    gpus_per_worker: float = -1.0
-    """-1: one GPU where there is any."""
-    address: str = ""
-    """Of a running cluster, or ``auto``; empty starts Ray on this machine, for this build alone."""
-    time_limit_s: float = 0.0
-    """Seconds a photo after which a worker that has not answered is ended; 0: never."""
-
-
 class RayWorker:
     """What runs in an actor's process."""
 
@@ -80,16 +63,17 @@ class RayWorker:
         self._job = job
         self._work: Worker | None = None
 
-    def load(self) -> str:
-        """Load the networks; returns the sentence that ends the build, empty if all is well."""
+    def load(self) -> "_Loaded":
+        """Load the networks."""
         job = self._job
         if not (job.folder / "config.json").is_file():
-            return f"A worker does not see the dataset's folder {job.folder}; on a cluster every node must."
+            return _Loaded(f"A worker does not see the dataset's folder {job.folder}; on a cluster every node must.")
         try:
-            self._work = Worker(Store(job.folder, job.shard_size), job.make(), job.copy_failed)
+            maker = job.make()
         except OstecError as error:
-            return str(error)
-        return ""
+            return _Loaded(str(error))
+        self._work = Worker(Store(job.folder, job.shard_size), maker, job.copy_failed)
+        return _Loaded("", dict(maker.weights), platform.node())
 
     def work(self, groups: list[Group]) -> tuple[list[Finished], str]:
         """Do some groups of photos; also the sentence that ends the build, empty if all is well."""
@@ -103,6 +87,16 @@ class RayWorker:
         except OutputError as error:
             return finished, str(error)
         return finished, ""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A worker's answer to :meth:`RayWorker.load`."""
+
+    sentence: str
+    """Ends the build; empty if all is well."""
+    weights: dict[str, str] = field(default_factory=dict)
+    node: str = ""
 
 
 @dataclass(eq=False)
@@ -128,6 +122,7 @@ class RayExecutor:
         self._actors: list[_Actor] = []
         self._calls: dict[Any, tuple[_Actor, list[Group]]] = {}
         self._recovery = Recovery(Store(job.folder, job.shard_size))
+        self._pin = WeightsPin(Store(job.folder, job.shard_size))
         self._losses = 0
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
@@ -135,6 +130,7 @@ class RayExecutor:
 
         Raises:
             OutputError: outcomes cannot be staged.
+            AssetError: a worker has loaded other weights than those of the dataset.
             BackendError: Ray is not installed, cannot be started or goes on dying, or workers do, or cannot load.
         """
         queue = PhotoQueue(groups)
@@ -159,7 +155,8 @@ class RayExecutor:
         total = ray.cluster_resources()
         if self._resources.gpus_per_worker < 0:
             self._resources = replace(self._resources, gpus_per_worker=1.0 if total.get("GPU", 0) else 0.0)
-        self._actors = [self._spawn() for _ in range(count_workers(self._resources, total))]
+        count = queue.ready(count_workers(self._resources, total))  # none that would find nothing to do
+        self._actors = [self._spawn() for _ in range(count)]
         checked = time.monotonic()
         while True:
             self._fill(queue)
@@ -199,9 +196,10 @@ class RayExecutor:
         yield from self._take_answer(actor, answer, queue)
 
     def _take_answer(self, actor: _Actor, answer: Any, queue: PhotoQueue) -> Iterator[Finished]:
-        if isinstance(answer, str):
-            if answer:
-                raise BackendError(answer)
+        if isinstance(answer, _Loaded):
+            if answer.sentence:
+                raise BackendError(answer.sentence)
+            self._pin.require(answer.weights, answer.node if self._resources.address else "")
             actor.loaded = True
             return
         finished, sentence = answer
@@ -288,31 +286,6 @@ def _require_alive() -> None:
         raise _ClusterLost(f"its {dead[0][0]} is gone")
 
 
-def count_workers(resources: Resources, total: Mapping[str, float]) -> int:
-    """How many workers there are to be.
-
-    Args:
-        resources: what was asked for; the GPUs of a worker are known.
-        total: what Ray has: ``CPU``, ``GPU``, and ``memory`` in bytes.
-
-    Raises:
-        BackendError: there is no room for a single one, so that it would wait for ever.
-    """
-    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
-    if resources.gpus_per_worker > gpus:
-        raise BackendError(f"A worker shall have {resources.gpus_per_worker:g} GPUs, and Ray finds {gpus:g}.")
-    if resources.threads > cpus:
-        raise BackendError(f"A worker shall have {resources.threads} threads, and Ray finds {cpus:g} CPUs.")
-    if resources.workers:
-        return resources.workers
-    if resources.gpus_per_worker > 0:
-        return int(gpus / resources.gpus_per_worker)
-    fitting = int(cpus // resources.threads)
-    if not resources.address:
-        fitting = min(fitting, int(total.get("memory", 0) // _WORKER_BYTES))
-    return max(1, fitting)
-
-
 @contextlib.contextmanager
 def _ray(resources: Resources) -> Iterator[None]:
     """Ray, connected; started for this build unless there is an address.
@@ -329,9 +302,8 @@ def _ray(resources: Resources) -> Iterator[None]:
         raise BackendError(
             "Datasets are built with Ray, which is not installed; please run: pip install ray"
         ) from error
-    # Ray puts its own in their place, which would end the build without a word.
-    main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    if resources.address:
+        require_listening(resources.address)
     temp = None if resources.address else make_short_temp(_TEMP_PREFIX)
     where: dict[str, Any] = {"address": resources.address}
     if temp is not None:
@@ -345,14 +317,13 @@ def _ray(resources: Resources) -> Iterator[None]:
         }
     try:
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+            with handlers_kept():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except Exception as error:
             if not resources.address:  # a machine that is very busy takes longer than Ray waits
                 raise _ClusterLost(_first_line(error)) from error
             raise BackendError(f"There is no Ray cluster at {resources.address} ({_first_line(error)}).") from error
         _hush()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         yield
     finally:
         with contextlib.suppress(Exception):

@@ -12,18 +12,20 @@ import numpy as np
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
+from ostec.core.text import counted
 from ostec.core.types import FloatArray
-from ostec.dataset.build import DatasetConfig, read_config
+from ostec.dataset.config import DatasetConfig, read_config
+from ostec.dataset.licences import read_licences
 from ostec.dataset.manifest import Row, read_manifest
+from ostec.dataset.members import MESH
 from ostec.dataset.plan import Build, Plan
+from ostec.dataset.rows import check_row
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
 from ostec.io.shards import read_member, read_members
 
 logger = logging.getLogger(__name__)
 
-MESH, PROVENANCE, RECORD, TEXTURE = "mesh.npz", "provenance.png", "json", "uv.png"
-"""Endings of members."""
 LATENT_PREFIX = "w_"
 """Of the arrays in ``mesh.npz``."""
 FRONTAL = "views.frontal.npz"
@@ -56,6 +58,7 @@ class FinishedDataset:
         self.config: DatasetConfig = config
         self._store = Store(folder, config.shard_size)
         self._checked: set[int] = set()
+        self._sums: dict[str, str] | None = None
         sealed = self._store.state / "sealed"
         self._sealed = sorted(int(p.stem) for p in sealed.glob("*.jsonl") if p.stem.isdecimal())
         if not self._sealed and not (folder / "manifest.parquet").exists():
@@ -63,7 +66,8 @@ class FinishedDataset:
         if self._sealed:
             unknown = {int(p.stem) for p in self._store.shards.glob("*.tar") if p.stem.isdecimal()} - set(self._sealed)
             if unknown:
-                logger.warning("Left out: %d shards that are not finished.", len(unknown))
+                number = counted(len(unknown), "shard that is", "shards that are")
+                logger.warning("Left out: %s not finished.", number)
 
     def rows(self) -> Iterator[Row]:
         """The manifest's rows, failures and copies too, in the order of the plan. Raises AssetError."""
@@ -71,7 +75,11 @@ class FinishedDataset:
             for shard in self._sealed:
                 yield from self._store.rows(shard)
         else:
-            yield from read_manifest(self.folder / "manifest.parquet")
+            path = self.folder / "manifest.parquet"
+            try:
+                yield from map(check_row, read_manifest(path))
+            except ValueError as error:
+                raise AssetError(f"{path} is damaged ({error}).") from error
 
     def faces(self) -> Iterator[Row]:
         """The rows of the faces that are there. Raises AssetError."""
@@ -83,17 +91,23 @@ class FinishedDataset:
         Raises:
             AssetError: a shard is missing, damaged or has no checksum.
         """
-        sums = {} if self._sealed else _checksums(self._store.shards / "SHA256SUMS")
         for number, group in itertools.groupby(self.faces(), lambda row: int(row["item"]) // self.config.shard_size):
             rows = list(group)
             path = self._store.shard_path(number)
             if any(self.place(row).shard != path for row in rows):
                 raise AssetError(f"The manifest of {self.folder} is damaged (it names another shard than {path.name}).")
-            expected = self._store.read_sealed(number).sha256 if self._sealed else sums.get(path.name, "")
-            if number not in self._checked and sha256_of(path) != expected:
+            if number not in self._checked and not (path.is_file() and sha256_of(path) == self.checksum(number)):
                 raise AssetError(f"{path} is damaged; please run: ostec dataset verify {self.folder} --repair")
             self._checked.add(number)
             yield number, rows
+
+    def checksum(self, shard: int) -> str:
+        """The SHA-256 that was written down of a shard; empty if none was. Raises AssetError."""
+        if self._sealed:
+            return self._store.read_sealed(shard).sha256
+        if self._sums is None:
+            self._sums = _checksums(self._store.shards / "SHA256SUMS")
+        return self._sums.get(self._store.shard_path(shard).name, "")
 
     def place(self, row: Row) -> FacePlace:
         """Where a face's members lie.
@@ -114,8 +128,9 @@ class FinishedDataset:
         return read_face(self.place(row), endings)
 
     def builds(self) -> list[Build]:
-        """What was planned, with the licences; none where the plan was not kept. Raises AssetError."""
-        return Plan(self._store.state / "plan", self.config.shard_size).builds
+        """What was planned, with the licences; none where neither plan nor licences were kept. Raises AssetError."""
+        builds = Plan(self._store.state / "plan", self.config.shard_size).builds
+        return builds or read_licences(self.folder)
 
 
 def _checksums(path: Path) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """``manifest.parquet`` and ``timings.parquet``: the rows of all shards, in the order of the plan."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, BinaryIO
 
 from ostec.core.errors import AssetError
 from ostec.dataset.attributes import dumped
+from ostec.dataset.reader import reason_of
 from ostec.io.files import write_atomic
 
 COLUMNS = {
@@ -108,11 +110,24 @@ def read_manifest(path: Path, columns: list[str] | None = None) -> Iterator[Row]
         with pq.ParquetFile(path) as file:
             missing = set(columns or COLUMNS) - set(file.schema_arrow.names)
             if missing:
-                raise AssetError(f"{path} is no manifest of a dataset (it has no column {min(missing)}).")
+                raise AssetError(f"{path} is not of a dataset (it has no column {min(missing)}).")
             for group in range(file.metadata.num_row_groups):
                 yield from file.read_row_group(group, columns=columns).to_pylist()
+    except FileNotFoundError as error:
+        raise AssetError(f"{path} is missing.") from error
     except (OSError, pa.ArrowException) as error:
-        raise AssetError(f"{path} cannot be read ({str(error).splitlines()[0]}).") from error
+        raise AssetError(f"{path} cannot be read ({reason_of(error, path)}).") from error
+
+
+def read_timings(path: Path) -> Iterator[dict[str, Any]]:
+    """The seconds as :func:`write_timings` was given them: ``item``, ``id`` and ``seconds`` by stage.
+
+    Raises:
+        AssetError: the file is missing or damaged.
+    """
+    rows = read_manifest(path, list(TIMING_COLUMNS))
+    for (item, name), own in itertools.groupby(rows, lambda row: (row["item"], row["id"])):
+        yield {"item": item, "id": name, "seconds": {row["stage"]: row["seconds"] for row in own}}
 
 
 def as_stored(rows: Iterable[Row]) -> Iterator[Row]:

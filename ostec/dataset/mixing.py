@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.text import shown
+from ostec.core.text import counted, shown
 from ostec.core.types import DoubleArray, FloatArray
 from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number, loaded
-from ostec.dataset.finished import FRONT, FRONTAL, MESH, FacePlace, FinishedDataset, read_face, read_latents
+from ostec.dataset.finished import FRONT, FRONTAL, FacePlace, FinishedDataset, read_face, read_latents
 from ostec.dataset.manifest import Row
+from ostec.dataset.members import MESH
 
 WEIGHTS = (0.3, 0.7)
 """Between which the share of the first face lies: nearer to an end it would be that face again."""
@@ -214,7 +215,7 @@ def told(classes: Classes) -> str:
     why = f" (there are no attributes {', '.join(USUAL)})" if classes.instead else ""
     each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
     more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
-    rest = f"; {classes.left_out} faces are in none" if classes.left_out else ""
+    rest = f"; {counted(classes.left_out, 'face is', 'faces are')} in none" if classes.left_out else ""
     by = shown(", ".join(classes.by))
     return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
 

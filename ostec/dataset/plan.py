@@ -4,8 +4,10 @@
 planned, and is replaced last: lists beyond it are of a build that was killed while it planned, and count for nothing.
 """
 
+import contextlib
 import hashlib
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, ImageError
+from ostec.dataset.candidates import Candidate
 from ostec.dataset.labels import Labels
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
-from ostec.dataset.sources import Candidate
-from ostec.io.files import make_folder, write_atomic
+from ostec.io.files import make_folder, open_plain, write_atomic
 
 _THREADS = 4
 _AHEAD = 64
 """Photos that are read ahead of the plan at most."""
+_MAX_INDEX = 64 << 20
+_MOST_SHARDS = 10**7
+_NO_PLAN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _PLACE_FIELDS = tuple(field.name for field in fields(Place))
 
 
@@ -65,8 +71,10 @@ class Given:
 
     licence: str = ""
     """For the data card."""
+    attributes: str = ""
+    """Where they are from, as in :class:`Build`."""
     labels: Labels | None = None
-    """Give its photos attributes; None for none."""
+    """Gives them; None for none."""
 
 
 class Plan:
@@ -84,12 +92,15 @@ class Plan:
         self.shards = 0
         self.builds: list[Build] = []
         try:
-            values = json.loads(self._index.read_bytes())
-            self.builds = [Build(**build) for build in values["builds"]]
+            with open_plain(self._index) as stream:
+                values = json.loads(stream.read(_MAX_INDEX))
+            self.builds = [_build_from(build) for build in values["builds"]]
             self.shards = int(values["shards"])
+            if not 0 <= self.shards <= _MOST_SHARDS:
+                raise ValueError(f"it has {self.shards} shards")
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except _NO_PLAN as error:
             raise AssetError(f"{self._index} is damaged ({error}).") from error
 
     def read(self, shard: int) -> list[Item]:
@@ -100,9 +111,14 @@ class Plan:
         """
         path = self._list(shard)
         try:
-            with path.open(encoding="ascii") as stream:
-                return [_from_json(json.loads(line)) for line in stream]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            with open_plain(path) as stream:
+                lines = iter(lambda: stream.readline(_MAX_INDEX), b"")
+                items = [_from_json(json.loads(line.decode("ascii"))) for line in lines]
+            numbers = [item.number for item in items]
+            if numbers != sorted(set(numbers)) or any(number // self.shard_size != shard for number in numbers):
+                raise ValueError("its photos are out of place")
+            return items
+        except _NO_PLAN as error:
             raise AssetError(f"{path} is damaged ({error}); ostec dataset verify --repair may help.") from error
 
     def __iter__(self) -> Iterator[Item]:
@@ -128,36 +144,48 @@ class Plan:
             OutputError: the plan cannot be written.
         """
         make_folder(self._folder)
-        known = {int(item.id, 16) for item in self if item.status != "skipped"}
-        sieve = _Sieve(known, unfinished, self.shards * self.shard_size, given.labels)
+        sieve = self._sieve(unfinished, given)
         shards, waiting = self.shards, list[Item]()
-        for number, digested in enumerate(_digested(candidates), start=1):
-            item = sieve.sift(digested)
-            waiting += [] if item is None else [item]
+        for item in sieve.sifted(candidates, tick):
+            waiting.append(item)
             if len(waiting) == self.shard_size:
                 self.write(shards, waiting)
                 shards, waiting = shards + 1, []
-            tick(number)
         if waiting:
             self.write(shards, waiting)
             shards += 1
-        labels = given.labels
-        self._change(sieve.moved, labels.taken_back if labels else ())
-        added = replace(sieve.added, labelled=labels.count if labels else 0)
-        origin = labels.origin if labels else ""
-        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, given.licence, origin)]
+        self._change(sieve.moved, given.labels.taken_back if given.labels else ())
+        added = sieve.added
+        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, given.licence, given.attributes)]
         self.commit(shards, [*self.builds, *(new if shards > self.shards else [])])
         return added
+
+    def preview(
+        self,
+        candidates: Iterable[Candidate],
+        unfinished: Mapping[int, int],
+        given: Given,
+        tick: Callable[[int], None],
+    ) -> Added:
+        """What :meth:`extend` would add; nothing is written."""
+        sieve = self._sieve(unfinished, given)
+        for _ in sieve.sifted(candidates, tick):
+            pass
+        return sieve.added
+
+    def _sieve(self, unfinished: Mapping[int, int], given: Given) -> "_Sieve":
+        known = {int(item.id, 16) for item in self if item.status != "skipped"}
+        return _Sieve(known, unfinished, self.shards * self.shard_size, given.labels)
 
     def write(self, shard: int, items: Iterable[Item]) -> None:
         """Write the list of one shard. Raises OutputError."""
         lines = (json.dumps(_to_json(item)) for item in items)
-        write_atomic(self._list(shard), "".join(f"{line}\n" for line in lines).encode("ascii"))
+        write_atomic(self._list(shard), "".join(f"{line}\n" for line in lines).encode("ascii"), synced=True)
 
     def commit(self, shards: int, builds: Sequence[Build]) -> None:
         """Make the first ``shards`` lists count. Raises OutputError."""
         values = {"shards": shards, "builds": [asdict(build) for build in builds]}
-        write_atomic(self._index, (json.dumps(values, indent=1) + "\n").encode("ascii"))
+        write_atomic(self._index, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
         self.shards, self.builds = shards, list(builds)
 
     def _change(self, moved: Mapping[int, Place], taken_back: Collection[int]) -> None:
@@ -176,8 +204,8 @@ class _Digested:
     sha256: str
     """Empty where the bytes cannot be read."""
     error: str
-    identity: int | None
-    """Of a file, whatever path leads to it."""
+    identity: int
+    """Of the file, whatever path leads to it, and of the place in it."""
 
 
 class _Sieve:
@@ -193,16 +221,30 @@ class _Sieve:
         self._new: dict[int, int] = {}
         """Id -> item, of what has come through."""
         self._files: set[int] = set()
+        self._nameless: dict[str, int] = {}
+        """What cannot be read -> how many of that name."""
         self.moved: dict[int, Place] = {}
-        self.added = Added()
+        self._added = Added()
 
-    def sift(self, digested: _Digested) -> Item | None:
+    def sifted(self, candidates: Iterable[Candidate], tick: Callable[[int], None]) -> Iterator[Item]:
+        """What of the candidates is new, in their order; ``tick`` is told how many were looked at."""
+        for number, digested in enumerate(_digested(candidates), start=1):
+            item = self._sift(digested)
+            if item is not None:
+                yield item
+            tick(number)
+
+    @property
+    def added(self) -> Added:
+        """What has come so far."""
+        return replace(self._added, labelled=self._labels.count if self._labels else 0)
+
+    def _sift(self, digested: _Digested) -> Item | None:
         candidate = digested.candidate
-        if digested.identity is not None:
-            if digested.identity in self._files:
-                return None  # one file that two sources name is no copy
-            self._files.add(digested.identity)
-        name = digested.sha256 or hashlib.sha256(f"unreadable: {candidate.source}".encode()).hexdigest()
+        if digested.identity in self._files:
+            return None  # one file that two sources name is no copy
+        self._files.add(digested.identity)
+        name = digested.sha256 or self._unreadable(candidate.source)
         code = int(name[:ID_DIGITS], 16)
         number = None if code in self._known else self._number
         labels = self._labels
@@ -223,6 +265,11 @@ class _Sieve:
         self._number += 1
         return item
 
+    def _unreadable(self, source: str) -> str:
+        """Stands for the hash of what cannot be read: things with one name are told apart by their order."""
+        number = self._nameless[source] = self._nameless.get(source, 0) + 1
+        return hashlib.sha256(f"unreadable: {source}{f' {number}' if number > 1 else ''}".encode()).hexdigest()
+
     def _meet_again(self, code: int, place: Place) -> None:
         moved = code in self._unfinished
         if moved:
@@ -230,7 +277,7 @@ class _Sieve:
         self._count(known=1, moved=int(moved))
 
     def _count(self, **more: int) -> None:
-        self.added = replace(self.added, **{key: getattr(self.added, key) + value for key, value in more.items()})
+        self._added = replace(self._added, **{key: getattr(self._added, key) + value for key, value in more.items()})
 
 
 def _digested(candidates: Iterable[Candidate]) -> Iterator[_Digested]:
@@ -247,21 +294,24 @@ def _digested(candidates: Iterable[Candidate]) -> Iterator[_Digested]:
 
 def _digest(candidate: Candidate) -> _Digested:
     place = candidate.place
-    identity = None
+    identity = _identity(place)
     if candidate.error:
-        return _Digested(candidate, "", candidate.error, None)
+        return _Digested(candidate, "", candidate.error, identity)
     try:
-        if place.offset < 0 and not place.column:
-            status = Path(place.path).stat()
-            identity = hash((status.st_dev, status.st_ino))
         data = PhotoReader()(place) if candidate.data is None else candidate.data
     except ImageError as error:
         return _Digested(candidate, "", str(error), identity)
-    except OSError as error:
-        return _Digested(candidate, "", f"{place.path} cannot be read ({error.strerror or error}).", None)
     if candidate.data is not None:
         candidate = replace(candidate, data=None)
     return _Digested(candidate, hashlib.sha256(data).hexdigest(), "", identity)
+
+
+def _identity(place: Place) -> int:
+    where: tuple[object, ...] = (place.path,)
+    with contextlib.suppress(OSError, ValueError):
+        status = Path(place.path).stat()
+        where = (status.st_dev, status.st_ino)
+    return hash((*where, place.offset, place.group, place.row))
 
 
 def _to_json(item: Item) -> dict[str, Any]:
@@ -271,7 +321,16 @@ def _to_json(item: Item) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in ("", -1, None, {})}
 
 
+def _build_from(values: Mapping[str, Any]) -> Build:
+    known: dict[str, Any] = {
+        name: str(value) if name in ("licence", "attributes") else int(value) for name, value in values.items()
+    }
+    return Build(**known)
+
+
 def _from_json(values: Mapping[str, Any]) -> Item:
+    if not _ID.fullmatch(str(values["id"])):  # it becomes the name of a file
+        raise ValueError(f"expected {ID_DIGITS} hexadecimal digits, found {str(values['id'])[:50]!r}")
     place = Place(**{"path": "", **{name: values[name] for name in _PLACE_FIELDS if name in values}})
     return Item(
         number=int(values["number"]),

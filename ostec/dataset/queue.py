@@ -33,6 +33,12 @@ class PhotoQueue:
             portion.append(group)
         return portion
 
+    def ready(self, most: int) -> int:
+        """How many groups there are to do, counted up to ``most``."""
+        while len(self._back) < most and (group := next(self._groups, None)) is not None:
+            self._back.append(group)
+        return min(len(self._back), most)
+
     @property
     def is_slow(self) -> bool:
         """Whether photos take so long that a worker should not have one waiting that another could do."""
@@ -40,9 +46,7 @@ class PhotoQueue:
 
     def is_empty(self) -> bool:
         """Whether nothing is left."""
-        if not self._back and (group := next(self._groups, None)) is not None:
-            self._back.append(group)
-        return not self._back
+        return self.ready(1) == 0
 
     def put_back(self, groups: Iterable[Group]) -> None:
         """For the next worker."""

@@ -1,5 +1,6 @@
 """The bytes of a photo, wherever they are."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,23 +38,24 @@ class PhotoReader:
         """The bytes at a place.
 
         Raises:
-            ImageError: they cannot be read, are no longer there or too many.
+            ImageError: they cannot be read, are no longer there or too many. The sentence names the file without its
+                folders: it goes into the manifest.
         """
         if place.column:
             return self._read_cell(place)
-        path = Path(place.path)
+        path, name = Path(place.path), shown(Path(place.path).name)
         try:
             with path.open("rb") as stream:
                 if place.offset >= 0:
                     stream.seek(place.offset)
                 length = place.size if place.offset >= 0 else path.stat().st_size
-                if length > MAX_PHOTO_BYTES:
-                    raise ImageError(f"{shown(path)} is larger than {MAX_PHOTO_BYTES >> 20} MB.")
+                if not 0 <= length <= MAX_PHOTO_BYTES:
+                    raise ImageError(f"{name} is larger than {MAX_PHOTO_BYTES >> 20} MB.")
                 data = stream.read(length) if place.offset >= 0 else stream.read(MAX_PHOTO_BYTES)
         except OSError as error:
-            raise ImageError(f"{shown(path)} cannot be read ({error.strerror or error}).") from error
+            raise ImageError(f"{name} cannot be read ({error.strerror or error}).") from error
         if place.offset >= 0 and len(data) < place.size:
-            raise ImageError(f"{shown(path)} ends in the middle of a photo.")
+            raise ImageError(f"{name} ends in the middle of a photo.")
         return data
 
     def _read_cell(self, place: Place) -> bytes:
@@ -67,12 +69,18 @@ class PhotoReader:
             data = next(cursor.cells, None)
             cursor.next_row += 1
         if data is None:
-            raise ImageError(f"Row {place.row} of group {place.group} of {shown(place.path)} holds no picture.")
+            name = shown(Path(place.path).name)
+            raise ImageError(f"Row {place.row} of group {place.group} of {name} holds no picture.")
         return data
 
 
-def read_cells(path: Path, group: int, column: str) -> Iterator[bytes | None]:
-    """The cells of a row group's image column, a few in memory at a time; None where one is empty.
+def read_cells(path: Path, group: int, column: str) -> Iterator[Any]:
+    """The cells of a column of a row group, a few in memory at a time; None where one is empty.
+
+    Args:
+        path: of the file.
+        group: the row group.
+        column: its pictures, or their paths; a field of a struct comes after a dot.
 
     Raises:
         ImageError: the file cannot be read or is damaged.
@@ -88,7 +96,7 @@ def read_cells(path: Path, group: int, column: str) -> Iterator[bytes | None]:
                 if chunk.path_in_schema == column
             )
             if claimed > MAX_GROUP_BYTES:
-                raise ImageError(f"{shown(path)} claims {claimed} bytes of pictures in row group {group}.")
+                raise ImageError(f"{shown(path.name)} claims {claimed} bytes of pictures in row group {group}.")
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
                 cells: Any = batch.column(0)
                 if pa.types.is_struct(cells.type):
@@ -96,4 +104,11 @@ def read_cells(path: Path, group: int, column: str) -> Iterator[bytes | None]:
                 for cell in cells:
                     yield cell.as_py()
     except (OSError, pa.ArrowException) as error:
-        raise ImageError(f"{shown(path)} cannot be read ({str(error).splitlines()[0]}).") from error
+        raise ImageError(f"{shown(path.name)} cannot be read ({reason_of(error, path)}).") from error
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """The first line of what Arrow says about a file, without the folders in which it lies."""
+    number = getattr(error, "errno", None)
+    lines = [os.strerror(number)] if number else str(error).splitlines()
+    return (lines or [type(error).__name__])[0].replace(str(path), path.name).rstrip(".")

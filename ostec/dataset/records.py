@@ -108,6 +108,10 @@ class Made:
 class Maker(Protocol):
     """Completes the faces of photos; one a worker, with its networks loaded."""
 
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """File -> SHA-256 of what is loaded, as each face's record has it under ``weights``."""
+
     def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
         """Complete the faces of photos side by side; what one of them lacks costs the others nothing."""
 

@@ -15,9 +15,9 @@ from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
-from ostec.dataset.card import INTERPOLATION, SELECTION
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import Row
+from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
 from ostec.dataset.plan import Build, Plan
 from ostec.dataset.records import Item, Place
 from ostec.dataset.store import Store, write_lines
@@ -130,6 +130,8 @@ def write_selection(source: FinishedDataset, out: Path, keep: Keep, what: Mappin
         kept, shards = kept + len(chosen), shard + 1
     plan.commit(shards, _builds(source, plan, shards))
     counts = {"kept": kept, "left_out": len(left_out)}
+    before = selection_in(source.folder)
+    what = {**what, **({BEFORE: before} if before is not None else {})}
     write_atomic(out / "config.json", (source.folder / "config.json").read_bytes())
     if (source.folder / INTERPOLATION).exists():
         write_atomic(out / INTERPOLATION, (source.folder / INTERPOLATION).read_bytes())

@@ -1,6 +1,7 @@
 """A dataset in numbers: counts, and how its figures are distributed."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,15 +9,30 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.text import shown
+from ostec.core.text import counted, shown
 from ostec.core.types import DoubleArray
 from ostec.dataset.attributes import are_few, as_text, is_number, loaded
 from ostec.dataset.manifest import COLUMNS, Row
 
 FIGURES = tuple(name for name, kind in COLUMNS.items() if kind == "float32")
 """Columns of the manifest that are measured."""
+_TITLES = {
+    "pitch_deg": "Pitch, degrees",
+    "yaw_deg": "Yaw, degrees",
+    "roll_deg": "Roll, degrees",
+    "face_size_px": "Side of the face, pixels",
+    "confidence": "Certainty of the detection, 0 to 1",
+    "fit_residual_percent": "Misfit of the mesh, per cent",
+    "photo_share": "Texels from the photo, share",
+    "brightness": "Brightness, luma 0 to 1",
+    "contrast": "Contrast, deviation of the luma",
+    "sharpness": "Sharpness, gradient per texel",
+}
 _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 _WIDTH = 24
+_PHOTO = "PHOTO"
+_PATH = re.compile(rf"(?<![^\s'\"(])(?:/|\\\\|[A-Za-z]:[/\\]).*?{_PHOTO}")
+"""From the root to the photo; there may be spaces on the way."""
 _MOST = 20
 """Lines of a table of reasons or warnings."""
 ATTRIBUTE = "attributes."
@@ -38,7 +54,7 @@ class Stats:
     occluders: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
-    """``stage: reason``, with the photo's name left out."""
+    """By :func:`cause`."""
     attributes: dict[str, Counter[str]] = field(default_factory=dict)
     """Name -> values that are no numbers."""
     values: dict[str, list[float]] = field(default_factory=dict)
@@ -49,8 +65,7 @@ class Stats:
         if row["status"] != "done":
             self.photos[row["status"]] += 1
             if row["status"] == "failed":
-                reason = str(row.get("reason")).replace(str(row.get("source")), "PHOTO")
-                self.failures[f"{row.get('stage')}: {reason}"] += 1
+                self.failures[cause(row)] += 1
             return
         if row["face"] == 1:
             self.photos["done"] += 1
@@ -76,6 +91,14 @@ class Stats:
         return np.array(values + [math.nan] * (self.faces - len(values)), np.float64)
 
 
+def cause(row: Row) -> str:
+    """``stage: reason`` of a photo that failed, with PHOTO for its name and for the path that it lay in."""
+    reason = str(row.get("reason"))
+    for name in {str(row.get("source")), shown(str(row.get("source")))}:
+        reason = reason.replace(name, _PHOTO) if name else reason
+    return f"{row.get('stage')}: {_PATH.sub(_PHOTO, reason)}"
+
+
 def gather(rows: Iterable[Row]) -> Stats:
     """Take stock of the rows of a manifest."""
     stats = Stats()
@@ -98,6 +121,11 @@ def as_json(stats: Stats) -> dict[str, Any]:
     attributes = {name: _most(found) for name, found in sorted(_counted(stats).items())}
     plain = {name: dict(sorted(found.items())) for name, found in counts.items()}
     return {"kind": "ostec dataset stats", "faces": stats.faces, **plain, "attributes": attributes, "figures": figures}
+
+
+def title_of(name: str) -> str:
+    """A figure as one reads it, with its unit; attributes keep their name."""
+    return _TITLES.get(name, f"Attribute {shown(name.removeprefix(ATTRIBUTE))}" if name.startswith(ATTRIBUTE) else name)
 
 
 def _counted(stats: Stats) -> dict[str, Counter[str]]:
@@ -134,7 +162,7 @@ def as_table(stats: Stats) -> str:
     """The same as lines of text."""
     values = as_json(stats)
     photos = ", ".join(f"{count} {status}" for status, count in values["photos"].items())
-    lines = [f"{stats.faces} faces; photos: {photos}", ""]
+    lines = [f"{counted(stats.faces, 'face')}; photos: {photos or 'none'}", ""]
     heads = ("known", "mean", "deviation", *_QUANTILES)
     lines.append(f"{'figure':<{_WIDTH}}" + "".join(f"{head:>11}" for head in heads))
     for name, summary in values["figures"].items():

@@ -8,6 +8,7 @@ again to the same bytes.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import shutil
@@ -202,6 +203,11 @@ class Store:
                 continue
             remove_leftovers(folder)
 
+    def is_begun(self) -> bool:
+        """Whether anything is done yet, or was."""
+        found = ((self.state / "sealed").glob("*"), (self.state / "staged").glob("*/[0-9]*"), self.shards.glob("*.tar"))
+        return any(True for _ in itertools.chain(*found))
+
     def last_shard(self) -> int:
         """The highest number of a shard whose tar file is there; -1 if there is none."""
         stems = [path.stem for path in self.shards.glob("*.tar")] if self.shards.is_dir() else []
@@ -354,7 +360,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Write a list of JSON objects, one a line; without any, see that there is no file. Raises OutputError."""
     if lines:
-        write_atomic(path, b"".join(_line(line) for line in lines))
+        write_atomic(path, b"".join(_line(line) for line in lines), synced=True)
         return
     try:
         path.unlink(missing_ok=True)

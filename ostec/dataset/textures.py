@@ -10,17 +10,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.dataset.finished import (
-    LATENT_PREFIX,
-    MESH,
-    PROVENANCE,
-    RECORD,
-    TEXTURE,
-    FacePlace,
-    FinishedDataset,
-    need,
-    read_face,
-)
+from ostec.dataset.finished import LATENT_PREFIX, FacePlace, FinishedDataset, need, read_face
+from ostec.dataset.members import MESH, PROVENANCE, RECORD, TEXTURE
 from ostec.io.arrays import decode_npz
 from ostec.io.images import decode_image, decode_palette_png
 

@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import AssetError, OstecError, OutputError
+from ostec.core.errors import AssetError, OstecError
 from ostec.dataset.alone import require_idle
 from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset
+from ostec.dataset.licences import FILE as LICENCES
+from ostec.dataset.licences import LOST, builds_again
 from ostec.dataset.manifest import Row, as_stored, read_manifest, row_of
-from ostec.dataset.plan import Build
 from ostec.dataset.records import Item, Place
 from ostec.dataset.rows import Parts, check_row
-from ostec.dataset.store import Store, read_lines
+from ostec.dataset.store import Store, read_lines, write_lines
+from ostec.dataset.timings import timings_differ
+from ostec.dataset.weights import mixed
 from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
 
 logger = logging.getLogger(__name__)
@@ -62,13 +65,7 @@ def verify(folder: Path, repair: bool) -> Found:
         OutputError: a repair cannot be written.
     """
     dataset = Dataset.open(folder, lost_state=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(dataset.locked(make=repair))
-        except OutputError:
-            if repair:
-                raise
-            require_idle(folder)  # nobody can build here, and nothing is written
+    with dataset.locked() if repair else _idle(folder):
         check = _Check(dataset, repair)
         check.plan()
         for shard in range(check.dataset.plan.shards):
@@ -77,12 +74,26 @@ def verify(folder: Path, repair: bool) -> Found:
     return check.found
 
 
+@contextlib.contextmanager
+def _idle(folder: Path) -> Iterator[None]:
+    """Nobody builds before and after; nothing is written, not even a lock. Raises UsageError."""
+    require_idle(folder)
+    yield
+    require_idle(folder)
+
+
 def read_shard(store: Store, shard: int) -> ReadShard:
     """Read a shard's tar file and failures, without any other list.
 
     Raises:
         AssetError: they cannot be read or are damaged.
     """
+    read = _read_tar(store, shard)
+    failures = ({key: value for key, value in line.items() if key != "path"} for line in _failures(store, shard))
+    return _checked(store, shard, [*read.rows, *({"face": 0, **row} for row in failures)], read.parts)
+
+
+def _read_tar(store: Store, shard: int) -> ReadShard:
     path = store.shard_path(shard)
     rows: list[Row] = []
     parts: Parts = {}
@@ -96,8 +107,11 @@ def read_shard(store: Store, shard: int) -> ReadShard:
                 {**row, "item": item, "status": "done", "shard": path.name, "offset": first, "size": last - first}
                 for row, first, last in own
             ]
-    failures = ({key: value for key, value in line.items() if key != "path"} for line in _failures(store, shard))
-    rows += [{"face": 0, **row} for row in failures]
+    return _checked(store, shard, rows, parts)
+
+
+def _checked(store: Store, shard: int, rows: list[Row], parts: Parts) -> ReadShard:
+    path = store.shard_path(shard)
     try:
         rows = sorted(map(check_row, rows), key=lambda row: (row["item"], row["face"]))
     except ValueError as error:
@@ -165,9 +179,10 @@ class _Check:
     def _plan_again(self, shards: int) -> None:
         for shard in range(shards):
             self._list_again(shard)
-        builds = [Build(0, shards, sum(len(self.dataset.plan.read(s)) for s in range(shards)), 0, "no longer known")]
+        builds = builds_again(self.dataset.folder, self.dataset.plan, shards)
         self.dataset.plan.commit(shards, builds)
-        self._fixed("The plan was made again from the shards; sources and licences were not written down there.")
+        lost = "sources and licences" if any(build.licence == LOST for build in builds) else "sources"
+        self._fixed(f"The plan was made again from the shards; {lost} were not written down elsewhere.")
 
     def _list_again(self, shard: int) -> None:
         """A plan's list from what became of its photos."""
@@ -195,13 +210,35 @@ class _Check:
                 raise AssetError(f"{path} is missing or has another size than {sealed.size} bytes.")
             if sealed.sha256 and sha256_of(path) != sealed.sha256:
                 raise AssetError(f"{path} is damaged: its SHA-256 is another one.")
-            read = read_shard(store, shard)
-            if read.rows != rows or read.parts != sealed.parts:
+            read = _read_tar(store, shard)
+            if read.rows != [row for row in rows if row["status"] == "done"] or read.parts != sealed.parts:
                 raise AssetError(f"{path} and its list differ.")
+            self._failures(shard, rows)
         except (OSError, AssetError) as error:
             self._problem(str(error))
             if self._repair and not (self._is_list_damaged(shard) and self._is_listed_again(shard)):
                 self._reopen(shard)
+
+    def _failures(self, shard: int, rows: list[Row]) -> None:
+        """What could not be done, for people to read: the list of the shard has it too."""
+        path = self._store.failures_path(shard)
+        try:
+            where = {item.number: item.place.path for item in self.dataset.plan.read(shard)}
+        except AssetError:
+            return  # the plan's list was named above
+        failed = [{**row, "path": where.get(row["item"], "")} for row in rows if row["status"] != "done"]
+        try:
+            listed = list(_failures(self._store, shard))
+        except AssetError as error:
+            self._problem(str(error))
+        else:
+            if listed == failed:
+                return
+            what = "differs from the list of its shard" if path.exists() else "is missing"
+            self._problem(f"{path} {what}.")
+        if self._repair:
+            write_lines(path, failed)
+            self._fixed(f"{path} was made again from the list of its shard.")
 
     def _is_list_damaged(self, shard: int) -> bool:
         try:
@@ -256,9 +293,19 @@ class _Check:
             pairs = itertools.zip_longest(stored, as_stored(self.dataset.rows()))
             if any(one != other for one, other in pairs):
                 self._problem(f"{folder / 'manifest.parquet'} differs from the shards.")
+            if sentence := mixed(self.dataset.rows()):
+                self._problem(sentence)
+                problems += 1  # which writing files anew does not help
         except AssetError as error:
             self._problem(str(error))
-        for name in ("README.md", "timings.parquet"):
+        timings = folder / "timings.parquet"
+        try:
+            sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
+            if timings_differ(self._store, timings, sealed):
+                self._problem(f"{timings} differs from what was noted in state/timings.")
+        except AssetError as error:
+            self._problem(str(error))
+        for name in ("README.md", LICENCES):
             if not (folder / name).exists():
                 self._problem(f"{folder / name} is missing.")
         if self._repair and (self._changed or len(self.found.problems) > problems):

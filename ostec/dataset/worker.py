@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from ostec.core.errors import ImageError, OstecError, OutputError
 from ostec.dataset.manifest import row_of
+from ostec.dataset.members import face_key
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import Face, Finished, Group, Item, Made, Maker, Outcome, Photo
 from ostec.dataset.store import Store
@@ -115,7 +116,7 @@ def _named(face: Face, item: Item, number: int, count: int) -> Face:
         "id": item.id,
         "face": number,
         "faces": count,
-        "key": f"{item.id}_{number}",
+        "key": face_key(item.id, number),
         "item": item.number,
         "source": item.source,
         "source_sha256": item.sha256,

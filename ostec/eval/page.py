@@ -49,7 +49,7 @@ figure { margin: 0; } figure img { display: block; max-width: 100%; border-radiu
 figcaption { font-size: 13px; color: var(--muted); overflow-wrap: anywhere; }
 svg { background: var(--card); border: 1px solid var(--line); border-radius: 10px; max-width: 100%; }
 svg rect { fill: var(--good); } svg text { fill: var(--muted); font-size: 12px; }
-svg line { stroke: var(--muted); }
+svg line { stroke: var(--muted); } svg line.top { stroke: var(--line); }
 """
 
 _SORT = """
@@ -110,28 +110,35 @@ def picture(source: str, caption: str) -> str:
 
 
 def histogram(values: Sequence[float], title: str) -> str:
-    """Numbers as bars in an SVG, with lowest, median and highest written; those that are no number are counted."""
+    """Numbers as bars in an SVG, with lowest, median and highest written; those that are no number are counted.
+
+    The line at the top is the height of the fullest bar, whose count stands beside it.
+    """
     numbers = np.array([value for value in values if math.isfinite(value)], np.float64)
     missing = len(values) - len(numbers)
-    heading = html.escape(title) + (f" ({missing} without)" if missing else "")
+    heading = html.escape(title) + (f" ({missing} without)" if missing and len(numbers) else "")
+    frame = (
+        f'<svg viewBox="0 0 380 168" width="380" height="168" role="img" aria-label="{heading}">'
+        f'<text x="10" y="18">{heading}</text>'
+    )
     if not len(numbers):
-        return f'<p class="muted">{heading}: nothing to show</p>'
+        return f'{frame}<text x="190" y="94" text-anchor="middle">nothing to show</text></svg>'
     low, high, middle = float(numbers.min()), float(numbers.max()), float(np.median(numbers))
     span = high - low or 1.0
     counts = np.bincount(np.minimum((_BINS * (numbers - low) / span).astype(int), _BINS - 1), minlength=_BINS)
     heights = 100 * counts / counts.max()
     bars = [
-        f'<rect x="{10 + 12 * k}" y="{130 - h:.1f}" width="11" height="{h:.1f}"><title>{n}</title></rect>'
+        f'<rect x="{10 + 12 * k}" y="{142 - h:.1f}" width="11" height="{h:.1f}"><title>{n}</title></rect>'
         for k, (n, h) in enumerate(zip(counts, heights, strict=True))
         if n
     ]
     x = 10 + 12 * _BINS * (middle - low) / span
     return (
-        f'<svg viewBox="0 0 380 156" width="380" height="156" role="img" aria-label="{heading}">'
-        f'<text x="10" y="18">{heading}</text>{"".join(bars)}'
-        f'<line x1="{x:.1f}" y1="26" x2="{x:.1f}" y2="130"/>'
-        f'<text x="10" y="146">{low:.4g}</text><text x="190" y="146" text-anchor="middle">median {middle:.4g}</text>'
-        f'<text x="370" y="146" text-anchor="end">{high:.4g}</text></svg>'
+        f'{frame}{"".join(bars)}<line class="top" x1="10" y1="42" x2="370" y2="42"/>'
+        f'<text x="370" y="38" text-anchor="end">{counts.max()}</text>'
+        f'<line x1="{x:.1f}" y1="38" x2="{x:.1f}" y2="142"/>'
+        f'<text x="10" y="158">{low:.4g}</text><text x="190" y="158" text-anchor="middle">median {middle:.4g}</text>'
+        f'<text x="370" y="158" text-anchor="end">{high:.4g}</text></svg>'
     )
 
 

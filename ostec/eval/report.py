@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.text import align
+from ostec.core.text import align, counted
 from ostec.eval.record import Evaluation, Row, means, write_evaluation
 from ostec.eval.scores import FIGURES
 from ostec.io.files import write_atomic
@@ -76,14 +76,10 @@ def number(name: str, value: float, signed: bool = False) -> str:
 def _header(evaluation: Evaluation) -> list[str]:
     methods = {row.method for row in evaluation.rows}
     items = max((len({row.item for row in evaluation.rows if row.method == who}) for who in methods), default=0)
-    what = f"{evaluation.kind}: {_count(items, 'item')}, {_count(len(evaluation.rows), 'row')}"
+    what = f"{evaluation.kind}: {counted(items, 'item')}, {counted(len(evaluation.rows), 'row')}"
     if evaluation.failures:
         what += f", {len(evaluation.failures)} failed"
     return [what, *(f"{purpose}: {judge}" for purpose, judge in sorted(evaluation.models.items()))]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list[str]:

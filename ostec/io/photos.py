@@ -16,13 +16,17 @@ _FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
 """Photos that cannot be read: taken, so that the run says so, instead of passing them over."""
 
 
-def expand(source: str) -> list[Path]:
+def expand(source: str, called: str = "") -> list[Path]:
     """The files and folders that a source means: itself if it exists, else what matches it as a pattern, sorted.
+
+    Args:
+        source: a path or a pattern.
+        called: its name in sentences; ``source`` if empty.
 
     Raises:
         UsageError: it has an empty name, does not exist, cannot be read or is neither file nor folder.
     """
-    path = Path(source)
+    path, name = Path(source), shown(called or Path(source))
     if not source:
         raise UsageError("A source has an empty name.")
     try:
@@ -30,13 +34,13 @@ def expand(source: str) -> list[Path]:
             return [path]
         if os.path.lexists(path):
             what = "is a link to nothing" if path.is_symlink() and not path.exists() else "is neither file nor folder"
-            raise UsageError(f"{shown(path)} {what}.")
+            raise UsageError(f"{name} {what}.")
         # pathlib's own glob takes no absolute patterns.
         matches = sorted(glob.glob(source, recursive=True)) if glob.has_magic(source) else []  # noqa: PTH207
     except (OSError, ValueError) as error:  # a folder above is unreadable, the name is too long or impossible
-        raise UsageError(f"{shown(path)} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+        raise UsageError(f"{name} cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if not matches:
-        raise UsageError(f"There is no file or folder {shown(path)}.")
+        raise UsageError(f"There is no file or folder {name}.")
     return list(map(Path, matches))
 
 

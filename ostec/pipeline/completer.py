@@ -30,6 +30,7 @@ from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
 from ostec.fit.dense import face_from_camera
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, ReadPhoto, Tried, find_face, read_photo
+from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.head import HeadMaker, described
 from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
@@ -80,6 +81,11 @@ class Completer:
         chosen, notes = pick_device(device)
         heads = HeadMaker.from_files(settings.face_model) if settings.face_model != "facemesh" else None
         return cls(load_models(chosen, settings), settings, chosen, notes, heads)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Name -> SHA-256 of the files of networks and models that are loaded."""
+        return {**self.models.hashes, **(self._heads.hashes if self._heads is not None else {})}
 
     def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
         """Complete the largest face. Raises ImageError, FaceError."""
@@ -181,6 +187,7 @@ class Completer:
         textured = replace(textured, stages=stage_pictures(image, observed.seen, model, textured, self._renderer))
         views = (*made.views, *([view] if view else []))
         about = {"occluders": occluders, "parsing": observed.parsing, **self._projected(views)}
+        about["figures"] = photo_figures(observed.seen.colour, made.photo)
         head = self._heads(textured) if self._heads is not None else None
         if head is not None:
             pictures = {**textured.stages, "Fitted head": overlay_head(image, face, head)}
@@ -242,7 +249,7 @@ class Completer:
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),
-            "weights": {**self.models.hashes, **(self._heads.hashes if self._heads is not None else {})},
+            "weights": self.weights,
             "face_box": [round(float(v), 2) for v in found.box.box],
             "face_confidence": round(float(found.confidence), 4),
             "fit_residual_percent": round(result.face.residual, 3),

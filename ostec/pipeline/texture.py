@@ -72,6 +72,8 @@ class MadeTexture:
     """A finished texture and the views behind it."""
 
     completed: CompletedTexture
+    photo: BoolArray
+    """[S, S] the texels that the photo shows well enough to be believed, whatever the mode made of them."""
     views: tuple[ProjectedView, ...] = ()
 
 
@@ -205,7 +207,7 @@ class TextureMaker:
             assert fill is not None  # the settings refuse to go without both
             run.enter("stitch")
             large = self._prior_texture(fill if mode == "soft" else replace(fill, texture=fill.model), seen.size)
-            return MadeTexture(self._join(seen, weight, merge_views(large, (), seen.inside), mode))
+            return MadeTexture(self._join(seen, weight, merge_views(large, (), seen.inside), mode), weight >= 0.5)
         work = min(seen.size, self.work_size)
         run.enter("project")
         state = self._start(seen, weight, fill, work)
@@ -227,7 +229,8 @@ class TextureMaker:
         given = _enlarge_labels(made.fill.provenance, seen.inside)
         if fill is None:
             given = np.where(given == Provenance.PRIOR, Provenance.PADDING, given).astype(np.uint8)
-        return MadeTexture(self._join(seen, weight, ViewFill(np.clip(texture, 0, 1), given), mode), made.views)
+        joined = self._join(seen, weight, ViewFill(np.clip(texture, 0, 1), given), mode)
+        return MadeTexture(joined, weight >= 0.5, made.views)
 
     def invert(
         self,

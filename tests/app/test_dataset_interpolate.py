@@ -105,7 +105,7 @@ def test_new_faces_are_portraits_between_two_of_a_class(
     assert "Made by `ostec dataset interpolate`" in card
     assert main(["dataset", "filter", str(tmp_path / "out"), "--out", str(tmp_path / "part"), "--max-yaw", "1"]) == 0
     card = (tmp_path / "part/README.md").read_text()
-    assert "A part of a dataset, as `selection.json` says." in card
+    assert "A part of a dataset, as `selection.json` says: 5 faces were kept, 0 left out;" in card
     assert "Made by `ostec dataset interpolate`" in card
 
 

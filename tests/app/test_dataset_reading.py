@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
+from ostec.app.results import listed_files
+from ostec.app.transfers import find_results
+from ostec.core.text import counted
 from ostec.dataset import TextureDataset
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.stats import FIGURES
 from ostec.dataset.verify import verify
 from ostec.io.images import read_image
+from ostec.io.photos import walk_photos
+from tests.dataset import toy_faces
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces, texture_of
 
@@ -58,7 +64,9 @@ def test_stats_are_shown_and_written(run: Run, tmp_path: Path) -> None:
     assert values["figures"]["yaw_deg"]["min"] == -40
     assert values["attributes"] == {"person": {"Ada": 2}}
     page = (tmp_path / "stats/stats.html").read_text()
-    assert page.count("<svg") == 8  # those figures that the made faces have
+    assert page.count("<svg") == len(FIGURES)
+    assert page.count("nothing to show") == 2  # fit_residual_percent and sharpness
+    assert ">Side of the face, pixels</text>" in page
     assert run("stats")[1] == out
 
 
@@ -79,10 +87,11 @@ def test_export_appears_whole_and_says_what_is_missing(run: Run, tmp_path: Path,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ffhq"]
     code, _, err = run("export", "--format", "folder", "--out", "ffhq")
     assert (code, "is there already and not an empty folder" in err) == (2, True)
-    assert run("export", "--format", "folder", "--out", "f", "--members", "uv.png", "-q")[1:] == ("", "")
-    assert len(list((tmp_path / "f").iterdir())) == 7
+    _, out, err = run("export", "--format", "folder", "--out", "f", "--members", "uv.png", "-q")
+    assert (out, err.count("\n"), "Without json" in err) == ("", 1, True)
+    assert len(list((tmp_path / "f").glob("*.png"))) == 7
     code, _, err = run("export", "--format", "webdataset", "--out", "w", "--members", "nothing")
-    assert (code, "has no face to export with those members" in err) == (2, True)
+    assert (code, "has the member nothing; it has json, mesh.npz" in err) == (2, True)
     assert not (tmp_path / "w").exists()
 
 
@@ -102,7 +111,8 @@ def test_filter_by_the_manifest(run: Run, tmp_path: Path, words: tuple[str, ...]
     left = [name if "." in name else f"{name}.jpg" for name in left]
     assert code == 0
     assert sources(tmp_path / "kept") == left
-    assert out == f"{len(left)} faces are in {tmp_path / 'kept'}, {7 - len(left)} were left out.\n"
+    kept = counted(len(left), "face is", "faces are")
+    assert out == f"{kept} in {tmp_path / 'kept'}, {counted(7 - len(left), 'was', 'were')} left out.\n"
     assert verify(tmp_path / "kept", repair=False).problems == []
 
 
@@ -120,6 +130,29 @@ def test_filter_by_the_textures(run: Run, tmp_path: Path) -> None:
     assert run("filter", "--out", "even", "--max-symmetry", str(middle), "--work", "work", "--workers", "1")[0] == 0
     assert len(sources(tmp_path / "even")) == 4
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "work/parts").iterdir()} == parts
+
+
+def test_kept_figures_are_those_of_the_bytes(ds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half_dark(words: str, face: int = 0) -> np.ndarray:
+        image = texture_of(words, face)
+        image[:, : image.shape[1] // 2] *= 0.2
+        return image
+
+    monkeypatch.setattr(toy_faces, "texture_of", half_dark)
+    other = build_faces(tmp_path / "other", ds.parent / "in", shard_size=3)
+    assert TextureDataset(other).keys == TextureDataset(ds).keys
+    words = ("--work", str(tmp_path / "work"), "--workers", "1", "--quiet", "--max-symmetry", "1000")
+
+    def figures() -> list[float]:
+        parts = (tmp_path / "work/parts").iterdir()
+        return sorted(json.loads(path.read_text())["outcome"]["figures"]["symmetry"] for path in parts)
+
+    assert main(["dataset", "filter", str(ds), "--out", str(tmp_path / "kept"), *words]) == 0
+    before = figures()
+    assert main(["dataset", "filter", str(other), "--out", str(tmp_path / "dark"), *words]) == 0
+    assert len(before) == 7
+    assert len(figures()) == 14
+    assert set(before) < set(figures())
 
 
 def test_split_keeps_together_what_belongs_together(run: Run, tmp_path: Path, ds: Path) -> None:
@@ -148,6 +181,9 @@ def test_split_keeps_together_what_belongs_together(run: Run, tmp_path: Path, ds
         (("filter", "--out", "x", "--where", "persn=Ada"), "has persn; see ostec dataset stats"),
         (("filter", "--out", "x", "--where", "person>Ada"), "asks for an order, and Ada is no number"),
         (("filter", "--out", "x", "--max-yaw", "nan"), "The limit of yaw_deg is no number"),
+        (("filter", "--out", "x", "--max-yaw", "-5"), "The limit of yaw_deg must be 0 or more, not -5"),
+        (("filter", "--out", "x", "--min-confidence", "1.5"), "confidence must be between 0 and 1, not 1.5"),
+        (("filter", "--out", "x", "--min-size", "-1"), "The limit of face_size_px must be 0 or more, not -1"),
         (
             ("filter", "--out", "x", "--min-brightness", "0.9", "--max-brightness", "0.1"),
             "is greater than the greatest",
@@ -157,6 +193,7 @@ def test_split_keeps_together_what_belongs_together(run: Run, tmp_path: Path, ds
         (("split", "--out", "x", "--train", "0.9", "--val", "0.2"), "must be 0 or more and sum up to 1"),
         (("sheet", "--out", "x.jpg"), "--out must end in .png"),
         (("sheet", "--out", "x.png", "--count", "0"), "--count must be from 1 to 1000"),
+        (("sheet", "--out", "x.png", "--sort", "sharpness"), "The sharpness of no face of"),
         (("sheet", "--out", "x.png", "--sort", "mood"), "--sort takes one of pitch_deg, yaw_deg"),
     ],
 )
@@ -173,3 +210,14 @@ def test_wrong_use_is_one_sentence_and_leaves_nothing(
 def test_a_folder_without_a_dataset_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dataset", "stats", str(tmp_path)]) == 2
     assert "holds no dataset" in capsys.readouterr().err
+
+
+def test_a_folder_is_a_result_of_complete(run: Run, tmp_path: Path, ds: Path) -> None:
+    run("export", "--format", "folder", "--out", "f")
+    folder = tmp_path / "f"
+    assert listed_files(folder) == {path.name for path in folder.iterdir()} - {"README.md"}
+    assert {path.name for path in walk_photos(folder)} <= listed_files(folder)
+    assert [path.stem for path in find_results([str(folder)])] == sorted(TextureDataset(ds).keys)
+    assert main(["eval", "textures", str(folder), "--out", "eval", "--workers", "1", "-q"]) == 0
+    rows = json.loads((tmp_path / "eval/eval.json").read_text())["rows"]
+    assert {row["item"] for row in rows if row["pictures"]} == set(TextureDataset(ds).keys)

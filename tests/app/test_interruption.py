@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ostec.app.runner import Terminated, terminate_like_interrupt
 from ostec.export.record import read_failures
 from tests.app.conftest import assert_whole
 
@@ -213,3 +214,14 @@ def test_a_photo_that_another_run_has_finished_is_not_done_again(
     monkeypatch.setattr(FakeCompleter, "complete_all", meanwhile)
     said = ostec("complete", "in", "--save-dir", "out")
     assert said.out.splitlines()[-1] == "1 done, 1 skipped, 0 failed; open out/index.html."
+
+
+def test_sigterm_is_told_from_ctrl_c_though_a_library_forgets_it() -> None:
+    with terminate_like_interrupt() as ending:
+        assert ending.exit_code == 130
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except Terminated:
+            pass
+    assert ending.exit_code == 143

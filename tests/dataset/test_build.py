@@ -11,8 +11,11 @@ from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.core.settings import CompleteSettings
 from ostec.dataset import store as store_module
 from ostec.dataset.alone import alone
-from ostec.dataset.build import Dataset, DatasetConfig
+from ostec.dataset.build import Dataset, group_sizes
+from ostec.dataset.config import DatasetConfig
+from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.selection import write_selection
 from ostec.dataset.store import read_lines
 from ostec.io.shards import read_member, read_members
 from tests.dataset.toy import Loop, build, content, many_photos, write_photos
@@ -138,6 +141,20 @@ def test_photos_are_done_with_the_same_others_after_an_interruption(tmp_path: Pa
     assert together, "the toy does not tell who was done with whom"
 
 
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"),
+    [(0, 4, []), (1, 4, [1]), (4, 4, [2, 1, 1]), (12, 4, [4, 3, 2, 1, 1, 1]), (5, 1, [1] * 5)],
+)
+def test_the_last_groups_are_smaller(count: int, most: int, sizes: list[int]) -> None:
+    assert list(group_sizes(count, most)) == sizes
+
+
+def test_many_photos_are_in_few_groups() -> None:
+    sizes = list(group_sizes(500, 4))
+    assert sum(sizes) == 500
+    assert sizes.count(4) >= 122
+
+
 def test_another_batch_is_another_dataset(tmp_path: Path) -> None:
     build(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": "one"}), batch=2)
     with pytest.raises(UsageError, match=r"was begun with batch 2 \(asked for: 3\)"):
@@ -166,6 +183,7 @@ def test_new_photos_form_new_shards(tmp_path: Path) -> None:
     assert {name for name in before if before[name] != after[name]} == {
         "manifest.parquet",
         "README.md",
+        "licences.json",
         "shards/SHA256SUMS",
     }
     assert counts.photos == 13
@@ -184,6 +202,70 @@ def test_sources_that_were_not_planned_to_the_end_are_not_forgotten(tmp_path: Pa
     assert counts.photos == 2
     assert [r["item"] for r in rows_of(tmp_path / "ds")] == [0, 8]
     assert not dataset.has_noted_sources
+
+
+def test_sources_that_are_away_for_a_while_are_not_forgotten(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "one", {"a.jpg": "1"})
+    Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8)).note_sources([str(photos)], "CC0")
+    photos.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"There is no file or folder .*/one\. It was named before"):
+            build(tmp_path / "ds")
+    (tmp_path / "away").rename(photos)
+    assert build(tmp_path / "ds").done == 1
+
+
+def test_other_sources_are_planned_although_earlier_ones_are_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    photos = write_photos(tmp_path / "one", {"a.jpg": "1"})
+    Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8)).note_sources([str(photos)], "CC0")
+    photos.rename(tmp_path / "away")
+    assert build(tmp_path / "ds", tmp_path / "away").done == 1
+    assert "/one. It was named before and is not planned; please name it again" in caplog.text
+    with pytest.raises(UsageError, match=r"There is no file or folder .*/gone\.$"):
+        build(tmp_path / "ds", tmp_path / "gone")
+    assert build(tmp_path / "ds").done == 1
+
+
+def test_a_part_of_a_dataset_takes_no_photos(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "in", {"a.jpg": "1", "b.jpg": "2"})
+    build(tmp_path / "ds", photos)
+    write_selection(FinishedDataset(tmp_path / "ds"), tmp_path / "part", lambda row: row["source"][:1].strip("a"), {})
+    before = content(tmp_path / "part")
+    with pytest.raises(UsageError, match=r"is a part of another dataset, as its selection\.json says"):
+        build(tmp_path / "part", photos)
+    with pytest.raises(UsageError, match="is a part of another dataset"):
+        Dataset.open(tmp_path / "part").preview([str(photos)], "", lambda _: (), lambda _: None)
+    assert build(tmp_path / "part").pending == 0
+    assert content(tmp_path / "part") == before
+
+
+def test_settings_can_be_corrected_before_anything_is_done(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 5)
+    dataset = Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(seed=3), shard_size=8))
+    dataset.note_sources([str(photos)], "CC0")
+    dataset.plan_noted(lambda _: (), lambda _: None)
+    with pytest.raises(UsageError, match=r"was begun with seed 3 .*, shard_size 8 \(asked for: 7\)"):
+        Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=7))  # photos are planned for shards of eight
+    assert build(tmp_path / "ds", photos).done == 4
+    with pytest.raises(UsageError, match="was begun with seed 0"), dataset.locked():
+        pass
+
+
+def test_a_preview_counts_as_the_plan_does_and_writes_nothing(tmp_path: Path) -> None:
+    photos = many_photos(tmp_path / "in", 20)
+    (photos / "gone.jpg").symlink_to("nowhere")
+    dataset = Dataset.at(tmp_path / "ds", DatasetConfig(shard_size=8))
+    added = dataset.preview([str(photos)], "", lambda _: (), lambda _: None)
+    assert (added.photos, added.copies, added.unreadable, added.known) == (21, 2, 1, 0)
+    assert not (tmp_path / "ds").exists()
+    build(tmp_path / "ds", photos)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "ds").rglob("*")}
+    dataset = Dataset.at(tmp_path / "ds", DatasetConfig(shard_size=8))
+    added = dataset.preview([str(photos)], "", lambda _: (), lambda _: None)
+    assert (added.photos, added.copies, added.known) == (0, 0, 23)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "ds").rglob("*")} == before
 
 
 def test_photo_that_was_changed_after_planning_fails(tmp_path: Path) -> None:
@@ -250,7 +332,7 @@ def test_the_second_build_of_a_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    Dataset.create(tmp_path / "ds", DatasetConfig())
+    build(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": "one"}), shard_size=500)
     with pytest.raises(UsageError, match=r"was begun with seed 0 \(asked for: 3\), shard_size 500 \(asked for: 7\)"):
         Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(seed=3), shard_size=7))
 
@@ -284,7 +366,7 @@ def test_a_dataset_that_could_not_be_begun_is_begun_by_the_same_command(
 
     photos = many_photos(tmp_path / "in", 9)
     with monkeypatch.context() as patch:
-        patch.setattr("ostec.dataset.build.write_atomic", full)
+        patch.setattr("ostec.dataset.config.write_atomic", full)
         with pytest.raises(OutputError, match=r"config\.json cannot be written"):
             build(tmp_path / "ds", photos)
     assert list((tmp_path / "ds").iterdir()) == []
@@ -304,7 +386,8 @@ def test_whoever_waited_for_the_lock_knows_what_was_planned_meanwhile(tmp_path: 
         first.note_sources([str(write_photos(tmp_path / "more", {"x.jpg": "new"}))], "CC0")
         first.plan_noted(lambda _: (), lambda _: None)
         assert [item.number for item in first.plan][-1] == 24  # after the three shards that are there
-    assert content(tmp_path / "ds") == before
+    after = content(tmp_path / "ds")
+    assert [name for name in before if before[name] != after[name]] == ["licences.json"]
 
 
 def test_asking_whether_a_build_runs_writes_nothing(tmp_path: Path) -> None:

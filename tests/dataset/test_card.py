@@ -2,9 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.dataset.card import write_card
 from ostec.dataset.plan import Build
+from ostec.io.shards import TRAILER, pack_members
 from tests.dataset.toy import build, write_photos
 
 
@@ -19,7 +24,10 @@ def test_the_card_counts_photos_faces_and_reasons(tmp_path: Path) -> None:
         "| copies of other photos | 1 |",
         "| photos planned | 5 |",
         "| 00000 to 00000 | 4 | CC0 |",
-        f"| toy.safetensors | {'00' * 32} |",
+        f"| toy.safetensors | {'00' * 32} | not known here |",
+        'license: "cc0-1.0"',
+        '  data_files: "shards/*.tar"',
+        'datasets.load_dataset("DS", split="train")',
         "       0 to 128             4  ########################################",
         "Occluders: hand 3.",
         "| 2 | detect: No face was found. |",
@@ -56,3 +64,123 @@ def test_attributes_are_told_with_where_they_are_from(tmp_path: Path) -> None:
 def test_a_licence_cannot_break_the_table(tmp_path: Path) -> None:
     write_card(tmp_path / "R.md", [], [Build(0, 2, 7, 0, "a|b\nc")], {"settings": {}, "threads": 1, "shard_size": 5})
     assert "| 00000 to 00001 | 7 | a\\|b\\nc |" in (tmp_path / "R.md").read_text()
+
+
+CONFIG = {"settings": {"prior": "/home/me/own.safetensors", "frontalize": True}, "threads": 1, "shard_size": 5}
+FACEMESH = load_manifest("facemesh").file("facemesh.safetensors").sha256
+ROW = {"status": "done", "face": 1, "faces": 1, "item": 0}
+
+
+def card(folder: Path, rows: list[dict[str, Any]]) -> str:
+    write_card(folder / "README.md", rows, [Build(0, 1, 5, 0, "CC0")], CONFIG)
+    return (folder / "README.md").read_text()
+
+
+def test_failures_are_counted_by_reason_without_names_and_paths(tmp_path: Path) -> None:
+    failed = {"status": "failed", "face": 0, "stage": "read", "item": 0}
+    reasons = {
+        "a.jpg": "a.jpg is no picture.",
+        "b c.jpg": "/my photos/in/b c.jpg is no picture.",
+        "d.jpg": "C:\\photos\\d.jpg is no picture.",
+        "e.jpg": "There is no file or folder '/x y/e.jpg'.",
+        "f.jpg": "Neither a/b nor c.",
+    }
+    text = card(tmp_path, [{**failed, "source": name, "reason": reason} for name, reason in reasons.items()])
+    lines = [line for line in text.splitlines() if line.startswith("|") and "read: " in line]
+    assert lines == [
+        "| 3 | read: PHOTO is no picture. |",
+        "| 1 | read: Neither a/b nor c. |",
+        "| 1 | read: There is no file or folder 'PHOTO'. |",
+    ]
+
+
+def test_all_versions_of_a_model_are_listed_and_no_path_is(tmp_path: Path) -> None:
+    topology = sha256_of(asset_path("topology/facemesh.npz"))
+    weights = [
+        {"own.safetensors": "11" * 32, "face model ict": "33" * 32, "facemesh.npz": topology},
+        {"own.safetensors": "22" * 32, "facemesh.safetensors": FACEMESH, "tri.npz": topology},
+    ]
+    text = card(tmp_path, [{**ROW, "weights": json.dumps(one)} for one in weights])
+    assert f"| own.safetensors | {'11' * 32} | not known here |" in text
+    assert f"| own.safetensors | {'22' * 32} | not known here |" in text
+    assert f"| facemesh.safetensors | {FACEMESH} | Apache-2.0 |" in text
+    assert f"| face model ict | {'33' * 32} | MIT |" in text
+    assert f"| facemesh.npz | {topology} | part of ostec |" in text
+    assert f"| tri.npz | {topology} | not known here |" in text
+    assert "/home" not in text
+    assert "Settings: prior own.safetensors (SHA-256 " in text
+    assert '  - name: "frontal.png"' in text
+
+
+def test_what_the_records_say_of_versions_and_of_the_face_model(tmp_path: Path) -> None:
+    record = {"versions": {"torch": "2", "ostec": "1"}, "face_model": {"name": "ict", "licence": "MIT"}}
+    packed = pack_members([("a_1.uv.png", b"x"), ("a_1.json", json.dumps(record).encode())])
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards/00000.tar").write_bytes(packed + TRAILER)
+    row = {**ROW, "shard": "00000.tar", "key": "a_1", "offset": 0, "size": len(packed), "weights": '{"x": "00"}'}
+    text = card(tmp_path, [row])
+    assert "Made with ostec 1, torch 2." in text
+    assert "Face model: ict (MIT)." in text
+    for other in ("../shards/00000.tar", "00001.tar"):
+        assert "Made with" not in card(tmp_path, [{**row, "shard": other}])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "lines"),
+    [
+        (
+            "selection.json",
+            {
+                "kind": "ostec dataset filter",
+                "limits": [
+                    {"figure": "yaw_deg", "low": None, "high": 30.0, "absolute": True},
+                    {"figure": "brightness", "low": 0.1, "high": 0.5, "absolute": False},
+                ],
+                "others": ["no_twins"],
+                "where": ["Age>=18"],
+                "kept": 1,
+                "left_out": 4,
+            },
+            [
+                "A part of a dataset, as `selection.json` says: 1 face was kept, 4 left out; `left_out.jsonl` has",
+                "- absolute yaw_deg at most 30.0",
+                "- brightness at least 0.1 and at most 0.5",
+                "- Age>=18",
+                "- no texture that is near-identical to an earlier one",
+                "Made by `ostec dataset build`, each from one photo.",
+            ],
+        ),
+        (
+            "selection.json",
+            {
+                "kind": "ostec dataset split",
+                "part": "val",
+                "shares": {"train": 0.9, "val": 0.1},
+                "seed": 3,
+                "group": "who",
+            },
+            [
+                "A part of a dataset, as `selection.json` says.",
+                "Made by `ostec dataset split`: part val of a split (train 0.9, val 0.1; seed 3; faces that share who",
+            ],
+        ),
+        (
+            "interpolation.json",
+            {"by": ["Age", "Gender"], "weights": [0.3, 0.7], "generator": {"file": "g", "sha256": "aa"}, "seed": 1},
+            [
+                "Made by `ostec dataset interpolate`: each face is between two of another dataset. Their latents were",
+                "Classes of faces by Age, Gender; share of the first face 0.3 to 0.7; generator g, SHA-256 aa; seed 1.",
+            ],
+        ),
+        ("selection.json", [1], ["A part of a dataset, as `selection.json` says; `left_out.jsonl` has the reasons."]),
+        ("interpolation.json", {"by": 1, "weights": "x", "generator": []}, ["Made by `ostec dataset interpolate`: "]),
+    ],
+)
+def test_parts_and_mixtures_say_how_they_were_made(tmp_path: Path, name: str, values: Any, lines: list[str]) -> None:
+    (tmp_path / name).write_text(json.dumps(values))
+    text = card(tmp_path, [ROW])
+    for line in lines:
+        assert line in text, line
+    (tmp_path / name).unlink()
+    for line in lines:
+        assert line not in card(tmp_path, [ROW]) or line.startswith("Made by `ostec dataset build`")

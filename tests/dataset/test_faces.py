@@ -10,7 +10,7 @@ import pytest
 
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.settings import CompleteSettings
-from ostec.dataset.faces import FaceMaker, photo_figures
+from ostec.dataset.faces import FaceMaker
 from ostec.dataset.loading import LoadFaceMaker
 from ostec.dataset.manifest import row_of
 from ostec.dataset.records import Made, Photo
@@ -54,30 +54,6 @@ def test_bytes_that_are_no_picture_fail(completer: Completer, tmp_path: Path) ->
     assert (made.faces, made.stage) == ((), "read")
     assert isinstance(made.error, ImageError)
     assert str(made.error).startswith("x.jpg is not a picture")
-
-
-def test_views_and_head_files_get_endings_of_their_own(completer: Completer, tmp_path: Path) -> None:
-    from ostec.dataset.faces import _ending
-
-    assert [
-        _ending(f"x{rest}") for rest in (".png", "_frontal.png", "_head_eye_left.png", "_views/left render.png")
-    ] == [
-        "uv.png",
-        "frontal.png",
-        "head_eye_left.png",
-        "views.left_render.png",
-    ]
-
-
-def test_figures_of_a_hand_made_texture() -> None:
-    texture = np.zeros((4, 4, 3), np.float32)
-    texture[:, 2:] = 1.0
-    seen = np.zeros((4, 4), bool)
-    assert photo_figures(texture, seen) == {}
-    seen[:, 1:3] = True  # a step from black to white between two columns
-    figures = photo_figures(texture, seen)
-    assert figures == {"brightness": 0.5, "contrast": 0.5, "sharpness": 2.0}
-    assert photo_figures(texture[:, :2], seen[:, :2]) == {"brightness": 0.0, "contrast": 0.0}
 
 
 def test_loading_names_what_is_missing(tmp_path: Path) -> None:

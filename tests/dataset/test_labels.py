@@ -13,7 +13,8 @@ from ostec.core.errors import UsageError
 from ostec.dataset import attributes as attributes_module
 from ostec.dataset import labels as labels_module
 from ostec.dataset.attributes import LeftOut, Spread, as_scalar, clean
-from ostec.dataset.build import Dataset, DatasetConfig
+from ostec.dataset.build import Dataset
+from ostec.dataset.config import DatasetConfig
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.labels import Labels, Table, read_table
 from ostec.dataset.manifest import read_manifest

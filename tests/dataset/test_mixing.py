@@ -38,7 +38,7 @@ def test_classes_are_made_of_values_and_of_parts_of_numbers(ds: Path) -> None:
     names = [f"{gender} / part {part} of 3" for gender in "01" for part in (1, 2, 3)]
     each = ", ".join(f"{name} ({len(classes.places[tuple(name.split(' / '))])})" for name in names)
     assert pairs_of(classes) == 5 * 1 + 3
-    assert told(classes) == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 faces are in none."
+    assert told(classes) == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 face is in none."
     assert classify(FinishedDataset(ds)).by == ("Gender", "Age")  # of Gender, Age, Beard those that there are
 
 

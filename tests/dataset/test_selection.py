@@ -64,13 +64,17 @@ def _without(row: dict, names: tuple[str, ...]) -> dict:
 
 
 def test_a_selection_of_a_selection_and_without_state(ds: Path, tmp_path: Path) -> None:
-    shutil.copytree(ds, tmp_path / "ds", ignore=shutil.ignore_patterns("state"))
+    shutil.copytree(ds, tmp_path / "ds", ignore=shutil.ignore_patterns("state", "licences.json"))
     first = select(tmp_path / "ds", tmp_path / "first", Limit("yaw_deg", low=0.0).against)
     second = select(first, tmp_path / "second", Limit("yaw_deg", high=30.0).against)
     assert verify(second, repair=False).problems == []
     keys = [r["key"] for r in read_manifest(ds / "manifest.parquet") if 0 <= r["yaw_deg"] <= 30]
     assert TextureDataset(second).keys == keys
-    assert "no longer known" in (second / "README.md").read_text()
+    card = (second / "README.md").read_text()
+    assert "no longer known" in card
+    assert card.count("A part of a dataset, as `selection.json` says: ") == 2
+    about = json.loads((second / "selection.json").read_text())
+    assert about["before"] == json.loads((first / "selection.json").read_text())
 
 
 def test_one_face_of_a_photo_may_be_left_out(ds: Path, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """What is taken for a photo, in which order, and that no archive reaches beyond itself."""
 
+import bz2
+import gzip
 import io
+import lzma
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from ostec.core.errors import ImageError, UsageError
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import Place
 from ostec.dataset.sources import find_candidates, image_column
+from ostec.dataset.store import read_lines
 from tests.dataset.test_build import rows_of
 from tests.dataset.toy import build, write_photos
 
@@ -119,6 +124,10 @@ def test_the_column_of_pictures_is_found_or_asked_for() -> None:
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     assert image_column(pa.schema([("mask", picture), ("image", picture)])) == "image.bytes"
     assert image_column(pa.schema([("id", pa.string()), ("face", pa.large_binary())])) == "face"
+    with pytest.raises(OSError, match="it holds finished textures"):
+        image_column(
+            pa.schema([("image", picture), ("provenance", picture), ("record", pa.string()), ("key", picture)])
+        )
     with pytest.raises(OSError, match="expected one column of pictures, found none"):
         image_column(pa.schema([("id", pa.string())]))
     with pytest.raises(OSError, match="found a, b"):
@@ -155,3 +164,135 @@ def test_photos_that_are_gone_or_too_large_say_so(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("ostec.dataset.reader.MAX_PHOTO_BYTES", 4)
     with pytest.raises(ImageError, match="is larger than 0 MB"):
         reader(Place(str(tmp_path / "a.jpg")))
+
+
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """A member's header with any size, in GNU's numbers of base 256."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    data = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    data[124:136] = (size % 2**96 | (0x80 << 88 if size >= 0 else 0)).to_bytes(12, "big")
+    data[148:156] = b"        "
+    data[148:156] = b"%06o\0 " % sum(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size", [-512, -1024, 2**62])
+def test_members_of_impossible_sizes_end_an_archive(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "p.tar"
+    path.write_bytes(header("a.jpg", 2) + b"ok".ljust(512, b"\0") + header("b.jpg", size) + bytes(2048))
+    taken = found(tmp_path, path)
+    assert [c.source for c in taken] == ["p.tar/a.jpg", *(["p.tar/b.jpg"] if size > 0 else []), "p.tar"]
+    assert all(c.error for c in taken[1:])
+    assert build(tmp_path / "ds", path).done == 1
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE])
+def test_a_header_full_of_holes_is_not_read_into_memory(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "p.tar"
+    with path.open("wb") as stream:
+        stream.write(header("x", 1 << 36, kind))
+        stream.truncate((1 << 36) + 4096)
+    (taken,) = found(tmp_path, path)
+    assert taken.error.endswith("p.tar cannot be read as a tar file (a header claims 68719476736 bytes).")
+
+
+def test_names_in_an_archive_lead_nowhere_and_can_be_printed(tmp_path: Path) -> None:
+    names = ["../../up.jpg", "/abs.jpg", "a/../b.jpg", "new\nline.jpg", "\x1b[31m.jpg", "\u202e.jpg", "\udcff.jpg"]
+    path = make_tar(tmp_path / "p.tar", {name: str(number).encode() for number, name in enumerate(names)})
+    make_tar(tmp_path / "twice.tar", {"a.jpg": b"8"})
+    taken = [c.source for c in found(tmp_path, path)]
+    assert taken[:3] == ["p.tar/up.jpg", "p.tar/abs.jpg", "p.tar/a/b.jpg"]
+    assert taken[3:] == [f"p.tar/{name}.jpg" for name in ("new\\nline", "\\x1b[31m", "\\u202e", "\\udcff")]
+    assert build(tmp_path / "ds", path, tmp_path / "twice.tar").done == 8
+    assert [row["source"] for row in rows_of(tmp_path / "ds")][:7] == taken
+
+
+def test_of_a_sample_with_several_pictures_the_photo_is_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    members = {
+        "s/1.depth.png": b"d",
+        "s/1.jpg": b"one",
+        "s/1.png": b"mask",
+        "s/1.seg.png": b"m",
+        "s/2.image.webp": b"two",
+        "s/2.seg.png": b"m",
+        "s/3.left.jpg": b"left",
+        "s/3.right.jpg": b"right",
+        "2021.05.01.jpg": b"three",
+    }
+    taken = found(tmp_path, make_tar(tmp_path / "p.tar", members))
+    assert [data for _, data in read(taken)] == [b"one", b"two", b"left", b"right", b"three"]
+    assert caplog.messages == [f"{tmp_path}/p.tar: left out were 4 pictures of samples that have a photo besides."]
+
+
+def test_finished_textures_are_no_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build(tmp_path / "one", write_photos(tmp_path / "in", {"a.jpg": "1", "b.jpg": "faces=2"}))
+    shard = tmp_path / "one/shards/00000.tar"
+    assert found(tmp_path, shard) == []
+    assert caplog.messages == [f"{shard}: left out were 3 samples that are finished textures."]
+
+
+def parquet_of(path: Path, cells: list) -> Path:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({"image": pa.array(cells, kind)}), path)
+    return path
+
+
+def test_a_row_with_a_path_alone_reads_nothing_beyond_its_folder(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "in", {"a/1.jpg": "one", "2.jpg": "two"})
+    write_photos(tmp_path, {"secret.jpg": "no", "in2/x.jpg": "no"})
+    (photos / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    names = ["a/1.jpg", str(photos / "2.jpg"), str(tmp_path / "secret.jpg"), "../in2/x.jpg", "link.jpg", "nix.jpg", "a"]
+    path = parquet_of(photos / "p.parquet", [{"bytes": None, "path": name} for name in [*names, "x" * 5000, "\0"]])
+    taken = found(tmp_path, path)
+    assert [t.source for t in taken] == [f"p.parquet/{n}" for n in range(9)]
+    assert read(taken[:2]) == [("p.parquet/0", b"one"), ("p.parquet/1", b"two")]
+    out = "The row has only a path, which leads out of the folder of p.parquet."
+    gone = "The row has only a path, and there is no such file."
+    assert [t.error for t in taken[2:7]] == [out, out, out, gone, gone]
+    assert all(t.error in (out, gone) for t in taken[7:])
+    counts = build(tmp_path / "ds", path)
+    assert (counts.done, counts.failed) == (2, 7)
+
+
+def test_a_compressed_archive_is_called_so(tmp_path: Path) -> None:
+    for name, pack in (("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)):
+        path = tmp_path / f"{name}.tar"
+        path.write_bytes(pack(make_tar(tmp_path / "p.tar", {"a.jpg": b"1"}).read_bytes()))
+        with pytest.raises(UsageError, match=rf"{name}\.tar is compressed; please unpack it"):
+            found(tmp_path, path)
+        (tmp_path / "list.txt").write_text(path.name)
+        (taken,) = found(tmp_path, tmp_path / "list.txt")
+        assert taken.error == f"{name}.tar is compressed with {name}."
+
+
+def test_reasons_do_not_tell_where_a_source_lay(tmp_path: Path) -> None:
+    folder = write_photos(tmp_path / "one", {"a.jpg": "fine", "l.txt": "nix.jpg\ng.tar\ng.parquet\nloop.jpg\na.jpg\n"})
+    (folder / "g.tar").write_bytes(b"x" * 600)
+    (folder / "g.parquet").write_bytes(b"x" * 600)
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "gone.jpg").symlink_to("nowhere.jpg")
+    make_tar(folder / "cut.tar", {"b.jpg": b"1" * 2000, "c.jpg": b"2" * 2000})
+    (folder / "cut.tar").write_bytes((folder / "cut.tar").read_bytes()[:4000])
+    counts = build(tmp_path / "ds", folder / "l.txt", folder, folder / "cut.tar")
+    assert (counts.done, counts.failed, counts.skipped) == (2, 7, 0)
+    reasons = [row["reason"] for row in rows_of(tmp_path / "ds") if row["status"] == "failed"]
+    assert not [reason for reason in reasons if str(tmp_path) in reason]
+    assert reasons[0] == "There is no file or folder nix.jpg."
+    shutil.move(folder, tmp_path / "another")
+    build(tmp_path / "ds2", *(tmp_path / "another" / name for name in ("l.txt", "", "cut.tar")))
+    for name in ("manifest.parquet", "README.md", "shards/00000.tar"):
+        assert (tmp_path / "ds" / name).read_bytes() == (tmp_path / "ds2" / name).read_bytes()
+    paths = [line["path"] for line in read_lines(tmp_path / "ds/failures/00000.jsonl")]
+    assert paths[0] == str(tmp_path / "one/nix.jpg")
+
+
+def test_things_that_cannot_be_read_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    lists = [write_photos(tmp_path / name, {"l.txt": "missing.jpg\n"}) / "l.txt" for name in ("a", "b")]
+    rows = [parquet_of(tmp_path / name / "x.parquet", [None]) for name in ("a", "b")]
+    counts = build(tmp_path / "ds", *lists, *rows, lists[0])
+    assert (counts.failed, counts.skipped) == (4, 0)
+    found_rows = rows_of(tmp_path / "ds")
+    assert [row["source"] for row in found_rows] == ["missing.jpg", "missing.jpg", "x.parquet/0", "x.parquet/0"]
+    assert len({row["id"] for row in found_rows}) == 4
+    assert build(tmp_path / "ds", *lists, *rows).failed == 4

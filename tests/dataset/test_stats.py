@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from ostec.dataset.stats import as_json, as_table, gather
+from ostec.dataset.stats import FIGURES, as_json, as_table, gather, title_of
 
 ROWS = [
     {"status": "done", "face": 1, "faces": 2, "yaw_deg": 10.0, "mode": "soft", "occluders": ["hand"]},
@@ -64,3 +64,11 @@ def test_the_table_says_the_same() -> None:
     assert "Occluders: none (2), hand (1)" in lines
     assert lines[-1] == "       1  detect: PHOTO has no face."
     assert as_table(gather([])).startswith("0 faces")
+    assert as_table(gather(ROWS[2:3])).startswith("0 faces; photos: 1 failed\n")
+    assert as_table(gather(ROWS[4:])).startswith("1 face; photos: 1 done\n")
+
+
+def test_figures_have_titles_and_attributes_their_names() -> None:
+    assert title_of("yaw_deg") == "Yaw, degrees"
+    assert title_of("attributes.Age\n") == "Attribute Age\\n"
+    assert all(title_of(name) != name for name in FIGURES)

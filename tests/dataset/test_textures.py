@@ -104,7 +104,7 @@ def test_of_a_running_build_only_finished_shards_are_read(
     (tmp_path / "ds/state/sealed/00001.jsonl").unlink()
     keys = TextureDataset(ds).keys
     assert TextureDataset(tmp_path / "ds").keys == keys[:5] + keys[8:]
-    assert caplog.messages == ["Left out: 1 shards that are not finished."]
+    assert caplog.messages == ["Left out: 1 shard that is not finished."]
 
 
 def test_damage_and_wrong_use_have_a_sentence(ds: Path, tmp_path: Path) -> None:

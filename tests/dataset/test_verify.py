@@ -9,7 +9,7 @@ import pytest
 
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.dataset.build import Dataset
-from ostec.dataset.manifest import read_manifest
+from ostec.dataset.manifest import read_manifest, write_timings
 from ostec.dataset.verify import read_shard, verify
 from ostec.io.shards import TRAILER, pack_members, read_member, read_members
 from tests.dataset.toy import build, content, many_photos
@@ -37,6 +37,63 @@ def test_what_is_made_from_shards_is_made_again(dataset: Path, lost: str) -> Non
     assert len(found.repaired) == len(found.problems) == 1
     assert content(dataset) == before
     assert verify(dataset, repair=False).problems == []
+
+
+def test_a_lost_manifest_is_called_missing(dataset: Path) -> None:
+    (dataset / "manifest.parquet").unlink()
+    assert verify(dataset, repair=False).problems == [f"{dataset}/manifest.parquet is missing."]
+
+
+@pytest.mark.parametrize("lost", ["state", "state/timings"])
+def test_seconds_outlive_the_loss_of_their_lists(dataset: Path, lost: str) -> None:
+    before = (dataset / "timings.parquet").read_bytes()
+    lists = {path.name: path.read_bytes() for path in (dataset / "state/timings").iterdir()}
+    shutil.rmtree(dataset / lost)
+    if lost == "state":
+        verify(dataset, repair=True)
+    else:
+        build(dataset)
+    assert (dataset / "timings.parquet").read_bytes() == before
+    assert {path.name: path.read_bytes() for path in (dataset / "state/timings").iterdir()} == lists
+
+
+@pytest.mark.parametrize("how", ["garbage", "other"])
+def test_seconds_that_were_changed_are_found(dataset: Path, tmp_path: Path, how: str) -> None:
+    before = (dataset / "timings.parquet").read_bytes()
+    (dataset / "timings.parquet").write_bytes(b"x")
+    if how == "other":
+        lines = [{"id": "ab", "item": 0, "seconds": {"total": 5.0}}]
+        write_timings(dataset / "timings.parquet", lines)
+    (problem,) = verify(dataset, repair=False).problems
+    assert problem.startswith(f"{dataset}/timings.parquet {'cannot be read' if how == 'garbage' else 'differs'}")
+    verify(dataset, repair=True)
+    assert (dataset / "timings.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["missing", "changed", "damaged", "additional"])
+def test_a_list_of_failures_is_made_again_and_its_shard_stays(dataset: Path, how: str) -> None:
+    path = dataset / "failures/00001.jsonl"
+    before, shard = path.read_bytes(), (dataset / "shards/00001.tar").stat().st_mtime_ns
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"changed": before.replace(b"face", b"nose"), "damaged": b"[", "additional": before * 2}[how])
+    (problem,) = verify(dataset, repair=False).problems
+    assert problem.startswith(f"{path} ")
+    found = verify(dataset, repair=True)
+    assert found.repaired[0] == f"{path} was made again from the list of its shard."
+    assert path.read_bytes() == before
+    assert (dataset / "shards/00001.tar").stat().st_mtime_ns == shard
+    assert verify(dataset, repair=False).problems == []
+
+
+@pytest.mark.parametrize("lost", [None, "state", "shards"])
+def test_verifying_writes_nothing(dataset: Path, lost: str | None) -> None:
+    if lost:
+        shutil.rmtree(dataset / lost)
+    before = {path: path.stat().st_mtime_ns for path in (dataset, *dataset.rglob("*"))}
+    assert bool(verify(dataset, repair=False).problems) == bool(lost)
+    assert {path: path.stat().st_mtime_ns for path in (dataset, *dataset.rglob("*"))} == before
 
 
 def test_resuming_writes_a_lost_manifest_again(dataset: Path) -> None:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
-from ostec.dataset.build import Counts, Dataset, DatasetConfig
-from ostec.dataset.records import Face, Finished, Group, Made, Photo
+from ostec.dataset.build import Dataset
+from ostec.dataset.config import DatasetConfig
+from ostec.dataset.counts import Counts
+from ostec.dataset.records import Face, Finished, Group, Made, Maker, Photo
 from ostec.dataset.worker import Worker
 
 
@@ -33,6 +35,9 @@ def each(make: Callable[[Photo], list[Face]], photos: Sequence[Photo]) -> list[M
 
 
 class ToyMaker:
+    def __init__(self, sha256: str = "00" * 32) -> None:
+        self.weights = {"toy.safetensors": sha256}
+
     def __call__(self, photos: Sequence[Photo]) -> list[Made]:
         made = each(self.faces, photos)
         return [self._with(one, photos) for one in made] if len(photos) > 1 else made
@@ -69,10 +74,14 @@ class ToyMaker:
             "mode": "soft",
             "occluders": ["hand"] if "hand" in words else [],
             "warnings": re.findall(r"warn=(.*)", words),
-            "weights": {"toy.safetensors": "00" * 32},
+            "weights": self.weights,
         }
         files = {"mesh.npz": digest, "uv.png": digest * (20 + digest[1])}
         return [Face(record, files)] * count
+
+
+def other_weights() -> ToyMaker:
+    return ToyMaker("11" * 32)
 
 
 def missing_networks() -> ToyMaker:
@@ -87,9 +96,10 @@ class Loop:
     draw: random.Random | None = None
     limit: int = 10**9
     """Photos after which the power fails."""
+    make: Callable[[], Maker] = ToyMaker
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
-        worker = Worker(self.dataset.store, ToyMaker())
+        worker = Worker(self.dataset.store, self.make())
         waiting: list[Group] = []
         for group in groups:
             waiting.append(group)
@@ -146,6 +156,6 @@ def build(
 
 def content(out: Path) -> dict[str, bytes]:
     """What must not depend on when and how a dataset was built."""
-    files = [out / "manifest.parquet", out / "README.md", *sorted((out / "shards").iterdir())]
+    files = [out / "manifest.parquet", out / "README.md", out / "licences.json", *sorted((out / "shards").iterdir())]
     files += sorted((out / "failures").iterdir())
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}

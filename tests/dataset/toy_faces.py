@@ -1,8 +1,8 @@
 """A made dataset whose faces can be read back: small textures, palettes and latents that follow from the photo's text.
 
 ``attributes={"Age": 30}``, ``yaw=20``, ``confidence=0.5``, ``nolatents``, ``soft`` (the latent of the front view is
-where ``--frontalize --save-views`` puts it) and ``same=7`` (the texture of another photo, with a little noise) do what
-they say.
+where ``--frontalize --save-views`` puts it, and with ``nofrontal`` nowhere) and ``same=7`` (the texture of another
+photo, with a little noise) do what they say.
 """
 
 import hashlib
@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ostec.core.types import FloatArray
-from ostec.dataset.build import Dataset, DatasetConfig
+from ostec.dataset.build import Dataset
+from ostec.dataset.config import DatasetConfig
 from ostec.dataset.records import Face, Finished, Group, Made, Photo
 from ostec.dataset.worker import Worker
 from ostec.io.images import encode_png, write_palette_png
@@ -54,6 +55,8 @@ def _number(words: str) -> int:
 class FacesMaker:
     """Like ``ToyMaker``, with files that can be read."""
 
+    weights = ToyMaker().weights
+
     def __call__(self, photos: Sequence[Photo]) -> list[Made]:
         return each(self._faces, photos)
 
@@ -78,10 +81,11 @@ class FacesMaker:
         path = photo.scratch / "p.png"
         write_palette_png(path, provenance_of(number), np.arange(33, dtype=np.uint8).reshape(11, 3))
         frontal = io.BytesIO()
-        if "soft" in words:
+        portrait = "soft" in words and "nofrontal" not in words
+        if portrait:
             np.savez(frontal, w=latents["front"])
         files = {
-            **({"views.frontal.npz": frontal.getvalue()} if "soft" in words else {}),
+            **({"views.frontal.npz": frontal.getvalue()} if portrait else {}),
             "mesh.npz": packed.getvalue(),
             "provenance.png": path.read_bytes(),
             "uv.png": encode_png(texture_of(words, number)),

@@ -149,8 +149,11 @@ def test_histogram_counts_everything_once() -> None:
     assert sum(int(n) for n in re.findall(r"<title>(\d+)</title>", drawn)) == 201
     assert max(float(h) for h in re.findall(r'height="([\d.]+)"><title>', drawn)) == 100
     assert ">1000</text>" in drawn
-    assert page.histogram([2.0, 2.0], "x").count("<rect") == 1
-    assert "nothing to show" in page.histogram([math.nan], "x")
+    assert page.histogram([2.0, 2.0, 3.0], "x").count("<rect") == 2
+    assert '<text x="370" y="38" text-anchor="end">2</text>' in page.histogram([2.0, 2.0, 3.0], "x")
+    empty = page.histogram([math.nan], "x")
+    assert empty.startswith("<svg")
+    assert empty.count(">x</text>") == empty.count(">nothing to show</text>") == 1
 
 
 def test_contact_sheets_hold_a_hundred_each_in_order(tmp_path: Path) -> None:

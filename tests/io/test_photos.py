@@ -1,5 +1,6 @@
 """Which files of a folder are photos."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,12 @@ def test_folders_are_walked_in_order_and_once(tmp_path: Path) -> None:
     assert found == ["c.jpg", "phone.heic", "b/1.jpg"]
     assert [p.name for p in walk_photos(tmp_path, recursive=False)] == ["c.jpg", "phone.heic"]
     assert not is_photo(tmp_path / "notes.txt")
+
+
+def test_pipes_and_devices_are_no_photos_and_are_not_waited_for(tmp_path: Path) -> None:
+    for name in ("a.jpg", "p.tar", "noname"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "z.jpg").touch()
+    assert [path.name for path in walk_photos(tmp_path)] == ["gone.jpg", "z.jpg"]

@@ -290,6 +290,9 @@ def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(with_
 def test_hard_without_iterations_has_no_texel_of_the_photo(with_settings: Make) -> None:
     face = with_settings(mode="hard")(HOPPER)
     assert (face.record["mode"], face.record["mode_reason"]) == ("hard", "asked for")
+    soft = with_settings(mode="soft")(HOPPER)
+    assert face.record["figures"] == soft.record["figures"]  # they are the photo's
+    assert 0.2 < face.record["figures"]["brightness"] < 0.9
     assert set(np.unique(provenance(face)[inside(face)])) == {Provenance.PRIOR}
     assert face.record["texel_shares"] == {"prior": 1.0}
     assert texture(face)[inside(face)].std() > 0.05

@@ -1,0 +1,116 @@
+"""Licences outlast the folder that the program keeps its plan in."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ostec.core.errors import AssetError
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.licences import FILE, builds_again, hub_licence, licence_at, read_licences, unheeded, write_licences
+from ostec.dataset.plan import Build, Plan
+from ostec.dataset.verify import verify
+from tests.dataset.toy import write_photos
+from tests.dataset.toy_faces import build_faces
+
+BUILDS = [Build(0, 2, 5, 1, "CC BY 4.0"), Build(2, 1, 2, 0, "")]
+
+
+def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
+    assert read_licences(tmp_path) == []
+    write_licences(tmp_path, BUILDS)
+    assert read_licences(tmp_path) == BUILDS
+    assert [licence_at(BUILDS, shard) for shard in range(4)] == ["CC BY 4.0", "CC BY 4.0", "", "no longer known"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}x",
+        "[1]",
+        "[{}]",
+        '[{"first_shard": -1, "shards": 1, "photos": 1, "copies": 0, "licence": "x"}]',
+        '[{"first_shard": 0, "shards": 1e99, "photos": 1, "copies": 0, "licence": "x"}]',
+        '[{"first_shard": 0, "shards": 1, "photos": 1, "copies": 0, "licence": ["x"]}]',
+        "[" * 100000,
+    ],
+)
+def test_damage_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(AssetError, match=r"licences\.json is damaged"):
+        read_licences(tmp_path)
+
+
+@pytest.fixture
+def ds(tmp_path: Path) -> Path:
+    build_faces(tmp_path / "ds", write_photos(tmp_path / "a", {"0.jpg": "zero", "1.jpg": "one"}), 2, "CC BY 4.0")
+    return build_faces(tmp_path / "ds", write_photos(tmp_path / "b", {"2.jpg": "two"}), 2, "my own")
+
+
+def test_they_are_there_when_the_state_is_lost(ds: Path) -> None:
+    card, before = (ds / "README.md").read_bytes(), FinishedDataset(ds).builds()
+    assert [build.licence for build in before] == ["CC BY 4.0", "my own"]
+    shutil.rmtree(ds / "state")
+    assert FinishedDataset(ds).builds() == before
+    found = verify(ds, repair=True)
+    assert "sources were not written down elsewhere" in " ".join(found.repaired)
+    assert FinishedDataset(ds).builds() == before
+    assert (ds / "README.md").read_bytes() == card
+    (ds / FILE).unlink()
+    assert verify(ds, repair=False).problems == [f"{ds / FILE} is missing."]
+    verify(ds, repair=True)
+    assert read_licences(ds) == before
+    shutil.rmtree(ds / "state")
+    (ds / FILE).unlink()
+    verify(ds, repair=True)
+    assert {build.licence for build in FinishedDataset(ds).builds()} == {"no longer known"}
+
+
+def test_what_was_planned_and_not_done_is_left_out(ds: Path) -> None:
+    plan = Plan(ds / "state/plan", 2)
+    write_licences(ds, [Build(0, 5, 9, 1, "CC0")])
+    assert builds_again(ds, plan, 2) == [Build(0, 2, 3, 0, "CC0")]
+    write_licences(ds, [Build(0, 1, 2, 0, "CC0"), Build(7, 1, 2, 0, "MIT")])
+    assert builds_again(ds, plan, 2) == [Build(0, 1, 2, 0, "CC0"), Build(1, 1, 1, 0, "no longer known")]
+    (ds / FILE).write_text("x")
+    assert builds_again(ds, plan, 2) == [Build(0, 2, 3, 0, "no longer known")]
+
+
+def test_a_licence_for_known_photos_is_not_passed_over(
+    ds: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        build_faces(ds, tmp_path / "a", 2, "CC0")
+    (told,) = caplog.messages
+    assert told == (
+        "2 photos are in the dataset already, with the licence that was given then (CC BY 4.0; my own); CC0 is noted "
+        "for new photos only."
+    )
+    assert unheeded([BUILDS[0]], "CC BY 4.0", 3) == ""
+    assert unheeded(BUILDS, "", 3) == unheeded(BUILDS, "CC0", 0) == ""
+    assert unheeded([BUILDS[1]], "CC0", 1).startswith("1 photo is in the dataset already, with")
+    assert "(not given)" in unheeded([BUILDS[1]], "CC0", 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "ids", "name"),
+    [
+        (["CC BY 4.0"], ("cc-by-4.0",), ""),
+        (["cc_by-NC-sa 3.0", "CC0", "MIT License"], ("cc-by-nc-sa-3.0", "cc0-1.0", "mit"), ""),
+        (["ask\nme", "CC0"], ("cc0-1.0", "other"), "ask\\nme"),
+        (["", "no longer known"], ("unknown",), ""),
+        ([], ("unknown",), ""),
+        (["CC BY 9.0"], ("other",), "CC BY 9.0"),
+    ],
+)
+def test_licences_in_the_words_of_the_hub(given: list[str], ids: tuple[str, ...], name: str) -> None:
+    found = hub_licence(given)
+    assert (found.ids, found.name) == (ids, name)
+
+
+def test_the_file_follows_from_the_builds_alone(tmp_path: Path) -> None:
+    write_licences(tmp_path, BUILDS)
+    assert json.loads((tmp_path / FILE).read_text())[1]["first_shard"] == 2
