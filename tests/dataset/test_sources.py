@@ -125,9 +125,7 @@ def test_the_column_of_pictures_is_found_or_asked_for() -> None:
     assert image_column(pa.schema([("mask", picture), ("image", picture)])) == "image.bytes"
     assert image_column(pa.schema([("id", pa.string()), ("face", pa.large_binary())])) == "face"
     with pytest.raises(OSError, match="it holds finished textures"):
-        image_column(
-            pa.schema([("image", picture), ("provenance", picture), ("record", pa.string()), ("key", picture)])
-        )
+        image_column(pa.schema([(name, picture) for name in ("image", "provenance", "record", "key")]))
     with pytest.raises(OSError, match="expected one column of pictures, found none"):
         image_column(pa.schema([("id", pa.string())]))
     with pytest.raises(OSError, match="found a, b"):
