@@ -171,7 +171,7 @@ class DatasetStatus:
 
 @dataclass(frozen=True)
 class DatasetVerify:
-    """Compare every byte of a dataset with what was written down when it was made.
+    """Compare shards, manifest, lists and seconds of a dataset with what was written down when they were made.
 
     Exit code 1 if something is wrong.
     """
