@@ -62,11 +62,21 @@ def test_attributes_are_told_with_where_they_are_from(tmp_path: Path) -> None:
 
 
 def test_a_licence_cannot_break_the_table(tmp_path: Path) -> None:
-    write_card(tmp_path / "R.md", [], [Build(0, 2, 7, 0, "a|b\nc")], {"settings": {}, "threads": 1, "shard_size": 5, "batch": 4})
+    write_card(
+        tmp_path / "R.md",
+        [],
+        [Build(0, 2, 7, 0, "a|b\nc")],
+        {"settings": {}, "threads": 1, "shard_size": 5, "batch": 4},
+    )
     assert "| 00000 to 00001 | 7 | a\\|b\\nc |" in (tmp_path / "R.md").read_text()
 
 
-CONFIG = {"settings": {"prior": "/home/me/own.safetensors", "frontalize": True}, "threads": 1, "shard_size": 5, "batch": 4}
+CONFIG = {
+    "settings": {"prior": "/home/me/own.safetensors", "frontalize": True},
+    "threads": 1,
+    "shard_size": 5,
+    "batch": 4,
+}
 FACEMESH = load_manifest("facemesh").file("facemesh.safetensors").sha256
 ROW = {"status": "done", "face": 1, "faces": 1, "item": 0}
 
