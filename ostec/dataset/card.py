@@ -205,7 +205,7 @@ def _head(tally: _Tally, builds: Sequence[Build], config: Mapping[str, Any], ori
         "",
         f"Settings: {shown(settings)}.",
         f"Threads of a worker: {config['threads']}. Photos projected at once: {config['batch']}, "
-        + f"to a shard: {config['shard_size']}.",
+        f"to a shard: {config['shard_size']}.",
         "",
     ]
     return "\n".join(lines)
