@@ -204,8 +204,8 @@ def _head(tally: _Tally, builds: Sequence[Build], config: Mapping[str, Any], ori
         *(f"| {name} | {number} |" for name, number in rows),
         "",
         f"Settings: {shown(settings)}.",
-        f"Threads of a worker: {config['threads']}. Photos projected at once: {config['batch']}, "
-        f"to a shard: {config['shard_size']}.",
+        f"Threads of a worker: {config['threads']}. Photos projected at once: {config['batch']}.",
+        f"Photos to a shard: {config['shard_size']}.",
         "",
     ]
     return "\n".join(lines)
