@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ostec.core.settings import CompleteSettings, Device
 from ostec.core.text import counted, shown
 
 if TYPE_CHECKING:
+    from ostec.app.runner import Ending
     from ostec.dataset.build import Dataset
     from ostec.dataset.cluster import Resources
     from ostec.dataset.counts import Counts
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 SHIPPED_BATCH = 4
 """Photos projected at once with the generator that ships: a third less time on one core than one by one; more of them
 gain next to nothing there."""
-INTERRUPTED = 128 + signal.SIGINT
 _LINE_S = 10.0
 """Between two lines about how far a build is."""
 
@@ -203,19 +202,20 @@ def carry_out(dataset: "Dataset", options: WorkerOptions, note: Callable[[], Non
     report = _Report(options.quiet)
     try:
         with dataset.locked(), terminate_like_interrupt() as ending:
-            code = _build(dataset, options, note, report)
-            code = ending.exit_code if code == INTERRUPTED else code
+            code = _build(dataset, options, note, report, ending)
     except OutputError as error:
         logger.error("The build stops early: %s", error)
         code = 1
     counts = dataset.count()
-    if code >= INTERRUPTED:
+    if code >= 128:
         logger.warning("Interrupted: what is done is kept, and ostec dataset resume goes on with the rest.")
     report.end(counts, dataset.folder)
     return code or int(counts.failed > 0)
 
 
-def _build(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None], report: "_Report") -> int:
+def _build(
+    dataset: "Dataset", options: WorkerOptions, note: Callable[[], None], report: "_Report", ending: "Ending"
+) -> int:
     """Plan, build and write the results; returns the exit code. Raises UsageError, OutputError."""
     from ostec.app.results import listed_files
     from ostec.dataset.executors import Job, RayExecutor
@@ -234,7 +234,7 @@ def _build(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None],
         job = Job(dataset.folder, dataset.config.shard_size, make, options.copy_failed)
         dataset.run(RayExecutor(job, _resources(options, dataset.config.threads)), report)
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = ending.exit_code
     except UsageError:
         raise
     except OstecError as error:

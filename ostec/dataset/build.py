@@ -337,11 +337,12 @@ class _Run:
                 continue
             items = self._plan.read(shard)
             staged = self._store.staged(shard)
-            left = {item.number for item in items if item.status is None} - staged
+            todo = [item for item in items if item.status is None]
+            left = {item.number for item in todo} - staged
             self._open[shard] = (items, left)
             if not left:
                 self._seal(shard)
-            todo = [item for item in items if item.status is None]
+                continue
             first = 0
             for size in group_sizes(len(todo), self._batch):
                 group, first = tuple(todo[first : first + size]), first + size

@@ -242,8 +242,10 @@ def _record(row: Row, data: bytes, files: list[str]) -> bytes:
 
 
 def _folder_remarks(members: Collection[str]) -> list[str]:
-    if not members or RECORD not in members:
-        return ["Without json, nothing tells the programs here which files are whose."] if members else []
+    if not members:
+        return []
+    if RECORD not in members:
+        return ["Without json, nothing tells the programs here which files are whose."]
     return [] if {TEXTURE, MESH} <= set(members) else ["ostec transfer needs uv.png and mesh.npz too."]
 
 

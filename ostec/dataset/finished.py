@@ -58,7 +58,7 @@ class FinishedDataset:
         self.config: DatasetConfig = config
         self._store = Store(folder, config.shard_size)
         self._checked: set[int] = set()
-        self._sums: dict[str, str] | None = None
+        self._sums: dict[str, str] = {}
         sealed = self._store.state / "sealed"
         self._sealed = sorted(int(p.stem) for p in sealed.glob("*.jsonl") if p.stem.isdecimal())
         if not self._sealed and not (folder / "manifest.parquet").exists():
@@ -103,11 +103,12 @@ class FinishedDataset:
 
     def checksum(self, shard: int) -> str:
         """The SHA-256 that was written down of a shard; empty if none was. Raises AssetError."""
-        if self._sealed:
-            return self._store.read_sealed(shard).sha256
-        if self._sums is None:
+        name = self._store.shard_path(shard).name
+        if name not in self._sums and self._sealed:
+            self._sums[name] = self._store.read_sealed(shard).sha256
+        elif not self._sums:
             self._sums = _checksums(self._store.shards / "SHA256SUMS")
-        return self._sums.get(self._store.shard_path(shard).name, "")
+        return self._sums.get(name, "")
 
     def place(self, row: Row) -> FacePlace:
         """Where a face's members lie.

@@ -11,11 +11,7 @@ from typing import Any
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.archives import in_tar, packed_with
-from ostec.dataset.attributes import (
-    Beside,
-    parquet_rows,
-    scalar_columns,
-)
+from ostec.dataset.attributes import Beside, parquet_rows, scalar_columns
 from ostec.dataset.candidates import Candidate, LeaveOut, Search, label_of
 from ostec.dataset.reader import MAX_GROUP_BYTES, read_cells, reason_of
 from ostec.dataset.records import Place

@@ -3,10 +3,11 @@
 What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold no more); 16-bit grey keeps its depth.
 """
 
+import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -109,24 +110,25 @@ def pixels_of(data: bytes, name: str, max_megapixels: float = 100.0) -> int:
     Raises:
         ImageError: it is no picture, damaged or too large.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            width, height = _open(io.BufferedReader(io.BytesIO(data)), name, max_megapixels).size
-        except ImageError:
-            raise
-        except Exception as error:  # whatever the header trips over, the picture is damaged
-            raise ImageError(f"{name} is damaged and cannot be read ({error or type(error).__name__}).") from error
+    with _decoding(name):
+        width, height = _open(io.BufferedReader(io.BytesIO(data)), name, max_megapixels).size
     return width * height
 
 
 def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:
+    with _decoding(name):
+        picture = _open(stream, name, max_megapixels)
+        picture.load()
+        return _to_rgb(_turn_upright(picture))
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Whatever Pillow trips over is an ImageError, and what it only warns of is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
         try:
-            picture = _open(stream, name, max_megapixels)
-            picture.load()
-            return _to_rgb(_turn_upright(picture))
+            yield
         except ImageError:
             raise
         except Exception as error:  # whatever a decoder trips over, the picture is damaged

@@ -65,15 +65,9 @@ def _side_by_side(completer: Completer, photos: Sequence[PhotoBytes]) -> list[Gr
     except SharedError as error:
         reason = f"{error} ({type(error.__cause__).__name__}), so they were projected one by one."
         logger.warning("%s: %s", ", ".join(photo.name for photo in photos), reason)
-        return [_warned(_alone(completer, photo), f"P{reason[1:]}") for photo in photos]
+        alone = [member for photo in photos for member in _side_by_side(completer, [photo])]
+        return [_warned(member, f"P{reason[1:]}") for member in alone]
     return [_member(work, lane) for work, lane in zip(works, lanes, strict=True)]
-
-
-def _alone(completer: Completer, photo: PhotoBytes) -> GroupMember:
-    work = _Work(photo)
-    lane = Lane(_steps(completer, work), work.clock)
-    together([lane])
-    return _member(work, lane)
 
 
 def _warned(member: GroupMember, warning: str) -> GroupMember:
