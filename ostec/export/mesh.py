@@ -103,7 +103,7 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
         OutputError: a file cannot be written.
     """
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
-    write_atomic(texture, encode_png(result.completed.texture))
+    write_atomic(texture, encode_png(result.completed.colour))
     write_palette_png(provenance, result.completed.provenance, provenance_palette())
     if result.frontal is None:
         return [texture, provenance]
@@ -172,7 +172,7 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     material = PBRMaterial(
         name="face",
         baseColorFactor=[255, 255, 255, 255],
-        baseColorTexture=EncodedPicture(encode_png(result.completed.texture), "PNG"),
+        baseColorTexture=EncodedPicture(encode_png(result.completed.colour), "PNG"),
         metallicFactor=0.0,
         roughnessFactor=1.0,
     )

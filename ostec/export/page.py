@@ -84,7 +84,7 @@ def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping
     Raises:
         OutputError: it cannot be written.
     """
-    texture = result.completed.texture
+    texture = result.completed.colour
     embedded = _at_most(texture, _VIEWER_TEXTURE)
     viewer = html.escape(viewer_html(result, embedded), quote=True)
     body = [

@@ -117,7 +117,7 @@ def test_viewer_holds_the_face_with_its_texture_unlit(written: Page, result: Tex
     np.testing.assert_array_equal(material.emissiveFactor, 1)
     assert material.emissiveTexture.format == "JPEG"
     shown = np.asarray(material.emissiveTexture, np.float32) / 255
-    assert np.abs(shown - result.completed.texture).mean() < 0.01
+    assert np.abs(shown - result.completed.colour).mean() < 0.01
     assert viewer.index("init();") < viewer.index("sRGBEncoding;\n")
 
 
