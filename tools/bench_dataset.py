@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fake_photos import LoadFakeMaker, write_photos
-
 from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Dataset
 from ostec.dataset.cluster import Resources
