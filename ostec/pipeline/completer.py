@@ -12,7 +12,7 @@ import torch
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import (
     CompletedTexture,
     FaceBox,
@@ -35,6 +35,7 @@ from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.models import Models, load_head_maker, load_models
 from ostec.pipeline.portrait import Person, portray
 from ostec.pipeline.result import CompletedFace
+from ostec.pipeline.settings import CompleteSettings
 from ostec.pipeline.texture import TextureMaker
 from ostec.project.identity import identity_of
 from ostec.project.together import Projecting, alone

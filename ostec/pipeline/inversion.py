@@ -12,7 +12,7 @@ from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
-from ostec.core.settings import CompleteSettings, InvertSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import FaceBox, FloatArray, ProjectedView, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.export.record import INVERSION, versions, write_record
@@ -22,6 +22,7 @@ from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, Tried, find_face, read_photo
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import Person, invert_portrait
+from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.pipeline.texture import HIDDEN, TextureMaker
 from ostec.project.identity import identity_of
 from ostec.project.together import alone

@@ -8,7 +8,6 @@ import torch
 from scipy import ndimage
 
 from ostec.core.progress import PhotoRun
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import (
     BoolArray,
     ByteArray,
@@ -25,6 +24,7 @@ from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.pipeline.judging import Judging
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
+from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import PriorFill, PriorSettings, fill_from_prior, prior_weight
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.space import latent_space, starting_latents

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from ostec.core.errors import FaceError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray
 from ostec.eval.jobs import Jobs
 from ostec.eval.photos import stages as module
@@ -24,6 +23,7 @@ from ostec.eval.photos.stages import (
     without_generator,
 )
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).parents[2]
 
