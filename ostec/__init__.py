@@ -13,7 +13,7 @@ def __getattr__(name: str) -> Any:
 
         return Completer
     if name == "CompleteSettings":
-        from ostec.core.settings import CompleteSettings
+        from ostec.pipeline.settings import CompleteSettings
 
         return CompleteSettings
     raise AttributeError(f"module 'ostec' has no attribute {name!r}")

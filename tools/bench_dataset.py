@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fake_photos import LoadFakeMaker, write_photos
-from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Dataset
 from ostec.dataset.cluster import Resources
 from ostec.dataset.config import DatasetConfig
@@ -27,6 +26,7 @@ from ostec.dataset.executors import Job, RayExecutor
 from ostec.dataset.loading import LoadFaceMaker
 from ostec.dataset.records import Finished, Group, MakeMaker
 from ostec.dataset.worker import Worker
+from ostec.pipeline.settings import CompleteSettings
 
 POINTS = 20
 """Of the curve of memory."""

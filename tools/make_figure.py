@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, TexturedFace
 from ostec.export.views import FaceRenderer
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_jpeg, read_image, resize_image
 from ostec.pipeline import Completer
+from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = (ROOT / "examples/astronaut.png", ROOT / "examples/grace_hopper.jpg")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ostec.core.assets import use_models_folder
-from ostec.core.settings import CompleteSettings
 from ostec.dataset.records import Maker
+from ostec.pipeline.settings import CompleteSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 
 from ostec.complete.terms import Judging
 from ostec.core.progress import PhotoRun
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
 from ostec.export.record import versions
 from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
@@ -18,6 +18,7 @@ from ostec.io.images import to_bytes
 from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.models import Models
 from ostec.pipeline.result import CompletedFace
+from ostec.pipeline.settings import CompleteSettings
 
 
 @dataclass(frozen=True)

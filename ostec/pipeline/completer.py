@@ -17,7 +17,6 @@ from ostec.complete.prior import PriorCompleter
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
@@ -31,6 +30,7 @@ from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.models import Models, load_head_maker, load_models
 from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoBytes, ReadPhoto, read_photo
 from ostec.pipeline.result import CompletedFace
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.views import views_of
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
-from ostec.core.settings import CompleteSettings, InvertSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.export.record import INVERSION, versions, write_record
@@ -26,6 +26,7 @@ from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, texture_completer
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried, read_photo
+from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.views import View
 
 TOLD_DEG = 2.0

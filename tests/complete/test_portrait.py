@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from ostec.complete.portrait import PortraitSettings, Surroundings, join_portrait, surroundings, with_surroundings
-from ostec.core.settings import CompleteSettings, InvertSettings
 from ostec.core.types import Provenance
 from ostec.io.images import read_image
 from ostec.nets.checkpoint import NATURAL_FRAME, natural_generator
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.pipeline import Completer, Inverter
 from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.objective import ProjectionTarget
 from ostec.project.views import FRONT, ViewStudio
 from ostec.render.crops import crop_as_portrait, five_points, warp

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from ostec.complete.terms import IDENTITY_EVERY, Judging
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, ProjectedView
 from ostec.export.mesh import read_npz
 from ostec.io.images import read_image
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.stylegan2 import Discriminator
 from ostec.pipeline import CompletedFace, Completer, Models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_of
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import REALISM_EVERY, PictureTerm

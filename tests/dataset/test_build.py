@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ostec.core.errors import AssetError, OutputError, UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.dataset import store as store_module
 from ostec.dataset.alone import alone
 from ostec.dataset.build import Dataset, group_sizes
@@ -18,6 +17,7 @@ from ostec.dataset.manifest import read_manifest
 from ostec.dataset.selection import write_selection
 from ostec.dataset.store import read_lines
 from ostec.io.shards import read_member, read_members
+from ostec.pipeline.settings import CompleteSettings
 from tests.dataset.toy import Loop, build, content, many_photos, write_photos
 
 

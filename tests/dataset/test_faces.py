@@ -10,7 +10,6 @@ import pytest
 
 from ostec.complete import generator
 from ostec.core.errors import FaceError, ImageError
-from ostec.core.settings import CompleteSettings
 from ostec.dataset.faces import FaceMaker
 from ostec.dataset.loading import LoadFaceMaker
 from ostec.dataset.manifest import row_of
@@ -19,6 +18,7 @@ from ostec.io.images import encode_png, read_image
 from ostec.pipeline import Completer
 from ostec.pipeline import completer as module
 from ostec.pipeline.observe import PhotoBytes
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.invert import Projection, project_each
 
 ROOT = Path(__file__).resolve().parents[2]

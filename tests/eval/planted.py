@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, TexturedFace, Topology
 from ostec.eval.head.mesh import PartFiles
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import write_png
 from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.unwrap import enlarge_inside
 
 SIZE = 512

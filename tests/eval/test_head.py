@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from ostec.core.errors import FaceError, UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFace
 from ostec.eval.head import run as head
 from ostec.eval.head.full import FullHeadJudge, find_regions
@@ -26,6 +25,7 @@ from ostec.eval.report.record import Evaluation, Row
 from ostec.eval.report.table import table
 from ostec.eval.scores import LEAST_SHARE
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 from tests.eval.planted import SameMesh, write_planted
 
 ALONE = CompleteSettings(mode="soft", iterations=0)

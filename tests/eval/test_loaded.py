@@ -8,7 +8,6 @@ import pytest
 
 from ostec.complete.prior import PriorCompleter
 from ostec.core.errors import FaceError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray
 from ostec.eval.jobs import Jobs
 from ostec.eval.photos import stages as module
@@ -25,6 +24,7 @@ from ostec.eval.photos.stages import (
     without_generator,
 )
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).parents[2]
 

@@ -163,7 +163,7 @@ def test_marks_that_turn_the_text_and_bytes_that_are_no_text_are_escaped(tmp_pat
     record = {"source": name, "warnings": [f"{name} is dark."], "files": [f"{name}.png"]}
     write_record(tmp_path, "b", record)
     write_failures(tmp_path, [Failure(name, "read", f"{name} is damaged.")])
-    result.stages["\u2066Photo"] = result.completed.texture
+    result.stages["\u2066Photo"] = result.completed.colour
     for path in (page.write_page(tmp_path, "b", result, record), page.write_index(tmp_path)):
         text = path.read_text(encoding="utf-8")
         assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)

@@ -9,13 +9,13 @@ import pytest
 import trimesh
 
 from ostec.core.errors import AssetError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import CompletedTexture, TexturedFace
 from ostec.export.head import write_head
 from ostec.heads.assemble import MADE_EYES, MADE_MOUTH, NO_LAYOUT, HeadMaker, described
 from ostec.heads.skin import sample
 from ostec.load.morphable.read import READERS, read_morphable
 from ostec.pipeline.completer import Completer
+from ostec.pipeline.settings import CompleteSettings
 from tests.toy import toy_face, toy_texture, toy_topology
 from tests.toy_head import MM_PER_UNIT, toy_correspondence, toy_head_model
 

@@ -11,7 +11,6 @@ import torch
 
 from ostec.core.assets import Pin, expected_file, sha256_of
 from ostec.core.errors import AssetError, WeightsError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FittedFace, FloatArray
 from ostec.io.download import write_pin
 from ostec.io.images import read_image
@@ -23,6 +22,7 @@ from ostec.nets.arcface import TEMPLATE, ArcFace, arcface_from_tensors
 from ostec.nets.parsing import BiSeNet, FacePart, bisenet_from_tensors
 from ostec.pipeline import Completer, Models, load_models
 from ostec.pipeline.observe import MASK_SIZE, Observer
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_crop, identity_loss, identity_of
 from tests.nets.judge_files import made_weights
 from tests.toy import toy_face

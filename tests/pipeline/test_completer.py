@@ -19,13 +19,14 @@ from PIL import Image, ImageCms
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, FaceError
 from ostec.core.progress import STAGES
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FloatArray, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record
 from ostec.io.images import read_image, read_palette_png
 from ostec.pipeline import CompletedFace, Completer, load_models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import camera_from_matrix
 from ostec.render.uv import bake_layout, render_textured
 

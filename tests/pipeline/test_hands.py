@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, Provenance
 from ostec.io.images import read_image
 from ostec.pipeline import CompletedFace, Completer
+from ostec.pipeline.settings import CompleteSettings
 from tests.mask.drawn_hand import draw_hand, hand_points
 
 ASTRONAUT = Path(__file__).parents[2] / "examples/astronaut.png"

@@ -12,13 +12,14 @@ import torch
 from ostec.core.assets import sha256_of
 from ostec.core.errors import FaceError, ImageError, OutputError
 from ostec.core.progress import STAGES
-from ostec.core.settings import InvertSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import FloatArray
 from ostec.detect.faces import detect_faces
 from ostec.export.record import INVERSION, read_record
 from ostec.io.images import encode_png, read_image, resize_image
 from ostec.pipeline import InvertedFace, Inverter
 from ostec.pipeline.observe import FoundFace
+from ostec.pipeline.settings import InvertSettings
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"

@@ -7,8 +7,8 @@ from typing import Any
 
 from ostec.app.bench.options import BenchOptions, tell
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.core.text import align
+from ostec.pipeline.settings import CompleteSettings
 
 
 @dataclass(frozen=True)

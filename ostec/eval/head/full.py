@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray, TexturedFace, Topology
 from ostec.eval.head.scores import OwnMesh, Target
 from ostec.eval.head.truth import UvTruth
@@ -32,6 +31,7 @@ from ostec.eval.scores import psnr, ssim
 from ostec.heads import parts as full
 from ostec.heads.assemble import HeadMaker
 from ostec.pipeline.models import load_head_maker
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import Camera
 
 BELOW_JAW_MM = 10.0

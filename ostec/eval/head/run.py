@@ -18,7 +18,7 @@ import torch
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.head.full import FullHeadJudge, full_head_judge
 from ostec.eval.head.mesh import PartFiles, load_head
@@ -41,6 +41,7 @@ from ostec.eval.report.pictures import path_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.io.images import resize_image
 from ostec.pipeline import Completer
+from ostec.pipeline.settings import CompleteSettings
 
 KIND = "head"
 TRUTH = "truth"

@@ -23,7 +23,7 @@ import torch
 from scipy import ndimage
 
 from ostec.core.errors import FaceError
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, Evidence, FittedFace, FloatArray, UvObservation
 from ostec.eval.jobs import Jobs
 from ostec.eval.judges import Judges
@@ -46,6 +46,7 @@ from ostec.eval.report.pictures import Cell, cell_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import psnr, sharpness, ssim
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
 

@@ -13,7 +13,6 @@ from ostec.complete.prior import PriorCompleter
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, FaceError
 from ostec.core.progress import PhotoRun
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
 from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks_in, whole_image
@@ -25,6 +24,7 @@ from ostec.export.record import versions
 from ostec.fit.dense import fit_dense
 from ostec.pipeline import Completer, Models, load_models
 from ostec.pipeline.observe import MAX_YAW_DEG, MIN_CONFIDENCE, FoundFace, Observer, Tried, find_face
+from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import prior_weight
 
 DETECTOR = "detector"

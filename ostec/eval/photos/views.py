@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from ostec.core.errors import FaceError, ImageError
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray
 from ostec.eval.jobs import Jobs
 from ostec.eval.photos.stages import (
@@ -48,6 +48,7 @@ from ostec.eval.report.pictures import Cell, cell_of, difference, path_of, write
 from ostec.eval.report.record import OSTEC, Evaluation, Row
 from ostec.eval.scores import large_enough, psnr, sharpness, ssim
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.uv import UvLayout
 
 KIND = "views"
