@@ -14,9 +14,10 @@ import torch
 from ostec.core.errors import FaceError, UsageError
 from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFace
 from ostec.eval.head import run as head
+from ostec.eval.head import truth
 from ostec.eval.head.full import FullHeadJudge, find_regions
 from ostec.eval.head.mesh import PartFiles
-from ostec.eval.head.run import HeadSettings, HeadTask, Pair, check_files, truth
+from ostec.eval.head.run import HeadSettings, HeadTask, Pair, check_files
 from ostec.eval.head.sheet import MOST_ROWS, shown_inputs, write_sheet
 from ostec.eval.head.truth import UV_SIZE
 from ostec.eval.jobs import Jobs, run_jobs
