@@ -160,7 +160,7 @@ def test_index_opens_every_finished_result(tmp_path: Path) -> None:
 
 def test_marks_that_turn_the_text_and_bytes_that_are_no_text_are_escaped(tmp_path: Path, result: TexturedFace) -> None:
     name = "a\u202egnp\udcff"
-    record = {"source": name, "warnings": [f"{name} is dark."], "files": [f"{name}.png"]}
+    record = {"source": name, "warnings": [f"{name} is dark."], "files": ["b.png"]}
     write_record(tmp_path, "b", record)
     write_failures(tmp_path, [Failure(name, "read", f"{name} is damaged.")])
     result.stages["\u2066Photo"] = result.completed.colour

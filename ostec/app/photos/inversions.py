@@ -27,8 +27,8 @@ from ostec.app.photos.runner import Outcome, Terminated, is_lost, reason_of, tel
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
+from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
-from ostec.export.record import INVERSION
 from ostec.io.images import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:

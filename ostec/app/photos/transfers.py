@@ -13,8 +13,9 @@ from ostec.app.photos.results import ALL_KINDS, is_whole, listed_files, pending,
 from ostec.app.photos.runner import Outcome, Terminated, is_lost, reason_of, tell_end, terminate_like_interrupt
 from ostec.app.photos.transfer import Transfer
 from ostec.core.errors import OstecError, OutputError, UsageError
+from ostec.core.record import TRANSFER
 from ostec.core.settings import MAX_UV_SIZE, MIN_UV_SIZE
-from ostec.export.record import TRANSFER, append_run, read_records, write_record
+from ostec.export.record import append_run, read_records, write_record
 from ostec.export.transfer import files_of, write_transfer
 from ostec.io.files import make_folder, remove_leftovers
 
