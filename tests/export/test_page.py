@@ -169,7 +169,9 @@ def test_marks_that_turn_the_text_and_bytes_that_are_no_text_are_escaped(tmp_pat
         assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
         assert r"a\u202egnp\udcff is dark." in text
     assert r"a\u202egnp\udcff is damaged." in text
-    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / f"{name}.html").read_text(encoding="utf-8")  # links keep the name's bytes
+    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / f"{name}.html").read_text(
+        encoding="utf-8"
+    )  # links keep the name's bytes
 
 
 def test_index_of_an_empty_folder_is_a_page(tmp_path: Path) -> None:
