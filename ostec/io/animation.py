@@ -27,5 +27,7 @@ def encode_webp(frames: Sequence[FloatArray] | FloatArray, fps: float) -> bytes:
     for frame in frames:
         check_rgb(frame)
     pictures = np.stack([to_bytes(frame) for frame in frames])
-    options = {"quality": _QUALITY, "duration": round(1000 / fps), "loop": 0}  # 0: for ever
-    return bytes(v3.imwrite("<bytes>", pictures, plugin="pillow", extension=".webp", **options))
+    duration_ms = round(1000 / fps)
+    return v3.imwrite(
+        "<bytes>", pictures, plugin="pillow", extension=".webp", quality=_QUALITY, duration=duration_ms, loop=0
+    )
