@@ -39,9 +39,23 @@ OWNERS = {
     "ray": "dataset/executors.py",
     "requests": "io/web.py",
     "tyro": "app/cli.py",
+    "imageio": "io/animation.py",
+    "jinja2": "export/templates.py",
 }
 OPTIONAL = (
-    *("lpips", "torchvision", "cv2", "trimesh", "ray", "pyarrow", "imageio", "tensorflow", "mtcnn", "nvdiffrast"),
+    *(
+        "lpips",
+        "torchvision",
+        "cv2",
+        "trimesh",
+        "ray",
+        "pyarrow",
+        "imageio",
+        "jinja2",
+        "tensorflow",
+        "mtcnn",
+        "nvdiffrast",
+    ),
     "requests",
 )
 BARE = {"core", "nets", "render", "prior", "train"}

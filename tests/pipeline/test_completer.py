@@ -276,7 +276,7 @@ def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(with_
     for path in at_once.iterdir():
         assert (later / path.name).read_bytes() == path.read_bytes(), path.name
     assert read_image(later / "grace_hopper_frontal.png").shape == (512, 512, 3)
-    with Image.open(later / "grace_hopper_turntable.gif") as turning:
+    with Image.open(later / "grace_hopper_turntable.webp") as turning:
         assert turning.n_frames == 32  # type: ignore[attr-defined]
 
 

@@ -14,7 +14,15 @@ from typing import Any, Protocol
 from ostec.app.console import Display, shown
 from ostec.app.photos.journal import Clock, Journal
 from ostec.app.photos.plan import Action, Step, decide, lacking
-from ostec.app.photos.results import ALL_KINDS, HEAD_ENDINGS, face_name, pending, read_record, remove_files
+from ostec.app.photos.results import (
+    ALL_KINDS,
+    EARLIER_TURNTABLE,
+    HEAD_ENDINGS,
+    face_name,
+    pending,
+    read_record,
+    remove_files,
+)
 from ostec.app.photos.sources import Photo
 from ostec.core.errors import OstecError, OutputError
 from ostec.pipeline.settings import CompleteSettings
@@ -205,7 +213,8 @@ class BatchRun:
         # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
         # Nor may a portrait of the older result be left beside a new one that has none.
         older = read_record(self._save_dir / f"{name}.json", ALL_KINDS)
-        endings = ("_frontal.png", "_turntable.gif", "_target.png", "_trust.png", *HEAD_ENDINGS)
+        turntables = ("_turntable.webp", EARLIER_TURNTABLE)
+        endings = ("_frontal.png", *turntables, "_target.png", "_trust.png", *HEAD_ENDINGS)
         optional = [f"{name}{e}" for e in endings]
         optional = [f for f in optional if older and f in older["files"]]
         remove_files(self._save_dir, (f"{name}.json", *optional))
