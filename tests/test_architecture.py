@@ -38,7 +38,6 @@ OWNERS = {
     "nvdiffrast": "render/rasterize.py",
     "ray": "dataset/executors.py",
     "requests": "io/web.py",
-    "tyro": "app/cli.py",
 }
 OPTIONAL = (
     *("lpips", "torchvision", "cv2", "trimesh", "ray", "pyarrow", "imageio", "tensorflow", "mtcnn", "nvdiffrast"),
@@ -115,6 +114,13 @@ def test_heavy_library_has_one_owner(path: Path) -> None:
     for entry in imports_of(path):
         owner = OWNERS.get(entry.library, relative(path))
         assert owner == relative(path), f"{path}:{entry.line}: {entry.library} belongs to {owner}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_only_commands_and_settings_know_the_command_line(path: Path) -> None:
+    for entry in imports_of(path):
+        knows = package_of(path) == "app" or path.name == "settings.py"
+        assert entry.library != "tyro" or knows, f"{path}:{entry.line}: tyro is for app and settings"
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if package_of(path) in BARE], ids=relative)

@@ -1,6 +1,7 @@
 """What several commands ask of their options, in the same words."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ostec.core.errors import UsageError
@@ -41,3 +42,12 @@ def need_sources(sources: Sequence[str], save_dir: str, verb: str) -> None:
     if not sources:
         raise UsageError(f"Name at least one photo, folder or glob to {verb}.")
     need_save_dir(save_dir)
+
+
+def refusal(error: ValueError, options: Iterable[str]) -> UsageError:
+    """What a record of settings refuses, as a sentence for users: one that begins with an option's name has dashes."""
+    sentence = str(error)
+    first = re.match(r"\w*", sentence)[0]  # type: ignore[index]
+    if first in options:
+        return UsageError(f"--{first.replace('_', '-')}{sentence[len(first) :]}")
+    return UsageError(sentence[:1].upper() + sentence[1:])

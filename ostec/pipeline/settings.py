@@ -1,6 +1,9 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import arg
 
 from ostec.core.settings import FACE_MODELS, MAX_UV_SIZE, MIN_UV_SIZE, FaceModel, Faces, Mode, Schedule, check_choice
 
@@ -13,32 +16,32 @@ class CompleteSettings:
         ValueError: a value is out of range, or nothing is left that could fill unseen texels.
     """
 
-    mode: Mode = "auto"
+    mode: Annotated[Mode, arg(aliases=["-m"])] = "auto"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
-    iterations: int = 200
+    iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations per projected view at most; 0 projects none and leaves unseen texels to the prior."""
     schedule: Schedule = "progressive"
     """progressive: each view sees what those before it made; waves: mirror views are projected at once, which is
     faster."""
-    frontalize: bool = False
+    frontalize: Annotated[bool, arg(aliases=["-f"], help_behavior_hint="")] = False
     """Also write the frontal portrait."""
     iterations_frontalize: int = 300
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: str = "default"
+    generator: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
-    prior: str = "default"
+    prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
     """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
-    uv_size: int = 1024
+    uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     seed: int = 0
     """Seed of everything that is drawn."""
-    turntable: bool = False
+    turntable: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write an animation of the head turning."""
-    save_views: bool = False
+    save_views: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
 
     @property
@@ -69,9 +72,9 @@ class InvertSettings:
         ValueError: a value is out of range, or there is no generator.
     """
 
-    generator: str = "default"
+    generator: Annotated[str, arg(metavar="default|FILE")] = "default"
     """default, or a file of ostec train generator."""
-    iterations: int = 200
+    iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
     seed: int = 0
     """Seed of everything that is drawn."""

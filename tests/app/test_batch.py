@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_a_json_file_of_somebody_else_is_not_replaced(ostec: Any, photos: Any) -
 def test_all_faces_are_named_alike_and_found_again(ostec: Any, photos: Any, calls: Any) -> None:
     photos({"a.jpg": "faces=3", "b.jpg": "faces=1"})
     said = ostec("complete", "in", "--save-dir", "out", "--faces", "all")
-    assert "a.jpg done in 0.0 s, 3 faces" in said.out
+    assert re.search(r"a\.jpg done in 0\.\d s, 3 faces", said.out)
     assert sorted(p.name for p in Path("out").glob("*.obj")) == [
         "a_face1.obj", "a_face2.obj", "a_face3.obj", "b_face1.obj"
     ]  # fmt: skip

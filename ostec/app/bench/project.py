@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.bench.options import BenchOptions, need_place, tell
-from ostec.app.checks import need_file
-from ostec.app.eval.options import refusal
+from ostec.app.checks import need_file, refusal
+from ostec.app.options import Flat, option
 from ostec.core.errors import UsageError
 from ostec.core.text import align
 
@@ -28,11 +28,11 @@ class BenchProject:
     bench judges.
     """
 
-    generator: str | None = None
+    generator: Annotated[str | None, option(metavar="default|FILE")] = None
     """A generator's file, or default; without it the network is random."""
-    resolution: int | None = None
+    resolution: Annotated[int | None, option(metavar="PX")] = None
     """Side of the random network's pictures, a power of two from 16; 256 unless given."""
-    channel_base: int | None = None
+    channel_base: Annotated[int | None, option(metavar="CHANNELS")] = None
     """Its layers have this many channels by their resolution, at most 512; 32768 (config-f) unless given."""
     steps: int = 200
     """Steps of the reference."""
@@ -48,11 +48,11 @@ class BenchProject:
     """Seed of everything that is drawn."""
     threads: int = 0
     """Threads; 0: as PyTorch chooses."""
-    against: str | None = None
+    against: Annotated[str | None, option(metavar="FILE")] = None
     """Figures of tools/bench_nvlabs.py, or of an earlier run, to be taken for the reference's instead of measuring."""
-    profile: str | None = None
+    profile: Annotated[str | None, option(metavar="FILE")] = None
     """Text file for PyTorch's profile of both sides, for --steps steps each; slow and large for many."""
-    running: BenchOptions = field(default_factory=BenchOptions)
+    running: Flat[BenchOptions] = field(default_factory=BenchOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any
 
 from ostec.app.bench.options import BenchOptions, tell
-from ostec.app.eval.options import refusal
+from ostec.app.checks import refusal
+from ostec.app.options import Flag, Flat, option
 from ostec.core.text import align
 
 
@@ -17,23 +18,23 @@ class BenchScaling:
     range. Sizes that would not fit into memory are named and left out.
     """
 
-    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    batches: Annotated[tuple[int, ...], option(metavar="NUMBERS...")] = (1, 2, 4, 8, 16, 32)
     """Pictures at once."""
-    resolutions: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    resolutions: Annotated[tuple[int, ...], option(metavar="PX...")] = (64, 128, 256, 512, 1024)
     """Sides of the networks' pictures, powers of two from 16."""
-    threads: tuple[int, ...] = (1, 2)
+    threads: Annotated[tuple[int, ...], option(metavar="NUMBERS...")] = (1, 2)
     """Numbers of threads."""
-    channel_base: int = 32768
+    channel_base: Annotated[int, option(metavar="CHANNELS")] = 32768
     """Layers have this many channels by their resolution, at most 512; 32768 is config-f."""
     steps: int = 10
     """Steps of one search; the first, with all preparations, is not counted."""
     repeats: int = 3
     """Rounds."""
-    reference: bool = False
+    reference: Flag = False
     """Also measure the plain reference of the published projector, for single pictures."""
     seed: int = 0
     """Seed of everything that is drawn."""
-    running: BenchOptions = field(default_factory=BenchOptions)
+    running: Flat[BenchOptions] = field(default_factory=BenchOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ostec.app.options import Flag, Quiet, Verbose
 from ostec.core.settings import Device
 
 
@@ -11,11 +12,11 @@ class BatchOptions:
 
     device: Device = "auto"
     """Where to compute; auto takes CUDA where it works, else the CPU."""
-    overwrite: bool = False
+    overwrite: Flag = False
     """Redo what is done already, and replace what is in the way of a result."""
-    dry_run: bool = False
+    dry_run: Flag = False
     """List what would be done and skipped, with the names of the results; write nothing."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from ostec.app.options import Flag
 from ostec.app.photos.results import (
     Record,
     face_name,
@@ -39,7 +40,7 @@ class Step:
     names: tuple[str, ...] = ()
     """The results that exist: to be extended, or skipped."""
     reason: str = ""
-    other_settings: bool = False
+    other_settings: Flag = False
     """The results that exist were made with other settings, and are kept."""
 
 
