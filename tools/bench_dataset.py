@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fake_photos import LoadFakeMaker, write_photos
-
 from ostec.dataset.build import Dataset
 from ostec.dataset.cluster import Resources
 from ostec.dataset.config import DatasetConfig

@@ -24,11 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fake_photos import LoadFakeMaker, write_photos
-
 import ostec.app.cli
 import ostec.app.photos.results  # what every build needs is imported once, before the processes fork
 import ostec.dataset.build
+from fake_photos import LoadFakeMaker, write_photos
 from ostec.core.errors import BackendError, OutputError
 from ostec.dataset import executors, loading
 from ostec.dataset.executors import Job, RayWorker

@@ -13,7 +13,8 @@ from ostec.dataset.records import ID_DIGITS, Face, Made, Photo
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder
 from ostec.pipeline import CompletedFace, Completer
-from ostec.pipeline.group import GroupMember, PhotoBytes, complete_group
+from ostec.pipeline.completer import PhotoOutcome
+from ostec.pipeline.observe import PhotoBytes
 
 _STEM = "x"
 _SHARED_STAGES = STAGES[: STAGES.index("landmarks")]
@@ -33,11 +34,11 @@ class FaceMaker:
 
     def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
         """Complete them; those of one photo largest first."""
-        members = complete_group(self._completer, [PhotoBytes(photo.data, photo.source) for photo in photos])
+        members = self._completer.complete_many([PhotoBytes(photo.data, photo.source) for photo in photos])
         return [_made(photo, member) for photo, member in zip(photos, members, strict=True)]
 
 
-def _made(photo: Photo, member: GroupMember) -> Made:
+def _made(photo: Photo, member: PhotoOutcome) -> Made:
     """A photo's faces as they go into a shard, and the seconds of its stages."""
     start = time.perf_counter()
     try:

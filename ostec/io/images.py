@@ -368,3 +368,12 @@ def resize_image(
         for channel in np.moveaxis(image, 2, 0)
     ]
     return np.clip(np.stack(channels, axis=2), image.min(), image.max()).astype(np.float32)
+
+
+def at_most(image: FloatArray, side: int) -> FloatArray:
+    """Shrink [H, W, C] until neither side is longer than ``side``."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return image
+    return resize_image(image, max(1, round(width * factor)), max(1, round(height * factor)))

@@ -61,6 +61,6 @@ class SameMesh:
 
     def __call__(self, textured: TexturedFace) -> Head:
         points, topology, none = textured.face.vertices, textured.topology, np.empty(0, np.float32)
-        skin = textured.completed.texture
+        skin = textured.completed.colour
         face = HeadPart("face", points, points * 0, topology.triangles, topology.uv, (1, 1, 1), texture=skin)
         return Head("toy", "MIT", "", (face, *self.more), none, none, 0.0)

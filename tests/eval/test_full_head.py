@@ -149,7 +149,7 @@ def scene() -> Callable[[Any], Any]:
     wall = replace(view, camera=camera, position=_unprojected(fit))
     target = Target(0, wall, fit, camera, mesh, mesh.covered, mesh.covered, {"unlit": mesh.draw(texture)})
     own = OwnMesh(mesh, mesh.covered, mesh.draw(texture))
-    made = TexturedFace(fit, topology, CompletedTexture(texture, np.ones((SIZE, SIZE), np.uint8)))
+    made = TexturedFace(fit, topology, CompletedTexture({"colour": texture}, np.ones((SIZE, SIZE), np.uint8)))
 
     def judge(maker: Any) -> Any:
         judge = FullHeadJudge(maker, replace(REGIONS, lip=-75.0, jaw=np.float32([0, 1, 0, -130])))

@@ -147,7 +147,7 @@ def test_train_prior_writes_a_file_that_completes_photos(tmp_path: Path, caplog:
     assert all(np.isfinite(value) for value in card["held_out_figures_db"].values())
     settings = CompleteSettings(iterations=0, uv_size=256, prior=str(out))
     face = Completer.from_pretrained(settings, "cpu")(EXAMPLES / "astronaut.png")
-    assert np.isfinite(face.textured.completed.texture).all()
+    assert np.isfinite(face.textured.completed.colour).all()
     assert "mine.safetensors" in face.record["weights"]
 
 

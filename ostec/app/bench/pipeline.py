@@ -49,7 +49,7 @@ class BenchPipeline:
 
         import time
 
-        from ostec.bench.machine import described
+        from ostec.bench.clock import described
         from ostec.bench.pipeline import measure_photos
         from ostec.core.settings import to_json
         from ostec.pipeline import Completer

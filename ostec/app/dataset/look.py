@@ -1,6 +1,5 @@
 """``ostec dataset stats`` and ``sheet``: a dataset in numbers and pictures."""
 
-import html
 import json
 import logging
 import math
@@ -39,7 +38,8 @@ class DatasetStats:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.stats import as_json, as_table, gather, title_of
-        from ostec.eval.report.page import document, histogram
+        from ostec.eval.report.page import histogram
+        from ostec.export.templates import render
         from ostec.io.files import make_folder, write_atomic
 
         begin(self.quiet, verbose=False)
@@ -50,18 +50,9 @@ class DatasetStats:
         if not self.out:
             return 0
         out = make_folder(out_path(self.out))
-        grid = '<div class="grid" style="grid-template-columns: repeat(auto-fill, minmax(380px, 1fr))">'
         plots = [histogram(stats.column(name).tolist(), title_of(name)) for name in stats.values]
-        page = [
-            "<h1>Dataset</h1>",
-            f"<pre>{html.escape(table)}</pre>",
-            "<h2>Distributions</h2>",
-            grid,
-            *plots,
-            "</div>",
-        ]
         text = json.dumps(as_json(stats), indent=2, sort_keys=True) + "\n"
-        write_atomic(out / "stats.html", document("Dataset - ostec", page))
+        write_atomic(out / "stats.html", render("stats.html.j2", title="Dataset", table=table, plots=plots))
         write_atomic(out / "stats.txt", table.encode("utf-8"))
         write_atomic(out / "stats.json", text.encode("ascii"))
         return 0
@@ -142,9 +133,8 @@ def _evenly(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
 
 
 def _cell(source: Any, row: dict[str, Any], ending: str, label: str, side: int) -> Any:
-    from ostec.eval.report.page import at_most
     from ostec.eval.report.pictures import Cell
-    from ostec.io.images import decode_image
+    from ostec.io.images import at_most, decode_image
 
     data = source.read(row, {ending}).get(ending)
     if data is None:

@@ -146,7 +146,7 @@ class DatasetFilter:
         from ostec.dataset.attributes import loaded
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.selection import Condition, limits_as_json, write_selection
-        from ostec.io.folders import whole_folder
+        from ostec.io.files import whole_folder
 
         self.running.begin()
         out = out_path(self.out)
@@ -217,7 +217,7 @@ class DatasetSplit:
         from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.selection import group_faces, part_of, write_selection
-        from ostec.io.folders import whole_folder
+        from ostec.io.files import whole_folder
 
         self.running.begin()
         out = out_path(self.out)

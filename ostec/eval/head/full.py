@@ -187,7 +187,7 @@ class FullHeadJudge:
             own: the completion's default mesh there.
             light: of the true picture.
         """
-        true, texture = target.view.images[light], made.completed.texture
+        true, texture = target.view.images[light], made.completed.colour
         there = draw_full_head(head, target.camera)
         warped = draw_full_head(self._maker(replace(made, face=target.fit)), target.camera)
         figures: dict[str, dict[str, float]] = {OSTEC: {}, self.method: {}}
