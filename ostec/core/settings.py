@@ -1,6 +1,7 @@
 """What settings may be, and their way to and from the JSON beside a result."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ostec.core.assets import face_models
@@ -37,3 +38,11 @@ def from_json(kind: type[_T], values: dict[str, Any]) -> _T:
     """Build the settings dataclass ``kind`` from :func:`to_json`'s values; fields it does not know are left out."""
     known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     return kind(**{k: v for k, v in values.items() if k in known})
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """:func:`to_json`'s values with the names of groups before those of their settings: ``project.ms_ssim``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from ostec.app.options import Flag, Flat, Folder, Quiet, Verbose, option
-from ostec.core.settings import Device
+from ostec.app.options import Flat, Folder, option
+from ostec.app.photos.options import DeviceOptions
 from ostec.pipeline.settings import InvertSettings
 
 
@@ -24,19 +24,12 @@ class Invert:
     mask_dir: Annotated[str | None, option(metavar="DIR")] = None
     """Folder of masks named like the photos (STEM.png, or another picture): white is trusted, black is not."""
     settings: Flat[InvertSettings] = field(default_factory=InvertSettings)
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA where it works, else the CPU."""
-    overwrite: Flag = False
-    """Redo what is done already, and replace what is in the way of a result."""
-    quiet: Quiet = False
-    """Say nothing but warnings and errors."""
-    verbose: Verbose = False
-    """Say everything, and where unexpected errors come from."""
+    running: Flat[DeviceOptions] = field(default_factory=DeviceOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.app.console import begin
         from ostec.app.photos.inversions import invert_sources
 
-        begin(self.quiet, self.verbose)
-        return invert_sources(self)
+        begin(self.running.quiet, self.running.verbose)
+        return invert_sources(self.source, self.save_dir, self.mask_dir, self.settings, self.running)

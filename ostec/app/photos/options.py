@@ -7,11 +7,9 @@ from ostec.core.settings import Device
 
 
 @dataclass(frozen=True)
-class BatchOptions:
-    """How the run goes about it."""
+class RunOptions:
+    """How a run goes about it."""
 
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA where it works, else the CPU."""
     overwrite: Flag = False
     """Redo what is done already, and replace what is in the way of a result."""
     dry_run: Flag = False
@@ -20,3 +18,19 @@ class BatchOptions:
     """Say nothing but warnings and errors."""
     verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
+
+
+@dataclass(frozen=True)
+class DeviceOptions(RunOptions):
+    """The same of a run with networks."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA where it works, else the CPU."""
+
+
+@dataclass(frozen=True)
+class BatchOptions(DeviceOptions):
+    """The same of a run that can take several photos at once."""
+
+    batch: int = 1
+    """Photos completed side by side; more is faster on a GPU. The last digits depend on it."""

@@ -1,11 +1,12 @@
 """``ostec transfer``: finished textures in the layouts of other models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional
 
-from ostec.app.options import Flag, Quiet, Verbose, option
+from ostec.app.options import Flat, option
+from ostec.app.photos.options import RunOptions
 from ostec.core.settings import FACE_MODELS
 
 if TYPE_CHECKING:
@@ -29,17 +30,12 @@ class Transfer:
     """Folder to write into, made if it does not exist; beside each result if not given."""
     size: Annotated[int | None, option(metavar="256..4096")] = None
     """Side of the textures in texels; that of the result's texture if not given."""
-    overwrite: Flag = False
-    """Redo what is done already, and replace what is in the way of a file."""
-    quiet: Quiet = False
-    """Say nothing but warnings and errors."""
-    verbose: Verbose = False
-    """Say everything, and where unexpected errors come from."""
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.app.console import begin
         from ostec.app.photos.transfers import transfer_results
 
-        begin(self.quiet, self.verbose)
-        return transfer_results(self)
+        begin(self.running.quiet, self.running.verbose)
+        return transfer_results(self.results, self.to, self.out, self.size, self.running)
