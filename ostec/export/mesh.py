@@ -19,7 +19,7 @@ from ostec.core.types import (
     Topology,
 )
 from ostec.io.files import write_atomic
-from ostec.io.images import encode_jpeg, encode_png, write_palette_png
+from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
 from ostec.render.geometry import vertex_normals
 
 PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
@@ -204,18 +204,34 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
     return str(scene_to_html(scene)).rpartition("</body>")[0]
 
 
-def _scene(result: TexturedFace, material: Any, scale: float) -> Any:
+def textured_mesh(result: TexturedFace, material: Any = None) -> Any:
+    """The face as a ``trimesh.Trimesh`` in millimetres, with its texture.
+
+    Args:
+        result: the face.
+        material: one of trimesh's; rough and non-metallic, with the texture as a PIL image, if None.
+    """
     import trimesh
 
+    if material is None:
+        material = trimesh.visual.material.PBRMaterial(
+            name="face", baseColorTexture=as_pil(result.completed.colour), metallicFactor=0.0, roughnessFactor=1.0
+        )
     vertices, triangles = result.face.vertices, result.topology.triangles
-    mesh = trimesh.Trimesh(
+    return trimesh.Trimesh(
         vertices=vertices,
         faces=triangles,
         vertex_normals=vertex_normals(torch.as_tensor(vertices), torch.as_tensor(triangles)).numpy(),
         visual=trimesh.visual.TextureVisuals(uv=result.topology.uv, material=material),
         process=False,
     )
+
+
+def _scene(result: TexturedFace, material: Any, scale: float) -> Any:
+    import trimesh
+
     scene = trimesh.Scene()
+    mesh = textured_mesh(result, material)
     scene.add_geometry(mesh, node_name="face", geom_name="face", transform=np.diag([scale, scale, scale, 1.0]))
     return scene
 

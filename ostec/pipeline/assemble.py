@@ -83,7 +83,7 @@ class Assembler:
             "face_model": described(head),
         }
         run.enter("")
-        return CompletedFace(textured, record, run.seconds, frames, view, head)
+        return CompletedFace(textured, observed.photo, record, run.seconds, frames, view, head)
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""

@@ -2,9 +2,11 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, overload
 
 import torch
 
@@ -15,7 +17,7 @@ from ostec.complete.generator import GeneratorCompleter, GeneratorSettings
 from ostec.complete.portrait import FinishedFace, portray
 from ostec.complete.prior import PriorCompleter
 from ostec.core.device import pick_device
-from ostec.core.errors import FaceError, OutputError
+from ostec.core.errors import FaceError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.detect.faces import detect_faces
@@ -28,7 +30,7 @@ from ostec.heads.assemble import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.models import Models, load_head_maker, load_models
-from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoBytes, ReadPhoto, read_photo
+from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike, read_photo
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.views import views_of
@@ -43,8 +45,6 @@ ITERATION_SECONDS = 0.06
 """... and an iteration of a projection: for the progress alone."""
 MOST_PIXELS = 40_000_000
 """Of the photos that are in memory at once, unless a single one has more: 12 bytes each."""
-
-PhotoLike = str | Path | FloatArray | ReadPhoto | PhotoBytes
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ class Completer:
         device: torch.device,
         notes: Sequence[str] = (),
         heads: HeadMaker | None = None,
+        completer: TextureCompleter | None = None,
     ) -> None:
         self.models, self.settings, self.device = models, settings, device
         self.observer = Observer(models, settings.uv_size, device)
-        self.completer = texture_completer(models, settings, self.observer, device)
+        self.completer = completer or texture_completer(models, settings, self.observer, device)
         generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._generator = generator
         self._renderer = FaceRenderer(models.topology)
@@ -92,22 +93,60 @@ class Completer:
         )
 
     @classmethod
-    def from_pretrained(cls, settings: CompleteSettings | None = None, device: str = "auto") -> "Completer":
-        """Load what ships.
+    def from_pretrained(
+        cls,
+        settings: CompleteSettings | None = None,
+        device: str = "auto",
+        completer: TextureCompleter | None = None,
+        **changes: Any,
+    ) -> "Completer":
+        """Load what ships, or what the settings name.
+
+        Args:
+            settings: the defaults if None.
+            device: auto, cpu or cuda.
+            completer: your own way of completing textures, in place of the prior or the generator.
+            changes: settings by name, as in ``from_pretrained(iterations=0, generator="stylegan2_ffhq")``.
 
         Raises:
             AssetError: a file is missing or damaged.
             BackendError: the device is not available.
+            TypeError, ValueError: there is no such setting, or it may not have that value.
         """
-        settings = settings or CompleteSettings()
+        settings = replace(settings or CompleteSettings(), **changes)
         chosen, notes = pick_device(device)
         heads = load_head_maker(settings.face_model) if settings.face_model != "facemesh" else None
-        return cls(load_models(chosen, settings), settings, chosen, notes, heads)
+        return cls(load_models(chosen, settings), settings, chosen, notes, heads, completer)
 
-    def __call__(self, photo: PhotoLike, progress: Progress | None = None) -> CompletedFace:
-        """Complete the largest face. Raises ImageError, FaceError."""
+    @overload
+    def __call__(
+        self, photo: list[PhotoLike] | tuple[PhotoLike, ...], progress: Progress | None = None
+    ) -> list[CompletedFace]: ...
+
+    @overload
+    def __call__(self, photo: PhotoLike, progress: Progress | None = None) -> CompletedFace: ...
+
+    def __call__(
+        self, photo: "PhotoLike | list[PhotoLike] | tuple[PhotoLike, ...]", progress: Progress | None = None
+    ) -> CompletedFace | list[CompletedFace]:
+        """Complete the largest face; what its user should know is also warned of (:class:`OstecWarning`).
+
+        Args:
+            photo: a path, a file's bytes, a PIL image, an array or a tensor; a list of them gives a list.
+            progress: called as the work goes on.
+
+        Raises:
+            ImageError: a file is no picture.
+            FaceError: there is no face that can be used.
+            TypeError, ValueError: an array is no picture.
+        """
+        if isinstance(photo, list | tuple):
+            return [self(one, progress) for one in photo]
         (outcome,) = self._complete([photo], progress, only_largest=True)
-        return _faces_of(outcome)[0]
+        face = _faces_of(outcome)[0]
+        for sentence in face.warnings:
+            warnings.warn(sentence, OstecWarning, stacklevel=2)
+        return face
 
     def complete_all(self, photo: PhotoLike, progress: Progress | None = None) -> list[CompletedFace]:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ostec.core.progress import PhotoRun
 from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvObservation
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
-from ostec.io.images import decode_image, read_image
+from ostec.io.images import as_picture, decode_image, read_image
 from ostec.mask.hands import HandSettings, detect_hands, hand_mask
 from ostec.mask.parsing import ParsedFace, bare_face, believed
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
@@ -25,6 +25,9 @@ from ostec.pipeline.models import Models
 from ostec.project.identity import identity_of
 from ostec.render.crops import five_points
 from ostec.render.unwrap import Unwrapper, resize_map
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 MIN_CONFIDENCE = 0.5
 """FaceMesh's probability below which a detected box is taken for no face."""
@@ -113,25 +116,30 @@ class Tried(Generic[_T]):
             self.errors.append(error)
 
 
-def read_photo(photo: "str | Path | FloatArray | ReadPhoto | PhotoBytes") -> ReadPhoto:
-    """Read a photo, or take it as it is if it is an array or was read before.
+PhotoLike: TypeAlias = "str | Path | bytes | FloatArray | torch.Tensor | PilImage | PhotoBytes | ReadPhoto"
+"""What a photo may be: a path, a file's bytes, a PIL image, a NumPy array or a tensor (``io.images.as_picture``)."""
+
+
+def read_photo(photo: PhotoLike) -> ReadPhoto:
+    """Read a photo, or take it as it is if it was read before.
 
     Raises:
         ImageError: the file cannot be read.
-        ValueError: the array is no float32 picture [H, W, 3].
+        TypeError, ValueError: as ``io.images.as_picture``.
     """
     if isinstance(photo, ReadPhoto):
         return photo
+    if isinstance(photo, bytes):
+        photo = PhotoBytes(photo, "bytes")
     if isinstance(photo, PhotoBytes):
         digest = hashlib.sha256(photo.data).hexdigest()
         return ReadPhoto(decode_image(photo.data, photo.name), {"source": photo.name, "source_sha256": digest})
-    if isinstance(photo, np.ndarray):
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.float32:
-            raise ValueError(f"expected a float32 image [H, W, 3], got {photo.dtype} {photo.shape}")
-        digest = hashlib.sha256(np.ascontiguousarray(photo).tobytes()).hexdigest()
-        return ReadPhoto(photo, {"source": "array", "source_sha256": digest})
-    path = Path(photo)
-    return ReadPhoto(read_image(path), {"source": path.name, "source_sha256": sha256_of(path)})
+    if isinstance(photo, str | Path):
+        path = Path(photo)
+        return ReadPhoto(read_image(path), {"source": path.name, "source_sha256": sha256_of(path)})
+    picture = as_picture(photo)
+    digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
+    return ReadPhoto(picture, {"source": "array", "source_sha256": digest})
 
 
 def find_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun) -> FoundFace:
