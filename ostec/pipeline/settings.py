@@ -1,16 +1,31 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from tyro.conf import arg
 
+from ostec.complete.settings import PortraitSettings
 from ostec.core.settings import FACE_MODELS, MAX_UV_SIZE, MIN_UV_SIZE, FaceModel, Faces, Mode, Schedule, check_choice
+from ostec.fit.settings import MorphableFitSettings
+from ostec.heads.settings import HeadTextureSettings
+from ostec.mask.settings import HandSettings
+from ostec.prior.settings import PriorSettings
+from ostec.project.settings import ProjectionSettings
+from ostec.stitch.settings import BlendSettings, ViewSettings
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How the full head is made."""
+
+    fit: MorphableFitSettings = field(default_factory=MorphableFitSettings)
+    texture: HeadTextureSettings = field(default_factory=HeadTextureSettings)
 
 
 @dataclass(frozen=True)
 class CompleteSettings:
-    """What decides the content of one completion; equal settings, seed, device and threads give equal files.
+    """What decides the content of one completion; equal settings, device and threads give equal files.
 
     Raises:
         ValueError: a value is out of range, or nothing is left that could fill unseen texels.
@@ -37,12 +52,18 @@ class CompleteSettings:
     """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write an animation of the head turning."""
     save_views: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
+
+    hands: HandSettings = field(default_factory=HandSettings)
+    fill: PriorSettings = field(default_factory=PriorSettings)
+    project: ProjectionSettings = field(default_factory=ProjectionSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
+    blend: BlendSettings = field(default_factory=BlendSettings)
+    portrait: PortraitSettings = field(default_factory=PortraitSettings)
+    head: HeadSettings = field(default_factory=HeadSettings)
 
     @property
     def projects(self) -> bool:
@@ -54,7 +75,7 @@ class CompleteSettings:
         check_choice("schedule", self.schedule, ("progressive", "waves"))
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
-        for name in ("iterations", "iterations_frontalize", "seed"):
+        for name in ("iterations", "iterations_frontalize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
@@ -76,12 +97,13 @@ class InvertSettings:
     """default, or a file of ostec train generator."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
+    hands: HandSettings = field(default_factory=HandSettings)
+    fill: PriorSettings = field(default_factory=PriorSettings)
+    project: ProjectionSettings = field(default_factory=ProjectionSettings)
+    blend: BlendSettings = field(default_factory=BlendSettings)
 
     def __post_init__(self) -> None:
         if self.generator == "none":
             raise ValueError("generator must be default or a file, got 'none'.")
-        for name in ("iterations", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if self.iterations < 0:
+            raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")

@@ -95,7 +95,7 @@ class EvalHead:
     def _settings(self) -> "HeadSettings":
         from ostec.eval.head.run import HeadSettings
 
-        completion = self.completion.settings(seed=self.seed, face_model=self.face_model)
+        completion = self.completion.settings(face_model=self.face_model)
         try:
             pairs = tuple(_pair(text) for text in self.pairs)
             return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)
