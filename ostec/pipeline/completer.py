@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 
@@ -19,6 +19,7 @@ from ostec.complete.prior import PriorCompleter
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
+from ostec.core.record import RunRecord, with_warnings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
@@ -279,8 +280,8 @@ class Completer:
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
                 # What judged the views before stays named where this run has no such network.
-                record |= {key: value for key, value in about.items() if value != "none" or key not in record}
-                record["losses"] = {**losses, **about["losses"]}
+                known = {key: value for key, value in about.items() if value != "none" or key not in record}
+                record = cast("RunRecord", {**record, **known, "losses": {**losses, **about["losses"]}})
         if turntable:
             write_turntable(directory, name, self._renderer.turntable(face, texture))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
@@ -429,7 +430,7 @@ def _faces_of(outcome: PhotoOutcome) -> list[CompletedFace]:
 
 
 def _with_warnings(face: CompletedFace, notes: Sequence[str]) -> CompletedFace:
-    return replace(face, record={**face.record, "warnings": [*face.record["warnings"], *notes]}) if notes else face
+    return replace(face, record=with_warnings(face.record, notes)) if notes else face
 
 
 def _warn_of_view(observed: ObservedFace, run: PhotoRun) -> None:

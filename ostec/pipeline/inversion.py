@@ -17,10 +17,11 @@ from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
+from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
 from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, Provenance
 from ostec.detect.faces import detect_faces
-from ostec.export.record import INVERSION, versions, write_record
+from ostec.export.record import versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, texture_completer

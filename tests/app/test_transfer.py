@@ -10,7 +10,8 @@ from ostec.app.cli import main
 from ostec.app.photos.results import listed_files
 from ostec.app.photos.transfers import find_results
 from ostec.core.errors import UsageError
-from ostec.export.record import INVERSION, write_record
+from ostec.core.record import INVERSION
+from ostec.export.record import write_record
 from ostec.heads.assemble import HeadMaker
 from ostec.io.images import write_png
 from ostec.pipeline.transfer import TextureTransfer

@@ -161,15 +161,17 @@ def test_index_opens_every_finished_result(tmp_path: Path) -> None:
 def test_marks_that_turn_the_text_and_bytes_that_are_no_text_are_escaped(tmp_path: Path, result: TexturedFace) -> None:
     name = "a\u202egnp\udcff"
     record = {"source": name, "warnings": [f"{name} is dark."], "files": [f"{name}.png"]}
-    write_record(tmp_path, "b", record)
+    write_record(tmp_path, name, record)
     write_failures(tmp_path, [Failure(name, "read", f"{name} is damaged.")])
     result.stages["\u2066Photo"] = result.completed.colour
-    for path in (page.write_page(tmp_path, "b", result, record), page.write_index(tmp_path)):
+    for path in (page.write_page(tmp_path, name, result, record), page.write_index(tmp_path)):
         text = path.read_text(encoding="utf-8")
         assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
         assert r"a\u202egnp\udcff is dark." in text
     assert r"a\u202egnp\udcff is damaged." in text
-    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / "b.html").read_text(encoding="utf-8")  # links keep the name's bytes
+    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / f"{name}.html").read_text(
+        encoding="utf-8"
+    )  # links keep the name's bytes
 
 
 def test_index_of_an_empty_folder_is_a_page(tmp_path: Path) -> None:

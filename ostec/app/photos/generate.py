@@ -177,7 +177,7 @@ def _remove_pictures(folder: Path, names: Sequence[str]) -> None:
                 raise UsageError(f"{shown(path)} cannot be replaced ({error.strerror}).") from error
 
 
-def _made(folder: Path) -> dict[str, Any] | None:
+def _made(folder: Path) -> Mapping[str, Any] | None:
     """The record of what was asked for before, if there is one."""
     from ostec.export.record import read_record
 

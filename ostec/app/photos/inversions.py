@@ -27,7 +27,7 @@ from ostec.app.photos.runner import Action, Run, Step, seconds_since, terminate_
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
-from ostec.export.record import INVERSION
+from ostec.core.record import INVERSION
 from ostec.io.images import IMAGE_SUFFIXES
 from ostec.pipeline.settings import InvertSettings
 

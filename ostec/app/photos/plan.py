@@ -16,8 +16,8 @@ from ostec.app.photos.results import (
 from ostec.app.photos.runner import Action, Step
 from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
+from ostec.core.record import INVERSION
 from ostec.core.settings import flat, from_json, to_json
-from ostec.export.record import INVERSION
 from ostec.pipeline.settings import CompleteSettings
 
 T = TypeVar("T")

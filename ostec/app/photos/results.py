@@ -9,9 +9,9 @@ import contextlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ostec.core.errors import OutputError
+from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
@@ -49,18 +49,18 @@ PENDING = ".{name}.ostec-pending"
 _MAX_RECORD_BYTES = 16 << 20
 """Larger JSON files are no records, and not worth reading to find out."""
 
-ALL_KINDS = (record_file.KIND, record_file.INVERSION, record_file.TRANSFER)
+ALL_KINDS = RESULT_KINDS
 
-Record = dict[str, Any]
+Record = RunRecord
 
 
-def read_record(path: Path, kinds: Collection[str] = (record_file.KIND,)) -> Record | None:
+def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> Record | None:
     """A result's record; None if there is none, it is damaged (a power cut can empty a file) or something else."""
     record = record_file.read_record(path, kinds) if _is_small(path) else None
     return record if record is not None and isinstance(record.get("files"), list) else None
 
 
-def is_foreign(path: Path, kinds: Collection[str] = (record_file.KIND,)) -> bool:
+def is_foreign(path: Path, kinds: Collection[str] = (RESULT,)) -> bool:
     """Whether a file called NAME.json is whole and yet no record, so that somebody else must have put it there."""
     if read_record(path, kinds) is not None:
         return False

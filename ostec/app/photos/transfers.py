@@ -12,8 +12,9 @@ from ostec.app.photos.options import RunOptions
 from ostec.app.photos.results import ALL_KINDS, is_whole, listed_files, pending, read_record, remove_files
 from ostec.app.photos.runner import Action, Run, Step, seconds_since, terminate_like_interrupt
 from ostec.core.errors import UsageError
+from ostec.core.record import TRANSFER
 from ostec.core.settings import MAX_UV_SIZE, MIN_UV_SIZE
-from ostec.export.record import TRANSFER, append_run, read_records, write_record
+from ostec.export.record import append_run, read_records, write_record
 from ostec.export.transfer import files_of, write_transfer
 from ostec.io.files import make_folder, remove_leftovers
 
