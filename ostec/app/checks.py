@@ -1,11 +1,18 @@
 """What several commands ask of their options, in the same words."""
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ostec.core.errors import UsageError
 from ostec.core.text import shown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
 
 
 def need_file(path: str | Path, what: str) -> None:
@@ -51,3 +58,12 @@ def refusal(error: ValueError, options: Iterable[str]) -> UsageError:
     if first in options:
         return UsageError(f"--{first.replace('_', '-')}{sentence[len(first) :]}")
     return UsageError(sentence[:1].upper() + sentence[1:])
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The values of a TOML file; ``what`` it is begins the sentence. Raises UsageError where it is none."""
+    need_file(path, f"The file of {what}")
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{shown(path)} is no TOML file ({error}).") from error

@@ -10,6 +10,7 @@ anything is parsed, so it imports what is heavy in ``run``.
 import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import sys
 import traceback
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ostec import __version__
-from ostec.app.parse import parse
+from ostec.app.parse import after_help, parse, wrapped
 from ostec.core.errors import OstecError
 from ostec.core.text import shown
 
@@ -134,9 +135,13 @@ def _overview(commands: dict[tuple[str, ...], Command]) -> str:
 
 
 def _call(command: Command, program: str, words: list[str]) -> int:
+    kind = command.load()
+    shown = io.StringIO()
     try:
-        parsed = parse(command.load(), program, words)
+        with contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(shown):
+            parsed = parse(kind, program, words)
     except SystemExit as end:
+        sys.stdout.write(wrapped(shown.getvalue()) + ("" if end.code else after_help(kind, program)))
         return int(end.code or 0)
     return parsed.run()
 

@@ -2,9 +2,13 @@
 
 import dataclasses
 import difflib
+import functools
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
@@ -18,8 +22,11 @@ from tyro._errors import (
     UnrecognizedArgs,
     on_parse_error,
 )
+from tyro.conf import arg
 
+from ostec.app.checks import read_toml
 from ostec.core.errors import UsageError
+from ostec.core.settings import flat
 
 if TYPE_CHECKING:
     from tyro._arguments import ArgumentDefinition
@@ -43,13 +50,91 @@ def parse(kind: type[T], program: str, words: list[str]) -> T:
         if sentence:  # of what is new here, tyro says something itself
             raise UsageError(f"{_dashed(sentence, kind)} (see {program} --help).")
 
+    own = list(itertools.takewhile(lambda word: word != "--", words))
+    shown = kind
+    if "--help-all" in own:
+        words = ["--help"]
+    elif {"-h", "--help"} & set(own):
+        shown = _main_options(kind)
+    if "config" in {name.removeprefix("--") for name in _names(kind)}:
+        words = [*_configured(own), *words]
     try:
         with on_parse_error(explain):
             return tyro.cli(
-                kind, prog=program, args=words, config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+                shown,
+                prog=program,
+                args=words,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
             )
     except ValueError as error:  # a group of options refuses a value
         raise UsageError(f"{_dashed(str(error), kind)} (see {program} --help).") from error
+
+
+def after_help(kind: Any, program: str) -> str:
+    """What follows the help of a command: the groups that it did not show, and examples."""
+    groups: dict[str, list[str]] = {}
+    for name in _names(kind):
+        group, _, rest = name.removeprefix("--").partition(".")
+        if rest:
+            groups.setdefault(group, []).append(rest)
+    told = [f"  --{group}. {', '.join(names)}" for group, names in groups.items()]
+    lines = ["", f"More settings; {program} --help-all explains them:", *told] if told else []
+    examples = [f"  {example}" for example in getattr(kind, "EXAMPLES", ())]
+    lines += ["", "Examples:", *examples] if examples else []
+    return wrapped("\n".join([*lines, ""])) if lines else ""
+
+
+def wrapped(text: str) -> str:
+    """Text whose lines fit the terminal, or 80 columns where there is none."""
+    width = shutil.get_terminal_size().columns
+    return "".join(_fitting(line, width) for line in text.splitlines(keepends=True))
+
+
+def _fitting(line: str, width: int) -> str:
+    if len(line.rstrip()) <= width:
+        return line
+    return (
+        textwrap.fill(line.rstrip(), width, subsequent_indent="      " * line.startswith(" "), break_on_hyphens=False)
+        + "\n"
+    )
+
+
+def _main_options(kind: Any, inside: bool = False) -> Any:
+    """A command as its help first shows it: without the groups in its groups, which are many and long."""
+    hints = get_type_hints(kind)
+    changed: list[Any] = []
+    for field in dataclasses.fields(kind):
+        hint, default = hints[field.name], field.default_factory
+        if not dataclasses.is_dataclass(hint) or default is dataclasses.MISSING:
+            continue
+        if inside:
+            changed.append(
+                (field.name, Annotated[hint, tyro.conf.Suppress], dataclasses.field(default_factory=default))
+            )
+        else:
+            short = _main_options(hint, inside=True)
+            values = {one.name: getattr(default(), one.name) for one in dataclasses.fields(hint)}
+            new = dataclasses.field(default_factory=functools.partial(short, **values))
+            changed.append((field.name, Annotated[short, arg(name="")], new))
+    return dataclasses.make_dataclass(kind.__name__, changed, bases=(kind,), frozen=True) if changed else kind
+
+
+def _configured(words: list[str]) -> list[str]:
+    """The options that the file of ``--config`` sets. Raises UsageError where it is no such file."""
+    given = [after for word, after in itertools.pairwise([*words, ""]) if word == "--config"]
+    given += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    return [word for file in given for word in _words_of(flat(read_toml(Path(file), "--config")))]
+
+
+def _words_of(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if value is True:
+            yield _option(name)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for number, one in enumerate(value):
+                yield from _words_of(flat(one, f"{name}.{number}."))
+        elif value is not False:
+            yield from (_option(name), *map(str, value if isinstance(value, list) else [value]))
 
 
 def _sentence(event: ParseErrorEvent) -> str:

@@ -1,8 +1,9 @@
 """Options that the commands on photos share."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from ostec.app.options import Flag, Quiet, Verbose
+from ostec.app.options import Flag, Quiet, Verbose, option
 from ostec.core.settings import Device
 
 
@@ -26,6 +27,8 @@ class DeviceOptions(RunOptions):
 
     device: Device = "auto"
     """Where to compute; auto takes CUDA where it works, else the CPU."""
+    config: Annotated[str | None, option(metavar="FILE")] = None
+    """TOML file of settings, such as iterations = 100 and [project] ms_ssim = 2; options of the command count more."""
 
 
 @dataclass(frozen=True)
