@@ -136,12 +136,13 @@ def _overview(commands: dict[tuple[str, ...], Command]) -> str:
 
 def _call(command: Command, program: str, words: list[str]) -> int:
     kind = command.load()
-    shown = io.StringIO()
+    shown = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding or "utf-8", "replace", newline="\n")
     try:
         with contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(shown):
             parsed = parse(kind, program, words)
     except SystemExit as end:
-        sys.stdout.write(wrapped(shown.getvalue()) + ("" if end.code else after_help(kind, program)))
+        shown.seek(0)
+        sys.stdout.write(wrapped(shown.read()) + ("" if end.code else after_help(kind, program)))
         return int(end.code or 0)
     return parsed.run()
 

@@ -116,7 +116,8 @@ def _main_options(kind: Any, inside: bool = False) -> Any:
             values = {one.name: getattr(default(), one.name) for one in dataclasses.fields(hint)}
             new = dataclasses.field(default_factory=functools.partial(short, **values))
             changed.append((field.name, Annotated[short, arg(name="")], new))
-    return dataclasses.make_dataclass(kind.__name__, changed, bases=(kind,), frozen=True) if changed else kind
+    namespace = {"__doc__": kind.__doc__}
+    return dataclasses.make_dataclass(kind.__name__, changed, bases=(kind,), namespace=namespace, frozen=True)
 
 
 def _configured(words: list[str]) -> list[str]:
