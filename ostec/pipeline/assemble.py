@@ -97,7 +97,6 @@ class Assembler:
     def _made_with(self) -> dict[str, Any]:
         return {
             "settings": to_json(self.settings),
-            "seed": self.settings.seed,
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),

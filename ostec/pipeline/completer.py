@@ -75,7 +75,7 @@ class Completer:
         completer: TextureCompleter | None = None,
     ) -> None:
         self.models, self.settings, self.device = models, settings, device
-        self.observer = Observer(models, settings.uv_size, device)
+        self.observer = Observer(models, settings.uv_size, device, settings.hands)
         self.completer = completer or texture_completer(models, settings, self.observer, device)
         generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._generator = generator
@@ -116,7 +116,7 @@ class Completer:
         """
         settings = replace(settings or CompleteSettings(), **changes)
         chosen, notes = pick_device(device)
-        heads = load_head_maker(settings.face_model) if settings.face_model != "facemesh" else None
+        heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != "facemesh" else None
         return cls(load_models(chosen, settings), settings, chosen, notes, heads, completer)
 
     @overload
@@ -296,10 +296,18 @@ def texture_completer(
     models: Models, settings: CompleteSettings, observer: Observer, device: torch.device
 ) -> TextureCompleter:
     """The completer that settings ask for, on an observer's layout."""
-    canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior)
+    canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior, settings.fill, settings.blend)
     if models.generator is None:
         return PriorCompleter(canvas, settings.mode)
-    made = GeneratorSettings(settings.mode, settings.schedule, settings.iterations, settings.iterations_frontalize)
+    made = GeneratorSettings(
+        mode=settings.mode,
+        schedule=settings.schedule,
+        iterations=settings.iterations,
+        iterations_frontalize=settings.iterations_frontalize,
+        project=settings.project,
+        views=settings.views,
+        portrait=settings.portrait,
+    )
     return GeneratorCompleter(models.topology, canvas, models, made, device)
 
 

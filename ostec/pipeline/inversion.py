@@ -82,7 +82,7 @@ class Inverter:
         self._notes = [*notes, *models.generator.notes]
         self._pose_range_deg = models.generator.frame.pose_range_deg
         complete = _stages(settings)
-        self._observer = Observer(models, complete.uv_size, device)
+        self._observer = Observer(models, complete.uv_size, device, complete.hands)
         completer = texture_completer(models, complete, self._observer, device)
         assert isinstance(completer, GeneratorCompleter)
         self._completer = completer
@@ -210,7 +210,13 @@ class _Mask:
 
 def _stages(settings: InvertSettings) -> CompleteSettings:
     """Up to the projection a photo goes the way of the completer."""
-    return CompleteSettings(generator=settings.generator, seed=settings.seed)
+    return CompleteSettings(
+        generator=settings.generator,
+        hands=settings.hands,
+        fill=settings.fill,
+        project=settings.project,
+        blend=settings.blend,
+    )
 
 
 def _read_mask(mask: str | Path | FloatArray | None, image: FloatArray) -> _Mask:

@@ -93,7 +93,7 @@ def test_done_is_skipped_until_the_result_changes(
     save_result(results, "a", TOPOLOGY, 1 - toy_texture(256))
     assert _run(results) == 0
     assert toy_model == ["a", "a"]
-    assert "a_ict is done again: the result has changed since." in capsys.readouterr().err
+    assert "a is done again: the result has changed since." in capsys.readouterr().err
     (results / "a_ict.mtl").unlink()
     assert _run(results) == 0
     assert toy_model == ["a"] * 3

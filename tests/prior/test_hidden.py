@@ -13,7 +13,8 @@ from ostec.detect.landmarks import detect_landmarks
 from ostec.io.images import read_image
 from ostec.mask.skin import polygon_mask
 from ostec.pipeline import Completer
-from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, find_hidden
+from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, find_hidden
+from ostec.prior.settings import PriorSettings
 
 SIZE = 96
 SKIN = np.float32([0.75, 0.55, 0.45])
