@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.kinds import RESULT
 from ostec.core.settings import to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.arrow import MEMBERS, Found, write_arrow, write_parquet
@@ -20,9 +19,10 @@ from ostec.dataset.manifest import Row
 from ostec.dataset.members import MESH, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.readme import NAME, Loading
 from ostec.dataset.store import record_bytes
+from ostec.export.record import KIND
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import pack_members, read_members, write_shard
-from ostec.load.latents import encode_latent
+from ostec.load.generators import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
 _FFHQ_UV_VIEWS = (FRONT, "left", "right")
@@ -236,7 +236,7 @@ def _record(row: Row, data: bytes, files: list[str]) -> bytes:
         count = int(record["faces"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise AssetError(f"The record of {row['key']} is damaged ({error}).") from error
-    record |= {"kind": RESULT, "files": files, "licence": row["licence"]}
+    record |= {"kind": KIND, "files": files, "licence": row["licence"]}
     record["faces"] = {"count": count, "index": row["face"]}
     return record_bytes(record)
 

@@ -18,10 +18,9 @@ import numpy as np
 
 from ostec import __version__
 from ostec.core.errors import OutputError
-from ostec.core.kinds import RESULT
 from ostec.io.files import write_atomic
 
-KIND = RESULT
+KIND = "ostec result"
 """Value of ``kind`` in every ``NAME.json``, by which other JSON files in the folder are told apart."""
 INVERSION = "ostec inversion"
 """The same where a photo was projected into the generator, rather than completed."""

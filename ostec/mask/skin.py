@@ -19,7 +19,7 @@ from scipy.spatial import ConvexHull
 
 from ostec.core.types import BoolArray, FloatArray, Topology, UvObservation
 from ostec.mask.spectacles import RimGuide, SpectacleSettings, spectacles
-from ostec.render.polygon import in_polygon
+from ostec.render.geometry import in_polygon
 
 _FLOOR = 0.03
 """Added before the logarithm, so that black does not dominate."""
