@@ -43,7 +43,7 @@ class TrainGenerator:
     """
 
     portraits: tuple[Path, ...]
-    """Folders of aligned portraits, one face each."""
+    """Folders of aligned portraits, one face each, or of images/ and landmarks.npz, which tells how sharp each is."""
     work: Path
     """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
     out: Path = Path("models/generator.safetensors")
