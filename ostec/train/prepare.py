@@ -20,7 +20,8 @@ _BATCH = 64
 _DETAIL_SIDE = 220
 """Native side in pixels from which a portrait is drawn ``_DETAIL_SHARE`` times as often."""
 _DETAIL_SHARE = 3
-_DARK_ITA_DEG = 10.0
+_DARK_ITA_DEG = -5.0
+"""Below this a portrait is drawn twice as often: a tenth are. Brows, lips and shade count, so that it is low."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class PreparedTextures:
         return torch.arange(len(side)).repeat_interleave(often * torch.from_numpy(~self.held_out))
 
     def _tone_deg(self) -> torch.Tensor:
-        """[N] the individual typology angle of what each portrait showed; above 41 is light, below 10 dark."""
+        """[N] the individual typology angle of the mean colour that each portrait showed; the larger, the lighter."""
         from kornia.color import rgb_to_lab
 
         pairs = zip(self.textures.colour.split(_BATCH), self.textures.shown.split(_BATCH), strict=True)
