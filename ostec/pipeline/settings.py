@@ -18,9 +18,10 @@ from ostec.core.settings import (
     Way,
     check_choice,
 )
-from ostec.fit.settings import MorphableFitSettings
+from ostec.detect.settings import DetectSettings, LandmarkSettings
+from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.mask.settings import HandSettings
+from ostec.mask.settings import HandSettings, MaskSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
@@ -30,7 +31,18 @@ READ_MODELS = {"deep3d": "bfm", "faceverse": "faceverse"}
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class ObserveSettings:
+    """How a photo's face is found, fitted and masked."""
+
+    detect: DetectSettings = field(default_factory=DetectSettings)
+    landmarks: LandmarkSettings = field(default_factory=LandmarkSettings)
+    mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    hands: HandSettings = field(default_factory=HandSettings)
+
+
+@dataclass(frozen=True)
+class FullHeadSettings:
     """How the full head is made."""
 
     fit: MorphableFitSettings = field(default_factory=MorphableFitSettings)
@@ -77,13 +89,13 @@ class CompleteSettings:
     save_views: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
 
-    hands: HandSettings = field(default_factory=HandSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     fill: PriorSettings = field(default_factory=PriorSettings)
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
-    head: HeadSettings = field(default_factory=HeadSettings)
+    head: FullHeadSettings = field(default_factory=FullHeadSettings)
 
     @property
     def projects(self) -> bool:
@@ -124,7 +136,7 @@ class InvertSettings:
     """default, or a file of ostec train generator."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
-    hands: HandSettings = field(default_factory=HandSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     fill: PriorSettings = field(default_factory=PriorSettings)
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
