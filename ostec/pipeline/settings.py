@@ -44,8 +44,8 @@ class CompleteSettings:
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: Annotated[str, arg(metavar="default|none|FILE")] = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
+    generator: Annotated[str, arg(metavar="default|none|NAME|FILE")] = "default"
+    """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
@@ -93,8 +93,8 @@ class InvertSettings:
         ValueError: a value is out of range, or there is no generator.
     """
 
-    generator: Annotated[str, arg(metavar="default|FILE")] = "default"
-    """default, or a file of ostec train generator."""
+    generator: Annotated[str, arg(metavar="default|NAME|FILE")] = "default"
+    """default, a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
     hands: HandSettings = field(default_factory=HandSettings)
