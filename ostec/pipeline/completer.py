@@ -285,7 +285,7 @@ class Completer:
         if turntable:
             write_turntable(directory, name, self._renderer.turntable(face, texture))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
-        added |= {"turntable": f"{name}_turntable.gif"} if turntable else {}
+        added |= {"turntable": f"{name}_turntable.webp"} if turntable else {}
         record["files"] = sorted({*record["files"], *added.values()})
         record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
         update_page(directory, name, frontal, record)

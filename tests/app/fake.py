@@ -40,7 +40,7 @@ class FakeFace:
         directory, name = Path(directory), name or self.photo.stem
         endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html"]
         endings += ["_frontal.png"] if self.settings.frontalize else []
-        endings += ["_turntable.gif"] if self.settings.turntable else []
+        endings += ["_turntable.webp"] if self.settings.turntable else []
         endings += HEAD_ENDINGS if self.settings.face_model == "ict" else []
         for ending in endings:
             if "kill" in self.words and ending == ".glb":
@@ -140,7 +140,7 @@ class FakeCompleter:
         self._called(f"extend {name} {frontalize:d} {turntable:d}")
         record = read_record(directory / f"{name}.json")
         assert record is not None
-        added = [f"{name}_frontal.png"] * frontalize + [f"{name}_turntable.gif"] * turntable
+        added = [f"{name}_frontal.png"] * frontalize + [f"{name}_turntable.webp"] * turntable
         for file in added:
             write_atomic(directory / file, b"added")
         return write_record(directory, name, {**record, "files": sorted([*record["files"], *added])})

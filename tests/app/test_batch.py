@@ -167,7 +167,7 @@ def test_redone_without_frontal_portrait_and_turntable_leaves_no_old_ones(ostec:
     Path("out/b_frontal.png").touch()
     assert ostec("complete", "in", "--save-dir", "out", "--overwrite").code == 0
     left = {path.name for path in Path("out").iterdir()}
-    assert not {"a_frontal.png", "a_turntable.gif"} & left
+    assert not {"a_frontal.png", "a_turntable.webp"} & left
     assert {"a.png", "b_frontal.png"} <= left
 
 
@@ -200,6 +200,20 @@ def test_missing_frontal_portrait_and_turntable_are_added_once(ostec: Any, photo
     assert calls() == ["extend a 1 0", "extend a 0 1"]
     # Iterations of a portrait that is not asked for do not matter.
     assert ostec("complete", "in", "--save-dir", "out", "--iterations-frontalize", "1").err == ""
+
+
+def test_turntable_of_an_earlier_version_counts_and_goes_when_redone(ostec: Any, photos: Any, calls: Any) -> None:
+    photos({"a.jpg": "ok"})
+    ostec("complete", "in", "--save-dir", "out", "--turntable")
+    Path("out/a_turntable.webp").rename("out/a_turntable.gif")
+    record = Path("out/a.json")
+    record.write_text(record.read_text().replace("_turntable.webp", "_turntable.gif"))
+    calls()
+    ostec("complete", "in", "--save-dir", "out", "--turntable")
+    assert calls() == []
+    ostec("complete", "in", "--save-dir", "out", "--turntable", "--overwrite")
+    assert calls() == ["complete a.jpg"]
+    assert [path.name for path in Path("out").glob("*_turntable*")] == ["a_turntable.webp"]
 
 
 @pytest.mark.parametrize("damage", ["missing file", "empty record", "no record"])

@@ -16,6 +16,7 @@ from ostec.app.photos.options import BatchOptions
 from ostec.app.photos.plan import decide, lacking
 from ostec.app.photos.results import (
     ALL_KINDS,
+    EARLIER_TURNTABLE,
     HEAD_ENDINGS,
     face_name,
     pending,
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _PROBE_BYTES = 1 << 20
 """A disk on which not even this fits is full."""
-_OPTIONAL_ENDINGS = ("_frontal.png", "_turntable.gif", "_target.png", "_trust.png", *HEAD_ENDINGS)
+_OPTIONAL_ENDINGS = ("_frontal.png", "_turntable.webp", EARLIER_TURNTABLE, "_target.png", "_trust.png", *HEAD_ENDINGS)
 
 
 def complete_sources(

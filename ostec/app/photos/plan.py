@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ostec.app.photos.results import (
+    EARLIER_TURNTABLE,
     Record,
     face_name,
     faces_of,
@@ -65,7 +66,7 @@ def lacking(name: str, record: Record, settings: CompleteSettings) -> tuple[bool
     """Whether a finished result lacks the frontal portrait and the turntable that ``settings`` ask for."""
     files = record["files"]
     frontal = settings.frontalize and f"{name}_frontal.png" not in files
-    turntable = settings.turntable and f"{name}_turntable.gif" not in files
+    turntable = settings.turntable and not {f"{name}_turntable.webp", f"{name}{EARLIER_TURNTABLE}"} & {*files}
     return frontal, turntable
 
 

@@ -36,10 +36,12 @@ RESULT_ENDINGS = (
     ".json",
     ".npz",
     ".html",
-    "_turntable.gif",
+    "_turntable.webp",
     *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
+EARLIER_TURNTABLE = "_turntable.gif"
+"""The same for what earlier versions wrote in place of ``_turntable.webp``."""
 INVERSION_ENDINGS = (".png", "_target.png", "_trust.png", ".npz", ".json")
 """The same for a photo that was projected into the generator."""
 VIEWS_ENDING = "_views"
@@ -96,7 +98,8 @@ def listed_files(folder: Path) -> set[str]:
         if record is not None:
             files.update(str(name) for name in record["files"])
     for marker in folder.glob(PENDING.format(name="*")):
-        files.update(name + ending for name in _pending_names(marker) for ending in RESULT_ENDINGS + INVERSION_ENDINGS)
+        endings = (*RESULT_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
+        files.update(name + ending for name in _pending_names(marker) for ending in endings)
     return files
 
 
