@@ -77,8 +77,8 @@ def after_help(kind: Any, program: str, examples: Sequence[str]) -> str:
         group, _, rest = name.removeprefix("--").partition(".")
         if rest:
             groups.setdefault(group, []).append(rest)
-    told = [f"  --{group}. {', '.join(names)}" for group, names in groups.items()]
-    lines = ["", f"More settings; {program} --help-all explains them:", *told] if told else []
+    told = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
+    lines = ["", f"More settings, as --GROUP.NAME; {program} --help-all explains them:", *told] if told else []
     lines += ["", "Examples:", *(f"  {program} {example}".rstrip() for example in examples)]
     return wrapped("\n".join([*lines, ""]))
 

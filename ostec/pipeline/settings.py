@@ -1,12 +1,23 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
 from ostec.complete.settings import PortraitSettings
-from ostec.core.settings import FACE_MODELS, MAX_UV_SIZE, MIN_UV_SIZE, FaceModel, Faces, Mode, Schedule, check_choice
+from ostec.core.settings import (
+    FACE_MODELS,
+    MAX_UV_SIZE,
+    MIN_UV_SIZE,
+    FaceModel,
+    Faces,
+    Mode,
+    Schedule,
+    check_choice,
+    flat,
+    to_json,
+)
 from ostec.fit.settings import MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
 from ostec.mask.settings import HandSettings
@@ -107,3 +118,9 @@ class InvertSettings:
             raise ValueError("generator must be default or a file, got 'none'.")
         if self.iterations < 0:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
+
+
+def told(settings: CompleteSettings) -> dict[str, Any]:
+    """Settings by name for people: those of the stages only where they are not the defaults."""
+    usual = flat(to_json(CompleteSettings()))
+    return {name: value for name, value in flat(to_json(settings)).items() if "." not in name or value != usual[name]}

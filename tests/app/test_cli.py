@@ -66,8 +66,8 @@ def test_papers_flags(parsed: list[Any]) -> None:
 
 
 def test_every_option_of_complete_arrives(parsed: list[Any]) -> None:
-    words = "--device cpu --faces all --generator g.pkl --prior none --project.ms-ssim 3 --turntable --overwrite"
-    assert cli.main(["complete", "--save-dir", "o", *words.split(), "--dry-run", "-v", "--iterations", "1", "a"]) == 0
+    words = "--device cpu --faces all --generator g.pkl --prior none --uv-size 4096 --project.ms-ssim 3 --turntable"
+    assert cli.main(["complete", "--save-dir", "o", *words.split(), "--dry-run", "-v", "--overwrite", "-i1", "a"]) == 0
     settings = CompleteSettings(
         iterations=1,
         faces="all",
@@ -189,7 +189,7 @@ def test_the_help_fits_eighty_columns(ostec: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("COLUMNS", raising=False)
     shown = ostec("complete", "--help").out
     assert max(map(len, shown.splitlines())) <= 80
-    assert "--project. learning-rate" in shown
+    assert "  project: learning-rate, " in shown
     assert "--project.ms-ssim FLOAT" not in shown
     assert "--project.ms-ssim FLOAT" in ostec("complete", "--help-all").out
     assert "ostec complete photo.jpg -o results" in shown
