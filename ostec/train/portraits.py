@@ -114,8 +114,8 @@ def collect_texels(
             progress(min(start + _BATCH, len(paths)), len(paths))
     names = tuple(path.stem for path in found)
     held_out = np.array([is_held_out(name, excluded) or name in twins for name in names])
-    side = np.array([sides.get(path.with_suffix(""), np.inf) for path in found], np.float32)
-    return PortraitTexels(names, np.stack(colours), np.stack(weights), held_out, inside, side)
+    native = np.array([sides.get(path.with_suffix(""), np.inf) for path in found], np.float32)
+    return PortraitTexels(names, np.stack(colours), np.stack(weights), held_out, inside, native)
 
 
 def _facts(folder: Path) -> list[tuple[Path, float, set[str]]]:
