@@ -307,7 +307,8 @@ def _call(command: Command, program: str, words: list[str]) -> int:
             parsed = parse(kind, program, words)
     except SystemExit as end:
         shown.seek(0)
-        sys.stdout.write(wrapped(shown.read()) + ("" if end.code else after_help(kind, program, command.examples)))
+        after = "" if end.code else after_help(kind, program, command.examples, "--help-all" in words)
+        sys.stdout.write(wrapped(shown.read()) + after)
         return int(end.code or 0)
     return parsed.run()
 

@@ -70,7 +70,7 @@ def parse(kind: type[T], program: str, words: list[str]) -> T:
         raise UsageError(f"{_dashed(str(error), kind)} (see {program} --help).") from error
 
 
-def after_help(kind: Any, program: str, examples: Sequence[str]) -> str:
+def after_help(kind: Any, program: str, examples: Sequence[str], showed_all: bool) -> str:
     """What follows the help of a command: the groups that it did not show, and examples."""
     groups: dict[str, list[str]] = {}
     for name in _names(kind):
@@ -78,7 +78,11 @@ def after_help(kind: Any, program: str, examples: Sequence[str]) -> str:
         if rest:
             groups.setdefault(group, []).append(rest)
     told = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
-    lines = ["", f"More settings, as --GROUP.NAME; {program} --help-all explains them:", *told] if told else []
+    lines = (
+        ["", f"More settings, as --GROUP.NAME; {program} --help-all explains them:", *told]
+        if told and not showed_all
+        else []
+    )
     lines += ["", "Examples:", *(f"  {program} {example}".rstrip() for example in examples)]
     return wrapped("\n".join([*lines, ""]))
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from ostec.core.settings import from_json
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Spread, loaded
 from ostec.dataset.licences import NOT_GIVEN
@@ -20,7 +19,7 @@ from ostec.dataset.origin import origin_of
 from ostec.dataset.plan import Build
 from ostec.dataset.readme import Loading, front_matter, write_readme
 from ostec.dataset.stats import cause
-from ostec.pipeline.settings import CompleteSettings, told
+from ostec.pipeline.settings import told
 
 TITLE = "Face textures"
 PICTURES = {TEXTURE: "image", PROVENANCE: "image", PORTRAIT: "image"}
@@ -187,8 +186,7 @@ def _export(form: Form) -> list[str]:
 
 def _head(tally: _Tally, builds: Sequence[Build], config: Mapping[str, Any], origin: list[str]) -> str:
     known = {PurePath(name).name: digest for name, digest in sorted(tally.models)}
-    used = told(from_json(CompleteSettings, config["settings"]))
-    settings = ", ".join(f"{name} {_setting(value, known)}" for name, value in used.items())
+    settings = ", ".join(f"{name} {_setting(value, known)}" for name, value in told(config["settings"]).items())
     planned = sum(build.photos + build.copies for build in builds)
     status = tally.status
     rows = [("faces", tally.faces), ("photos done", status["done"])]

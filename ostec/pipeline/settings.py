@@ -1,5 +1,7 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -138,7 +140,7 @@ class InvertSettings:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
 
 
-def told(settings: CompleteSettings) -> dict[str, Any]:
-    """Settings by name for people: those of the stages only where they are not the defaults."""
-    usual = flat(to_json(CompleteSettings()))
-    return {name: value for name, value in flat(to_json(settings)).items() if "." not in name or value != usual[name]}
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`to_json` gave, by name, for people: settings of stages only where they are not the defaults."""
+    usual = flat(json.loads(json.dumps(to_json(CompleteSettings()))))
+    return {name: value for name, value in flat(values).items() if "." not in name or value != usual.get(name)}

@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -291,14 +290,13 @@ def test_no_traceback_reaches_users(
 
 def test_help_and_wrong_use_load_nothing_heavy() -> None:
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time\n"
         "from ostec.app.cli import main\n"
         "assert main(['--help']) == 0 and main(['complete', '--help']) == 0 and main(['complete', 'a']) == 2\n"
         "heavy = {'torch', 'numpy', 'PIL', 'cv2', 'scipy', 'rich.console'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "print(time.perf_counter() - start)\n"
+        "print(time.process_time())\n"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - start < 5  # 0.3 s on an idle machine
+    assert float(done.stdout.split()[-1]) < 3  # 0.8 s of the processor
