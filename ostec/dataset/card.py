@@ -19,6 +19,7 @@ from ostec.dataset.origin import origin_of
 from ostec.dataset.plan import Build
 from ostec.dataset.readme import Loading, front_matter, write_readme
 from ostec.dataset.stats import cause
+from ostec.pipeline.settings import told
 
 TITLE = "Face textures"
 PICTURES = {TEXTURE: "image", PROVENANCE: "image", PORTRAIT: "image"}
@@ -185,7 +186,7 @@ def _export(form: Form) -> list[str]:
 
 def _head(tally: _Tally, builds: Sequence[Build], config: Mapping[str, Any], origin: list[str]) -> str:
     known = {PurePath(name).name: digest for name, digest in sorted(tally.models)}
-    settings = ", ".join(f"{name} {_setting(value, known)}" for name, value in config["settings"].items())
+    settings = ", ".join(f"{name} {_setting(value, known)}" for name, value in told(config["settings"]).items())
     planned = sum(build.photos + build.copies for build in builds)
     status = tally.status
     rows = [("faces", tally.faces), ("photos done", status["done"])]

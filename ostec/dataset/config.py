@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.settings import from_json, to_json
+from ostec.core.settings import flat, from_json, to_json
 from ostec.io.files import open_plain, write_atomic
 from ostec.pipeline.settings import CompleteSettings
 
@@ -71,7 +71,7 @@ def read_config(folder: Path) -> DatasetConfig | None:
 def require_equal(folder: Path, before: DatasetConfig, asked: DatasetConfig) -> None:
     """See that what is asked for is what a dataset was begun with. Raises UsageError, which names what differs."""
     old, new = asdict(before), asdict(asked)
-    old, new = {**old.pop("settings"), **old}, {**new.pop("settings"), **new}
+    old, new = {**flat(old.pop("settings")), **old}, {**flat(new.pop("settings")), **new}
     other = [name for name in old if old[name] != new[name]]
     if other:
         what = ", ".join(f"{name} {old[name]} (asked for: {new[name]})" for name in other)

@@ -1,7 +1,9 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
@@ -17,6 +19,8 @@ from ostec.core.settings import (
     Schedule,
     Way,
     check_choice,
+    flat,
+    to_json,
 )
 from ostec.detect.settings import DetectSettings, LandmarkSettings
 from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
@@ -73,8 +77,8 @@ class CompleteSettings:
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: Annotated[str, arg(metavar="default|none|FILE")] = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
+    generator: Annotated[str, arg(metavar="default|none|NAME|FILE")] = "default"
+    """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
@@ -132,8 +136,8 @@ class InvertSettings:
         ValueError: a value is out of range, or there is no generator.
     """
 
-    generator: Annotated[str, arg(metavar="default|FILE")] = "default"
-    """default, or a file of ostec train generator."""
+    generator: Annotated[str, arg(metavar="default|NAME|FILE")] = "default"
+    """default, a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
     observe: ObserveSettings = field(default_factory=ObserveSettings)
@@ -146,3 +150,9 @@ class InvertSettings:
             raise ValueError("generator must be default or a file, got 'none'.")
         if self.iterations < 0:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
+
+
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`to_json` gave, by name, for people: settings of stages only where they are not the defaults."""
+    usual = flat(json.loads(json.dumps(to_json(CompleteSettings()))))
+    return {name: value for name, value in flat(values).items() if "." not in name or value != usual.get(name)}

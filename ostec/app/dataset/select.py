@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval.options import RunOptions
-from ostec.app.options import Flag, Flat, Folder, option
+from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
 from ostec.core.text import counted, shown
 
@@ -131,7 +131,7 @@ class DatasetFilter:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Annotated[str, option(metavar="DS")]
+    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
     """Folder of the new dataset; it must not exist, or be empty."""
     where: Annotated[tuple[str, ...], option(metavar="NAME=VALUE...")] = ()
     """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
@@ -194,7 +194,7 @@ class DatasetSplit:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Folder
+    out: OutFolder
     """Folder of the new datasets train, val and test; it must not exist, or be empty."""
     train: float = 0.9
     """Share of the faces, about; the three sum up to 1."""
