@@ -18,8 +18,8 @@ from ostec.core.text import counted, shown
 if TYPE_CHECKING:
     from ostec.app.runner import Ending
     from ostec.dataset.build import Dataset
-    from ostec.dataset.cluster import Resources
     from ostec.dataset.counts import Counts
+    from ostec.dataset.executors import Resources
     from ostec.dataset.plan import Added
 
 logger = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def _build(
     """Plan, build and write the results; returns the exit code. Raises UsageError, OutputError."""
     from ostec.app.results import listed_files
     from ostec.dataset.executors import Job, RayExecutor
-    from ostec.dataset.loading import LoadFaceMaker
+    from ostec.dataset.worker import LoadFaceMaker
 
     code = 0
     try:
@@ -255,7 +255,7 @@ def batch_for(settings: CompleteSettings) -> int:
 
 
 def _resources(options: WorkerOptions, threads: int) -> "Resources":
-    from ostec.dataset.cluster import Resources
+    from ostec.dataset.executors import Resources
 
     if options.workers < 0:
         raise UsageError("--workers must be 0 or more.")
