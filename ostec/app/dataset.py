@@ -86,9 +86,9 @@ class DatasetBuild:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
+        from ostec.dataset.attributes import Labels
         from ostec.dataset.build import Dataset
         from ostec.dataset.config import DatasetConfig
-        from ostec.dataset.labels import labels_of
         from ostec.dataset.sources import check_sources
 
         begin(self.work.quiet, self.work.verbose)
@@ -102,7 +102,7 @@ class DatasetBuild:
             raise UsageError("--batch must be 0 or more.")
         check_sources(self.source)
         if self.attributes:
-            labels_of(self.attributes)  # so that a wrong table is refused before anything is written
+            Labels(self.attributes)  # so that a wrong table is refused before anything is written
         out = Path(self.out).absolute()
         settings = absolute(self.settings)
         _resources(self.work, self.threads_per_worker)
@@ -154,7 +154,7 @@ class DatasetStatus:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.build import Dataset
+        from ostec.dataset.build import Dataset, is_building
 
         begin(quiet=False, verbose=False)
         dataset = Dataset.open(Path(self.dataset).absolute())
@@ -164,7 +164,7 @@ class DatasetStatus:
         say(f"{sealed} of {counted(dataset.plan.shards, 'shard is', 'shards are')} finished.")
         if dataset.has_noted_sources:
             say("The sources have not been planned to the end; ostec dataset resume does.")
-        say("A build is running." if dataset.is_locked() else "No build is running.")
+        say("A build is running." if is_building(dataset.folder) else "No build is running.")
         return 0
 
 

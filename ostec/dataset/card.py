@@ -11,12 +11,11 @@ from typing import Any
 
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Spread, loaded
-from ostec.dataset.licences import NOT_GIVEN
+from ostec.dataset.licences import NOT_GIVEN, Build
 from ostec.dataset.manifest import Row
 from ostec.dataset.members import PORTRAIT, PROVENANCE, TEXTURE
 from ostec.dataset.models import licence_of, record_in
 from ostec.dataset.origin import origin_of
-from ostec.dataset.plan import Build
 from ostec.dataset.readme import Loading, front_matter, write_readme
 from ostec.dataset.stats import cause
 

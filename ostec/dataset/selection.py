@@ -16,9 +16,10 @@ from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
 from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.licences import Build
 from ostec.dataset.manifest import Row
 from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
-from ostec.dataset.plan import Build, Plan
+from ostec.dataset.plan import Plan
 from ostec.dataset.records import Item, Place
 from ostec.dataset.store import Store, write_lines
 from ostec.dataset.verify import read_shard
@@ -128,7 +129,7 @@ def write_selection(source: FinishedDataset, out: Path, keep: Keep, what: Mappin
             _write_shard(store, plan, empty, source, [])
         _write_shard(store, plan, shard, source, chosen)
         kept, shards = kept + len(chosen), shard + 1
-    plan.commit(shards, _builds(source, plan, shards))
+    plan.commit(_builds(source, plan, shards))
     counts = {"kept": kept, "left_out": len(left_out)}
     before = selection_in(source.folder)
     what = {**what, **({BEFORE: before} if before is not None else {})}

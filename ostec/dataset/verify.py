@@ -12,16 +12,14 @@ from typing import Any
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError
-from ostec.dataset.alone import require_idle
 from ostec.dataset.attributes import loaded
-from ostec.dataset.build import Dataset
+from ostec.dataset.build import Dataset, require_idle
 from ostec.dataset.licences import FILE as LICENCES
 from ostec.dataset.licences import LOST, builds_again
-from ostec.dataset.manifest import Row, as_stored, read_manifest, row_of
+from ostec.dataset.manifest import Row, as_stored, read_manifest, read_timings, row_of
 from ostec.dataset.records import Item, Place
 from ostec.dataset.rows import Parts, check_row
 from ostec.dataset.store import Store, read_lines, write_lines
-from ostec.dataset.timings import timings_differ
 from ostec.dataset.weights import mixed
 from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
 
@@ -179,8 +177,8 @@ class _Check:
     def _plan_again(self, shards: int) -> None:
         for shard in range(shards):
             self._list_again(shard)
-        builds = builds_again(self.dataset.folder, self.dataset.plan, shards)
-        self.dataset.plan.commit(shards, builds)
+        builds = builds_again(self.dataset.folder, [len(self.dataset.plan.read(shard)) for shard in range(shards)])
+        self.dataset.plan.commit(builds)
         lost = "sources and licences" if any(build.licence == LOST for build in builds) else "sources"
         self._fixed(f"The plan was made again from the shards; {lost} were not written down elsewhere.")
 
@@ -300,8 +298,8 @@ class _Check:
             self._problem(str(error))
         timings = folder / "timings.parquet"
         try:
-            sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
-            if timings_differ(self._store, timings, sealed):
+            pairs = itertools.zip_longest(read_timings(timings), self.dataset.timings())
+            if any(one != other for one, other in pairs):
                 self._problem(f"{timings} differs from what was noted in state/timings.")
         except AssetError as error:
             self._problem(str(error))
