@@ -17,7 +17,7 @@ from ostec.dataset.config import DatasetConfig, read_config, require_equal, writ
 from ostec.dataset.counts import Counts, Report, add_sealed, tally
 from ostec.dataset.labels import labels_of
 from ostec.dataset.licences import unheeded, write_licences
-from ostec.dataset.manifest import Row, write_manifest, write_timings
+from ostec.dataset.manifest import Row, join_tables, read_tables, write_manifest, write_timings
 from ostec.dataset.origin import SELECTION
 from ostec.dataset.plan import Added, Given, Plan
 from ostec.dataset.records import Executor, Finished, Group, Item
@@ -310,12 +310,14 @@ class Dataset:
         """
         sealed = [shard for shard in range(self.plan.shards) if self.store.is_sealed(shard)]
         write_atomic(self.store.shards / "SHA256SUMS", self.checksums())
-        timings = self.folder / "timings.parquet"
+        manifest, timings = self.folder / "manifest.parquet", self.folder / "timings.parquet"
         restore_timings(self.store, timings, sealed)
         write_timings(timings, (line for shard in sealed for line in self.store.timings(shard)))
-        write_manifest(self.folder / "manifest.parquet", self.rows())
+        write_manifest(manifest, self.rows())
         write_licences(self.folder, self.plan.builds)
-        write_card(self.folder / "README.md", self.rows(), self.plan.builds, to_json(self.config))
+        write_card(
+            self.folder / "README.md", join_tables(read_tables(manifest)), self.plan.builds, to_json(self.config)
+        )
 
 
 class _Run:

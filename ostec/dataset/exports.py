@@ -13,12 +13,11 @@ from ostec.core.settings import to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.arrow import MEMBERS, Found, write_arrow, write_parquet
 from ostec.dataset.attributes import loaded
-from ostec.dataset.card import Form, hub_features, pictures, write_card
+from ostec.dataset.card import NAME, Form, write_card
 from ostec.dataset.finished import FRONT, FRONTAL, FinishedDataset, need, read_face, read_latents
 from ostec.dataset.licences import licence_at
 from ostec.dataset.manifest import Row
 from ostec.dataset.members import MESH, RECORD, TEXTURE, file_name, renamed
-from ostec.dataset.readme import NAME, Loading
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.latents import encode_latent
@@ -29,20 +28,6 @@ _FFHQ_UV_VIEWS = (FRONT, "left", "right")
 _FFHQ_UV_LATENT = (18, 512)
 _PER_FOLDER = 1000
 _TABLES = ("parquet", "datasets")
-_TOLD = {
-    "ffhq-uv": "in FFHQ-UV's layout: textures in `uv-maps`, latents in `face-latents`, attributes in `meta-info.json`",
-    "folder": "as files, named as by `ostec complete`",
-    "webdataset": "as tar files in WebDataset's layout",
-    "parquet": "as Parquet files",
-    "datasets": "as Arrow files",
-}
-_READ = {
-    "folder": 'ostec.export.record.read_records(Path("DIR"))  # name -> record; NAME.png is its texture',
-    "webdataset": 'datasets.load_dataset("DIR", split="train")  # or: webdataset.WebDataset("DIR/000000.tar")',
-    "parquet": 'datasets.load_dataset("DIR", split="train")',
-    "datasets": 'datasets.load_from_disk("DIR")',
-}
-_IMPORTS = {"folder": "from pathlib import Path\n\nimport ostec.export.record"}
 
 
 @dataclass
@@ -117,22 +102,13 @@ def _check_members(source: FinishedDataset, form: Format, members: Collection[st
 
 
 def _write_card(source: FinishedDataset, out: Path, form: Format, members: Collection[str], exported: Exported) -> None:
-    taken = f" Taken along: {', '.join(members)}." if members else ""
-    config = to_json(source.config)
-    portrait = bool(config["settings"].get("frontalize"))
-    shown_so = [ending for ending in pictures(portrait) if not members or ending in members]
-    loading = {
-        "webdataset": Loading("*.tar", hub_features(shown_so)),
-        "parquet": Loading("data/train-*.parquet"),
-    }.get(form, Loading(""))
-    reading = ""
-    if form in _READ:
-        imports = _IMPORTS.get(form, "import datasets")
-        reading = f"## Reading\n\n```python\n{imports}\n\nfaces = {_READ[form]}\n```\n"
-    told = f"An export of a dataset of ostec, {_TOLD[form]}.{taken}"
-    rows = (row for row in source.faces() if row["key"] not in exported.without)
-    card = Form(source.folder, loading, told, reading, tuple(exported.remarks))
-    write_card(out / NAME, rows, source.builds(), config, card)
+    import pyarrow.compute as pc
+
+    table = source.table()
+    if exported.without:
+        table = table.filter(~pc.field("key").isin(sorted(exported.without)))
+    card = Form(source.folder, form, tuple(members), tuple(exported.remarks))
+    write_card(out / NAME, table.filter(pc.field("status") == "done"), source.builds(), to_json(source.config), card)
 
 
 def _faces(source: FinishedDataset, members: Collection[str], exported: Exported) -> Found:

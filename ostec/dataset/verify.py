@@ -17,10 +17,9 @@ from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset
 from ostec.dataset.licences import FILE as LICENCES
 from ostec.dataset.licences import LOST, builds_again
-from ostec.dataset.manifest import Row, as_stored, read_manifest, row_of
+from ostec.dataset.manifest import Row, read_manifest, row_of, table_of
 from ostec.dataset.records import Item, Place
-from ostec.dataset.rows import Parts, check_row
-from ostec.dataset.store import Store, read_lines, write_lines
+from ostec.dataset.store import Parts, Store, read_lines, write_lines
 from ostec.dataset.timings import timings_differ
 from ostec.dataset.weights import mixed
 from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
@@ -113,7 +112,8 @@ def _read_tar(store: Store, shard: int) -> ReadShard:
 def _checked(store: Store, shard: int, rows: list[Row], parts: Parts) -> ReadShard:
     path = store.shard_path(shard)
     try:
-        rows = sorted(map(check_row, rows), key=lambda row: (row["item"], row["face"]))
+        table_of(rows)
+        rows = sorted(rows, key=lambda row: (row["item"], row["face"]))
     except ValueError as error:
         raise AssetError(f"{path} or {store.failures_path(shard)} is damaged ({error}).") from error
     if any(row["item"] // store.shard_size != shard for row in rows):
@@ -290,7 +290,9 @@ class _Check:
             self._problem(f"{sums} is missing or does not list the shards as they were made.")
         try:
             stored = read_manifest(folder / "manifest.parquet")
-            pairs = itertools.zip_longest(stored, as_stored(self.dataset.rows()))
+            sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
+            rows = (row for shard in sealed for row in self._store.table(shard).to_pylist())
+            pairs = itertools.zip_longest(stored, rows)
             if any(one != other for one, other in pairs):
                 self._problem(f"{folder / 'manifest.parquet'} differs from the shards.")
             if sentence := mixed(self.dataset.rows()):
