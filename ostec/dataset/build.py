@@ -17,7 +17,7 @@ from ostec.dataset.card import write_card
 from ostec.dataset.config import DatasetConfig, read_config, require_equal, write_config
 from ostec.dataset.counts import Counts, Report, add_sealed, tally
 from ostec.dataset.licences import FILE, unheeded, write_builds
-from ostec.dataset.manifest import Row, read_timings, write_manifest, write_timings
+from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
 from ostec.dataset.origin import SELECTION
 from ostec.dataset.plan import Added, Plan, Sieve
 from ostec.dataset.records import Executor, Finished, Group, Item
@@ -354,7 +354,8 @@ class Dataset:
         write_timings(self.folder / "timings.parquet", self.timings())
         write_manifest(self.folder / "manifest.parquet", self.rows())
         write_builds(self.folder / FILE, self.plan.builds)
-        write_card(self.folder / "README.md", self.rows(), self.plan.builds, to_json(self.config))
+        rows = join_tables(read_tables(self.folder / "manifest.parquet"))
+        write_card(self.folder / "README.md", rows, self.plan.builds, to_json(self.config))
 
     def timings(self) -> Iterator[dict[str, Any]]:
         """The seconds of the photos in the shards that are sealed; where a list was lost, as the file knows them."""

@@ -16,10 +16,9 @@ from ostec.core.text import counted
 from ostec.core.types import FloatArray
 from ostec.dataset.config import DatasetConfig, read_config
 from ostec.dataset.licences import FILE, Build, read_builds
-from ostec.dataset.manifest import Row, read_manifest
+from ostec.dataset.manifest import Row, check_table, join_tables, read_tables
 from ostec.dataset.members import MESH
 from ostec.dataset.plan import Plan
-from ostec.dataset.rows import check_row
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
 from ostec.io.shards import read_member, read_members
@@ -69,17 +68,32 @@ class FinishedDataset:
                 number = counted(len(unknown), "shard that is", "shards that are")
                 logger.warning("Left out: %s not finished.", number)
 
-    def rows(self) -> Iterator[Row]:
-        """The manifest's rows, failures and copies too, in the order of the plan. Raises AssetError."""
+    def tables(self) -> Iterator[Any]:
+        """The manifest's rows as tables of Arrow, failures and copies too, in the plan's order. Raises AssetError."""
         if self._sealed:
-            for shard in self._sealed:
-                yield from self._store.rows(shard)
-        else:
-            path = self.folder / "manifest.parquet"
+            yield from map(self._store.table, self._sealed)
+            return
+        path = self.folder / "manifest.parquet"
+        for table in read_tables(path):
             try:
-                yield from map(check_row, read_manifest(path))
+                check_table(table)
             except ValueError as error:
                 raise AssetError(f"{path} is damaged ({error}).") from error
+            yield table
+
+    def table(self) -> Any:
+        """All of them as one table: at 100,000 rows some 30 MB. Raises AssetError."""
+        return join_tables(self.tables())
+
+    def faces_table(self) -> Any:
+        """The rows of the faces that are there. Raises AssetError."""
+        import pyarrow.compute as pc
+
+        return self.table().filter(pc.field("status") == "done")
+
+    def rows(self) -> Iterator[Row]:
+        """The same one by one. Raises AssetError."""
+        return (row for table in self.tables() for row in table.to_pylist())
 
     def faces(self) -> Iterator[Row]:
         """The rows of the faces that are there. Raises AssetError."""

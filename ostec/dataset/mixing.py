@@ -7,7 +7,7 @@ soft ``--frontalize --save-views`` does.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,11 @@ import numpy as np
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import counted, shown
 from ostec.core.types import DoubleArray, FloatArray
-from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number, loaded
+from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number
 from ostec.dataset.finished import FRONT, FRONTAL, FacePlace, FinishedDataset, read_face, read_latents
 from ostec.dataset.manifest import Row
 from ostec.dataset.members import MESH
+from ostec.dataset.stats import attributes_of, values_of
 
 WEIGHTS = (0.3, 0.7)
 """Between which the share of the first face lies: nearer to an end it would be that face again."""
@@ -68,18 +69,6 @@ class Mix:
     attributes: Attributes
     """Of the new face: those of its class, and what it was mixed of."""
 
-    def as_json(self, name: str) -> dict[str, Any]:
-        """What is written down of it; ``name`` is its portrait's."""
-        attributes = dict(self.attributes)
-        return {
-            "name": name,
-            "one": self.one,
-            "other": self.other,
-            "weight": self.weight,
-            "class": list(self.group),
-            "attributes": attributes,
-        }
-
 
 def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
     """Sort the faces of a dataset into classes.
@@ -93,29 +82,30 @@ def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
         UsageError: no face has such an attribute, or no class has faces of two photos.
         AssetError: the dataset is damaged.
     """
-    rows = list(source.faces())
-    attributes = [loaded(row) for row in rows]
-    values = [{**row, **own} for row, own in zip(rows, attributes, strict=True)]
-    known = {name for value in values for name in value if value[name] is not None}
+    faces = source.faces_table()
+    attributes = attributes_of(faces)
+    values = values_of(faces, by or (*USUAL, *FALLBACK))
+    known = [name for name in values if any(value is not None for value in values[name])]
     usual = [name for name in USUAL if name in known]
     instead = not by and not usual
     by = by or usual or [name for name in FALLBACK if name in known]
     missing = [name for name in by if name not in known]
     if missing or not by:
-        there = ", ".join(sorted({name for own in attributes for name in own})) or "none"
+        there = ", ".join(sorted(attributes)) or "none"
         raise UsageError(f"No face of {source.folder} has {' or '.join(missing or FALLBACK)}; attributes: {there}.")
-    labels = [_labels([value.get(name) for value in values]) for name in by]
     groups: dict[Class, list[Row]] = {}
-    for row, label in zip(rows, zip(*labels, strict=True), strict=True):
+    rows = faces.select(["id", "key", "shard", "offset", "size"]).to_pylist()
+    for row, label in zip(rows, zip(*(_labels(values[name]) for name in by), strict=True), strict=True):
         if "" not in label:
             groups.setdefault(label, []).append(row)
     kept = {label: found for label, found in sorted(groups.items()) if len({row["id"] for row in found}) > 1}
     if not kept:
         raise UsageError(f"{source.folder} has no two photos in the same class of {', '.join(by)}.")
     places = {label: [source.place(row) for row in found] for label, found in kept.items()}
+    own = {name: attributes.get(name, {}) for name in by}
     theirs = {
-        str(row["key"]): {name: own[name] for name in by if name in own}
-        for row, own in zip(rows, attributes, strict=True)
+        row["key"]: {name: found[number] for name, found in own.items() if number in found}
+        for number, row in enumerate(rows)
     }
     return Classes(tuple(by), places, len(rows) - sum(map(len, kept.values())), theirs, instead)
 
@@ -124,13 +114,9 @@ def _labels(values: Sequence[Any]) -> list[str]:
     """Names of classes; empty where the value is not known."""
     numbers = [value for value in values if is_number(value)]
     if are_few(len(set(numbers)), len(numbers)) or len(numbers) < sum(value is not None for value in values):
-        return [_label(value) for value in values]
+        return ["" if value is None else as_text(value) for value in values]
     borders: DoubleArray = np.quantile(np.array(numbers, np.float64), np.arange(1, _PARTS) / _PARTS)
     return ["" if v is None else f"part {1 + int(np.searchsorted(borders, v))} of {_PARTS}" for v in values]
-
-
-def _label(value: Any) -> str:
-    return "" if value is None else as_text(value)
 
 
 def mix_attributes(one: Attributes, other: Attributes, weight: float) -> dict[str, Scalar]:
@@ -220,13 +206,10 @@ def told(classes: Classes) -> str:
     return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
 
 
-def require_weights(rows: Iterable[Row], generator: str, sha256: str) -> None:
-    """See that the latents of a dataset belong to a generator.
+def require_weights(source: FinishedDataset, generator: str, sha256: str) -> None:
+    """See that the latents of a dataset belong to a generator. Raises UsageError."""
+    import pyarrow.compute as pc
 
-    Raises:
-        UsageError: a face with latents was made with another one.
-    """
-    for row in rows:
-        used = json.loads(row.get("weights") or "{}")
-        if generator in used and used[generator] != sha256:
-            raise UsageError(f"The latents of {row['key']} belong to another {generator} than the one that is here.")
+    for text in pc.unique(source.faces_table()["weights"]).to_pylist():
+        if json.loads(text or "{}").get(generator, sha256) != sha256:
+            raise UsageError(f"The latents of {source.folder} belong to another {generator} than the one that is here.")

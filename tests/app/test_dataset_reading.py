@@ -12,8 +12,7 @@ from ostec.app.photos.results import listed_files
 from ostec.app.photos.transfers import find_results
 from ostec.core.text import counted
 from ostec.dataset import TextureDataset
-from ostec.dataset.manifest import read_manifest
-from ostec.dataset.stats import FIGURES
+from ostec.dataset.manifest import FIGURES, read_manifest
 from ostec.dataset.verify import verify
 from ostec.io.images import read_image
 from ostec.io.photos import walk_photos

@@ -230,7 +230,9 @@ def test_other_sources_are_planned_although_earlier_ones_are_gone(
 def test_a_part_of_a_dataset_takes_no_photos(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "in", {"a.jpg": "1", "b.jpg": "2"})
     build(tmp_path / "ds", photos)
-    write_selection(FinishedDataset(tmp_path / "ds"), tmp_path / "part", lambda row: row["source"][:1].strip("a"), {})
+    source = FinishedDataset(tmp_path / "ds")
+    left_out = {row["key"]: "not a" for row in source.faces() if row["source"][0] != "a"}
+    write_selection(source, tmp_path / "part", left_out, {})
     before = content(tmp_path / "part")
     with pytest.raises(UsageError, match=r"is a part of another dataset, as its selection\.json says"):
         build(tmp_path / "part", photos)

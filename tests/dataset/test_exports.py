@@ -15,7 +15,6 @@ import torch
 
 from ostec.core.errors import AssetError, UsageError
 from ostec.dataset import TextureDataset
-from ostec.dataset.arrow import ROWS_PER_FILE
 from ostec.dataset.exports import Exported, Format, export
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.members import face_key
@@ -159,8 +158,8 @@ def test_webdataset_shards_have_no_gaps_and_whole_samples(ds: Path, tmp_path: Pa
 def test_parquet_files_hold_every_face_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet as pq
 
-    monkeypatch.setattr("ostec.dataset.arrow.ROWS_PER_FILE", 4)
-    monkeypatch.setattr("ostec.dataset.arrow._ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("ostec.dataset.exports._GROUPS_PER_FILE", 2)
+    monkeypatch.setattr("ostec.dataset.exports._ROWS_PER_GROUP", 2)
     words = {f"{k}.jpg": f"photo {k}" for k in range(9)}
     ds = build_faces(tmp_path / "ds", write_photos(tmp_path / "in", words))
     exported(ds, tmp_path / "out", "parquet")
@@ -169,7 +168,6 @@ def test_parquet_files_hold_every_face_once(tmp_path: Path, monkeypatch: pytest.
     tables = [pq.read_table(tmp_path / "out" / name) for name in names]
     assert [len(table) for table in tables] == [4, 4, 1]
     assert [key for table in tables for key in table["key"].to_pylist()] == TextureDataset(ds).keys
-    assert ROWS_PER_FILE == 250
 
 
 @needs_datasets

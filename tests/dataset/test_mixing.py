@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 
 from ostec.core.errors import UsageError
@@ -57,8 +58,9 @@ def test_without_attributes_yaw_and_brightness_stand_in(tmp_path: Path) -> None:
 class NoBrightness(FinishedDataset):
     """As mode hard makes them: nothing of a texture is the photo's."""
 
-    def faces(self):
-        return ({**row, "brightness": None} for row in super().faces())
+    def faces_table(self):
+        table = super().faces_table()
+        return table.set_column(table.column_names.index("brightness"), "brightness", pyarrow.nulls(len(table)))
 
 
 def test_columns_that_no_face_has_do_not_stand_in(tmp_path: Path) -> None:
@@ -134,5 +136,5 @@ def test_what_cannot_be_mixed_has_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no two photos in the same class of key"):
         classify(source, ("key",))
     with pytest.raises(UsageError, match=r"belong to another toy\.safetensors"):
-        require_weights(source.faces(), "toy.safetensors", "11" * 32)
-    require_weights(source.faces(), "toy.safetensors", "00" * 32)
+        require_weights(source, "toy.safetensors", "11" * 32)
+    require_weights(source, "toy.safetensors", "00" * 32)

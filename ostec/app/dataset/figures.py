@@ -15,6 +15,9 @@ from ostec.dataset.manifest import Row
 from ostec.dataset.members import PROVENANCE, TEXTURE
 from ostec.io.files import make_folder, write_atomic
 
+FIGURES = ("symmetry", "energy", "spread", "area_photo")
+"""Those that limits can be set to."""
+
 
 @dataclass(frozen=True)
 class TextureFigures:
@@ -84,6 +87,21 @@ def measure(source: FinishedDataset, work: str, running: RunOptions) -> TextureF
     twins = [pair for row in evaluation.rows for pair in row.labels.get("twins", ())]
     failures = {keys[failure["item"]]: failure["reason"] for failure in evaluation.failures}
     return TextureFigures(rows, tuple((keys[one], keys[other]) for one, other in twins), failures)
+
+
+def with_figures(faces: Any, source: FinishedDataset, work: str, running: RunOptions) -> Any:
+    """Faces with :data:`FIGURES` as columns, and ``twin``: key of the earlier texture that theirs is a copy of."""
+    import pyarrow as pa
+
+    measured = measure(source, work, running)
+    twins: dict[str, str] = {}
+    for first, second in measured.twins:  # sorted by place: the first of a pair is decided before it is met
+        if first not in twins:
+            twins.setdefault(second, first)
+    keys = faces["key"].to_pylist()
+    for name in FIGURES:
+        faces = faces.append_column(name, pa.array([measured.figures.get(k, {}).get(name) for k in keys], "float64"))
+    return faces.append_column("twin", pa.array(map(twins.get, keys), "string"))
 
 
 def _stamped(source: FinishedDataset, row: Row) -> str:

@@ -61,7 +61,7 @@ class DatasetInterpolate:
         if out.resolve() == source.folder.resolve():
             raise UsageError("--out must be another folder than the dataset's.")
         generator, sha256 = _generator(source)
-        require_weights(source.faces(), generator.name, sha256)
+        require_weights(source, generator.name, sha256)
         classes = classify(source, self.by)
         logger.info("%s", told(classes))
         if self.count > pairs_of(classes):
@@ -189,7 +189,8 @@ def _write(path: Path, drawn: list[str], mixes: "list[Mix]", artist: _Artist) ->
         parts.append(path.read_bytes()[: last.end])
     for mix in mixes:
         name = f"{mix.index:06d}"
-        lines.append(json.dumps(mix.as_json(f"{name}.png"), sort_keys=True))
+        told = {"one": mix.one, "other": mix.other, "weight": mix.weight, "attributes": dict(mix.attributes)}
+        lines.append(json.dumps({"name": f"{name}.png", "class": mix.group, **told}, sort_keys=True))
         own = json.dumps(dict(mix.attributes), sort_keys=True).encode("ascii")
         parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
     write_atomic(path, b"".join(parts) + TRAILER)

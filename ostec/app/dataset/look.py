@@ -1,6 +1,5 @@
 """``ostec dataset stats`` and ``sheet``: a dataset in numbers and pictures."""
 
-import html
 import json
 import logging
 import math
@@ -36,30 +35,19 @@ class DatasetStats:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.stats import as_json, as_table, gather, title_of
-        from ostec.eval.report.page import document, histogram
+        from ostec.dataset.stats import stats_of
         from ostec.io.files import make_folder, write_atomic
 
         begin(self.quiet, verbose=False)
-        stats = gather(FinishedDataset(Path(self.dataset)).rows())
-        table = as_table(stats)
+        stats = stats_of(FinishedDataset(Path(self.dataset)).table())
+        table = stats.as_table()
         if not self.quiet:
             say(table.rstrip("\n"))
         if not self.out:
             return 0
         out = make_folder(out_path(self.out))
-        grid = '<div class="grid" style="grid-template-columns: repeat(auto-fill, minmax(380px, 1fr))">'
-        plots = [histogram(stats.column(name).tolist(), title_of(name)) for name in stats.values]
-        page = [
-            "<h1>Dataset</h1>",
-            f"<pre>{html.escape(table)}</pre>",
-            "<h2>Distributions</h2>",
-            grid,
-            *plots,
-            "</div>",
-        ]
-        text = json.dumps(as_json(stats), indent=2, sort_keys=True) + "\n"
-        write_atomic(out / "stats.html", document("Dataset - ostec", page))
+        text = json.dumps(stats.values, indent=2, sort_keys=True) + "\n"
+        write_atomic(out / "stats.html", stats.as_page())
         write_atomic(out / "stats.txt", table.encode("utf-8"))
         write_atomic(out / "stats.json", text.encode("ascii"))
         return 0
@@ -117,7 +105,7 @@ class DatasetSheet:
     def _ordered(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not self.sort:
             return rows
-        from ostec.dataset.stats import FIGURES
+        from ostec.dataset.manifest import FIGURES
 
         if self.sort not in FIGURES:
             raise UsageError(f"--sort takes one of {', '.join(FIGURES)}, not {shown(self.sort)}.")

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,11 @@ from ostec.core.errors import UsageError
 from ostec.core.text import counted, shown
 
 if TYPE_CHECKING:
-    from ostec.app.dataset.figures import TextureFigures
     from ostec.dataset.finished import FinishedDataset
-    from ostec.dataset.selection import Limit
+    from ostec.dataset.selection import Rule
 
 logger = logging.getLogger(__name__)
 
-_OF_TEXTURES = ("symmetry", "energy", "spread", "area_photo")
 _TOLERANCE = 1e-6
 _RANGES = {
     **dict.fromkeys(("confidence", "photo_share", "brightness", "area_photo"), (0.0, 1.0)),
@@ -30,9 +28,13 @@ _RANGES = {
 """Figure -> what a limit of it can be; others would keep every face, or none."""
 
 
-def _asked(*limits: "Limit") -> "list[Limit]":
+Bounds = tuple[str, float | None, float | None, bool]
+"""Figure, the least and the most that it may be, and whether its sign counts not."""
+
+
+def _asked(*limits: Bounds) -> list[Bounds]:
     """Those that were asked for."""
-    return [limit for limit in limits if limit.low is not None or limit.high is not None]
+    return [limit for limit in limits if limit[1] is not None or limit[2] is not None]
 
 
 @dataclass(frozen=True)
@@ -64,30 +66,38 @@ class PhotoLimits:
     no_warnings: bool = False
     """No face whose record has warnings."""
 
-    def limits(self) -> "list[Limit]":
+    def limits(self) -> list[Bounds]:
         """As limits of columns."""
-        from ostec.dataset.selection import Limit
-
         return _asked(
-            Limit("yaw_deg", high=self.max_yaw, absolute=True),
-            Limit("pitch_deg", high=self.max_pitch, absolute=True),
-            Limit("confidence", low=self.min_confidence),
-            Limit("face_size_px", low=self.min_size),
-            Limit("sharpness", low=self.min_sharpness),
-            Limit("photo_share", low=self.min_photo_share),
-            Limit("brightness", self.min_brightness, self.max_brightness),
-            Limit("fit_residual_percent", high=self.max_residual),
+            ("yaw_deg", None, self.max_yaw, True),
+            ("pitch_deg", None, self.max_pitch, True),
+            ("confidence", self.min_confidence, None, False),
+            ("face_size_px", self.min_size, None, False),
+            ("sharpness", self.min_sharpness, None, False),
+            ("photo_share", self.min_photo_share, None, False),
+            ("brightness", self.min_brightness, self.max_brightness, False),
+            ("fit_residual_percent", None, self.max_residual, False),
         )
 
-    def against(self, row: Mapping[str, Any]) -> str:
-        """Why a face is left out for something else than a number; empty if it is kept."""
-        if self.single_face and row.get("faces") != 1:
-            return f"{row.get('faces')} faces are in the photo"
-        if self.no_occluders and row.get("occluders"):
-            return f"occluded by {', '.join(row['occluders'])}"
-        if self.no_warnings and row.get("warnings"):
-            return f"warned: {'; '.join(row['warnings'])}"
-        return ""
+    def others(self) -> "dict[str, Rule]":
+        """What is no number, by the name of its option."""
+        import pyarrow.compute as pc
+
+        from ostec.dataset.selection import Rule
+
+        of = pc.field
+        rules = {
+            "single_face": Rule("faces", of("faces") == 1, "{} faces are in the photo".format),
+            "no_occluders": Rule("occluders", _is_empty("occluders"), lambda o: f"occluded by {', '.join(o)}"),
+            "no_warnings": Rule("warnings", _is_empty("warnings"), lambda w: f"warned: {'; '.join(w)}"),
+        }
+        return {name: rule for name, rule in rules.items() if getattr(self, name)}
+
+
+def _is_empty(column: str) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.coalesce(pc.list_value_length(pc.field(column)), pc.scalar(0)) == 0
 
 
 @dataclass(frozen=True)
@@ -107,15 +117,13 @@ class TextureLimits:
     work: str = ""
     """Folder where the figures are kept for the next call; nothing is kept without it."""
 
-    def limits(self) -> "list[Limit]":
+    def limits(self) -> list[Bounds]:
         """As limits of figures."""
-        from ostec.dataset.selection import Limit
-
         return _asked(
-            Limit("symmetry", high=self.max_symmetry),
-            Limit("energy", low=self.min_energy),
-            Limit("spread", high=self.max_spread),
-            Limit("area_photo", low=self.min_area_photo),
+            ("symmetry", None, self.max_symmetry, False),
+            ("energy", self.min_energy, None, False),
+            ("spread", None, self.max_spread, False),
+            ("area_photo", self.min_area_photo, None, False),
         )
 
 
@@ -138,41 +146,34 @@ class DatasetFilter:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.dataset.figures import measure
+        from ostec.app.dataset.figures import with_figures
         from ostec.app.photos.runner import terminate_like_interrupt
-        from ostec.dataset.attributes import loaded
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import Condition, limits_as_json, write_selection
+        from ostec.dataset.selection import Condition, limit, reasons_of, with_values, write_selection
         from ostec.io.folders import whole_folder
 
         self.running.begin()
         out = out_path(self.out)
-        limits, of_textures = self.photo.limits(), self.texture.limits()
+        limits, of_textures, others = self.photo.limits(), self.texture.limits(), self.photo.others()
         _check([*limits, *of_textures])
-        plain = [n for n in ("single_face", "no_occluders", "no_warnings") if getattr(self.photo, n)]
-        plain += ["no_twins"] if self.texture.no_twins else []
         conditions = [Condition.parse(text) for text in self.where]
-        if not (limits or of_textures or plain or conditions):
+        others |= {"no_twins": _no_twins()} if self.texture.no_twins else {}
+        if not (limits or of_textures or others or conditions):
             raise UsageError("Name at least one limit; ostec dataset filter --help lists them.")
+        rules = [limit(*bounds) for bounds in limits] + [condition.rule() for condition in conditions]
+        rules += [*(limit(*bounds) for bounds in of_textures), *others.values()]
         source = FinishedDataset(Path(self.dataset))
-        _require_known(source, [condition.name for condition in conditions])
+        faces = with_values(source.faces_table(), [condition.name for condition in conditions])
+        missing = {c.name for c in conditions if faces[f"text {c.name}"].null_count == len(faces)}
+        if missing:
+            names = shown(" or ".join(sorted(missing)))
+            raise UsageError(f"No face of {source.folder} has {names}; see ostec dataset stats.")
         with terminate_like_interrupt(), whole_folder(out) as part:
-            measured = None
             if of_textures or self.texture.no_twins:
-                measured = measure(source, self.texture.work, self.running)
-            twins = _later_twins(measured.twins) if measured and self.texture.no_twins else {}
-
-            def keep(row: Mapping[str, Any]) -> str:
-                key = str(row["key"])
-                reasons = [limit.against(row) for limit in limits]
-                reasons += [condition.against({**row, **loaded(row)}) for condition in conditions]
-                reasons += [limit.against(measured.figures.get(key, {})) for limit in of_textures if measured]
-                reasons += [self.photo.against(row), f"near-identical to {twins[key]}" if key in twins else ""]
-                return "; ".join(reason for reason in reasons if reason)
-
-            what = {"kind": "ostec dataset filter", "limits": limits_as_json([*limits, *of_textures]), "others": plain}
-            what |= {"where": list(self.where)}
-            selected = write_selection(source, part, keep, what)
+                faces = with_figures(faces, source, self.texture.work, self.running)
+            asked = [dict(zip(("figure", "low", "high", "absolute"), b, strict=True)) for b in (*limits, *of_textures)]
+            what = {"kind": "ostec dataset filter", "limits": asked, "others": list(others), "where": list(self.where)}
+            selected = write_selection(source, part, reasons_of(faces, rules), what)
             if not selected.kept:
                 raise UsageError(f"None of the {selected.left_out} faces meets all limits; nothing was written.")
         if not self.running.quiet:
@@ -214,6 +215,7 @@ class DatasetSplit:
         from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.selection import group_faces, part_of, write_selection
+        from ostec.dataset.stats import attributes_of
         from ostec.io.folders import whole_folder
 
         self.running.begin()
@@ -224,18 +226,20 @@ class DatasetSplit:
         source = FinishedDataset(Path(self.dataset))
         counts = {}
         with terminate_like_interrupt(), whole_folder(out) as folder:
-            twins = () if self.ignore_twins else self._measured(source).twins
-            groups = group_faces(source.faces(), twins, self.group)
-            _warn_without(source, self.group)
+            faces = source.faces_table()
+            groups = group_faces(faces, () if self.ignore_twins else self._twins(source), self.group)
+            without = len(faces) - len(attributes_of(faces).get(self.group, {}))
+            if self.group and without:
+                logger.warning("%d faces have no attribute %s and stand for themselves.", without, self.group)
+            where = {
+                key: part_of(group, shares, self.seed)
+                for key, group in zip(faces["key"].to_pylist(), groups, strict=True)
+            }
             for part in [name for name in shares if shares[name] > 0]:
-
-                def keep(row: Mapping[str, Any], part: str = part) -> str:
-                    where = part_of(groups.root(row["id"]), shares, self.seed)
-                    return "" if where == part else f"in {where}"
-
                 what = {"kind": "ostec dataset split", "part": part, "shares": shares, "seed": self.seed}
                 what |= {"group": self.group, "ignore_twins": self.ignore_twins}
-                counts[part] = write_selection(source, folder / part, keep, what).kept
+                others = {key: f"in {other}" for key, other in where.items() if other != part}
+                counts[part] = write_selection(source, folder / part, others, what).kept
         if not self.running.quiet:
             parts = [f"{counted(count, 'face')} for {part}" for part, count in counts.items()]
             say(f"{shown(out)} has {', '.join(parts)}.")
@@ -243,54 +247,31 @@ class DatasetSplit:
             logger.warning("No face has fallen to %s.", part)
         return 0
 
-    def _measured(self, source: "FinishedDataset") -> "TextureFigures":
+    def _twins(self, source: "FinishedDataset") -> Sequence[tuple[str, str]]:
         from ostec.app.dataset.figures import measure
 
         measured = measure(source, self.work, self.running)
         for key, reason in measured.failures.items():
             logger.warning("Near-identical textures of %s were not looked for: %s", key, reason)
-        return measured
+        return measured.twins
 
 
-def _check(limits: "Iterable[Limit]") -> None:
-    for limit in limits:
-        if any(value is not None and math.isnan(value) for value in (limit.low, limit.high)):
-            raise UsageError(f"The limit of {limit.figure} is no number.")
-        low, high = _RANGES.get(limit.figure, (-math.inf, math.inf))
-        for value in (limit.low, limit.high):
-            if value is not None and not low <= value <= high:
+def _check(limits: Sequence[Bounds]) -> None:
+    for figure, least, most, _ in limits:
+        low, high = _RANGES.get(figure, (-math.inf, math.inf))
+        for value in [value for value in (least, most) if value is not None]:
+            if math.isnan(value):
+                raise UsageError(f"The limit of {figure} is no number.")
+            if not low <= value <= high:
                 range_ = f"between {low:g} and {high:g}" if high < math.inf else f"{low:g} or more"
-                raise UsageError(f"The limit of {limit.figure} must be {range_}, not {value:g}.")
-        if limit.low is not None and limit.high is not None and limit.low > limit.high:
-            raise UsageError(f"The least {limit.figure} is greater than the greatest.")
+                raise UsageError(f"The limit of {figure} must be {range_}, not {value:g}.")
+        if least is not None and most is not None and least > most:
+            raise UsageError(f"The least {figure} is greater than the greatest.")
 
 
-def _require_known(source: "FinishedDataset", names: Iterable[str]) -> None:
-    from ostec.dataset.attributes import loaded
+def _no_twins() -> "Rule":
+    import pyarrow.compute as pc
 
-    left = set(names)
-    for row in source.faces() if left else ():
-        left -= loaded(row).keys() | {name for name, value in row.items() if value is not None}
-        if not left:
-            return
-    if left:
-        raise UsageError(f"No face of {source.folder} has {shown(' or '.join(sorted(left)))}; see ostec dataset stats.")
+    from ostec.dataset.selection import Rule
 
-
-def _later_twins(twins: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Key of each texture that is left out -> the one that is kept in its place."""
-    left: dict[str, str] = {}
-    for first, second in twins:  # sorted by place: the first of a pair is decided before it is met
-        if first not in left:
-            left.setdefault(second, first)
-    return left
-
-
-def _warn_without(source: "FinishedDataset", attribute: str) -> None:
-    if not attribute:
-        return
-    from ostec.dataset.attributes import loaded
-
-    without = sum(attribute not in loaded(row) for row in source.faces())
-    if without:
-        logger.warning("%d faces have no attribute %s and stand for themselves.", without, attribute)
+    return Rule("twin", pc.is_null(pc.field("twin")), "near-identical to {}".format)
