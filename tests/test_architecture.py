@@ -1,6 +1,7 @@
 """The package is laid out as its style guide says: who may import whom, who owns what, and how large a piece may be."""
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -14,26 +15,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ostec"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-STAGES = {"detect", "fit", "prior", "project", "stitch"}
+STAGES = {"detect", "fit", "mask", "light", "prior", "project", "stitch"}
 LIBRARIES = {"core", "io", "nets", "render"}
-MAY_IMPORT = {
+MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     "io": {"core"},
     "render": {"core"},
     "nets": {"core"},
-    "detect": {"core", "nets"},
-    "fit": {"core", "nets", "render"},
-    "prior": {"core", "nets", "render"},
-    "project": {"core", "nets", "render"},
-    "stitch": {"core", "render"},
-    "export": {"core", "io", "render"},
-    "pipeline": {"core", "io", "nets", "export"} | STAGES,
-    "dataset": {"core", "io", "pipeline"},
-    "train": {"core", "io", "render", "nets", "detect", "fit", "prior"},
-    "eval": LIBRARIES | STAGES | {"export", "pipeline", "bench"},
-    "bench": LIBRARIES | STAGES | {"export", "pipeline", "eval"},
-    "app": LIBRARIES | STAGES | {"export", "pipeline", "dataset", "train", "eval", "bench"},
+    "load": {"core", "io", "nets"},
+    **{stage: {"core", "nets", "render"} for stage in STAGES},
+    "heads": LIBRARIES | {"fit", "stitch"},
+    "complete": {"core", "nets", "render", "prior", "project", "stitch", "light"},
+    "export": {"core", "io", "render", "heads"},
+    "pipeline": LIBRARIES | STAGES | {"load", "heads", "complete", "export"},
 }
+MAY_IMPORT["dataset"] = MAY_IMPORT["train"] = MAY_IMPORT["pipeline"] | {"pipeline"}
+MAY_IMPORT["eval"] = MAY_IMPORT["bench"] = MAY_IMPORT["dataset"] | {"dataset", "train", "eval", "bench"}
+MAY_IMPORT["app"] = MAY_IMPORT["eval"]
 OWNERS = {
     "PIL": "io/images.py",
     "pickle": "io/weights.py",
@@ -49,7 +47,7 @@ OPTIONAL = (
 BARE = {"core", "nets", "render", "prior", "train"}
 BARE_LIBRARIES = {"torch", "numpy", "scipy", "numba", "PIL", "safetensors", "tomli", "tomllib"}  # new in Python 3.11
 
-MAX_MODULE_LINES = 400
+MAX_MODULE_LINES = 600
 MAX_FUNCTION_LINES = 60
 MAX_PARAMETERS = 8
 
@@ -176,3 +174,16 @@ def functions_of(tree: ast.Module, path: Path) -> Iterator[tuple[ast.FunctionDef
 
 def package_of_any(path: Path) -> str:
     return package_of(path) if path.is_relative_to(PACKAGE) else ""
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count too: a circle that is broken late is still one."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    graph = {}
+    for name, path in names.items():
+        imported = {entry.module for entry in imports_of(path)}
+        owners = {module if module in names else module.rpartition(".")[0] for module in imported}
+        graph[name] = (owners & names.keys()) - {name, "ostec"}
+    graph = {name: found for name, found in graph.items() if not name.startswith("ostec.app.photos")}
+    order = graphlib.TopologicalSorter(graph)
+    order.prepare()  # raises CycleError with the circle

@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from ostec.io.correspondence import read_correspondence
 from ostec.io.images import read_image
+from ostec.load.correspondence import read_correspondence
 from tests.toy import toy_topology
 from tests.toy_head import MM_PER_UNIT, toy_head_model
 

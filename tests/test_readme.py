@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import COMMANDS, main, main_ostec
-from ostec.app.results import HEAD_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
+from ostec.app.photos.results import HEAD_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
 
@@ -25,9 +25,9 @@ TEXTS = sorted(
 OPTION = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 SETTINGS_MODULES = (
     "ostec.detect.faces",
-    "ostec.detect.hands",
+    "ostec.mask.hands",
     "ostec.detect.landmarks",
-    "ostec.detect.masks",
+    "ostec.mask.skin",
     "ostec.fit.dense",
     "ostec.prior.linear",
     "ostec.prior.skin",

@@ -27,7 +27,7 @@ from typing import Any
 from fake_photos import LoadFakeMaker, write_photos
 
 import ostec.app.cli
-import ostec.app.results  # what every build needs is imported once, before the processes fork
+import ostec.app.photos.results  # what every build needs is imported once, before the processes fork
 import ostec.dataset.build
 from ostec.core.errors import BackendError, OutputError
 from ostec.dataset import executors, loading

@@ -24,16 +24,15 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from ostec.core.correspondence import OUTLINE, Correspondence, landmark_trust
+from ostec.core.correspondence import OUTLINE, Correspondence, correspondence_file, landmark_trust
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import EYE_CORNER_DISTANCE_MM, Array, FloatArray, IntArray, Topology
 from ostec.fit.morphable import HeadFitter, MorphableFitSettings, skin_triangles
-from ostec.io.correspondence import correspondence_file
 from ostec.io.images import write_png
-from ostec.io.morphable import READERS, read_morphable
-from ostec.io.morphable_files import pieces
 from ostec.io.obj import read_obj
-from ostec.io.topology import read_topology
+from ostec.load.morphable.files import pieces
+from ostec.load.morphable.read import READERS, read_morphable
+from ostec.load.topology import read_topology
 from ostec.render.geometry import vertex_normals
 from ostec.render.rasterize import interpolate, rasterize
 from ostec.render.surface import closest_points

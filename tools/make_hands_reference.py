@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from PIL import Image
 
-from tests.detect.drawn_hand import draw_hand, hand_points
+from tests.mask.drawn_hand import draw_hand, hand_points
 
 PALM = "mediapipe/modules/palm_detection/palm_detection_full.tflite"
 HAND = "mediapipe/modules/hand_landmark/hand_landmark_lite.tflite"

@@ -12,6 +12,7 @@ OUTLINE = (
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
 )
 """FaceMesh's outline: it follows the picture's edge of the face rather than a place on the skin."""
+ENDING = "_facemesh.npz"
 _SURE_MM, _LEAST = 25.0, 0.15
 """How far inside the outline landmarks are trusted fully, and how far those on it."""
 
@@ -64,3 +65,8 @@ def at_vertices(name: str, vertex_count: int, ids: IntArray, trust: FloatArray, 
     weights = np.zeros((len(ids), 3), np.float32)
     weights[:, 0] = 1
     return Correspondence(name, vertex_count, np.repeat(ids[:, None], 3, axis=1), weights, trust, sha256)
+
+
+def correspondence_file(name: str, vertex_count: int) -> str:
+    """Name of the file in ``topology/`` for the mesh of ``vertex_count`` vertices of the model ``name``."""
+    return f"{name}_{vertex_count}{ENDING}"

@@ -26,8 +26,8 @@ from ostec.dataset.manifest import COLUMNS, Row, schema_of
 from ostec.dataset.members import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
-from ostec.io.latents import encode_latent
 from ostec.io.shards import TRAILER, pack_members, read_members
+from ostec.load.latents import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
 Faces = Iterator[tuple[Row, dict[str, bytes]]]

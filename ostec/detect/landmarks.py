@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ostec.core.types import EYE_CORNERS, Array, FaceBox, FaceLandmarks, FloatArray
-from ostec.detect.align import Crop, crop_around_face, crop_around_points, warp
 from ostec.nets.facemesh import INPUT_SIZE, FaceMesh
+from ostec.render.crops import Crop, crop_around_face, crop_around_points, warp
 
 
 @dataclass(frozen=True)

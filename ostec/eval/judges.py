@@ -16,16 +16,17 @@ from torch.nn import functional
 
 from ostec.core.assets import load_manifest, verified_path
 from ostec.core.types import EYES, MOUTH_CORNERS, BoolArray, FloatArray, Topology
-from ostec.detect.align import warp
-from ostec.fit.unwrap import resize_map
+from ostec.load.networks import load_arcface, load_generator, load_lpips, lpips_backbones
 from ostec.nets.arcface import ArcFace
 from ostec.nets.losses import feature_loss
 from ostec.nets.perceptual import MIN_SIDE, Lpips
-from ostec.pipeline.judges import identity_crop, load_arcface
-from ostec.pipeline.models import Models, load_generator, load_lpips, load_prior, lpips_backbones
+from ostec.pipeline.models import Models, load_prior
 from ostec.prior.linear import LinearPrior, PriorSettings, solve_coefficients
+from ostec.project.identity import identity_crop
 from ostec.project.space import encoder_features
+from ostec.render.crops import warp
 from ostec.render.geometry import portrait_camera
+from ostec.render.unwrap import resize_map
 from ostec.render.uv import bake_layout, render_textured
 
 MAX_SIDE = 256

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ostec.core.errors import OutputError
-from ostec.core.head import Head, HeadPart
 from ostec.export.mesh import EncodedPicture, text_lines
+from ostec.heads.parts import Head, HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_png
 

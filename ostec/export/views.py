@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ostec.core.head import Head
 from ostec.core.types import (
     EYES,
     MOUTH_CORNERS,
@@ -19,6 +18,7 @@ from ostec.core.types import (
     Topology,
     UvObservation,
 )
+from ostec.heads.parts import Head
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import write_png
 from ostec.render.geometry import Camera, portrait_camera

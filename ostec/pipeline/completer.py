@@ -28,15 +28,15 @@ from ostec.export.page import update_page, write_turntable
 from ostec.export.record import read_record, versions, write_record
 from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
 from ostec.fit.dense import face_from_camera
+from ostec.heads.assemble import HeadMaker, described
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, ReadPhoto, Tried, find_face, read_photo
 from ostec.pipeline.figures import photo_figures
-from ostec.pipeline.head import HeadMaker, described
-from ostec.pipeline.judges import identity_of
-from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.models import Models, load_head_maker, load_models
 from ostec.pipeline.portrait import Person, portray
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.texture import TextureMaker
+from ostec.project.identity import identity_of
 from ostec.project.together import Projecting, alone
 from ostec.project.views import views_of
 
@@ -79,7 +79,7 @@ class Completer:
         """
         settings = settings or CompleteSettings()
         chosen, notes = pick_device(device)
-        heads = HeadMaker.from_files(settings.face_model) if settings.face_model != "facemesh" else None
+        heads = load_head_maker(settings.face_model) if settings.face_model != "facemesh" else None
         return cls(load_models(chosen, settings), settings, chosen, notes, heads)
 
     @property

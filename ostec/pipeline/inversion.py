@@ -20,10 +20,10 @@ from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS
 from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, Tried, find_face, read_photo
-from ostec.pipeline.judges import identity_of
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import Person, invert_portrait
 from ostec.pipeline.texture import HIDDEN, TextureMaker
+from ostec.project.identity import identity_of
 from ostec.project.together import alone
 from ostec.project.views import View
 

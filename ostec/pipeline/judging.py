@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from ostec.core.types import FloatArray, ProjectedView
-from ostec.pipeline.judges import identity_crop, identity_loss
 from ostec.pipeline.models import Models
+from ostec.project.identity import identity_crop, identity_loss
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
 

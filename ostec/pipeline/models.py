@@ -1,27 +1,37 @@
 """Everything that is loaded once: networks, topology, prior, generator."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from ostec.core.assets import asset_path, find_model, load_manifest, sha256_of, verified_path
+from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Topology
-from ostec.io.topology import read_topology
-from ostec.io.weights import load_strict, read_mtcnn, read_safetensors, read_torch
+from ostec.heads.assemble import HeadMaker
+from ostec.io.weights import read_mtcnn, read_safetensors
+from ostec.load.correspondence import correspondence_of
+from ostec.load.generators import read_card
+from ostec.load.morphable.read import read_morphable
+from ostec.load.networks import (
+    asset_file,
+    load_arcface,
+    load_facemesh,
+    load_generator,
+    load_hands,
+    load_lpips,
+    load_parsing,
+)
+from ostec.load.topology import read_topology
 from ostec.nets.arcface import ArcFace
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
-from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
-from ostec.pipeline.generators import read_card, read_generator
-from ostec.pipeline.judges import Loaded, load_arcface, load_parsing
+from ostec.nets.perceptual import Lpips
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
 _Network = TypeVar("_Network", bound=torch.nn.Module)
@@ -100,39 +110,6 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     )
 
 
-def load_facemesh(device: torch.device) -> FaceMesh:
-    """Read the network that finds landmarks. Raises AssetError where its file is missing or damaged."""
-    return _with_weights(FaceMesh(), "facemesh", device)
-
-
-def load_hands(device: torch.device) -> HandNetworks:
-    """Read the networks that find hands; errors as :func:`load_facemesh`."""
-    return _with_weights(HandNetworks(), "hands", device)
-
-
-def _with_weights(network: _Network, name: str, device: torch.device) -> _Network:
-    """Fill a network with the weights that ship under a name, for use and not for training."""
-    path = verified_path(name, f"{name}.safetensors")
-    load_strict(network, read_safetensors(path), path.name)
-    return network.to(device).eval().requires_grad_(False)
-
-
-def asset_file(name: str, asked: str) -> Path:
-    """The file of an asset that ships, or the user's own.
-
-    Args:
-        name: ``prior`` or ``generator``.
-        asked: ``default``, or a path.
-
-    Raises:
-        AssetError: what ships is missing or damaged.
-    """
-    if asked != "default":
-        return Path(asked)
-    verified_path(name, f"{name}.json")
-    return verified_path(name, f"{name}.safetensors")
-
-
 def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPrior:
     """Read a prior and the JSON beside it.
 
@@ -144,58 +121,11 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
 
 
-def load_generator(path: Path, topology: Topology, device: torch.device) -> PortraitGenerator:
-    """Read a generator: one of ``ostec train generator`` with the JSON beside it, or a published one.
+def load_head_maker(name: str) -> HeadMaker:
+    """Read a morphable model and its correspondence.
 
     Raises:
-        AssetError: a file is missing or damaged, or the generator draws another topology's mean shape.
+        AssetError: a file is missing or damaged; the sentence says which, or how to get it.
     """
-    read = read_generator(path)
-    model = read.model
-    if not model.frame.own_shape and read.card.get("topology_sha256") != topology.sha256:
-        raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
-    return model.to(device)
-
-
-def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> Loaded[Lpips] | None:
-    """Build LPIPS on the first of some backbones whose file is found; nothing is downloaded.
-
-    Args:
-        device: where it shall run.
-        backbones: names as in ``LINEAR_LAYERS``, the preferred one first: VGG16, as OSTeC and StyleGAN2's projector.
-
-    Returns:
-        None if there is no file at all.
-
-    Raises:
-        AssetError: a file is there, but is not the expected one.
-        BackendError: a file is there, but lpips or torchvision is not installed.
-    """
-    files = {Path(entry.name).name: entry for entry in load_manifest("lpips").files}
-    for backbone in backbones:
-        (name,) = (name for name in files if name.startswith(backbone))
-        path = find_model("lpips", files[name].name) or _fetched_by_torch(name)
-        if path is None:
-            continue
-        linear = load_manifest("lpips_linear").file(f"weights/v0.1/{LINEAR_LAYERS[backbone]}.pth")
-        beside = verified_path("lpips_linear", linear.name)
-        entry = files[name]
-        tensors = LpipsTensors(
-            source=str(path),
-            backbone=read_torch(path, entry.size, entry.sha256),
-            linear=read_torch(beside, linear.size, linear.sha256),
-        )
-        hashes = {name: entry.sha256, f"lpips/{linear.name}": linear.sha256}
-        return Loaded(Lpips(backbone, tensors).to(device), hashes)
-    return None
-
-
-def lpips_backbones() -> list[str]:
-    """Names of the files that LPIPS can stand on."""
-    return [Path(entry.name).name for entry in load_manifest("lpips").files]
-
-
-def _fetched_by_torch(name: str) -> Path | None:
-    """The file where torchvision puts what it downloads; the last place where a backbone is looked for."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    return path if path.is_file() else None
+    model = read_morphable(name)
+    return HeadMaker(model, correspondence_of(model))

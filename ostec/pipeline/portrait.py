@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from ostec.core.types import CompletedTexture, FittedFace, FloatArray, ProjectedView, Provenance
-from ostec.detect.align import Crop, crop_as_portrait, crop_onto_template, five_points, warp
-from ostec.fit.unwrap import resize_map
 from ostec.pipeline.progressive import projected_view
 from ostec.pipeline.texture import OnProgress, TextureMaker
 from ostec.project.objective import ProjectionTarget
 from ostec.project.together import Projecting
 from ostec.project.views import FRONT, View, ViewStudio
+from ostec.render.crops import Crop, crop_as_portrait, crop_onto_template, five_points, warp
+from ostec.render.unwrap import resize_map
 from ostec.stitch.blend import feathered, low_pass
 from ostec.stitch.colour import match_colour
 from ostec.stitch.views import Progress, add_view

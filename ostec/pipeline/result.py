@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ostec.core.head import Head
 from ostec.core.types import FloatArray, ProjectedView, TexturedFace
 from ostec.export.head import write_head
 from ostec.export.mesh import write_glb, write_npz, write_obj, write_texture
 from ostec.export.page import write_page, write_turntable
 from ostec.export.record import write_record
 from ostec.export.views import write_views
+from ostec.heads.parts import Head
 from ostec.io.files import make_folder
 
 

@@ -19,12 +19,9 @@ from ostec.core.types import (
     Provenance,
     UvObservation,
 )
-from ostec.detect.align import five_points
-from ostec.detect.hands import HandSettings, detect_hands, hand_mask
-from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
-from ostec.detect.parsing import bare_face
-from ostec.fit.unwrap import Unwrapper, enlarge_inside, resize_map
-from ostec.pipeline.judges import ParsedFace, believed
+from ostec.mask.hands import HandSettings, detect_hands, hand_mask
+from ostec.mask.parsing import ParsedFace, bare_face, believed
+from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.pipeline.judging import Judging
 from ostec.pipeline.models import Models
 from ostec.pipeline.progressive import UvState, ViewProjector, complete_views, projected_view
@@ -33,6 +30,8 @@ from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.together import Projecting, ProjectionRequest
 from ostec.project.views import View, ViewStudio, waves_of
+from ostec.render.crops import five_points
+from ostec.render.unwrap import Unwrapper, enlarge_inside, resize_map
 from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
 from ostec.stitch.views import ViewFill, ViewSettings, merge_views
 

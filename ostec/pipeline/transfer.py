@@ -12,19 +12,20 @@ import numpy as np
 
 from ostec.core.assets import asset_path, cache_folder, sha256_of
 from ostec.core.errors import AssetError, OutputError
-from ostec.core.head import Head
 from ostec.core.settings import MAX_UV_SIZE
 from ostec.core.types import FloatArray, Topology
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record, versions
+from ostec.heads.assemble import EYES, HeadMaker, described
+from ostec.heads.mouth import mouth_light
+from ostec.heads.parts import Head
+from ostec.heads.skin import Chart, FaceOnHead, FaceTexture, part_texture, surface_normals
+from ostec.heads.transfer import Sheet, TileMap, map_tile, sheets_of
 from ostec.io.cache import Arrays, read_cache, why_stale, write_cache
 from ostec.io.files import make_folder
 from ostec.io.images import read_image, resize_image
-from ostec.io.topology import read_topology
-from ostec.pipeline.head import EYES, HeadMaker, described
-from ostec.stitch.head import Chart, FaceOnHead, FaceTexture, part_texture, surface_normals
-from ostec.stitch.mouth import mouth_light
-from ostec.stitch.transfer import Sheet, TileMap, map_tile, sheets_of
+from ostec.load.topology import read_topology
+from ostec.pipeline.models import load_head_maker
 
 METHOD = "1"
 """Changes with what the correspondence is computed by, so that older files in the cache are made anew."""
@@ -133,7 +134,7 @@ class TextureTransfer:
         """
         models = cache_folder()
         cache = None if models is None else models.parent / "transfer"
-        return cls(HeadMaker.from_files(name), read_topology(asset_path("topology/facemesh.npz")), cache)
+        return cls(load_head_maker(name), read_topology(asset_path("topology/facemesh.npz")), cache)
 
     @property
     def made_with(self) -> dict[str, str]:

@@ -12,12 +12,12 @@ import torch
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import BoolArray, ByteArray, FloatArray, Topology, UvObservation
 from ostec.detect.landmarks import LandmarkSettings, detect_landmarks_batch, whole_image
-from ostec.detect.masks import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.fit.dense import fit_dense
-from ostec.fit.unwrap import Unwrapper
 from ostec.io.images import IMAGE_SUFFIXES, read_image
+from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.nets.facemesh import FaceMesh
 from ostec.prior.linear import PriorSettings, prior_weight
+from ostec.render.unwrap import Unwrapper
 
 log = logging.getLogger(__name__)
 

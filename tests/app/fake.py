@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ostec.app.results import HEAD_ENDINGS
+from ostec.app.photos.results import HEAD_ENDINGS
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.export.record import read_record, write_record

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ostec.app import batch
-from ostec.app.results import HEAD_ENDINGS, PENDING
+from ostec.app.photos import batch
+from ostec.app.photos.results import HEAD_ENDINGS, PENDING
 from ostec.core.errors import AssetError, OutputError
 
 

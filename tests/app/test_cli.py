@@ -11,8 +11,9 @@ from typing import Any, get_type_hints
 import pytest
 
 from ostec import __version__
-from ostec.app import cli, complete
-from ostec.app.complete import BatchOptions, Complete, RunOstec
+from ostec.app import cli
+from ostec.app.photos import complete
+from ostec.app.photos.complete import BatchOptions, Complete, RunOstec
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings
 from tests.app.conftest import Refuses
@@ -170,7 +171,7 @@ def test_version_and_help(ostec: Any) -> None:
 
 
 def test_family_without_its_command_names_them(ostec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = cli.Command("ostec.app.complete", "Complete", "fit something")
+    command = cli.Command("ostec.app.photos.complete", "Complete", "fit something")
     monkeypatch.setattr(cli, "COMMANDS", {("train", "prior"): command, ("train", "gan"): command})
     said = ostec("train")
     assert (said.code, said.err) == (

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def _log_all() -> None:
-    for name in ("ostec.app.batch", "ostec.fit", "other"):
+    for name in ("ostec.app.photos.batch", "ostec.fit", "other"):
         for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
             logging.getLogger(name).log(level, "%s %s.", name, logging.getLevelName(level).lower())
 
@@ -33,7 +33,7 @@ def test_levels(capsys: pytest.CaptureFixture[str], quiet: bool, verbose: bool, 
     set_up_logging(quiet, verbose)
     _log_all()
     lines = capsys.readouterr().err.splitlines()
-    names = {"app": "ostec.app.batch", "fit": "ostec.fit", "other": "other"}
+    names = {"app": "ostec.app.photos.batch", "fit": "ostec.fit", "other": "other"}
     texts = {
         "d": "ostec: debug: {} debug.",
         "i": "ostec: {} info.",

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.app import dataset_interpolate
 from ostec.app.cli import main
+from ostec.app.dataset import interpolate as dataset_interpolate
 from ostec.dataset import TextureDataset
 from ostec.dataset.build import Dataset
 from ostec.dataset.manifest import read_manifest
@@ -18,8 +18,8 @@ from ostec.dataset.records import Face, Finished, Group, Made, Photo
 from ostec.dataset.verify import verify
 from ostec.dataset.worker import Worker
 from ostec.io.images import decode_image
+from ostec.load.generators import read_generator
 from ostec.pipeline.generation import Latents, draw_picture
-from ostec.pipeline.generators import read_generator
 from tests.dataset import toy_faces
 from tests.dataset.toy import write_photos
 
@@ -56,7 +56,7 @@ class Loop:
 def ds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("ostec.dataset.executors.RayExecutor", lambda job, _: Loop(job.folder))
     monkeypatch.setattr(toy_faces, "latents_of", small_latents)
-    monkeypatch.setattr("ostec.app.dataset_interpolate._PER_FILE", 3)
+    monkeypatch.setattr("ostec.app.dataset.interpolate._PER_FILE", 3)
     return toy_faces.build_faces(tmp_path / "ds", write_photos(tmp_path / "in", WORDS), licence="CC BY 4.0")
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
-from ostec.app.results import listed_files
-from ostec.app.transfers import find_results
+from ostec.app.photos.results import listed_files
+from ostec.app.photos.transfers import find_results
 from ostec.core.text import counted
 from ostec.dataset import TextureDataset
 from ostec.dataset.manifest import FIGURES, read_manifest

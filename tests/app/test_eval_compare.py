@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
-from ostec.eval.record import Evaluation, Row, write_evaluation
+from ostec.eval.report.record import Evaluation, Row, write_evaluation
 from ostec.io.images import write_png
 from tests.app.conftest import Refuses
 

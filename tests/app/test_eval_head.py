@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ostec.app.cli import main
-from ostec.eval import head, truth
-from ostec.eval.heads import PartFiles
-from ostec.eval.record import read_evaluation
+from ostec.eval.head import run as head
+from ostec.eval.head import truth
+from ostec.eval.head.mesh import PartFiles
+from ostec.eval.report.record import read_evaluation
 from ostec.io.images import read_image
 from tests.eval.planted import write_planted
 
@@ -69,7 +70,7 @@ def test_a_mesh_that_is_none_is_one_sentence(refused: Refused, part: PartFiles, 
 
 
 def test_one_texture_serves_all_parts(part: PartFiles) -> None:
-    from ostec.app.eval_head import EvalHead
+    from ostec.app.eval.head import EvalHead
 
     names = [Path(name) for name in ("left.obj", "right.obj", "a.png", "b.png")]
 
@@ -83,7 +84,7 @@ def test_one_texture_serves_all_parts(part: PartFiles) -> None:
 
 
 def test_the_face_model_is_part_of_what_is_judged(part: PartFiles) -> None:
-    from ostec.app.eval_head import EvalHead
+    from ostec.app.eval.head import EvalHead
 
     assert EvalHead(part.mesh, part.texture, "out")._settings().completion.face_model == "facemesh"
     asked = EvalHead(part.mesh, part.texture, "out", face_model="ict")

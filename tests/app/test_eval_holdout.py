@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
-from ostec.app.eval_holdout import EvalHoldout
-from ostec.eval.record import read_evaluation
+from ostec.app.eval.holdout import EvalHoldout
+from ostec.eval.report.record import read_evaluation
 from ostec.io.images import read_image, resize_image, write_png
 from tests.app.conftest import Refuses
 

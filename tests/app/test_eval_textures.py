@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
-from ostec.eval.record import read_evaluation
+from ostec.eval.report.record import read_evaluation
 from ostec.io.images import write_png
 from tests.app.conftest import Refuses
 from tests.toy import toy_texture
@@ -62,7 +62,7 @@ def test_resumed_run_gives_the_same_bytes_and_does_nothing_twice(
     _textures(tmp_path / "in")
     run("in", "--out", "out", "--workers", "1")
     first = _bytes(tmp_path / "out")
-    monkeypatch.setattr("ostec.eval.textures.TextureTask.__call__", pytest.fail)
+    monkeypatch.setattr("ostec.eval.textures.run.TextureTask.__call__", pytest.fail)
     code, out, err = run("in", "--out", "out", "--workers", "1")
     assert code == 0
     assert err == "ostec: Done before and kept: 3 of 3 textures.\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
-from ostec.eval.record import read_evaluation
+from ostec.eval.report.record import read_evaluation
 from ostec.io.images import read_image, write_png
 from tests.app.conftest import Refuses
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ostec.app.console import Display, set_up_logging
-from ostec.app.eval_options import CompletionOptions, RunOptions, refusal
-from ostec.app.evaluation import finish, out_folder, run_shown
+from ostec.app.eval.options import CompletionOptions, RunOptions, refusal
+from ostec.app.eval.run import finish, out_folder, run_shown
 from ostec.core.errors import FaceError, OutputError, UsageError
 from ostec.eval.jobs import Jobs
-from ostec.eval.loaded import rows_of
-from ostec.eval.record import Evaluation, Row, write_evaluation
+from ostec.eval.photos.stages import rows_of
+from ostec.eval.report.record import Evaluation, Row, write_evaluation
 
 ONE = RunOptions(workers=1)
 
@@ -65,8 +65,8 @@ def test_one_process_per_core_at_most_and_where_none_are_asked_for(
         asked.append(workers)
         return {}
 
-    monkeypatch.setattr("ostec.app.evaluation.run_jobs", run_jobs)
-    monkeypatch.setattr("ostec.app.evaluation.workers_here", lambda: 7)
+    monkeypatch.setattr("ostec.app.eval.run.run_jobs", run_jobs)
+    monkeypatch.setattr("ostec.app.eval.run.workers_here", lambda: 7)
     for workers in (0, 3, 7):
         run_shown(Jobs((), tmp_path, "d"), Toy(), RunOptions(workers, quiet=True), "renders")
     assert asked == [7, 3, 7]

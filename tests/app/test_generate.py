@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from ostec.app import cli
 from ostec.core.assets import sha256_of
-from ostec.pipeline.generators import OWN, TENSORFLOW, read_generator
+from ostec.load.generators import OWN, TENSORFLOW, read_generator
 from tests.app.conftest import Refuses
-from tests.pipeline.generator_files import content_of, reference, write_case
+from tests.load.generator_files import content_of, reference, write_case
 
 REFERENCE = reference()
 CASES = REFERENCE["cases"]

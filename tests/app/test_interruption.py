@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ostec.app.runner import Terminated, terminate_like_interrupt
+from ostec.app.photos.runner import Terminated, terminate_like_interrupt
 from ostec.export.record import read_failures
 from tests.app.conftest import assert_whole
 

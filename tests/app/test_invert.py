@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from ostec.app.cli import main
-from ostec.app.inversions import find_masks
-from ostec.app.results import INVERSION_ENDINGS
-from ostec.app.sources import find_photos
+from ostec.app.photos.inversions import find_masks
+from ostec.app.photos.results import INVERSION_ENDINGS
+from ostec.app.photos.sources import find_photos
 from ostec.core.settings import InvertSettings
 from ostec.export.record import INVERSION, read_record
 from ostec.pipeline import InvertedFace, Inverter
@@ -198,7 +198,7 @@ def test_photos_whose_results_would_share_a_file_get_other_names(
     said = invert("in", "--save-dir", "out")
     assert calls == ["a.png", "a_target.jpg"]
     assert said.err.count("failed: Unexpected KeyError: 'nose'") == 2
-    from ostec.app.sources import assign_names
+    from ostec.app.photos.sources import assign_names
 
     assert [photo.name for photo in assign_names(find_photos(["in"]).photos, INVERSION_ENDINGS)] == [
         "a", "a_target_jpg"

@@ -304,7 +304,7 @@ def test_wrong_use_is_one_sentence(refuses: Refuses, words: tuple[str, ...], rea
 def test_long_download_is_told_of_where_there_is_no_bar(
     ostec: Run, toy: Behaviour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ostec.app.models._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("ostec.app.models.models._LINE_SECONDS", 0.0)
     toy.pause_seconds = 0.01
     said = ostec("models", "fetch", "toy")
     assert re.search(r"(?m)^ostec: toy/weights\.bin: 131\.1 kB of 204\.8 kB, about 0 s left$", said.err)

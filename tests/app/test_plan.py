@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ostec.app.plan import Action, decide
-from ostec.app.sources import Photo
+from ostec.app.photos.plan import Action, decide
+from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
 from ostec.core.settings import CompleteSettings, to_json
 from ostec.export.record import write_record

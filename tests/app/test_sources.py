@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ostec.app.console import shown
-from ostec.app.results import RESULT_ENDINGS
-from ostec.app.sources import assign_names, comparable, find_photos, refuse_replacing
+from ostec.app.photos.results import RESULT_ENDINGS
+from ostec.app.photos.sources import assign_names, comparable, find_photos, refuse_replacing
 from ostec.core.errors import UsageError
 from ostec.export.record import write_record
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.app import train_generator
 from ostec.app.cli import main
-from ostec.app.runner import Terminated
-from ostec.app.train_generator import TrainGenerator
+from ostec.app.photos.runner import Terminated
+from ostec.app.train import generator as train_generator
+from ostec.app.train.generator import TrainGenerator
 from ostec.core.assets import asset_path
-from ostec.io.topology import read_topology
 from ostec.io.weights import encode_safetensors, read_safetensors
+from ostec.load.topology import read_topology
 from ostec.nets.checkpoint import generator_from_tensors
 from ostec.render.uv import bake_layout
 from ostec.train.generator import GeneratorTrainSettings

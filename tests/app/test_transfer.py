@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from ostec.app.cli import main
-from ostec.app.results import listed_files
-from ostec.app.transfers import find_results
+from ostec.app.photos.results import listed_files
+from ostec.app.photos.transfers import find_results
 from ostec.core.errors import UsageError
 from ostec.export.record import INVERSION, write_record
+from ostec.heads.assemble import HeadMaker
 from ostec.io.images import write_png
-from ostec.pipeline.head import HeadMaker
 from ostec.pipeline.transfer import TextureTransfer
 from tests.pipeline.saved_results import save_result
 from tests.toy import toy_texture, toy_topology
@@ -193,7 +193,7 @@ def test_what_a_killed_run_left_is_replaced(results: Path, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("ostec.app.transfers.write_record", killed)
+        patch.setattr("ostec.app.photos.transfers.write_record", killed)
         assert _run(results) == 130
     assert (results / "a_ict_face.png").is_file()
     assert "a_ict_face.png" in listed_files(results)

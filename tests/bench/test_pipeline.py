@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from ostec.app.bench_pipeline import table
+from ostec.app.bench.pipeline import table
 from ostec.app.cli import main
 from ostec.bench.pipeline import measure_photos
 from ostec.core.errors import FaceError, OstecError

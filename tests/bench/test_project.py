@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from ostec.app.bench_project import table
+from ostec.app.bench.project import table
 from ostec.app.cli import main
 from ostec.bench import project
 from ostec.bench.judge import Judge

@@ -8,7 +8,6 @@ import torch
 
 from ostec.core.assets import verified_path
 from ostec.core.types import FaceBox
-from ostec.detect.align import Crop
 from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import (
     LandmarkSettings,
@@ -23,6 +22,7 @@ from ostec.io.images import read_image
 from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.mtcnn import Mtcnn
+from ostec.render.crops import Crop
 
 REFERENCE = "tests/data/facemesh_photos.npz"  # made by tools/make_facemesh_reference.py photos
 EXAMPLES = ("astronaut.png", "grace_hopper.jpg")

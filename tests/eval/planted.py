@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from ostec.core.head import Head, HeadPart
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, TexturedFace, Topology
-from ostec.eval.heads import PartFiles
-from ostec.fit.unwrap import enlarge_inside
+from ostec.eval.head.mesh import PartFiles
+from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import write_png
 from ostec.pipeline.models import Models, load_models
+from ostec.render.unwrap import enlarge_inside
 
 SIZE = 512
 TINT = np.float32([0.06, 0.03, -0.06])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ostec.core.errors import FaceError
-from ostec.eval.baselines import BASELINE_COSINE, SeenTexels, inpaint, median, mirror, seen_texels
+from ostec.eval.photos.baselines import BASELINE_COSINE, SeenTexels, inpaint, median, mirror, seen_texels
 from ostec.render.uv import bake_layout
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 

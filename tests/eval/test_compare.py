@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ostec.core.errors import UsageError
-from ostec.eval.compare import (
+from ostec.eval.report.compare import (
     TOLERANCES,
     Comparison,
     Paired,
@@ -17,8 +17,8 @@ from ostec.eval.compare import (
     parse_tolerances,
     text_of,
 )
-from ostec.eval.record import Evaluation, Row
-from ostec.eval.report import in_order
+from ostec.eval.report.record import Evaluation, Row
+from ostec.eval.report.table import in_order
 from ostec.eval.scores import FIGURES
 
 MODELS = {"perceptual": "LPIPS", "identity": "ArcFace"}
@@ -261,7 +261,7 @@ def test_interval_is_seeded_and_covers_the_mean_as_often_as_it_says() -> None:
 def test_interval_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = np.arange(7.0) ** 2
     whole = interval(sample, 3)
-    monkeypatch.setattr("ostec.eval.compare._CHUNK", 100)
+    monkeypatch.setattr("ostec.eval.report.compare._CHUNK", 100)
     assert interval(sample, 3) == pytest.approx(whole, abs=1e-9)
 
 

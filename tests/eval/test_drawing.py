@@ -8,8 +8,8 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from ostec.eval.drawing import LIGHTS, SEEN_COSINE, Light, draw_mesh, look_up, render_head, seen_by
-from ostec.eval.heads import Head
+from ostec.eval.head.mesh import Head
+from ostec.eval.report.drawing import LIGHTS, SEEN_COSINE, Light, draw_mesh, look_up, render_head, seen_by
 from ostec.eval.scores import psnr
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import bake_layout, sample_image, view_surface

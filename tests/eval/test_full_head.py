@@ -11,11 +11,9 @@ import pytest
 import torch
 
 from ostec.core.errors import AssetError
-from ostec.core.head import Head, HeadPart
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import CompletedTexture, FittedFace, TexturedFace
-from ostec.eval.drawing import HeadView, draw_mesh
-from ostec.eval.full_head import (
+from ostec.eval.head.full import (
     BELOW_JAW_MM,
     RIM_PX,
     FullHeadJudge,
@@ -25,8 +23,10 @@ from ostec.eval.full_head import (
     full_head_judge,
     pixel_area,
 )
-from ostec.eval.headscores import OwnMesh, Target
-from ostec.eval.truth import UvTruth, camera_of
+from ostec.eval.head.scores import OwnMesh, Target
+from ostec.eval.head.truth import UvTruth, camera_of
+from ostec.eval.report.drawing import HeadView, draw_mesh
+from ostec.heads.parts import Head, HeadPart
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import bake_layout
 from tests.eval.planted import SIZE, SameMesh, models, planted_texture

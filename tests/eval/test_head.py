@@ -14,17 +14,17 @@ import torch
 from ostec.core.errors import FaceError, UsageError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFace
-from ostec.eval import head, truth
-from ostec.eval.full_head import FullHeadJudge, find_regions
-from ostec.eval.head import HeadSettings, HeadTask, Pair, check_files
-from ostec.eval.heads import PartFiles
-from ostec.eval.headsheet import MOST_ROWS, shown_inputs, write_sheet
+from ostec.eval.head import run as head
+from ostec.eval.head.full import FullHeadJudge, find_regions
+from ostec.eval.head.mesh import PartFiles
+from ostec.eval.head.run import HeadSettings, HeadTask, Pair, check_files, truth
+from ostec.eval.head.sheet import MOST_ROWS, shown_inputs, write_sheet
+from ostec.eval.head.truth import UV_SIZE
 from ostec.eval.jobs import Jobs, run_jobs
-from ostec.eval.loaded import load
-from ostec.eval.record import Evaluation, Row
+from ostec.eval.photos.stages import load
 from ostec.eval.report import table
+from ostec.eval.report.record import Evaluation, Row
 from ostec.eval.scores import LEAST_SHARE
-from ostec.eval.truth import UV_SIZE
 from ostec.io.images import read_image
 from tests.eval.planted import SameMesh, write_planted
 

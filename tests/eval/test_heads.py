@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from ostec.core.errors import ImageError, UsageError
-from ostec.eval import heads
-from ostec.eval.heads import PartFiles, load_head, read_obj
+from ostec.eval.head import mesh as heads
+from ostec.eval.head.mesh import PartFiles, load_head, read_obj
 from ostec.io.images import write_png
 from ostec.render.rasterize import sample_texture
 

@@ -12,8 +12,8 @@ from scipy import ndimage
 from ostec.core.errors import FaceError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import FittedFace, FloatArray, Topology
-from ostec.eval import holdout
-from ostec.eval.holdout import (
+from ostec.eval.photos import holdout
+from ostec.eval.photos.holdout import (
     LEAST_PART,
     MARGIN_UV,
     SIZE,
@@ -29,12 +29,12 @@ from ostec.eval.holdout import (
     random_mask,
     score,
 )
-from ostec.eval.loaded import DETECTOR, WHOLE_PICTURE, Loaded, Sight
+from ostec.eval.photos.stages import DETECTOR, WHOLE_PICTURE, Loaded, Sight
 from ostec.eval.scores import psnr
-from ostec.fit.unwrap import Unwrapper
 from ostec.pipeline import Completer, Models
 from ostec.prior.linear import prior_weight
 from ostec.render.geometry import orthographic_camera, rotation_from_pose, vertex_normals
+from ostec.render.unwrap import Unwrapper
 from ostec.render.uv import view_surface
 from tests.toy import toy_face, toy_photo, toy_prior, toy_topology
 

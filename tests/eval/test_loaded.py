@@ -9,9 +9,9 @@ import pytest
 from ostec.core.errors import FaceError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray
-from ostec.eval import loaded as module
 from ostec.eval.jobs import Jobs
-from ostec.eval.loaded import (
+from ostec.eval.photos import stages as module
+from ostec.eval.photos.stages import (
     DETECTOR,
     WHOLE_PICTURE,
     Loaded,

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.eval import page
-from ostec.eval.compare import TOLERANCES, compare
-from ostec.eval.pictures import GAP_PX, LABEL_PX
-from ostec.eval.record import Evaluation, Row
+from ostec.eval.report import page
+from ostec.eval.report.compare import TOLERANCES, compare
+from ostec.eval.report.pictures import GAP_PX, LABEL_PX
+from ostec.eval.report.record import Evaluation, Row
 from ostec.io.images import read_image, write_png
 
 VOID = {"meta", "img", "br"}

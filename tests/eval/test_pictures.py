@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.eval.pictures import (
+from ostec.eval.report.pictures import (
     GAP_PX,
     LABEL_PX,
     Cell,

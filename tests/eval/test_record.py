@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ostec.core.errors import OutputError, UsageError
-from ostec.eval.record import FILE, Evaluation, Row, direction, means, read_evaluation, write_evaluation
+from ostec.eval.report.record import FILE, Evaluation, Row, direction, means, read_evaluation, write_evaluation
 from ostec.eval.scores import FIGURES
 
 ROWS = (

@@ -10,10 +10,11 @@ import torch
 
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import FloatArray, Provenance
-from ostec.eval import textures, texturescores
 from ostec.eval.scores import LUMA
-from ostec.eval.textures import TextureFile, TextureTask
-from ostec.eval.texturescores import Coder
+from ostec.eval.textures import run as textures
+from ostec.eval.textures import scores as texturescores
+from ostec.eval.textures.run import TextureFile, TextureTask
+from ostec.eval.textures.scores import Coder
 from ostec.export.record import write_record
 from ostec.io.images import read_image, write_palette_png, write_png
 from tests.toy import toy_prior, toy_texture

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from ostec.core.errors import UsageError
-from ostec.eval import truth
-from ostec.eval.drawing import LIGHTS
-from ostec.eval.heads import Head, PartFiles, load_head
+from ostec.eval.head import truth
+from ostec.eval.head.mesh import Head, PartFiles, load_head
+from ostec.eval.head.truth import FaceReader, Studio, UvTruth, cached_uv_truth, set_up, uv_truth
 from ostec.eval.jobs import program_digest
+from ostec.eval.report.drawing import LIGHTS
 from ostec.eval.scores import psnr
-from ostec.eval.truth import FaceReader, Studio, UvTruth, cached_uv_truth, set_up, uv_truth
 from ostec.render.geometry import vertex_normals
 from tests.eval.planted import models, planted_texture, write_planted
 

@@ -11,10 +11,8 @@ from scipy import ndimage
 
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FittedFace, FloatArray, Topology
-from ostec.eval.loaded import DETECTOR, Sight
-from ostec.eval.record import direction
-from ostec.eval.scores import psnr
-from ostec.eval.views import (
+from ostec.eval.photos.stages import DETECTOR, Sight
+from ostec.eval.photos.views import (
     Compared,
     Target,
     ViewPhoto,
@@ -26,7 +24,9 @@ from ostec.eval.views import (
     own_figures,
     target_of,
 )
-from ostec.fit.unwrap import Unwrapper
+from ostec.eval.report.record import direction
+from ostec.eval.scores import psnr
+from ostec.render.unwrap import Unwrapper
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 
 SIZE = 128

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from ostec.core.types import FittedFace, FloatArray, Topology
+from ostec.eval.photos.warp import draw_on, frame, match_light, spread_colours
 from ostec.eval.scores import psnr
-from ostec.eval.warp import draw_on, frame, match_light, spread_colours
-from ostec.fit.unwrap import Unwrapper
+from ostec.render.unwrap import Unwrapper
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 
 

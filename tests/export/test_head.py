@@ -8,8 +8,8 @@ import pytest
 import trimesh
 
 from ostec.core.errors import OutputError
-from ostec.core.head import Head, HeadPart
 from ostec.export.head import linear, write_head
+from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import read_image
 
 CORNERS = np.array([[0, 0, 0], [10, 0, 0], [10, 20, 0], [0, 20, 5]], np.float32)

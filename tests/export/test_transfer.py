@@ -8,8 +8,8 @@ import pytest
 import trimesh
 
 from ostec.core.errors import OutputError
-from ostec.core.head import Head, HeadPart
 from ostec.export.transfer import files_of, picture_stems, write_transfer
+from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import read_image
 
 SHEETS = (("face", "eye_left"), ("head",))

@@ -11,8 +11,8 @@ from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray
 from ostec.fit.dense import weighted_similarity
 from ostec.fit.morphable import HeadFitter, skin_triangles
-from ostec.io.correspondence import correspondence_of
-from ostec.io.morphable import read_morphable
+from ostec.load.correspondence import correspondence_of
+from ostec.load.morphable.read import read_morphable
 from ostec.render.geometry import rotation_from_pose
 from tests.toy_head import EYES, MM_PER_UNIT, toy_correspondence, toy_head_model
 

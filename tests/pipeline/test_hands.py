@@ -10,7 +10,7 @@ from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, Provenance
 from ostec.io.images import read_image
 from ostec.pipeline import CompletedFace, Completer
-from tests.detect.drawn_hand import draw_hand, hand_points
+from tests.mask.drawn_hand import draw_hand, hand_points
 
 ASTRONAUT = Path(__file__).parents[2] / "examples/astronaut.png"
 SKIN = (0.9, 0.68, 0.56)

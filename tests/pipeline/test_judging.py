@@ -17,8 +17,8 @@ from ostec.io.images import read_image
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.stylegan2 import Discriminator
 from ostec.pipeline import CompletedFace, Completer, Models
-from ostec.pipeline.judges import identity_of
 from ostec.pipeline.judging import IDENTITY_EVERY, Judging
+from ostec.project.identity import identity_of
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import REALISM_EVERY, PictureTerm
 from ostec.project.views import FRONT, TURNED, ViewStudio

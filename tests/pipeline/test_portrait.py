@@ -10,7 +10,6 @@ import torch
 
 from ostec.core.settings import CompleteSettings, InvertSettings
 from ostec.core.types import Provenance
-from ostec.detect.align import crop_as_portrait, five_points, warp
 from ostec.io.images import read_image
 from ostec.nets.checkpoint import NATURAL_FRAME, natural_generator
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
@@ -19,6 +18,7 @@ from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.portrait import PortraitSettings, Surroundings, join_portrait, surroundings, with_surroundings
 from ostec.project.objective import ProjectionTarget
 from ostec.project.views import FRONT, ViewStudio
+from ostec.render.crops import crop_as_portrait, five_points, warp
 from ostec.render.uv import bake_layout
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 

@@ -13,9 +13,9 @@ from ostec.core.progress import STAGES
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
 from ostec.io.images import read_image, read_palette_png
+from ostec.load.networks import load_generator
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import CompletedFace, Completer
-from ostec.pipeline.models import load_generator
 from ostec.project.views import TURNED
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 

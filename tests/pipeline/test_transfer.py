@@ -11,16 +11,17 @@ import pytest
 
 from ostec.core.assets import asset_path
 from ostec.core.errors import AssetError, ImageError, OutputError
-from ostec.core.head import HeadPart
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, Topology
+from ostec.heads.assemble import HeadMaker
+from ostec.heads.parts import HeadPart
+from ostec.heads.skin import Chart, sample, surface_normals
 from ostec.io.images import write_png
-from ostec.io.topology import read_topology
+from ostec.load.topology import read_topology
 from ostec.pipeline import transfer as module
-from ostec.pipeline.head import HeadMaker
+from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.transfer import DENSITY, SavedResult, TextureTransfer, read_result
 from ostec.render.surface import closest_points
-from ostec.stitch.head import Chart, sample, surface_normals
 from tests.pipeline.saved_results import save_result
 from tests.toy import toy_texture, toy_topology
 from tests.toy_head import toy_correspondence, toy_head_model
@@ -226,7 +227,7 @@ def test_files_of_another_mesh_and_other_programs_are_refused(tmp_path: Path) ->
 def test_there_and_back_over_ict_facekit() -> None:
     """At 512 texels colours are within 0.03 in 99 of 100 texels; the rest lies at the openings of eyes and mouth."""
     try:
-        maker = HeadMaker.from_files("ict")
+        maker = load_head_maker("ict")
     except AssetError as error:
         pytest.skip(str(error))
     topology = read_topology(asset_path("topology/facemesh.npz"))

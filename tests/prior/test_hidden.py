@@ -10,8 +10,8 @@ from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks
-from ostec.detect.masks import polygon_mask
 from ostec.io.images import read_image
+from ostec.mask.skin import polygon_mask
 from ostec.pipeline import Completer
 from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, find_hidden
 

@@ -9,7 +9,7 @@ import torch
 
 from ostec.core.assets import asset_path
 from ostec.core.types import GeneratedView, Provenance, ViewFrame
-from ostec.io.topology import read_topology
+from ostec.load.topology import read_topology
 from ostec.project.invert import project
 from ostec.project.objective import LatentSpace
 from ostec.project.views import View, ViewStudio, views_of

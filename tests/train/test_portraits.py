@@ -14,8 +14,8 @@ from ostec.core.assets import asset_path, verified_path
 from ostec.core.errors import UsageError
 from ostec.core.settings import CompleteSettings
 from ostec.core.types import Topology
-from ostec.io.topology import read_topology
 from ostec.io.weights import load_strict, read_safetensors
+from ostec.load.topology import read_topology
 from ostec.nets.facemesh import FaceMesh
 from ostec.pipeline import Completer, load_prior
 from ostec.train.portraits import PortraitTexels, collect_texels, is_held_out

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ostec.core.assets import asset_path
 from ostec.core.types import Topology
-from ostec.io.topology import read_topology
+from ostec.load.topology import read_topology
 from ostec.render.geometry import centred_camera
 from ostec.render.uv import bake_layout
 from ostec.train.portraits import PortraitTexels

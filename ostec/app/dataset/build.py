@@ -1,0 +1,331 @@
+"""``ostec dataset``: from many photos to a dataset of textures, on one machine or a cluster."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ostec.app.console import begin, say
+from ostec.app.dataset.checks import absolute, need_device, need_models, need_photos, need_share
+from ostec.core.assets import MODELS_VARIABLE
+from ostec.core.errors import OstecError, OutputError, UsageError
+from ostec.core.settings import CompleteSettings, Device
+from ostec.core.text import counted, shown
+
+if TYPE_CHECKING:
+    from ostec.app.photos.runner import Ending
+    from ostec.dataset.build import Dataset
+    from ostec.dataset.cluster import Resources
+    from ostec.dataset.counts import Counts
+    from ostec.dataset.plan import Added
+
+logger = logging.getLogger(__name__)
+
+SHIPPED_BATCH = 4
+"""Photos projected at once with the generator that ships: a third less time on one core than one by one; more of them
+gain next to nothing there."""
+_LINE_S = 10.0
+"""Between two lines about how far a build is."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What does the work."""
+
+    workers: int = 0
+    """Workers at once, each with the networks loaded; 0: one per GPU, else one per threads, as memory allows."""
+    gpus_per_worker: float = -1.0
+    """Share of a GPU that a worker takes, such as 0.5; -1: one GPU if there is any, none with --device cpu."""
+    address: str = ""
+    """Of a running Ray cluster, as HOST:6379, or auto; without it Ray is started on this machine for this build."""
+    time_limit: float = 3600.0
+    """Seconds a photo after which a worker that has not answered is ended and another one tries; 0: never."""
+    device: Device = "auto"
+    """Where a worker computes; auto takes CUDA where it works, else the CPU."""
+    retry_failed: bool = False
+    """Try again the photos that failed in an earlier run."""
+    copy_failed: bool = False
+    """Put copies of photos that fail into DS/failures, named by id."""
+    quiet: bool = False
+    """Say nothing but warnings and errors."""
+    verbose: bool = False
+    """Say everything, and where unexpected errors come from."""
+
+
+@dataclass(frozen=True)
+class DatasetBuild:
+    """Complete the faces of many photos into one dataset: shards, a manifest, a data card.
+
+    It may be stopped at any time; the same command, or ostec dataset resume, goes on. Further sources can be added
+    by further calls with the same settings.
+    """
+
+    source: tuple[str, ...]
+    """Folders, photos, globs, lists of paths (.txt), tar or WebDataset archives, Parquet files with pictures."""
+    out: str
+    """Folder of the dataset; made if it does not exist."""
+    licence: str = ""
+    """Licence of the sources, for the data card."""
+    attributes: str = ""
+    """Table of the photos' attributes, such as age (.csv, .json, .jsonl, .parquet), or sources: what these have of
+    their own, as columns or as NAME.json. They can be personal data."""
+    shard_size: int = 500
+    """Photos to a shard."""
+    threads_per_worker: int = 1
+    """CPU threads of a worker; results may differ in the last digit between numbers of threads."""
+    batch: int = 0
+    """Photos whose faces a worker projects at once; results may differ in the last digit between numbers. 0: 4 with
+    the generator that ships, 1 with another one, whose larger pictures gain little and need much memory."""
+    dry_run: bool = False
+    """Say what would be planned and done; write nothing."""
+    settings: CompleteSettings = field(default_factory=CompleteSettings)
+    work: WorkerOptions = field(default_factory=WorkerOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.dataset.build import Dataset
+        from ostec.dataset.config import DatasetConfig
+        from ostec.dataset.labels import labels_of
+        from ostec.dataset.sources import check_sources
+
+        begin(self.work.quiet, self.work.verbose)
+        if not self.source:
+            raise UsageError("Name at least one folder, photo, list, archive or Parquet file.")
+        if not self.out:
+            raise UsageError("--out is empty.")
+        if self.shard_size < 1 or self.threads_per_worker < 1:
+            raise UsageError("--shard-size and --threads-per-worker must be 1 or more.")
+        if self.batch < 0:
+            raise UsageError("--batch must be 0 or more.")
+        check_sources(self.source)
+        if self.attributes:
+            labels_of(self.attributes)  # so that a wrong table is refused before anything is written
+        out = Path(self.out).absolute()
+        settings = absolute(self.settings)
+        _resources(self.work, self.threads_per_worker)
+        _check_here(settings, self.work)
+        need_photos(self.source, out)
+        batch = self.batch or batch_for(settings)
+        config = DatasetConfig(settings, self.threads_per_worker, self.shard_size, batch)
+        if self.dry_run:
+            return self._preview(Dataset.at(out, config))
+        dataset = Dataset.create(out, config)
+        return carry_out(dataset, self.work, lambda: dataset.note_sources(self.source, self.licence, self.attributes))
+
+    def _preview(self, dataset: "Dataset") -> int:
+        from ostec.app.photos.results import listed_files
+
+        report = _Report(self.work.quiet)
+        added = dataset.preview(self.source, self.attributes, listed_files, report.planned)
+        shards = -(-(added.photos + added.copies) // self.shard_size)
+        to_do = added.photos - added.unreadable + dataset.count().pending
+        say(report.added(added))
+        say(f"{counted(to_do, 'photo')} to do, {counted(shards, 'new shard')}; nothing was written.")
+        return 0
+
+
+@dataclass(frozen=True)
+class DatasetResume:
+    """Go on with a build that was interrupted, with the settings that it was begun with."""
+
+    dataset: str
+    """Folder of the dataset."""
+    work: WorkerOptions = field(default_factory=WorkerOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.dataset.build import Dataset
+
+        begin(self.work.quiet, self.work.verbose)
+        dataset = Dataset.open(Path(self.dataset).absolute())
+        _check_here(dataset.config.settings, self.work)
+        return carry_out(dataset, self.work, lambda: None)
+
+
+@dataclass(frozen=True)
+class DatasetStatus:
+    """Tell how far a build is; may be asked while it runs."""
+
+    dataset: str
+    """Folder of the dataset."""
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.dataset.build import Dataset
+
+        begin(quiet=False, verbose=False)
+        dataset = Dataset.open(Path(self.dataset).absolute())
+        counts = dataset.count()
+        sealed = sum(dataset.store.is_sealed(shard) for shard in range(dataset.plan.shards))
+        say(_told(counts))
+        say(f"{sealed} of {counted(dataset.plan.shards, 'shard is', 'shards are')} finished.")
+        if dataset.has_noted_sources:
+            say("The sources have not been planned to the end; ostec dataset resume does.")
+        say("A build is running." if dataset.is_locked() else "No build is running.")
+        return 0
+
+
+@dataclass(frozen=True)
+class DatasetVerify:
+    """Compare shards, manifest, lists and seconds of a dataset with what was written down when they were made.
+
+    Exit code 1 if something is wrong.
+    """
+
+    dataset: str
+    """Folder of the dataset."""
+    repair: bool = False
+    """Write anew what can be made from the rest; photos whose shard is damaged are done again by resume."""
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.dataset.verify import verify
+
+        begin(quiet=False, verbose=False)
+        found = verify(Path(self.dataset).absolute(), self.repair)
+        for sentence in found.problems:
+            say(sentence)
+        for sentence in found.repaired:
+            say(sentence)
+        read = f"{counted(found.faces, 'face')} in {counted(found.shards, 'shard')}"
+        say(f"Read: {read}; {counted(len(found.problems), 'problem was', 'problems were')} found.")
+        return 1 if len(found.problems) > len(found.repaired) else 0
+
+
+def carry_out(dataset: "Dataset", options: WorkerOptions, note: Callable[[], None]) -> int:
+    """Plan and build under the lock; returns the exit code."""
+    from ostec.app.photos.runner import terminate_like_interrupt
+
+    report = _Report(options.quiet)
+    try:
+        with dataset.locked(), terminate_like_interrupt() as ending:
+            code = _build(dataset, options, note, report, ending)
+    except OutputError as error:
+        logger.error("The build stops early: %s", error)
+        code = 1
+    counts = dataset.count()
+    if code >= 128:
+        logger.warning("Interrupted: what is done is kept, and ostec dataset resume goes on with the rest.")
+    report.end(counts, dataset.folder)
+    return code or int(counts.failed > 0)
+
+
+def _build(
+    dataset: "Dataset", options: WorkerOptions, note: Callable[[], None], report: "_Report", ending: "Ending"
+) -> int:
+    """Plan, build and write the results; returns the exit code. Raises UsageError, OutputError."""
+    from ostec.app.photos.results import listed_files
+    from ostec.dataset.executors import Job, RayExecutor
+    from ostec.dataset.loading import LoadFaceMaker
+
+    code = 0
+    try:
+        note()
+        added = dataset.plan_noted(listed_files, report.planned)
+        if added is not None:
+            logger.info("%s", report.added(added))
+        if options.retry_failed:
+            logger.info("Tried again: %s that failed.", counted(dataset.retry_failed(), "photo"))
+        models = os.environ.get(MODELS_VARIABLE, "")
+        make = LoadFaceMaker(dataset.config.settings, options.device, dataset.config.threads, models)
+        job = Job(dataset.folder, dataset.config.shard_size, make, options.copy_failed)
+        dataset.run(RayExecutor(job, _resources(options, dataset.config.threads)), report)
+    except KeyboardInterrupt:
+        code = ending.exit_code
+    except UsageError:
+        raise
+    except OstecError as error:
+        logger.error("The build stops early: %s", error)
+        code = 1
+    try:
+        dataset.write_results()
+    except OutputError as error:
+        if code != 1:
+            raise
+        logger.debug("%s", error)  # the disk is full, as was said
+    return code
+
+
+def batch_for(settings: CompleteSettings) -> int:
+    """Photos whose faces are projected at once, where nobody says."""
+    return SHIPPED_BATCH if settings.projects and settings.generator == "default" else 1
+
+
+def _resources(options: WorkerOptions, threads: int) -> "Resources":
+    from ostec.dataset.cluster import Resources
+
+    if options.workers < 0:
+        raise UsageError("--workers must be 0 or more.")
+    need_share(options.gpus_per_worker)
+    if not options.time_limit >= 0:
+        raise UsageError("--time-limit must be 0 or more.")
+    gpus = options.gpus_per_worker
+    gpus = 0.0 if options.device == "cpu" else gpus
+    return Resources(options.workers, threads, gpus, options.address, options.time_limit)
+
+
+def _check_here(settings: CompleteSettings, work: WorkerOptions) -> None:
+    """See that the workers can load on this machine, if that is where they run. Raises AssetError, BackendError."""
+    if not work.address:
+        need_models(settings)
+        need_device(work.device)
+
+
+class _Report:
+    """Lines about how far a build is."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._start = self._last = time.monotonic()
+
+    def planned(self, number: int) -> None:
+        """So many sources have been looked at."""
+        if self._is_due():
+            self._say(f"{counted(number, 'photo')} looked at")
+
+    def __call__(self, counts: "Counts", made: int) -> None:
+        """The build is so far, and this run has made so many."""
+        if self._is_due():
+            rate = made / max(time.monotonic() - self._start, 1e-9)
+            left = f", about {_duration(counts.pending / rate)} left" if made and counts.pending else ""
+            self._say(f"{_told(counts)} {rate:.2f} photos/s{left}.")
+
+    def added(self, added: "Added") -> str:
+        """What the sources have added to the plan, as a sentence."""
+        unreadable = f" ({added.unreadable} of them cannot be read)" if added.unreadable else ""
+        parts = [f"{counted(added.photos, 'new photo')}{unreadable}"]
+        parts += [f"{counted(added.copies, 'copy', 'copies')} of them"] if added.copies else []
+        parts += [f"{added.labelled} with attributes"] if added.labelled else []
+        parts += [f"{added.known} known from before"] if added.known else []
+        return f"Planned: {', '.join(parts)}."
+
+    def end(self, counts: "Counts", folder: Path) -> None:
+        """The line at the end."""
+        where = f" The reasons are in {shown(folder / 'failures')}." if counts.failed else ""
+        self._say(f"{_told(counts)}{where}")
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < _LINE_S:
+            return False
+        self._last = now
+        return True
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            say(text)
+
+
+def _told(counts: "Counts") -> str:
+    parts = [f"{counted(counts.done, 'photo')} done with {counted(counts.faces, 'face')}", f"{counts.failed} failed"]
+    parts += [f"{counted(counts.skipped, 'copy', 'copies')} skipped"] if counts.skipped else []
+    parts += [f"{counts.pending} to do"] if counts.pending else []
+    return f"{', '.join(parts)}."
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min" if minutes else "1 min"

@@ -1,0 +1,122 @@
+"""``ostec eval head``: completions of a textured head's pictures, held against the head itself."""
+
+import logging
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ostec.app.eval.options import CompletionOptions, RunOptions, refusal
+from ostec.core.errors import UsageError
+from ostec.core.settings import FaceModel
+
+if TYPE_CHECKING:
+    from ostec.eval.head.mesh import PartFiles
+    from ostec.eval.head.run import HeadSettings, HeadTask, Pair
+
+logger = logging.getLogger(__name__)
+
+LightName = Literal["unlit", "mild", "hard"]
+BY_LIGHT = "table_by_light.txt"
+
+
+@dataclass(frozen=True)
+class EvalHead:
+    """Draw a textured head as photos, complete them, and compare what comes out with the head.
+
+    Leaves eval.json, table.txt (by yaw), table_by_light.txt, sheet.png and all pictures. What is done already is kept,
+    so that the same command goes on after an interruption.
+    """
+
+    mesh: Path
+    """The head's OBJ, in any unit, looking along +z with y up."""
+    texture: Path
+    """Its texture."""
+    out: str
+    """Folder of the results; made if it does not exist."""
+    part: tuple[Path, ...] = ()
+    """Further OBJs in the head's frame: eyeballs, teeth."""
+    part_texture: tuple[Path, ...] = ()
+    """Their textures, in the same order; one for all, or none if they are in the head's."""
+    yaws: tuple[int, ...] = (-60, -45, -25, 0, 25, 45, 60)
+    """Yaws of the photos in degrees; positive turns the nose to the image's right."""
+    pitches: tuple[int, ...] = (-20, 0, 20)
+    """Pitches of the photos; positive is up."""
+    lights: tuple[LightName, ...] = ("unlit", "mild", "hard")
+    """Lights of the photos."""
+    targets: tuple[int, ...] = (-40, 0, 40)
+    """Yaws at which the completed face is compared."""
+    pairs: tuple[str, ...] = ()
+    """INPUT:TARGET yaws, as 25:-40, in place of yaws, pitches and targets."""
+    baselines: bool = False
+    """Also judge median colour, mirroring, inpainting, the prior alone, and the true texture itself."""
+    face_model: FaceModel = "facemesh"
+    """facemesh judges the face alone; the others judge the head that is made with them as well."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    completion: CompletionOptions = field(default_factory=CompletionOptions)
+    running: RunOptions = field(default_factory=RunOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code: 1 if some photos could not be completed."""
+        self.running.begin()
+        settings, parts = self._settings(), self._parts()
+
+        from ostec.app.eval.run import out_folder
+        from ostec.eval.head.run import KIND, HeadTask, check_files
+
+        check_files(parts)
+        return self._carry_out(HeadTask(parts, settings, out_folder(self.out, KIND)))
+
+    def _carry_out(self, task: "HeadTask") -> int:
+        from ostec.app.console import say, shown
+        from ostec.app.eval.run import finish, run_shown
+        from ostec.eval.head.sheet import write_sheet
+        from ostec.eval.jobs import Jobs
+        from ostec.eval.report import table
+        from ostec.io.files import write_atomic
+
+        logger.info("Finding the head's true texture.")
+        judged = task.prepare()
+        jobs = Jobs(tuple(task.settings.inputs), task.folder, task.digest(judged))
+        outcomes = run_shown(jobs, task, self.running, "photos")
+        evaluation = task.evaluation(outcomes, judged)
+        sheet = write_sheet(task.folder, task.settings)
+        write_atomic(task.folder / BY_LIGHT, table(evaluation, ("light",)).encode("utf-8", "replace"))
+        code = finish(task.folder, evaluation, ("yaw",), self.running)
+        if not self.running.quiet:
+            say(f"The pictures are in {shown(sheet)}, the same by light in {shown(task.folder / BY_LIGHT)}.")
+        return code
+
+    def _settings(self) -> "HeadSettings":
+        from ostec.eval.head.run import HeadSettings
+
+        completion = self.completion.settings(seed=self.seed, face_model=self.face_model)
+        try:
+            pairs = tuple(_pair(text) for text in self.pairs)
+            return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)
+        except ValueError as error:
+            raise refusal(error, [field.name for field in fields(self)]) from error
+
+    def _parts(self) -> "tuple[PartFiles, ...]":
+        from ostec.eval.head.mesh import PartFiles
+
+        if len(self.part_texture) not in (0, 1, len(self.part)) or len(self.part_texture) > len(self.part):
+            raise UsageError(
+                f"--part-texture must name one texture for all parts or one for each of them, not "
+                f"{len(self.part_texture)} for {len(self.part)}."
+            )
+        textures = self.part_texture or (self.texture,)
+        textures = textures * len(self.part) if len(textures) == 1 else textures
+        parts = (PartFiles(mesh, texture) for mesh, texture in zip(self.part, textures, strict=True))
+        return PartFiles(self.mesh, self.texture), *parts
+
+
+def _pair(text: str) -> "Pair":
+    """Raises ValueError where it is none."""
+    from ostec.eval.head.run import Pair
+
+    match = re.fullmatch(r"([+-]?\d{1,3}):([+-]?\d{1,3})", text)
+    if match is None:
+        raise ValueError(f"pairs must be INPUT:TARGET yaws as 25:-40, got {text!r}.")
+    return Pair(int(match[1]), int(match[2]))

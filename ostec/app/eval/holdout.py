@@ -1,0 +1,116 @@
+"""``ostec eval holdout``: photos with a part of the face hidden on purpose."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ostec.app.eval.options import CompletionOptions, RunOptions
+from ostec.core.errors import UsageError
+from ostec.core.settings import CompleteSettings
+
+if TYPE_CHECKING:
+    from ostec.eval.photos.holdout import HoldoutPhoto
+
+
+@dataclass(frozen=True)
+class MaskedOptions(CompletionOptions):
+    """What is judged."""
+
+    mode: Literal["soft", "hard"] = "soft"
+    """soft keeps the photo's texels, hard lets the photo only guide."""
+
+
+@dataclass(frozen=True)
+class EvalHoldout:
+    """Hide a part of the face in every photo of a folder, complete it, and measure the error of what was filled in.
+
+    Aligned portraits that the face fills are photos too: where the detector finds no face, the whole picture is taken
+    for it, and the table says so. Writes table.txt, eval.json, sheet.png and pictures into --out; what is done already
+    is kept, so that the same command goes on after an interruption.
+    """
+
+    folder: str
+    """Folder of photos, one face each."""
+    out: str
+    """Folder of the results; made if it does not exist."""
+    masks: Literal["half", "random", "profile"] = "half"
+    """What is hidden: one side of the face by turns, irregular blobs over a third of it, or what a yaw of 60 degrees
+    would hide."""
+    count: int = 0
+    """Photos at most, evenly chosen; 0 takes all."""
+    held_out: bool = False
+    """Only photos that the models that ship have not been trained on: the CRC-32 of the name is 0 modulo 20."""
+    exclude: str | None = None
+    """With --held-out: folder of photos whose people (same number in the name) were held out as well."""
+    baselines: bool = False
+    """Also fill with the median colour, the mirrored other side and inpainting."""
+    seed: int = 0
+    """Seed of the random masks."""
+    completion: MaskedOptions = field(default_factory=MaskedOptions)
+    running: RunOptions = field(default_factory=RunOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        self.running.begin()
+        self._check()
+        settings = self._settings()
+
+        from ostec.app.eval.run import finish, out_folder, run_shown
+        from ostec.eval.photos.holdout import (
+            KIND,
+            HoldoutPlan,
+            HoldoutTask,
+            holdout_evaluation,
+            holdout_jobs,
+            sheet_rows,
+        )
+        from ostec.eval.report.pictures import SHEET, sheet
+        from ostec.io.images import write_png
+
+        photos = self._photos()
+        folder = out_folder(self.out, KIND)
+        plan = HoldoutPlan(self.masks, settings, self.seed, self.baselines)
+        task = HoldoutTask({photo.name: photo for photo in photos}, plan, folder)
+        outcomes = run_shown(holdout_jobs(task), task, self.running, "photos")
+        evaluation = holdout_evaluation(task, outcomes)
+        if evaluation.rows:
+            write_png(folder / SHEET, sheet(sheet_rows(folder, evaluation), 256))
+        return finish(folder, evaluation, ("found_by",), self.running)
+
+    def _check(self) -> None:
+        from ostec.app.console import shown
+
+        if not Path(self.folder).is_dir():
+            raise UsageError(f"{shown(self.folder)} is no folder of photos.")
+        out = Path(self.out).resolve()
+        if self.out and Path(self.folder).resolve() in (out, out / "pictures"):
+            raise UsageError("--out must be another folder than that of the photos.")
+        for name, value in (("count", self.count), ("seed", self.seed)):
+            if value < 0:
+                raise UsageError(f"--{name} must be 0 or more, not {value}.")
+        if self.exclude is not None and not self.held_out:
+            raise UsageError("--exclude goes with --held-out.")
+        if self.exclude is not None and not Path(self.exclude).is_dir():
+            raise UsageError(f"{shown(self.exclude)} is no folder of photos.")
+
+    def _settings(self) -> CompleteSettings:
+        from ostec.eval.photos.holdout import SIZE
+
+        return self.completion.settings(uv_size=SIZE)
+
+    def _photos(self) -> "list[HoldoutPhoto]":
+        """The photos in their order, the hidden side by turns."""
+        from ostec.app.console import shown
+        from ostec.app.photos.sources import assign_names, find_photos
+        from ostec.app.train.prior import excluded_numbers
+        from ostec.eval.photos.holdout import HoldoutPhoto, evenly
+        from ostec.train.portraits import is_held_out
+
+        paths = find_photos((self.folder,), recursive=False).photos
+        if self.held_out:
+            excluded = excluded_numbers(None if self.exclude is None else Path(self.exclude))
+            paths = [path for path in paths if is_held_out(path.stem, excluded)]
+            if not paths:
+                raise UsageError(f"{shown(self.folder)} has no photo that is held out.")
+        named = assign_names(evenly(paths, self.count), ("",))
+        return [HoldoutPhoto(p.name, p.path, "left" if number % 2 else "right") for number, p in enumerate(named)]

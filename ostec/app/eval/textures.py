@@ -1,0 +1,70 @@
+"""``ostec eval textures``: figures of a folder of UV textures."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ostec.app.eval.options import RunOptions
+from ostec.core.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvalTextures:
+    """Measure a folder of UV textures of one size: even light, spread of identities, detail, duplicates.
+
+    Writes table.txt, textures.html with histograms and what stands out, contact_000.png and on with 100 textures each,
+    and eval.json, for ostec eval compare. What is done already is kept.
+    """
+
+    folder: str
+    """Results of ostec complete (NAME.png with NAME.json beside it), or any folder of pictures that are textures."""
+    out: str
+    """Folder of the results; made if it does not exist."""
+    layout: Literal["default", "whole"] = "default"
+    """default: the chart of this program's UV layout; whole: the whole square, for textures of other layouts."""
+    mask: str | None = None
+    """A picture in the same layout: white texels count, black ones do not."""
+    running: RunOptions = field(default_factory=RunOptions)
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        self.running.begin()
+
+        from ostec.app.eval.run import finish, out_folder, run_shown
+        from ostec.eval.report import table
+        from ostec.eval.report.page import write_sheets, write_textures_page
+        from ostec.eval.textures.run import (
+            KIND,
+            TILE,
+            TextureTask,
+            evaluation_of,
+            find_textures,
+            read_thumb,
+            settings_of,
+            texture_jobs,
+            thumbs_folder,
+        )
+
+        source, mask = Path(self.folder), Path(self.mask) if self.mask else None
+        files = find_textures(source)
+        settings = settings_of(self.layout, mask)
+        if self.out and Path(self.out).resolve() == source.resolve():
+            raise UsageError(
+                "--out must not be the folder of the textures: contact sheets would be taken for textures."
+            )
+        out = out_folder(self.out, KIND)
+        thumbs_folder(out)
+        keys = {file.key: file for file in files}
+        task = TextureTask(keys, self.layout, mask, out)
+        names = {key: file.name for key, file in keys.items()}
+        outcomes = run_shown(texture_jobs(task, settings), task, self.running, "textures", names)
+        evaluation = evaluation_of(files, [outcomes[key] for key in keys], settings)
+        by_name = {file.name: file for file in files}
+        pictured = [row.item for row in evaluation.rows if row.pictures]
+        logger.debug("Drawing the contact sheets of %d textures.", len(pictured))
+        sheets = write_sheets(out, pictured, TILE, lambda number: read_thumb(out, by_name[pictured[number]]))
+        write_textures_page(out, evaluation, table(evaluation), sheets, TILE)
+        return finish(out, evaluation, (), self.running)

@@ -1,0 +1,88 @@
+"""What a run writes down about itself: ``run.jsonl`` and ``failures.jsonl``."""
+
+import datetime
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostec.app.photos.sources import Photo
+from ostec.export.record import Failure, append_run, write_failures
+
+_MIN_INTERVAL_S = 2.0
+"""Between two rewritings of failures.jsonl, which would otherwise cost a square of the number of failures."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When the work on a photo began."""
+
+    photo: Photo
+    started: datetime.datetime
+    counter: float
+
+    def seconds(self) -> float:
+        """Wall time since then."""
+        return time.perf_counter() - self.counter
+
+
+class Journal:
+    """The two files of one run; the methods raise OutputError where one cannot be written."""
+
+    def __init__(self, save_dir: Path, device: str) -> None:
+        """``device`` is the one that the networks are on."""
+        self._save_dir = save_dir
+        self._device = device
+        self._failures: list[Failure] = []
+        self._written = float("-inf")
+
+    def start(self, photo: Photo) -> Clock:
+        """Note the time at which work on a photo begins."""
+        if self._device.startswith("cuda"):
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        return Clock(photo, datetime.datetime.now(datetime.timezone.utc), time.perf_counter())
+
+    def done(self, clock: Clock, name: str, stages: Mapping[str, float]) -> None:
+        """Append the line of one finished result to ``run.jsonl``."""
+        entry = {
+            "name": name,
+            "file": clock.photo.path,
+            "started": clock.started.isoformat(timespec="milliseconds"),
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "device": self._device,
+            "seconds": {stage: round(seconds, 4) for stage, seconds in stages.items()},
+            "total_s": round(clock.seconds(), 3),
+            "peak_memory_mb": _peak_memory_mb(),
+        }
+        if self._device.startswith("cuda"):
+            import torch
+
+            entry["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        append_run(self._save_dir, entry)
+
+    def failed(self, photo: Photo, stage: str, reason: str) -> None:
+        """Note a failure; ``failures.jsonl`` has it within seconds, and at the latest after :meth:`write`."""
+        self._failures.append(Failure(str(photo.path), stage, reason))
+        if time.monotonic() - self._written > _MIN_INTERVAL_S:
+            self.write()
+
+    def write(self) -> None:
+        """Rewrite ``failures.jsonl`` from this run's failures; empty if there is none."""
+        write_failures(self._save_dir, self._failures)
+        self._written = time.monotonic()
+
+
+def _peak_memory_mb() -> float | None:
+    """The largest resident size that the process has had so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

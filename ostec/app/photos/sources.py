@@ -1,0 +1,173 @@
+"""Which files a run takes for photos, and what their results are called.
+
+NAME is a photo's stem. Where two sources would share a file of their results, the later one (sorted by path) gets
+``stem_ext``, then ``stem_2``, ``stem_3``, ...; letters of another case and composed umlauts count as the same, because
+some file systems think so. With every face of a photo asked for, a face's results are called ``NAME_face1``,
+``NAME_face2``, ..., also where only one face is found: the names follow from the sources alone.
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostec.app.console import shown
+from ostec.app.photos.results import INVERSION_ENDINGS, RESULT_ENDINGS, RUN_FILES, listed_files
+from ostec.core.errors import UsageError
+from ostec.core.settings import Faces
+from ostec.io.photos import expand, is_photo, walk_photos
+
+_MAX_NAME_BYTES = 180
+"""File systems allow 255; the rest is for ``_face12``, the endings and the names of unfinished files."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One source of a run."""
+
+    path: Path
+    name: str
+    """Stem of its results."""
+
+    @property
+    def label(self) -> str:
+        """The file's name, fit for a terminal."""
+        return shown(self.path.name)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search for photos came to."""
+
+    photos: list[Path]
+    """Sorted by where they really are, each file once."""
+    results: int
+    """How many files were left out because they are results of an earlier run."""
+
+
+def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
+    """Look for photos in files, folders and globs.
+
+    Files that are named are taken whatever they hold; in folders those that end like a picture or are one, hidden
+    ones apart. A name with ``*``, ``?`` or ``[`` in it that exists is that file, not a pattern.
+
+    Raises:
+        UsageError: a source does not exist, cannot be read or is neither file nor folder, or no photo is found.
+    """
+    photos: dict[Path, Path] = {}  # where a file is -> its path as it was given
+    results: dict[Path, set[str]] = {}
+    left_out = 0
+    for path in (p for source in sources for p in _photos_or_folders(source)):
+        for file in walk_photos(path, recursive) if path.is_dir() else [path]:
+            folder = Path(os.path.realpath(file.parent))
+            if folder not in results:
+                results[folder] = listed_files(folder)
+            if file.name in results[folder]:
+                left_out += 1
+            else:
+                photos.setdefault(folder / file.name, file)
+    if not photos:
+        where = ", ".join(shown(s) for s in sources)
+        also = " (results of earlier runs do not count)" if left_out else ""
+        raise UsageError(f"No photo was found in {where}{also}." if where else "No source was named.")
+    return Found([photos[place] for place in sorted(photos, key=os.fspath)], left_out)
+
+
+def _photos_or_folders(source: str) -> list[Path]:
+    found = expand(source)
+    return found if found == [Path(source)] else [p for p in found if p.is_dir() or is_photo(p)]
+
+
+def assign_names(photos: Sequence[Path], endings: Sequence[str] = RESULT_ENDINGS) -> list[Photo]:
+    """Name each photo's results, NAME + ``endings``; ``photos`` are sorted, and earlier ones choose first."""
+    taken = {comparable(name) for name in RUN_FILES}
+    named = []
+    for path in photos:
+        for name in _candidates(path):
+            outputs = {comparable(name + ending) for ending in endings}
+            if taken.isdisjoint(outputs):
+                break
+        taken |= outputs
+        named.append(Photo(path, name))
+    return named
+
+
+def _candidates(path: Path) -> Iterator[str]:
+    stem = _clean(path.stem)
+    yield stem
+    if path.suffix[1:]:
+        yield _clean(f"{stem}_{path.suffix[1:]}")
+    number = 2
+    while True:
+        yield f"{stem}_{number}"
+        number += 1
+
+
+def _clean(stem: str) -> str:
+    """A stem that can be written into any file and with any ending: valid Unicode, no controls, not too long."""
+    name = "".join("_" if unicodedata.category(c) in ("Cc", "Cs") else c for c in stem)
+    while len(name.encode("utf-8")) > _MAX_NAME_BYTES:
+        name = name[:-1]
+    return name
+
+
+def comparable(name: str) -> str:
+    """Equal for names that some file system takes for the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def refuse_replacing(
+    photos: Sequence[Photo],
+    save_dir: Path,
+    faces: Faces,
+    overwrite: bool,
+    endings: Sequence[str] = RESULT_ENDINGS,
+) -> None:
+    """Make sure that no result replaces a source, nor, unless ``overwrite``, a picture that no run has made.
+
+    Raises:
+        UsageError: one would.
+    """
+    if not save_dir.is_dir():
+        return
+    outputs = {comparable(photo.name + ending): photo for photo in photos for ending in endings}
+    identities = {_identity(photo.path): photo.path for photo in photos}
+    identities.pop(None, None)
+    known = listed_files(save_dir)
+    for path in sorted(save_dir.iterdir()):
+        name = comparable(path.name)
+        photo = outputs.get(_without_face(name) if faces == "all" else name)
+        if photo is None:
+            continue
+        source = identities.get(_identity(path))
+        if source is not None:
+            raise UsageError(
+                f"The results of {photo.label} would replace the source {shown(source)}; choose another --save-dir."
+            )
+        ours = path.name in known or _has_companions(save_dir, path.name)
+        if name.endswith(".png") and not (ours or overwrite):
+            raise UsageError(
+                f"The results of {photo.label} would replace {shown(path)}, which no earlier run has made; "
+                "choose another --save-dir, or allow it with --overwrite."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _has_companions(save_dir: Path, file: str) -> bool:
+    """Whether a picture lies beside other files of a result, as where somebody deleted NAME.json to have it redone."""
+    stems = [file[: -len(ending)] for ending in {*RESULT_ENDINGS, *INVERSION_ENDINGS} if file.endswith(ending)]
+    return any((save_dir / f"{stem}.npz").exists() or (save_dir / f"{stem}.obj").exists() for stem in stems)
+
+
+def _without_face(name: str) -> str:
+    endings = "|".join(re.escape(ending) for ending in RESULT_ENDINGS)
+    return re.sub(rf"_face[1-9]\d*(?=(?:{endings})\Z)", "", name)

@@ -1,0 +1,268 @@
+"""``ostec train generator``: the portrait generator that ships, from a folder of portraits."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ostec.app.console import begin
+from ostec.app.train.prior import check_folders, excluded_numbers, read_portraits, training_device
+from ostec.core.errors import UsageError
+from ostec.core.settings import Device, to_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from ostec.core.types import Topology
+    from ostec.nets.checkpoint import PortraitGenerator
+    from ostec.train.generator import GeneratorTrainSettings, TrainingState
+    from ostec.train.prepare import TextureSources
+
+log = logging.getLogger(__name__)
+
+_TEXELS = 256
+"""Side of the training textures; a view of 128 px shows no finer detail."""
+_SAVE_SECONDS = 600.0
+_SAY_SECONDS = 60.0
+_FILE_LIMIT = 13_000_000
+"""Bytes: what the other weights leave of the 24 MB that models/ may hold."""
+
+
+@dataclass(frozen=True)
+class TrainGenerator:
+    """Train the portrait generator, with its encoder, on a folder of aligned portraits; report on those held out.
+
+    The same command goes on where an interrupted one stopped.
+    """
+
+    portraits: Path
+    """Folder of aligned portraits, one face each."""
+    work: Path
+    """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
+    out: Path = Path("models/generator.safetensors")
+    """File to write; a JSON with the networks' shapes and the figures is written beside it."""
+    exclude: Path | None = None
+    """Folder of photos whose people (same number in the name) are held out as well."""
+    prior: str = "default"
+    """default, or a file of ostec train prior: fills what the portraits do not show."""
+    images: int = 53_000
+    """Pictures to train on in all."""
+    batch: int = 8
+    """Pictures a step."""
+    learning_rate: float = 1e-2
+    """Of Adam, at the start."""
+    resolution: int = 128
+    """Side of the generator's pictures, a power of two."""
+    grow: tuple[int, ...] = (3_000, 10_000)
+    """Pictures after which the resolution doubles, up to the full one."""
+    latent: int = 256
+    """Dimension of W."""
+    channel_base: int = 2048
+    """Width of the generator: channels of a layer times its side."""
+    channel_max: int = 192
+    """The most channels of a layer."""
+    adversarial_from: int = 1_000_000
+    """Pictures after which the discriminator joins; --images or more: never."""
+    patch: int = 32
+    """Side of what the discriminator sees of a picture; on a GPU, the resolution."""
+    poses: int = 192
+    """Poses among which the views are drawn."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA where there is a device, else the CPU."""
+    quiet: bool = False
+    """Warnings and errors only."""
+    verbose: bool = False
+    """Debug messages as well."""
+
+    def run(self) -> int:
+        """Return the exit code."""
+        begin(self.quiet, self.verbose)
+        from ostec.core.assets import asset_path
+        from ostec.core.types import ViewFrame
+        from ostec.io.files import make_folder, remove_leftovers
+        from ostec.load.topology import read_topology
+        from ostec.train.generator import start_training, train_generator, z_dimension
+        from ostec.train.prepare import prepare_textures
+        from ostec.train.renders import make_pose_bank, on_device
+        from ostec.train.report import report_generator
+        from ostec.train.result import finish_training
+
+        settings = self._settings()
+        check_folders(self.portraits, self.exclude)
+        device = training_device(self.device)
+        for folder in (self.work, self.out.parent):
+            remove_leftovers(make_folder(folder))
+        topology = read_topology(asset_path("topology/facemesh.npz"))
+        sources = self._sources(topology)
+        state = start_training(settings, z_dimension(sources.prior.basis.shape[-1]), device)
+        checkpoint = self.work / "checkpoint.pt"
+        _resume(checkpoint, state, settings)
+        prepared = prepare_textures(sources, settings, self.work, lambda: _read(sources), log.info)
+        textures = on_device(prepared.textures, device)
+        trained, judged = _rows(~prepared.held_out), _rows(prepared.held_out)
+        if not len(trained):
+            raise UsageError(f"{self.portraits} holds no portrait that may be trained on.")
+        log.info("Training on %d portraits; %d are held out.", len(trained), len(judged))
+        frame = ViewFrame(own_shape=False, ffhq_crop=False)
+        bank = on_device(make_pose_bank(topology, frame, settings.resolution, settings.poses, settings.seed), device)
+        with _finish_step_first() as stop:
+            journal = _Journal(checkpoint, settings, state.images, stop)
+            train_generator(state, textures, trained, bank, settings, frame.ground, journal)
+            journal.save(state)
+        model = finish_training(state, textures, trained, bank, settings, frame)
+        facts = {
+            "topology_sha256": topology.sha256,
+            "prior_sha256": sources.prior_sha256,
+            "settings": to_json(settings),
+            "portraits_trained": len(trained),
+            "portraits_held_out": len(judged),
+            "images_seen": state.images,
+        }
+        self._write(model, facts, lambda shipped: report_generator(shipped, textures, judged, bank, sources.prior))
+        return 0
+
+    def _settings(self) -> "GeneratorTrainSettings":
+        from ostec.train.generator import GeneratorTrainSettings
+
+        if self.out.suffix != ".safetensors":
+            raise UsageError(f"--out must end in .safetensors, got {self.out}.")
+        names = {field.name for field in dataclasses.fields(GeneratorTrainSettings)}
+        own = {field.name for field in dataclasses.fields(self)}
+        try:
+            return GeneratorTrainSettings(**{name: getattr(self, name) for name in names & own})
+        except ValueError as error:
+            name, _, rest = str(error).partition(" ")
+            raise UsageError(f"--{name.replace('_', '-')} {rest}") from error
+
+    def _sources(self, topology: "Topology") -> "TextureSources":
+        import torch
+
+        from ostec.core.assets import sha256_of, verified_path
+        from ostec.pipeline import load_prior
+        from ostec.train.prepare import TextureSources
+
+        path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
+        prior = load_prior(path, topology, torch.device("cpu"))
+        if _TEXELS % prior.size:
+            raise UsageError(f"--prior must have a layout that divides {_TEXELS} texels, got {prior.size}.")
+        excluded = excluded_numbers(self.exclude)
+        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), _TEXELS)
+
+    def _write(
+        self,
+        model: "PortraitGenerator",
+        facts: dict[str, Any],
+        judge: "Callable[[PortraitGenerator], dict[str, float]]",
+    ) -> None:
+        """Write the generator as it is judged: with half floats' precision, and the discriminator if it fits in."""
+        from ostec.io.files import write_atomic
+        from ostec.io.weights import encode_safetensors
+        from ostec.nets.checkpoint import generator_from_tensors, generator_to_tensors
+
+        stored = generator_to_tensors(model)
+        content = encode_safetensors(stored.tensors)
+        if model.discriminator is not None and len(content) > _FILE_LIMIT:
+            log.info("The discriminator is left out: with it, the file would have %.1f MB.", len(content) / 1e6)
+            stored = generator_to_tensors(dataclasses.replace(model, discriminator=None))
+            content = encode_safetensors(stored.tensors)
+        figures = judge(generator_from_tensors(stored.tensors, stored.card, self.out.name))
+        card = {**stored.card, **facts, "held_out_figures_db": figures}
+        write_atomic(self.out, content)
+        write_atomic(self.out.with_suffix(".json"), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+        for name, value in figures.items():
+            log.info("%s: %.2f dB", name, value)
+        log.info("Wrote %s, %.1f MB.", self.out, len(content) / 1e6)
+
+
+class _Journal:
+    """Called after each step: says how it goes, saves every ten minutes and when somebody asks to stop."""
+
+    def __init__(
+        self, checkpoint: Path, settings: "GeneratorTrainSettings", images: int, stop: list[KeyboardInterrupt]
+    ) -> None:
+        self._checkpoint, self._settings, self._stop = checkpoint, settings, stop
+        self._saved = self._said = time.monotonic()
+        self._said_images = images
+        self._losses: dict[str, float] = {}
+
+    def __call__(self, state: "TrainingState", losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            self._losses[name] = 0.97 * self._losses.get(name, value) + 0.03 * value
+        now = time.monotonic()
+        if now - self._said > _SAY_SECONDS:
+            self._say(state, now - self._said)
+            self._said, self._said_images = now, state.images
+        if self._stop:
+            self.save(state)
+            raise self._stop[0]
+        if now - self._saved > _SAVE_SECONDS:
+            self.save(state)
+
+    def save(self, state: "TrainingState") -> None:
+        from ostec.train.checkpoint import save_checkpoint
+
+        save_checkpoint(self._checkpoint, state, self._settings)
+        self._saved = time.monotonic()
+
+    def _say(self, state: "TrainingState", seconds: float) -> None:
+        from ostec.train.generator import level_at
+
+        log.info(
+            "%d of %d pictures, %d px, %.1f a second: %s",
+            state.images,
+            self._settings.images,
+            level_at(state.images, self._settings),
+            (state.images - self._said_images) / seconds,
+            ", ".join(f"{name} {value:.4f}" for name, value in self._losses.items()),
+        )
+
+
+@contextlib.contextmanager
+def _finish_step_first() -> Iterator[list[KeyboardInterrupt]]:
+    """The first Ctrl-C or SIGTERM only fills the list, a second one ends at once; for the main thread."""
+    from ostec.app.photos.runner import Terminated
+
+    asked: list[KeyboardInterrupt] = []
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is given
+        interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        if asked:
+            raise interrupt
+        asked.append(interrupt)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resume(checkpoint: Path, state: "TrainingState", settings: "GeneratorTrainSettings") -> None:
+    from ostec.train.checkpoint import load_checkpoint
+
+    if not checkpoint.exists():
+        return
+    changed = load_checkpoint(checkpoint, state, settings)
+    log.info("Going on after %d pictures.", state.images)
+    if changed:
+        log.info("Other than before: %s.", ", ".join(changed))
+
+
+def _read(sources: "TextureSources") -> Any:
+    return read_portraits(sources.portraits, sources.excluded, sources.topology, sources.size)
+
+
+def _rows(which: Any) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(which).nonzero()[:, 0]

@@ -1,0 +1,157 @@
+"""``ostec train prior``, and what the commands of its family share."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ostec.app.console import begin
+from ostec.core.errors import BackendError, UsageError
+from ostec.core.settings import Device
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from ostec.core.types import Topology
+    from ostec.train.portraits import PortraitTexels
+    from ostec.train.prior import PriorModel, PriorTrainSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainPrior:
+    """Fit the texture prior to a folder of aligned portraits and report on those held out."""
+
+    portraits: Path
+    """Folder of aligned portraits, one face each."""
+    out: Path = Path("models/prior.safetensors")
+    """File to write; a JSON with the figures is written beside it."""
+    exclude: Path | None = None
+    """Folder of photos whose people (same number in the name) are held out as well."""
+    components: int = 120
+    """Dimension of the linear model."""
+    iterations: int = 10
+    """Rounds of expectation maximisation."""
+    size: int = 128
+    """Side of the layout in texels."""
+    seed: int = 0
+    """Seed of the random start."""
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA where there is a device, else the CPU."""
+    quiet: bool = False
+    """Warnings and errors only."""
+    verbose: bool = False
+    """Debug messages as well."""
+
+    def run(self) -> int:
+        """Return the exit code."""
+        begin(self.quiet, self.verbose)
+        import torch
+
+        from ostec.core.assets import asset_path
+        from ostec.load.topology import read_topology
+        from ostec.train.prior import PriorTrainSettings, fit_prior
+
+        check_folders(self.portraits, self.exclude)
+        device = training_device(self.device)
+        settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.seed)
+        topology = read_topology(asset_path("topology/facemesh.npz"))
+        log.info("Reading portraits.")
+        data = read_portraits(self.portraits, excluded_numbers(self.exclude), topology, self.size)
+        colour, weight = _training_set(data)
+        log.info("Fitting to %d portraits and their mirror images.", len(colour) // 2)
+        model = fit_prior(
+            torch.from_numpy(colour).to(device),
+            torch.from_numpy(weight).to(device),
+            data.inside,
+            settings,
+            lambda done, model: log.info(
+                "Round %d of %d: noise %.4f", done, settings.iterations, float(model.noise.mean().sqrt())
+            ),
+        )
+        self._save(model, data, settings, topology.sha256)
+        return 0
+
+    def _save(self, model: "PriorModel", data: "PortraitTexels", settings: "PriorTrainSettings", topology: str) -> None:
+        import torch
+
+        from ostec.core.settings import to_json
+        from ostec.io.files import write_atomic
+        from ostec.io.weights import encode_safetensors
+        from ostec.prior.linear import LinearPrior
+        from ostec.train.report import report_prior
+
+        basis = model.basis.half().cpu()
+        tensors = {
+            "inside": torch.from_numpy(data.inside.astype("uint8")),
+            "mean": model.mean.float().cpu(),
+            "basis": basis,
+            "noise": model.noise.float().cpu(),
+        }
+        prior = LinearPrior(data.inside, tensors["mean"], basis.float(), tensors["noise"], topology)
+        figures = report_prior(prior, data)
+        card: dict[str, Any] = {
+            "topology_sha256": topology,
+            "settings": to_json(settings),
+            "portraits_trained": int((~data.held_out).sum()),
+            "portraits_held_out": int(data.held_out.sum()),
+            "held_out_figures_db": figures,
+        }
+        write_atomic(self.out, encode_safetensors(tensors))
+        write_atomic(self.out.with_suffix(".json"), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+        for name, value in figures.items():
+            log.info("%s: %.2f dB", name, value)
+        log.info("Wrote %s.", self.out)
+
+
+def check_folders(portraits: Path, exclude: Path | None) -> None:
+    """Raise UsageError unless both are folders."""
+    for folder in (portraits, exclude):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{folder} is no folder.")
+
+
+def training_device(asked: Device) -> "torch.device":
+    """Where to train, which draws nothing and so needs no rasteriser there. Raises BackendError."""
+    import torch
+
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise BackendError("--device cuda cannot be used: no CUDA device was found.")
+    return torch.device("cuda" if asked != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def excluded_numbers(exclude: Path | None) -> frozenset[str]:
+    """Stems of the photos whose people are held out."""
+    return frozenset(path.stem for path in exclude.iterdir()) if exclude else frozenset()
+
+
+def read_portraits(portraits: Path, excluded: frozenset[str], topology: "Topology", size: int) -> "PortraitTexels":
+    """Masked texels of a folder of portraits on ``size`` x ``size``, with the landmark network that ships."""
+    import torch
+
+    from ostec.load.networks import load_facemesh
+    from ostec.train.portraits import collect_texels
+
+    network = load_facemesh(torch.device("cpu"))
+    return collect_texels(portraits, excluded, network, topology, size, _report)
+
+
+def _training_set(data: "PortraitTexels") -> "tuple[np.ndarray, np.ndarray]":
+    """Colours [2N, T, 3] and weights [2N, T] of the portraits that are not held out, and of their mirror images."""
+    import numpy as np
+
+    keep = ~data.held_out
+    index = np.full(data.inside.shape, -1)
+    index[data.inside] = np.arange(data.inside.sum())
+    mirror = index[:, ::-1][data.inside]
+    colour = data.colour[keep].astype(np.float32) / 255
+    weight = data.weight[keep].astype(np.float32)
+    return np.concatenate([colour, colour[:, mirror]]), np.concatenate([weight, weight[:, mirror]])
+
+
+def _report(done: int, total: int) -> None:
+    if done == total or done % 320 == 0:
+        log.info("%d of %d portraits read", done, total)

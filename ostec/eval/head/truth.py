@@ -1,0 +1,310 @@
+"""Ground truth from a textured head: its pictures at any pose, and its texture in the project's UV layout.
+
+The true texture in the UV layout is found in three steps:
+
+1. Every view of a grid goes through detector, dense landmarks and fit as a photo does, which says which texel lies
+   where in the picture; the picture's map of true positions turns that into a point of the head per texel and view.
+2. The points of all views are averaged, weighted by a power of the cosine of the view angle, and put back onto the
+   head.
+3. The colours are read where that point is in each view, with the same weights from the true normals. All views show
+   the same point of the same head, so the average does not blur; under a light too, since the lamp turns with the head.
+"""
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch.nn import functional
+
+from ostec.core.assets import load_manifest, sha256_of
+from ostec.core.errors import FaceError, UsageError
+from ostec.core.types import (
+    EYE_CORNER_DISTANCE_MM,
+    EYE_CORNERS,
+    ORIGIN_SETBACK_MM,
+    BoolArray,
+    FittedFace,
+    FloatArray,
+)
+from ostec.detect.faces import detect_faces, largest
+from ostec.detect.landmarks import detect_landmarks
+from ostec.eval.head.mesh import Head, PartFiles
+from ostec.eval.jobs import program_digest
+from ostec.eval.report.drawing import LIGHTS, SEEN_TOLERANCE_MM, SIDE, HeadView, look_up, render_head, seen_by
+from ostec.fit.dense import fit_dense
+from ostec.io.files import write_atomic
+from ostec.pipeline.models import Models
+from ostec.render.geometry import Camera, camera_from_matrix, orthographic_camera, rotation_from_pose
+from ostec.render.uv import bake_layout, sample_image, view_surface
+
+logger = logging.getLogger(__name__)
+
+FACE_HEIGHT = 350.0
+"""Height in pixels of the box around the landmarks of the frontal picture."""
+GRID_YAWS_DEG = (-60, -40, -20, 0, 20, 40, 60)
+GRID_PITCHES_DEG = (-20, 0, 20)
+POSE_TOLERANCE_DEG = 20.0
+"""A view whose fitted yaw is further off than this is left out of the truth: its landmarks are wrong."""
+COSINE_POWER = 6.0
+SNAP_MM = 6.0
+"""An averaged point this far from the head is not trusted: inside a nostril, or landmarks that disagree."""
+MOUTH_MARGIN = 0.012
+"""Texels this near to the opening of the mouth, in UV, have no truth: views of a closed mouth disagree about them."""
+UV_SIZE = 512
+CACHE = "truth.npz"
+_BEHIND_THE_TRUTH = ("core", "detect", "fit", "nets", "render", "eval/drawing.py", "eval/heads.py", "eval/truth.py")
+
+
+@dataclass(frozen=True)
+class UvTruth:
+    """What is true of each texel of the project's layout. S is the layout's side."""
+
+    textures: Mapping[str, FloatArray]
+    """Light -> [S, S, 3] in [0, 1]; as the views' fits show it where not valid, and the nearest colour outside the
+    chart."""
+    position: FloatArray
+    """[S, S, 3] on the head; meaningless where not valid."""
+    normal: FloatArray
+    """[S, S, 3] unit; meaningless where not valid."""
+    valid: BoolArray
+    """[S, S]: inside the chart but not between the lips, shown by some view, and found on the head."""
+    skin: BoolArray
+    """[S, S]: valid and away from eyes and mouth."""
+    views: int
+    """How many views of the grid have a face that could be fitted."""
+
+    def unseen(self, view: HeadView) -> BoolArray:
+        """[S, S]: texels with a truth that ``view`` does not show."""
+        seen = seen_by(view, torch.from_numpy(self.position), torch.from_numpy(self.normal))
+        return self.valid & ~seen.numpy()
+
+
+class FaceReader:
+    """The way of a photo as far as the fit: detector, dense landmarks, mesh; and the UV layout."""
+
+    def __init__(self, models: Models, size: int = UV_SIZE) -> None:
+        """Take built networks on the CPU, and bake the layout at ``size`` x ``size`` texels."""
+        self._models = models
+        self.topology = models.topology
+        self.layout = bake_layout(models.topology, size)
+
+    def fit(self, image: FloatArray) -> FittedFace:
+        """Fit the mesh to the largest face of [H, W, 3]. Raises FaceError where there is none."""
+        face = largest(detect_faces(image, self._models.mtcnn))
+        if face is None:
+            raise FaceError("No face was found.")
+        return fit_dense(detect_landmarks(image, face, self._models.facemesh), self.topology)
+
+
+def camera_of(face: FittedFace) -> Camera:
+    """The camera of a fit."""
+    return camera_from_matrix(face.camera_matrix, face.rotation)
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A head in millimetres and the frame of its pictures."""
+
+    head: Head
+    scale: float
+    """Pixels per millimetre."""
+    centre: tuple[float, float]
+    """Pixel of the head's origin."""
+
+    def shoot(self, pitch_deg: float, yaw_deg: float, lights: Sequence[str] = ("unlit",)) -> HeadView:
+        """Draw the head at a pose."""
+        camera = orthographic_camera(rotation_from_pose(pitch_deg, yaw_deg), self.scale, self.centre)
+        return render_head(self.head, camera, lights)
+
+
+def set_up(head: Head, reader: FaceReader) -> Studio:
+    """Bring a head of any unit into the canonical frame, by the landmarks of its frontal picture, and frame its face.
+
+    Raises:
+        UsageError: no face is found on the head.
+    """
+    low, high = head.vertices.amin(0), head.vertices.amax(0)
+    scale = 0.9 * SIDE / float((high - low).max())
+    middle = ((low + high) / 2 * scale).tolist()
+    camera = orthographic_camera(np.eye(3), scale, (SIDE / 2 - middle[0], SIDE / 2 + middle[1]))
+    view = render_head(head, camera)
+    try:
+        landmarks = torch.from_numpy(reader.fit(view.images["unlit"]).landmarks)
+    except FaceError:
+        landmarks = torch.zeros(0)
+    corners = look_up(view.position, landmarks[list(EYE_CORNERS), :2], "bilinear") if len(landmarks) else landmarks
+    distance = float((corners[0] - corners[1]).norm()) if len(landmarks) else 0.0
+    if not distance > 0:
+        raise UsageError("No face was found on the head; it has to look along +z with y up, and to have its texture.")
+    unit = EYE_CORNER_DISTANCE_MM / distance
+    origin = corners.mean(0) - torch.tensor([0, 0, ORIGIN_SETBACK_MM / unit])
+    box = landmarks[:, :2].amin(0), landmarks[:, :2].amax(0)
+    zoom = FACE_HEIGHT / float(box[1][1] - box[0][1])
+    offset = (camera.project(origin)[0] - (box[0] + box[1]) / 2) * zoom + SIDE / 2
+    return Studio(head.moved(origin, unit), scale * zoom / unit, (float(offset[0]), float(offset[1])))
+
+
+@dataclass(frozen=True)
+class _Unwrapped:
+    """A view of the grid, with the point of the head that it puts each texel on."""
+
+    view: HeadView
+    colours: dict[str, torch.Tensor]
+    position: torch.Tensor
+    weight: torch.Tensor
+
+
+def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
+    """The head's texture under each light, positions and normals in the project's layout; see the module.
+
+    Raises:
+        UsageError: no view of the grid has a face that can be fitted.
+    """
+    found = _unwrapped_grid(studio, reader)
+    if not found:
+        raise UsageError("No view of the head has a face that can be fitted.")
+    views = [u.view for u in found]
+    total = torch.stack([u.weight for u in found]).sum(0)
+    average = _weighted([u.position for u in found], found, total)
+    position, normal = _onto_head(average, views)
+    valid = reader.layout.inside & (total > 1e-4) & ((position - average).norm(dim=-1) < SNAP_MM)
+    textures, shown = _gather_colours(position, normal, views)
+    valid &= shown > 1e-4
+    valid &= ~torch.from_numpy(_polygon(reader.topology.regions["mouth"], reader.layout.size))
+    empty = (~valid & (total < 1e-4)).numpy()
+    nearest = tuple(ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True))
+    for light, texture in textures.items():
+        direct = _weighted([u.colours[light] for u in found], found, total)
+        textures[light] = torch.where(valid[..., None], texture, direct)
+    features = [_polygon(reader.topology.regions[k], reader.layout.size) for k in ("eye_left", "eye_right", "lips")]
+    return UvTruth(
+        {light: texture.numpy()[nearest] for light, texture in textures.items()},
+        position.numpy(),
+        normal.numpy(),
+        valid.numpy(),
+        valid.numpy() & ~np.any(features, axis=0),
+        len(found),
+    )
+
+
+def _unwrapped_grid(studio: Studio, reader: FaceReader) -> list[_Unwrapped]:
+    found = []
+    for pitch in GRID_PITCHES_DEG:
+        for yaw in GRID_YAWS_DEG:
+            view = studio.shoot(pitch, yaw, tuple(LIGHTS))
+            try:
+                face = reader.fit(view.images["unlit"])
+            except FaceError:
+                logger.info("Left out of the truth: the view at pitch %d, yaw %d has no face.", pitch, yaw)
+                continue
+            if abs(face.pose_deg[1] - yaw) > POSE_TOLERANCE_DEG:
+                fitted = face.pose_deg[1]
+                logger.info("Left out of the truth: pitch %d, yaw %d is fitted at yaw %.0f.", pitch, yaw, fitted)
+                continue
+            found.append(_unwrap(view, face, reader))
+    return found
+
+
+def _unwrap(view: HeadView, face: FittedFace, reader: FaceReader) -> _Unwrapped:
+    surface = view_surface(torch.from_numpy(face.vertices), camera_of(face), reader.layout)
+    inside = ((surface.pixel >= 0) & (surface.pixel <= SIDE)).all(-1)
+    hit = look_up(view.hit[..., None].float(), surface.pixel, "bilinear")[..., 0] > 0.999
+    weight = surface.cosine.clamp(min=0) ** COSINE_POWER * (surface.visible & hit & inside)
+    colours = {
+        light: sample_image(torch.from_numpy(image), surface.pixel, reader.layout.inside)[0]
+        for light, image in view.images.items()
+    }
+    return _Unwrapped(view, colours, look_up(view.position, surface.pixel, "bilinear"), weight)
+
+
+def _weighted(values: list[torch.Tensor], found: list[_Unwrapped], total: torch.Tensor) -> torch.Tensor:
+    summed = torch.zeros_like(values[0])
+    for value, unwrapped in zip(values, found, strict=True):
+        summed += value * unwrapped.weight[..., None]
+    return summed / total.clamp(min=1e-9)[..., None]
+
+
+def _polygon(corners: FloatArray, size: int) -> BoolArray:
+    """Texels [S, S] of a polygon [K, 2] in UV, and those within ``MOUTH_MARGIN`` of it."""
+    import cv2
+
+    pixels = (corners * [1, -1] + [0, 1]) * size
+    canvas = np.zeros((size, size), np.uint8)
+    cv2.fillPoly(canvas, [np.round(pixels).astype(np.int32)], 1)
+    return np.asarray(ndimage.binary_dilation(canvas > 0, iterations=round(MOUTH_MARGIN * size)))
+
+
+def _onto_head(position: torch.Tensor, views: list[HeadView]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put points near the head onto it, along the rays of the view that faces each most: (position, normal)."""
+    best = torch.full(position.shape[:-1], -torch.inf)
+    snapped, normal = torch.zeros_like(position), torch.zeros_like(position)
+    for view in views:
+        pixel, towards = view.camera.project(position)
+        there = look_up(view.normal, pixel, "nearest")
+        near = (towards - look_up(view.towards[..., None], pixel, "nearest")[..., 0]).abs() < 4 * SEEN_TOLERANCE_MM
+        score = torch.where(near, there @ view.camera.rotation[2], -1.0)
+        better = (score > best)[..., None]
+        best = torch.maximum(score, best)
+        snapped = torch.where(better, look_up(view.position, pixel, "bilinear"), snapped)
+        normal = torch.where(better, functional.normalize(look_up(view.normal, pixel, "bilinear"), dim=-1), normal)
+    return snapped, normal
+
+
+def _gather_colours(
+    position: torch.Tensor, normal: torch.Tensor, views: list[HeadView]
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Weighted colours [S, S, 3] by light of points of the head in all views that see them; sum of weights [S, S]."""
+    colours = {light: torch.zeros_like(position) for light in views[0].images}
+    total = torch.zeros(position.shape[:-1])
+    everywhere = torch.ones(position.shape[:-1], dtype=torch.bool)
+    for view in views:
+        weight = (normal @ view.camera.rotation[2]).clamp(min=0) ** COSINE_POWER * seen_by(view, position, normal)
+        pixel = view.camera.project(position)[0]
+        for light, image in view.images.items():
+            colours[light] += sample_image(torch.from_numpy(image), pixel, everywhere)[0] * weight[..., None]
+        total += weight
+    return {light: c / total.clamp(min=1e-9)[..., None] for light, c in colours.items()}, total
+
+
+def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFiles], cache: Path) -> UvTruth:
+    """:func:`uv_truth`, kept in ``cache`` (.npz) while the head's files, topology, networks and program last.
+
+    Raises:
+        UsageError: no view of the grid has a face that can be fitted.
+        OutputError: the cache cannot be written.
+    """
+    files = [sha256_of(path) for part in parts for path in (part.mesh, part.texture)]
+    weights = [entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files]
+    known = [reader.topology.sha256, *weights, *files, program_digest(_BEHIND_THE_TRUTH)]
+    key = hashlib.sha256("\n".join(known).encode()).hexdigest()
+    found = _read_cache(cache, key)
+    if found is not None:
+        return found
+    truth = uv_truth(studio, reader)
+    arrays: dict[str, Any] = {f"texture_{light}": texture for light, texture in truth.textures.items()}
+    arrays |= {name: getattr(truth, name) for name in ("position", "normal", "valid", "skin", "views")}
+
+    def save(stream: BinaryIO) -> None:
+        np.savez(stream, key=np.array(key), **arrays)
+
+    write_atomic(cache, save)
+    return truth
+
+
+def _read_cache(cache: Path, key: str) -> UvTruth | None:
+    try:
+        with cache.open("rb") as stream, np.load(stream) as stored:
+            if str(stored["key"]) != key:
+                return None
+            textures = {light: stored[f"texture_{light}"] for light in LIGHTS}
+            position, normal, valid, skin = (stored[name] for name in ("position", "normal", "valid", "skin"))
+            return UvTruth(textures, position, normal, valid, skin, int(stored["views"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,324 @@
+"""Photos with a part of the face hidden on purpose, and the error of what fills it.
+
+A photo goes through the same stages as when it is completed. Then texels of the layout are taken away from what it
+showed, the texture is completed without them, and compared with what they were. Scored are hidden texels that the photo
+showed well (trust of the prior above ``LEAST_WEIGHT``) and that lie more than ``MARGIN_UV`` inside of what is hidden:
+nearer to its rim, anything smooth would do.
+
+What is hidden: ``half``, one side of the layout, by turns the image's right and left; ``random``, irregular blobs over
+about a third of the face; ``profile``, what the fitted mesh would not show turned to a yaw of 60 degrees, by turns
+either way. Texels are hidden, not pixels: landmarks, fit and the mask of bare face see the whole photo, as they would
+see a face of which that part is turned away.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ostec.core.errors import FaceError
+from ostec.core.progress import PhotoRun
+from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
+from ostec.eval.jobs import Jobs
+from ostec.eval.judges import Judges
+from ostec.eval.photos.baselines import BASELINE_COSINE, BASELINES, SeenTexels
+from ostec.eval.photos.stages import (
+    BARE,
+    WHOLE_PICTURE,
+    Loaded,
+    Sight,
+    content_of,
+    failures_of,
+    load,
+    look,
+    rows_of,
+    run_digest,
+    without_generator,
+)
+from ostec.eval.report.drawing import SEEN_COSINE
+from ostec.eval.report.pictures import Cell, cell_of, write_pictures
+from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
+from ostec.eval.scores import psnr, sharpness, ssim
+from ostec.io.images import read_image
+from ostec.pipeline.texture import TextureMaker
+from ostec.project.together import alone
+from ostec.render.geometry import orthographic_camera, rotation_from_pose
+from ostec.render.uv import UvLayout, view_surface
+
+Masks = Literal["half", "random", "profile"]
+Side = Literal["right", "left"]
+"""Of the image, where the hidden part lies."""
+KIND = "holdout"
+_MODULES = ("baselines", "drawing", "holdout")
+SIZE = 256
+"""Side of the textures in texels."""
+MARGIN_UV = 0.04
+LEAST_WEIGHT = 0.5
+"""Trust of the prior from which the photo counts as the truth of a texel."""
+LEAST_TEXELS = 128
+"""Scored texels below which there is nothing to be learnt from a photo."""
+PROFILE_YAW_DEG = 60.0
+BLOB_SHARE = 0.36
+"""Share of the chart that blobs cover before thin and small parts are dropped; a third is left."""
+BLOB_UV = 0.055
+"""Deviation in UV of the low-pass whose hills are the blobs."""
+BLOB_THIN_UV = 0.03
+"""What a disc of this radius does not fit into is dropped from a blob."""
+LEAST_PART = 0.03
+"""Least area of a blob, and of a part that a profile shows, as a share of the chart."""
+
+
+@dataclass(frozen=True)
+class HoldoutPhoto:
+    """A photo of the run."""
+
+    name: str
+    """Good as a file name, and unlike the others'."""
+    path: Path
+    side: Side
+
+
+@dataclass(frozen=True)
+class HoldoutPlan:
+    """What is hidden, and who fills it."""
+
+    masks: Masks
+    complete: CompleteSettings
+    """Its mode is soft or hard: auto looks at a photo's yaw, which says nothing of what is hidden."""
+    seed: int = 0
+    """Of the random blobs."""
+    baselines: bool = False
+
+    def __post_init__(self) -> None:
+        if self.complete.mode == "auto" or self.complete.uv_size != SIZE:
+            raise ValueError(f"expected mode soft or hard at {SIZE} texels, got {self.complete}")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Who fills; ``prior`` only where there is one and ``ostec`` is more than that."""
+        alone = (PRIOR,) if self.complete.projects and self.complete.prior != "none" else ()
+        return (OSTEC, *alone, *(BASELINES if self.baselines else ()))
+
+    def item(self, photo: HoldoutPhoto) -> str:
+        """Name of a photo's rows."""
+        return f"{photo.name} {self.masks} {self.seed if self.masks == 'random' else photo.side}"
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A photo in the layout of which a part is hidden."""
+
+    sight: Sight
+    """The whole."""
+    shown: UvObservation
+    """Without the hidden part."""
+    scored: BoolArray
+    """[S, S]."""
+    known: BoolArray
+    """[S, S]: the photo is the truth of the texel, hidden or not."""
+
+    @property
+    def truth(self) -> FloatArray:
+        """[S, S, 3]."""
+        return self.sight.seen.colour
+
+
+def half_mask(size: int, side: Side) -> BoolArray:
+    """Everything on one side of the layout's middle line, [S, S]."""
+    right = np.arange(size) >= size / 2
+    return np.broadcast_to(right if side == "right" else ~right, (size, size)).copy()
+
+
+def profile_mask(face: FittedFace, layout: UvLayout, side: Side) -> BoolArray:
+    """Texels [S, S] of the chart that the mesh, turned to ``PROFILE_YAW_DEG``, does not show or too steeply.
+
+    What it shows in specks alone is hidden as well.
+    """
+    yaw = PROFILE_YAW_DEG if side == "right" else -PROFILE_YAW_DEG
+    camera = orthographic_camera(rotation_from_pose(0, yaw), 1.0, (0.0, 0.0))
+    view = view_surface(torch.from_numpy(face.vertices), camera, layout)
+    inside = layout.inside.numpy()
+    # Of the far eye and the lips' corner a few texels would face the viewer: no photo at that yaw shows them.
+    shown = _large(np.asarray((layout.inside & view.visible & (view.cosine > SEEN_COSINE)).numpy()), inside)
+    return inside & ~shown
+
+
+def random_mask(inside: BoolArray, name: str, seed: int) -> BoolArray:
+    """Irregular blobs [S, S] over about a third of the chart, the same for the same name and seed."""
+    size = len(inside)
+    noise = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal((size, size))
+    hills = ndimage.gaussian_filter(noise, BLOB_UV * size)
+    blobs = inside & (hills > np.quantile(hills[inside], 1 - BLOB_SHARE))
+    radius = round(BLOB_THIN_UV * size)
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    # The chart's border is no edge of a blob that reaches it.
+    blobs = inside & ndimage.binary_opening(blobs | ~inside, x * x + y * y <= radius * radius)
+    return _large(blobs, inside)
+
+
+def _large(region: BoolArray, inside: BoolArray) -> BoolArray:
+    """The connected parts of a region [S, S] that are no specks of the chart."""
+    label, _ = ndimage.label(region)
+    areas = np.bincount(label.ravel())
+    areas[0] = 0
+    found: BoolArray = (areas >= LEAST_PART * np.count_nonzero(inside))[label]
+    return found
+
+
+def hide(sight: Sight, mask: BoolArray) -> Hidden:
+    """Take the texels of ``mask`` [S, S] away from what a photo shows.
+
+    Raises:
+        FaceError: the photo shows too little of them to be scored.
+    """
+    seen = sight.seen
+    kept = seen.inside & ~mask
+    shown = replace(
+        seen, colour=seen.colour * ~mask[..., None], visible=seen.visible & ~mask, mask=np.where(mask, 0, seen.mask)
+    )
+    known = sight.weight > LEAST_WEIGHT
+    depth = ndimage.distance_transform_edt(~kept) if kept.any() else np.full(mask.shape, np.inf)
+    scored = mask & known & (depth > MARGIN_UV * seen.size)
+    if np.count_nonzero(scored) < LEAST_TEXELS:
+        raise FaceError("The photo shows too little of the part that was to be hidden.")
+    return Hidden(sight, shown, scored, known)
+
+
+def score(made: FloatArray, hidden: Hidden, judges: Judges) -> dict[str, float]:
+    """Figures of a texture [S, S, 3] over what was hidden; ``identity`` over all that the photo showed."""
+    truth, scored = hidden.truth, hidden.scored
+    return {
+        "psnr_unseen": psnr(made, truth, scored),
+        "ssim_unseen": ssim(made, truth, scored, hidden.known),
+        "perceptual_unseen": judges.perceptual(made, truth, scored),
+        "sharpness_unseen": sharpness(made, truth, scored, hidden.known),
+        "identity": judges.identity(made, truth, hidden.sight.weight.astype(np.float32)),
+    }
+
+
+def fill_hidden(methods: Sequence[str], image: FloatArray, hidden: Hidden, loaded: Loaded) -> dict[str, FloatArray]:
+    """Method -> texture [S, S, 3] completed from what is left of the photo [H, W, 3].
+
+    Raises:
+        FaceError: nothing is left of it.
+    """
+    maker, face, shown = loaded.maker, hidden.sight.face, hidden.shown
+    kept = shown.visible & (shown.cosine > BASELINE_COSINE) & (shown.mask > BARE)
+    if not kept.any():
+        raise FaceError("The photo shows nothing beside the part that was to be hidden.")
+    fill = maker.fill(image, face, shown)
+    left = SeenTexels(np.where(kept[..., None], shown.colour, 0).astype(np.float32), kept)
+    made = {}
+    for method in methods:
+        if method in (OSTEC, PRIOR):
+            by: TextureMaker = maker if method == OSTEC else without_generator(loaded)
+            mode = loaded.completer.settings.mode if method == OSTEC else "soft"
+            completed = alone(by.complete(shown, fill, face, mode, PhotoRun(None))).completed
+            made[method] = completed.texture
+        else:
+            made[method] = BASELINES[method](left)
+    return made
+
+
+@dataclass(frozen=True)
+class HoldoutTask:
+    """Hides, fills and scores one photo; the key is its name."""
+
+    photos: Mapping[str, HoldoutPhoto]
+    plan: HoldoutPlan
+    folder: Path
+
+    def __call__(self, key: str) -> dict[str, Any]:
+        """``rows`` as plain values. Raises ImageError, FaceError, OutputError."""
+        photo, plan = self.photos[key], self.plan
+        loaded = load(plan.complete)
+        image = read_image(photo.path)
+        sight = look(image, loaded.models, loaded.maker, aligned=True)
+        hidden = hide(sight, self._mask(photo, sight, loaded))
+        made = fill_hidden(plan.methods, image, hidden, loaded)
+        labels = {
+            "photo": photo.name,
+            "masks": plan.masks,
+            "side": photo.side if plan.masks != "random" else None,
+            "yaw": round(sight.face.pose_deg[1], 1),
+            "share_hidden": round(float(np.mean(hidden.scored[sight.seen.inside])), 4),
+            "found_by": sight.region,
+        }
+        textures = {"truth": hidden.truth, "shown": hidden.shown.colour * hidden.shown.visible[..., None], **made}
+        inside = sight.seen.inside[..., None]
+        files = {f"{photo.name}_{what}": np.where(inside, texture, 0) for what, texture in textures.items()}
+        paths = dict(zip(textures, write_pictures(self.folder, files, small=True).values(), strict=True))
+        rows = [
+            Row(
+                item=plan.item(photo),
+                method=method,
+                figures=score(texture, hidden, loaded.judges),
+                labels=labels,
+                pictures={"made": paths[method], "truth": paths["truth"], "shown": paths["shown"]},
+            )
+            for method, texture in made.items()
+        ]
+        return {"rows": [asdict(row) for row in rows]}
+
+    def _mask(self, photo: HoldoutPhoto, sight: Sight, loaded: Loaded) -> BoolArray:
+        if self.plan.masks == "half":
+            return half_mask(SIZE, photo.side)
+        if self.plan.masks == "profile":
+            return profile_mask(sight.face, loaded.maker.unwrapper.layout(SIZE), photo.side)
+        return random_mask(sight.seen.inside, photo.name, self.plan.seed)
+
+
+def holdout_jobs(task: HoldoutTask) -> Jobs:
+    """One job per photo. Raises AssetError where a file of the program is missing."""
+    contents = {name: content_of(photo.path) for name, photo in task.photos.items()}
+    sides = {name: photo.side for name, photo in task.photos.items()}
+    digest = run_digest(KIND, _settings(task.plan), load(task.plan.complete), _MODULES, contents, sides)
+    return Jobs(tuple(task.photos), task.folder, digest)
+
+
+def _settings(plan: HoldoutPlan) -> dict[str, Any]:
+    return {"masks": plan.masks, "seed": plan.seed, "baselines": plan.baselines, "complete": to_json(plan.complete)}
+
+
+def holdout_evaluation(task: HoldoutTask, outcomes: Mapping[str, dict[str, Any]]) -> Evaluation:
+    """All rows and failures, in the order of the photos."""
+    loaded = load(task.plan.complete)
+    failures = failures_of(outcomes, lambda name: task.plan.item(task.photos[name]))
+    settings = {**_settings(task.plan), "weights": loaded.models.hashes, "photos": len(task.photos)}
+    rows = rows_of(outcomes)
+    models = loaded.judges.described()
+    whole = {row.item for row in rows if row.labels["found_by"] == WHOLE_PICTURE}
+    if whole:
+        models["face"] = f"whole picture where the detector found none ({len(whole)} of {len(task.photos)} photos)"
+    return Evaluation(KIND, settings, models, rows, failures)
+
+
+def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 12) -> list[list[Cell]]:
+    """Pictures of at most ``most`` photos, evenly chosen: what was shown, the truth, then every method's texture."""
+    items = list(dict.fromkeys(row.item for row in evaluation.rows))
+    chosen = sorted({round(k) for k in np.linspace(0, len(items) - 1, min(most, len(items)))}) if items else []
+    found = []
+    for item in (items[k] for k in chosen):
+        rows = [row for row in evaluation.rows if row.item == item]
+        first = rows[0].pictures
+        cells = [cell_of(folder, first["shown"], item), cell_of(folder, first["truth"], "true")]
+        found.append([*cells, *(cell_of(folder, row.pictures["made"], _told(row)) for row in rows)])
+    return found
+
+
+def _told(row: Row) -> str:
+    return f"{row.method}: {row.figures['psnr_unseen']:.1f} dB"
+
+
+def evenly(paths: Sequence[Path], count: int) -> list[Path]:
+    """At most ``count`` of ``paths``, evenly chosen, both ends among them; all for 0."""
+    if count <= 0 or count >= len(paths):
+        return list(paths)
+    return [paths[math.floor(k + 0.5)] for k in np.linspace(0, len(paths) - 1, count)]

@@ -1,0 +1,299 @@
+"""Figures of a set of UV textures, without a truth: even light, spread of identities, detail, duplicates.
+
+What FFHQ-UV measures on its dataset (Bai et al., FFHQ-UV, CVPR 2023, arXiv 2211.13874, section 4), and what one wants
+to know before using a folder of textures. Names of the figures (``record.Row.figures``):
+
+* ``symmetry``: :func:`symmetry_error`, 0 to 255.
+* ``spread``: distance of the identity from the set's mean; of the set, the root mean square of them. Theirs ("ID std")
+  is of ArcFace features; here the texture prior's coefficients stand in, scaled so that faces that the prior draws
+  have 1 (:class:`Coder`).
+* ``area_photo``: share of the chart whose colour is the photo's, from ``NAME_provenance.png``; ``area_layout``, where
+  there is none: share of the texture that is no padding.
+* ``energy``: mean gradient energy in dB; it rises with noise as well. ``sharpness``: over the set's median.
+* ``brightness``, ``contrast``: mean and standard deviation of the luma, 0 to 1.
+* ``duplicates``, of the set: how many textures have a twin.
+"""
+
+import contextlib
+import functools
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ostec.core.assets import asset_path, sha256_of, verified_path
+from ostec.core.errors import ImageError, UsageError
+from ostec.core.types import BoolArray, FloatArray, Provenance
+from ostec.eval.jobs import Jobs, digest_of, program_digest
+from ostec.eval.report.record import Evaluation, Row
+from ostec.eval.scores import LUMA
+from ostec.eval.textures.scores import (
+    COPY_SIDE,
+    DUPLICATE_RMS,
+    Coder,
+    distances,
+    energy_db,
+    small_copy,
+    spread,
+    symmetry_error,
+    twins,
+)
+from ostec.export.record import read_record, versions
+from ostec.io.files import make_folder, remove_leftovers
+from ostec.io.images import IMAGE_SUFFIXES, read_image, read_palette_png, resize_image, write_png
+from ostec.load.topology import read_topology
+from ostec.pipeline.models import load_prior
+from ostec.render.uv import bake_layout
+
+KIND = "textures"
+Layout = Literal["default", "whole"]
+"""Where a texture holds colour: the chart of this program's layout, or the whole square."""
+TEXTURE, SET = "texture", "set"
+"""The methods of the rows: one of each texture, and one of the set."""
+WHOLE_SET = "all textures"
+"""Item of the set's row."""
+THUMBS = "thumbs"
+"""Folder of small copies."""
+TILE = 160
+"""Side of a small copy in pixels."""
+MAX_MEGAPIXELS = 17.0
+MIN_SIDE = 64
+_KEY_LETTERS = 60
+_BEHIND_THE_FIGURES = ("core", "io", "prior", "render", "eval/scores.py", "eval/textures.py", "eval/texturescores.py")
+_OTHER_ENDINGS = ("_provenance", "_frontal", "_target", "_trust")
+NO_IDENTITY = "none: the texture prior, which stands in for ArcFace, belongs to the default layout"
+STAND_IN = "spread of the texture prior's coefficients (ArcFace is not asked)"
+
+
+@dataclass(frozen=True)
+class TextureFile:
+    """A texture, and what belongs to it."""
+
+    name: str
+    """Unique in the set; good as a file name."""
+    path: Path
+    provenance: Path | None
+    """``NAME_provenance.png``, where it lies beside."""
+
+    @property
+    def key(self) -> str:
+        """Name of the job: another one as soon as a file changes."""
+        stamps = [_stamp(path) for path in (self.path, self.provenance) if path]
+        return f"{self.name[:_KEY_LETTERS]}-{digest_of(self.name, stamps)[:8]}"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError:  # reading it will say what is wrong
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def find_textures(folder: Path) -> list[TextureFile]:
+    """The textures of a folder, sorted: those that a NAME.json tells of if there is one, else all its pictures.
+
+    Raises:
+        UsageError: the folder cannot be read or holds none.
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be read ({error.strerror}).") from error
+    made = {path.stem for path in paths if path.suffix == ".json" and read_record(path) is not None}
+    pictures = [p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and not p.stem.endswith(_OTHER_ENDINGS)]
+    if made:
+        pictures = [path for path in pictures if path.suffix == ".png" and path.stem in made]
+    if not pictures:
+        raise UsageError(f"The folder {folder} holds no texture.")
+    count = Counter(path.stem for path in pictures)
+    names = [path.stem if count[path.stem] == 1 else path.name.replace(".", "_") for path in pictures]
+    beside = {path.name for path in paths}
+    return [
+        TextureFile(name, path, path.with_name(other) if (other := f"{path.stem}_provenance.png") in beside else None)
+        for name, path in zip(names, pictures, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class TextureTask:
+    """Takes the figures of one texture and makes its small copy; a task of ``jobs.run_jobs``."""
+
+    files: Mapping[str, TextureFile]
+    """By key."""
+    layout: Layout
+    mask: Path | None
+    """A picture: white texels count."""
+    out: Path
+    """The evaluation's folder."""
+
+    def __call__(self, key: str) -> dict[str, Any]:
+        """Plain values: ``size``, ``figures``, ``code`` (coefficients), ``copy`` (hexadecimal).
+
+        Raises:
+            ImageError: the texture is damaged, not square, too large or too small.
+        """
+        file = self.files[key]
+        image = read_image(file.path, MAX_MEGAPIXELS)
+        height, width = image.shape[:2]
+        if height != width:
+            raise ImageError(f"{file.path} has {width} x {height} texels; a texture is square.")
+        if width < MIN_SIDE:
+            raise ImageError(f"{file.path} has {width} x {width} texels, fewer than {MIN_SIDE} x {MIN_SIDE}.")
+        valid = valid_texels(self.layout, self.mask, width)
+        luma = (image @ LUMA)[valid].astype(np.float64)
+        figures = {
+            "symmetry": symmetry_error(image, valid),
+            **_area(file, valid),
+            "energy": energy_db(image, valid),
+            "brightness": float(luma.mean()),
+            "contrast": float(luma.std()),
+        }
+        write_png(thumb_path(self.out, file.name), resize_image(image, TILE, TILE))
+        return {
+            "size": width,
+            "figures": {name: None if math.isnan(value) else value for name, value in figures.items()},
+            "code": load_coder()(image).tolist() if self.layout == "default" else None,
+            "copy": small_copy(image, valid).tobytes().hex(),
+        }
+
+
+def texture_jobs(task: TextureTask, settings: Mapping[str, Any]) -> Jobs:
+    """One job per texture, with ``settings`` as of :func:`settings_of`."""
+    digest = digest_of(KIND, settings, versions(), program_digest(_BEHIND_THE_FIGURES))
+    return Jobs(tuple(task.files), task.out, digest)
+
+
+def thumb_path(out: Path, name: str) -> Path:
+    """File of a texture's small copy."""
+    return out / THUMBS / f"{name}.png"
+
+
+def thumbs_folder(out: Path) -> Path:
+    """The folder of the small copies, made if it does not exist. Raises OutputError."""
+    folder = make_folder(out / THUMBS)
+    remove_leftovers(folder)
+    return folder
+
+
+def read_thumb(out: Path, file: TextureFile) -> FloatArray:
+    """A texture's small copy [TILE, TILE, 3], made again where it was removed. Raises ImageError, OutputError."""
+    path = thumb_path(out, file.name)
+    with contextlib.suppress(ImageError):
+        image = read_image(path)
+        if image.shape[:2] == (TILE, TILE):
+            return image
+    image = resize_image(read_image(file.path, MAX_MEGAPIXELS), TILE, TILE)
+    write_png(path, image)
+    return image
+
+
+@functools.lru_cache(maxsize=2)
+def valid_texels(layout: Layout, mask: Path | None, size: int) -> BoolArray:
+    """The texels [S, S] that count. Raises ImageError for a mask that cannot be read or leaves none."""
+    valid = np.ones((size, size), bool)
+    if layout == "default":
+        valid &= bake_layout(read_topology(asset_path("topology/facemesh.npz")), size).inside.numpy()
+    if mask is not None:
+        valid &= resize_image(read_image(mask, MAX_MEGAPIXELS), size, size)[..., 0] >= 0.5
+    if not valid.any():
+        raise ImageError(f"The mask {mask} leaves no texel.")
+    return valid
+
+
+@functools.cache
+def load_coder() -> Coder:
+    """The prior that ships, once per process. Raises AssetError if it is missing or damaged."""
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    return Coder(load_prior(verified_path("prior", "prior.safetensors"), topology, torch.device("cpu")))
+
+
+def settings_of(layout: Layout, mask: Path | None) -> dict[str, Any]:
+    """What decides the figures, as plain values. Raises AssetError or UsageError if a file of it cannot be read."""
+    settings: dict[str, Any] = {"layout": layout, "mask_sha256": None}
+    if layout == "default":
+        settings["topology_sha256"] = read_topology(asset_path("topology/facemesh.npz")).sha256
+        settings["prior_sha256"] = sha256_of(verified_path("prior", "prior.safetensors"))
+    if mask is not None:
+        try:
+            height, width = read_image(mask, MAX_MEGAPIXELS).shape[:2]
+        except ImageError as error:
+            raise UsageError(f"The mask cannot be used: {error}") from error
+        if height != width:
+            raise UsageError(f"The mask cannot be used: {mask} has {width} x {height} pixels and is not square.")
+        settings["mask_sha256"] = sha256_of(mask)
+    return settings
+
+
+def _area(file: TextureFile, valid: BoolArray) -> dict[str, float]:
+    if file.provenance is None:
+        return {"area_layout": float(valid.mean())}
+    origin = read_palette_png(file.provenance)
+    if origin.shape != valid.shape:
+        raise ImageError(f"{file.provenance} has another size than its texture.")
+    chart = (origin != Provenance.OUTSIDE) & (origin != Provenance.PADDING) & valid
+    return {"area_photo": float((origin == Provenance.PHOTO)[chart].mean()) if chart.any() else math.nan}
+
+
+def evaluation_of(
+    files: Sequence[TextureFile], outcomes: Sequence[Mapping[str, Any]], settings: dict[str, Any]
+) -> Evaluation:
+    """Bring the outcomes of :class:`TextureTask`, one per file, together into rows of the textures and of the set.
+
+    The set has one size: that of most textures (of several, the largest); those of another size count as failures.
+    """
+    sizes = Counter(int(outcome["size"]) for outcome in outcomes if "error" not in outcome)
+    size = max(sizes, key=lambda side: (sizes[side], side)) if sizes else 0
+    failures, good = [], []
+    for file, outcome in zip(files, outcomes, strict=True):
+        reason = outcome.get("error")
+        if reason is None and outcome["size"] != size:
+            other = outcome["size"]
+            reason = f"{file.path} has {other} x {other} texels, the others have {size} x {size}."
+        if reason is None:
+            good.append((file, outcome))
+        else:
+            failures.append({"item": file.name, "method": TEXTURE, "reason": str(reason)})
+    settings = {**settings, "size": size, "duplicate_rms": DUPLICATE_RMS}
+    models = {"identity": STAND_IN if settings["layout"] == "default" else NO_IDENTITY}
+    return Evaluation(KIND, settings, models, _rows(good), tuple(failures))
+
+
+def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, ...]:
+    if not good:
+        return ()
+    names = [file.name for file, _ in good]
+    energy = np.array([_number(outcome["figures"]["energy"]) for _, outcome in good])
+    sharpness = 10 ** ((energy - np.nanmedian(energy)) / 10) if np.isfinite(energy).any() else energy
+    codes = np.array([outcome["code"] or [] for _, outcome in good], np.float32)
+    apart = distances(codes)
+    copies = np.stack([np.frombuffer(bytes.fromhex(outcome["copy"]), np.uint8) for _, outcome in good])
+    pairs = twins(copies.reshape(-1, COPY_SIDE, COPY_SIDE, 3))
+    rows = [
+        Row(
+            item=file.name,
+            method=TEXTURE,
+            figures={
+                **{name: _number(value) for name, value in outcome["figures"].items()},
+                "sharpness": float(sharpness[k]),
+                "spread": float(apart[k]),
+            },
+            pictures={"made": f"{THUMBS}/{file.name}.png"},
+        )
+        for k, (file, outcome) in enumerate(good)
+    ]
+    figures = {
+        "spread": spread(codes) if codes.size else math.nan,
+        "duplicates": float(len({k for pair in pairs for k in pair})),
+    }
+    labels = {"textures": len(good), "twins": [[names[a], names[b]] for a, b in pairs]}
+    return (*rows, Row(WHOLE_SET, SET, figures, labels))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

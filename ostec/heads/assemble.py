@@ -1,0 +1,274 @@
+"""From a finished face to a full head: fit a morphable model, carry the texture over, put the parts together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ostec.core.assets import load_manifest
+from ostec.core.correspondence import Correspondence, correspondence_file
+from ostec.core.morphable import MorphableModel
+from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
+from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
+from ostec.heads import skin as skin_over
+from ostec.heads.eyeballs import with_eyeballs
+from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye
+from ostec.heads.lips import close_lips
+from ostec.heads.mouth import INSIDE, between_lips, mouth_light
+from ostec.heads.parts import Head, HeadPart
+from ostec.heads.skin import FaceOnHead, FaceTexture, HeadTextureSettings, eyeball
+from ostec.heads.vertices import AtVertices, for_vertices
+
+EYE_SIZE, MOST_EYE_SIZE = 256, 1024
+"""Texels across an eyeball in its texture, and the side of that texture at most."""
+Colour = tuple[float, float, float]
+WHITE: Colour = (1.0, 1.0, 1.0)
+TEXTURED = ("face", "head")
+"""Parts that get a texture of their own; of a model that names neither, all of it is the head."""
+PLAIN: dict[str, tuple[Colour, float]] = {
+    "mouth_socket": ((0.36, 0.14, 0.13), 0.6),
+    "eye_socket_left": ((0.60, 0.36, 0.32), 0.8),
+    "eye_socket_right": ((0.60, 0.36, 0.32), 0.8),
+    "gums": ((0.63, 0.31, 0.30), 0.4),
+    "tongue": ((0.66, 0.34, 0.33), 0.4),
+    "teeth_upper": ((0.86, 0.82, 0.74), 0.25),
+    "teeth_lower": ((0.84, 0.80, 0.72), 0.25),
+}
+"""Parts of one colour (sRGB), and their roughness."""
+EYES = ("eye_left", "eye_right")
+EYE_ROUGHNESS = 0.15
+LASHES = "eyelashes_left"
+NO_LAYOUT = "The model has no texture coordinates, so the head has colours at its vertices instead of a texture."
+MADE_EYES = "The model's eyes are holes; eyeballs that are not the model's were put into them."
+MADE_MOUTH = "The model has no inside of the mouth; what the face shows between the lips was put behind them."
+LEFT_OUT = "Lashes and the transparent layers before the eyes are left out: they need the shaders of a film renderer."
+
+
+@dataclass(frozen=True)
+class PartGeometry:
+    """A part without its material."""
+
+    ids: IntArray
+    """[V] the model's vertices."""
+    triangles: IntArray
+    uv: FloatArray
+    """[V, 2]; [0, 2] where the model has no layout."""
+    tile: tuple[int, int] = (0, 0)
+    """Column and row of its tile in the model's layout."""
+
+    def chart(self, size: int) -> skin_over.Chart:
+        """Its tile of ``size`` x ``size`` texels, or its vertices where there is no layout."""
+        return skin_over.Chart(self.uv, self.triangles, size) if len(self.uv) else AtVertices(len(self.ids))
+
+
+class HeadMaker:
+    """Makes heads with one morphable model; holds what is computed once."""
+
+    def __init__(
+        self, model: MorphableModel, correspondence: Correspondence, settings: HeadTextureSettings | None = None
+    ) -> None:
+        self.hashes = {f"face model {model.name}": model.sha256}
+        if correspondence.sha256 != model.sha256:
+            self.hashes[correspondence_file(model.name, len(model.mean))] = correspondence.sha256
+        self._made_eyes = model.hollow_eyes
+        if self._made_eyes:
+            model = with_eyeballs(model, correspondence)
+            correspondence = replace(correspondence, vertex_count=len(model.mean))
+        self.model = model
+        self.settings = settings or HeadTextureSettings()
+        triangles = skin_triangles(model)
+        self._skin = np.unique(triangles)
+        self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
+        self._correspondence = correspondence
+        self._fitter = HeadFitter(model, correspondence)
+        self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
+        self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
+
+    def __call__(self, textured: TexturedFace) -> Head:
+        """The head of one finished face; its textures are as large as the face's."""
+        face, topology = textured.face, textured.topology
+        whole = textured.completed.texture
+        texture = self.apart(whole, topology)
+        fitted = self.fit(face.vertices[: len(face.landmarks)])
+        on_head = self.placed(face.vertices, topology, fitted.vertices)
+        base = self.carried(texture, fitted.vertices, on_head)
+        skins = {}
+        texture = self.as_read(texture, on_head)
+        for name in self.textured:
+            where, chart = self.rows(name), self.parts[name].chart(len(whole))
+            at = skin_over.over_texels(chart, on_head.at(where))
+            skins[name] = skin_over.part_texture(chart, at, base[where], texture)
+        pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
+        head = self.assembled(fitted, pictures, mouth_light(whole, topology))
+        return self._with_mouth(head, face.vertices, topology, whole)
+
+    def apart(self, texture: FloatArray, topology: Topology) -> FaceTexture:
+        """A face's texture taken apart; where skin is plain in its layout is found once for each size."""
+        size = len(texture)
+        if size not in self._layouts or self._layouts[size][0] is not topology:
+            inside = skin_over.Chart(topology.uv, topology.triangles, size).inside
+            self._layouts[size] = topology, inside, skin_over.plain_skin(inside, topology)
+        _, inside, plain = self._layouts[size]
+        return skin_over.take_apart(texture, inside, plain, self.settings)
+
+    def _with_mouth(self, head: Head, face: FloatArray, topology: Topology, texture: FloatArray) -> Head:
+        """The head with what the face shows between open lips, where the model has nothing there."""
+        filled = any(name in self.model.parts for name in INSIDE)
+        mouth = None if filled else between_lips(face, topology, texture, self.has_layout)
+        if mouth is None:
+            return head
+        return replace(head, parts=(*head.parts, mouth), notes=(*head.notes, MADE_MOUTH))
+
+    def fit(self, landmarks: FloatArray) -> FittedHead:
+        """Fit the model to landmarks [N, 3] in canonical millimetres. Raises FaceError: they are not finite."""
+        return self._fitter.fit(close_lips(landmarks))
+
+    @property
+    def has_layout(self) -> bool:
+        """Whether the model has texture coordinates."""
+        return len(self.model.uv) > 0
+
+    @property
+    def textured(self) -> tuple[str, ...]:
+        """Names of the parts that get a texture of their own, painted eyes apart."""
+        return tuple(name for name in self.parts if name in TEXTURED)
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What decides where a given face lies on the model: hashes and settings."""
+        return {
+            "model": self.model.sha256,
+            "correspondence": self._correspondence.sha256,
+            "settings": f"{self.settings!r} {self._fitter.settings!r}",
+        }
+
+    def rows(self, name: str) -> IntArray:
+        """[V]: which of the skin's vertices the vertices of a textured part are."""
+        return np.searchsorted(self._skin, self.parts[name].ids).astype(np.int32)
+
+    def as_read(self, texture: FaceTexture, on_head: FaceOnHead) -> FaceTexture:
+        """The face's texture as the parts read it: where there is no layout, without what lies between vertices."""
+        return texture if self.has_layout else for_vertices(texture, on_head, self._skin_triangles)
+
+    def placed(self, face: FloatArray, topology: Topology, vertices: FloatArray) -> FaceOnHead:
+        """Where the skin's vertices lie on a face's mesh ``face`` [W, 3]; ``vertices`` [V, 3] are the whole head's."""
+        skin = self._skin
+        normals = skin_over.surface_normals(vertices, self.model.triangles)
+        return skin_over.place_on_head(face, topology, vertices[skin], normals[skin], self.settings)
+
+    def eyes(
+        self, fitted: FittedHead, face: FloatArray, topology: Topology, texture: FloatArray, size: int | None = None
+    ) -> dict[str, FloatArray]:
+        """The eyeballs' textures by name, [size, size, 3]; [V, 3] where the model has no layout.
+
+        Args:
+            fitted: the head.
+            face: [W, 3] vertices of the face mesh that it was fitted to.
+            topology: of that mesh.
+            texture: [S, S, 3] in its layout.
+            size: side in texels; None: as many as give the eyeball :data:`EYE_SIZE` in its tile.
+        """
+        iris = skin_over.iris_colour(texture, topology)
+        balls = {name: fitted.vertices[self.parts[name].ids] for name in EYES if name in self.parts}
+        openings = {name: eye_opening(face, topology, name) for name in balls}
+        towards = common_gaze([gaze(openings[name], texture, *eyeball(ball)) for name, ball in balls.items()])
+        return {
+            name: seen_eye(
+                self.parts[name].chart(size or self._eye_size(name)), ball, iris, towards, texture, openings[name]
+            )
+            for name, ball in balls.items()
+        }
+
+    def _eye_size(self, name: str) -> int:
+        uv = self.parts[name].uv
+        extent = float(np.ptp(uv, axis=0).max()) if len(uv) else 1.0
+        return min(round(EYE_SIZE / max(extent, 1e-3)), MOST_EYE_SIZE)
+
+    def assembled(self, fitted: FittedHead, pictures: Mapping[str, FloatArray], light: Colour = WHITE) -> Head:
+        """The head put together.
+
+        Args:
+            fitted: its shape.
+            pictures: [S, S, 3] by name of the :attr:`textured` parts and the eyes; [V, 3] where there is no layout.
+            light: inside the mouth, RGB in [0, 1].
+        """
+        normals = skin_over.surface_normals(fitted.vertices, self.model.triangles)
+        parts = []
+        for name, geometry in self.parts.items():
+            vertices, made = fitted.vertices[geometry.ids], pictures.get(name)
+            colour, roughness = PLAIN.get(name, (WHITE, EYE_ROUGHNESS if name in EYES else 1.0))
+            if name in INSIDE:
+                colour = (colour[0] * light[0], colour[1] * light[1], colour[2] * light[2])
+            part = HeadPart(name, vertices, normals[geometry.ids], geometry.triangles, geometry.uv, colour, roughness)
+            parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
+        said = (
+            (not self.has_layout, NO_LAYOUT),
+            (self._made_eyes, MADE_EYES),
+            (LASHES in self.model.parts, LEFT_OUT),
+        )
+        return Head(
+            self.model.name,
+            self.model.licence,
+            self.model.sha256,
+            tuple(parts),
+            fitted.identity,
+            fitted.expression,
+            fitted.error_mm,
+            (*self.model.notes, *(note for applies, note in said if applies)),
+        )
+
+    def carried(self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> FloatArray:
+        """Colours [S, 3] of the skin's S vertices without detail; ``vertices`` [V, 3] are the whole head's."""
+        known = skin_over.sample(texture.low, on_head.uv)
+        weight = on_head.weight * on_head.own_colour
+        return skin_over.carry_colour(
+            vertices[self._skin], self._skin_triangles, known, weight, texture.skin, self.settings
+        )
+
+
+def described(head: Head | None) -> dict[str, Any]:
+    """What the record says of the face model: name and licence, and of a head's its coefficients."""
+    if head is None:
+        return {"name": "facemesh", "licence": load_manifest("facemesh").short_licence}
+    return {
+        "name": head.model,
+        "licence": head.licence,
+        "sha256": head.sha256,
+        "identity": [round(float(v), 4) for v in head.identity],
+        "expression": [round(float(v), 4) for v in head.expression],
+        "landmark_error_mm": round(head.error_mm, 3),
+        "notes": list(head.notes),
+    }
+
+
+def _chosen(model: MorphableModel) -> dict[str, IntArray]:
+    """Triangle ids by name of the parts that make up a head; no triangle of the skin is in two of them."""
+    skins = {name: model.parts[name] for name in TEXTURED if name in model.parts}
+    if len(skins) == len(TEXTURED) and np.isin(skins["face"], skins["head"]).any():  # the face is a part of the head
+        del skins["face"]
+    others = {name: model.parts[name] for name in (*PLAIN, *EYES) if name in model.parts}
+    if not skins:
+        rest = np.concatenate([np.empty(0, np.int32), *others.values()])
+        skins["head"] = np.setdiff1d(np.arange(len(model.triangles)), rest).astype(np.int32)
+    return {**skins, **others}
+
+
+def _geometry(model: MorphableModel, name: str, ids: IntArray) -> PartGeometry:
+    """A part with vertices of its own, one for each pair of position and texture coordinate."""
+    if name in EYES:  # the iris lies inside the eyeball, which is painted
+        ids = np.setdiff1d(ids, model.parts.get(name.replace("eye", "iris"), np.empty(0, np.int32)))
+    if not len(model.uv):
+        own, inverse = np.unique(model.triangles[ids], return_inverse=True)
+        return PartGeometry(own, inverse.reshape(-1, 3).astype(np.int32), np.empty((0, 2), np.float32))
+    pairs = np.stack([model.triangles[ids].ravel(), model.triangles_uv[ids].ravel()], axis=1)
+    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
+    uv = model.uv[unique[:, 1]]
+    column, row = np.floor(uv.mean(0))
+    uv = uv - np.array([column, row], np.float32)  # its own tile
+    return PartGeometry(
+        unique[:, 0].astype(np.int32),
+        inverse.reshape(-1, 3).astype(np.int32),
+        np.clip(uv, 0, 1).astype(np.float32),
+        (int(column), int(row)),
+    )

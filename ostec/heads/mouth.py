@@ -1,0 +1,80 @@
+"""What the face shows between open lips, for heads without an inside of the mouth."""
+
+import numpy as np
+
+from ostec.core.types import FloatArray, Topology
+from ostec.heads.parts import HeadPart
+from ostec.heads.skin import sample, surface_normals
+from ostec.render.polygon import in_polygon
+
+INSIDE = ("gums", "mouth_socket", "teeth_lower", "teeth_upper", "tongue")
+"""Parts of a model any of which fills its mouth."""
+LIPS = (13, 14)
+"""FaceMesh ids of the middle of the upper and of the lower lip's inner edge."""
+OPEN_MM = 2.0
+"""Distance between them from which the mouth is open."""
+BEHIND_MM = 3.0
+"""How far behind the lips the piece lies; the neighbouring triangles belong to it, so that it ends under the lips."""
+REGION = "mouth"
+BRIGHT = 0.8
+"""Share of what is seen between the lips that is darker than the teeth."""
+TEETH = (0.85, 0.81, 0.73)
+"""The colour that teeth are painted with, about."""
+DARKEST = 0.45
+"""The inside of a mouth is at least so bright, as a share of the usual."""
+_SIDE = 256
+"""Texels of the layout at which that is measured."""
+
+
+def mouth_light(texture: FloatArray, topology: Topology) -> tuple[float, float, float]:
+    """The light inside a mouth, RGB in [``DARKEST``, 1]: of what is brightest between the lips, half of its tint.
+
+    Args:
+        texture: [S, S, 3] in the face's layout.
+        topology: with the region ``mouth``; white light where it has none.
+    """
+    if REGION not in topology.regions:
+        return 1.0, 1.0, 1.0
+    at = (np.arange(_SIDE) + 0.5) / _SIDE
+    u, v = np.meshgrid(at, at)
+    within = in_polygon(u, v, topology.regions[REGION])
+    if not within.any():
+        return 1.0, 1.0, 1.0
+    colour = sample(texture, np.stack([u[within], v[within]], axis=1).astype(np.float32))
+    grey = colour.mean(-1)
+    bright = colour[grey >= np.quantile(grey, BRIGHT)].mean(0)
+    light = bright / np.array(TEETH)
+    red, green, blue = np.clip((light + light.mean()) / 2, DARKEST, 1).tolist()  # lips among it tint it less so
+    return red, green, blue
+
+
+def between_lips(vertices: FloatArray, topology: Topology, texture: FloatArray, has_layout: bool) -> HeadPart | None:
+    """The piece of the face mesh between the lips as a part of its own, or None where the mouth is closed.
+
+    Args:
+        vertices: [W, 3] the face mesh, canonical millimetres.
+        topology: of the mesh, with the region ``mouth``.
+        texture: [S, S, 3] in its layout.
+        has_layout: whether the part gets a texture, or else colours at its vertices.
+    """
+    upper, lower = vertices[list(LIPS)]
+    if REGION not in topology.regions or np.linalg.norm(upper - lower) < OPEN_MM:
+        return None
+    within = in_polygon(topology.uv[:, 0], topology.uv[:, 1], topology.regions[REGION])
+    ids, inverse = np.unique(topology.triangles[within[topology.triangles].any(axis=1)], return_inverse=True)
+    if not len(ids):
+        return None
+    triangles = inverse.reshape(-1, 3).astype(np.int32)
+    points = vertices[ids] - np.array([0, 0, BEHIND_MM], np.float32)
+    normals, uv = surface_normals(points, triangles), topology.uv[ids]
+    white = (1.0, 1.0, 1.0)
+    if not has_layout:
+        empty = np.empty((0, 2), np.float32)
+        return HeadPart(REGION, points, normals, triangles, empty, white, vertex_colours=sample(texture, uv))
+    size = len(texture)
+    left, right = np.floor(uv[:, 0].min() * size), np.ceil(uv[:, 0].max() * size)
+    top, bottom = np.floor((1 - uv[:, 1].max()) * size), np.ceil((1 - uv[:, 1].min()) * size)
+    picture = texture[int(top) : int(bottom), int(left) : int(right)]
+    corner, span = np.array([left, size - bottom]), np.array([right - left, bottom - top])
+    own = np.clip((uv * size - corner) / span, 0, 1).astype(np.float32)
+    return HeadPart(REGION, points, normals, triangles, own, white, texture=np.ascontiguousarray(picture))

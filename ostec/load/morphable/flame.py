@@ -1,0 +1,190 @@
+"""FLAME 2020 and 2023: generic_model.pkl, of which nothing is executed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from ostec.core.assets import load_manifest
+from ostec.core.errors import AssetError
+from ostec.core.morphable import MorphableModel, Skinning
+from ostec.core.types import FloatArray, IntArray
+from ostec.io.arrays import read_npz
+from ostec.io.npy import read_npy_object
+from ostec.io.obj import read_obj
+from ostec.io.pickles import Stub, read_objects
+from ostec.load.morphable.files import Arrays, checked, digest, not_there, outward, pieces, places_of, wrong_shape
+
+MANIFEST = "flame"
+_FILE = "generic_model.pkl"
+_FOLDERS = ("flame/FLAME2023", "flame/FLAME2020", "FLAME2023", "FLAME2020")
+_MESH = "head_template.obj"
+_TEXTURE = "FLAME_texture.npz"
+_EMBEDDING = "landmark_embedding.npy"
+_MM_PER_UNIT = 1000.0
+_IDENTITIES = 300
+"""The first components are of identity, the others of expression."""
+_JOINTS = ("root", "neck", "jaw", "eye_right", "eye_left")
+"""In the file's order; its left is the head's, ours the image's."""
+
+
+def read_flame() -> MorphableModel:
+    """Read FLAME from the user's folders of models.
+
+    Arrays of old files are wrapped in objects of chumpy, and the joints are a matrix of scipy: both are unwrapped
+    without being built. Axes are already ours, the unit is the metre. Texture coordinates come from
+    ``head_template.obj`` or ``FLAME_texture.npz``, landmarks from ``landmark_embedding.npy``, if they lie beside it.
+    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads.
+
+    Raises:
+        AssetError: the file is missing, damaged, would call something, or one array does not fit the others.
+    """
+    path, arrays = _open()
+    shape = arrays.floats("v_template", None, 3)
+    count = len(shape)
+    directions = arrays.floats("shapedirs", count, 3, None)
+    if directions.shape[2] <= _IDENTITIES:
+        found = f"more than {_IDENTITIES} components, not {directions.shape[2]}"
+        raise AssetError(f"{path} cannot be used: shapedirs should have {found}.")
+    stored = arrays.ids("f", count, None, 3)
+    uv, stored_uv, uv_sources, uv_notes = _uv(path, stored)
+    landmarks, landmark_sources, landmark_notes = _landmarks(path, stored)
+    (triangles, triangles_uv), turned = outward(shape, stored, stored_uv)
+    model = MorphableModel(
+        name="flame",
+        licence=load_manifest(MANIFEST).short_licence,
+        mm_per_unit=_MM_PER_UNIT,
+        mean=shape,
+        identity=np.ascontiguousarray(directions[:, :, :_IDENTITIES]),
+        expression=np.ascontiguousarray(directions[:, :, _IDENTITIES:]),
+        expression_range=(-3.0, 3.0),
+        expression_names=(),
+        triangles=triangles,
+        uv=uv,
+        triangles_uv=triangles_uv,
+        albedo_mean=None,
+        albedo=None,
+        landmarks=landmarks,
+        parts=_parts(shape, triangles),
+        sha256=digest([path, *uv_sources, *landmark_sources]),
+        notes=(*turned, *uv_notes, *landmark_notes),
+    )
+    return checked(model, path)
+
+
+def read_flame_skinning() -> Skinning:
+    """Read how FLAME's head bends, from the same file.
+
+    Raises:
+        AssetError: as for :func:`read_flame`.
+    """
+    path, arrays = _open()
+    count = len(arrays.floats("v_template", None, 3))
+    joints = arrays.floats("J_regressor", None, count)
+    number = len(joints)
+    tree = np.asarray(arrays.raw("kintree_table") if "kintree_table" in arrays else ())
+    if tree.shape != (2, number) or tree.dtype.kind not in "iu":
+        raise AssetError(wrong_shape(path, "kintree_table", (2, number), tree.shape))
+    parents = tree[0].astype(np.int64)
+    parents[0] = -1  # stored as the largest unsigned number
+    if (parents[1:] < 0).any() or (parents[1:] >= np.arange(1, number)).any():
+        raise AssetError(f"{path} cannot be used: a joint in kintree_table hangs on none before it.")
+    weights = arrays.floats("weights", count, number)
+    corrections = arrays.floats("posedirs", count, 3, 9 * (number - 1))
+    names = _JOINTS if number == len(_JOINTS) else tuple(f"joint_{k}" for k in range(number))
+    return Skinning(joints, parents.astype(np.int32), corrections, weights, names)
+
+
+def _open() -> tuple[Path, Arrays]:
+    path = places_of(MANIFEST, _FILE, *_FOLDERS)
+    if path is None:
+        raise not_there(MANIFEST, _FILE)
+    table = read_objects(path)
+    table = table.state if isinstance(table, Stub) and isinstance(table.state, dict) else table
+    if not isinstance(table, dict):
+        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
+    wanted = ("f", "v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
+    return path, Arrays(path, {name: _unwrapped(table[name], path, name) for name in wanted if name in table})
+
+
+def _unwrapped(value: Any, path: Path, name: str) -> Any:
+    """The array within an object of chumpy (state ``x``), or the dense matrix of one of scipy's sparse ones."""
+    if not isinstance(value, Stub):
+        return value
+    state = value.state if isinstance(value.state, dict) else {}
+    if value.module.startswith("chumpy") and isinstance(state.get("x"), np.ndarray):
+        return state["x"]
+    if value.module.startswith("scipy.sparse"):
+        return _dense(value.name, state, path, name)
+    raise AssetError(f"{path} cannot be used: {name} is an object of {value.module[:40]}.{value.name[:40]}.")
+
+
+def _dense(kind: str, state: dict[str, Any], path: Path, name: str) -> npt.NDArray[np.float64]:
+    """A matrix from the state of scipy's object; the ids in it are checked before scipy sees them."""
+    shape = state.get("_shape", state.get("shape"))
+    lists = [state.get(key) for key in ("data", "indices", "indptr")]
+    by_column = kind.startswith("csc")
+    if not (by_column or kind.startswith("csr")) or not all(isinstance(one, np.ndarray) for one in lists):
+        raise AssetError(f"{path} cannot be used: {name} is a sparse matrix of an unknown kind ({kind[:40]}).")
+    sides = shape if isinstance(shape, tuple) and len(shape) == 2 else (0, 0)
+    stored = path.stat().st_size
+    if not all(type(side) is int and side > 0 for side in sides) or sides[0] * sides[1] > stored:
+        raise AssetError(f"{path} cannot be used: {name} claims the shape {shape}.")
+    try:
+        made = (sparse.csc_matrix if by_column else sparse.csr_matrix)(tuple(lists), shape=sides)
+        made.check_format(full_check=True)
+        dense: npt.NDArray[np.float64] = made.toarray()
+        return dense
+    except (ValueError, TypeError, IndexError) as error:
+        raise AssetError(f"{path} cannot be used: {name} is no sparse matrix ({error}).") from error
+
+
+def _parts(shape: FloatArray, triangles: IntArray) -> dict[str, IntArray]:
+    """The head with face and neck, and the two balls beside it, if there are two."""
+    found = pieces(triangles, len(shape))
+    if len(found) != 3:
+        return {"head": np.arange(len(triangles), dtype=np.int32)}
+    eyes = sorted(found[1:], key=lambda ids: float(shape[triangles[ids].ravel(), 0].mean()))
+    return {"head": found[0], "eye_left": eyes[0], "eye_right": eyes[1]}
+
+
+def _uv(beside: Path, triangles: IntArray) -> tuple[FloatArray, IntArray, list[Path], tuple[str, ...]]:
+    mesh_path, texture_path = beside.with_name(_MESH), beside.with_name(_TEXTURE)
+    if mesh_path.is_file():
+        mesh = read_obj(mesh_path)
+        found, found_uv, _ = mesh.triangulate()
+        if len(found) != len(triangles) or len(found_uv) != len(triangles):
+            raise AssetError(wrong_shape(mesh_path, "its polygons", (len(triangles), 3), found_uv.shape))
+        order = _same(found, triangles)
+        if order is None:
+            raise AssetError(f"{mesh_path} cannot be used: its triangles are not those of {beside.name}.")
+        return mesh.uv, np.take_along_axis(found_uv, order, axis=1), [mesh_path], ()
+    if texture_path.is_file():
+        arrays = Arrays(texture_path, read_npz(texture_path, ("vt", "ft")))
+        uv = arrays.floats("vt", None, 2)
+        return uv, arrays.ids("ft", len(uv), len(triangles), 3), [texture_path], ()
+    note = f"Neither {_MESH} nor {_TEXTURE} is there: there are no texture coordinates."
+    return np.empty((0, 2), np.float32), np.empty((0, 3), np.int32), [], (note,)
+
+
+def _same(found: IntArray, triangles: IntArray) -> IntArray | None:
+    """[F, 3]: which corner of each found triangle is which of ours, or None where they are others."""
+    order = np.argmax(found[:, None, :] == triangles[:, :, None], axis=2).astype(np.int32)
+    return order if (np.take_along_axis(found, order, axis=1) == triangles).all() else None
+
+
+def _landmarks(beside: Path, triangles: IntArray) -> tuple[dict[str, IntArray], list[Path], tuple[str, ...]]:
+    """Of each of the 68 points within triangles, the nearest corner."""
+    path = beside.with_name(_EMBEDDING)
+    if not path.is_file():
+        return {}, [], (f"{_EMBEDDING} is missing: there are no named landmarks.",)
+    table = read_npy_object(path)
+    if not isinstance(table, dict):
+        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
+    flat = {name: np.asarray(value) for name, value in table.items() if not isinstance(value, Stub | list)}
+    arrays = Arrays(path, {name: each[0] if each.shape[:1] == (1,) else each for name, each in flat.items()})
+    faces = arrays.ids("full_lmk_faces_idx", len(triangles), 68)
+    weights = arrays.floats("full_lmk_bary_coords", 68, 3)
+    return {"ibug68": triangles[faces, weights.argmax(axis=1)]}, [path], ()

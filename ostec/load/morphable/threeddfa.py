@@ -1,0 +1,120 @@
+"""The part of the Basel Face Model without neck that 3DDFA_V2 fits (bfm/bfm.py and utils/uv.py of its repository)."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ostec.core.assets import load_manifest
+from ostec.core.errors import AssetError
+from ostec.core.morphable import MorphableModel
+from ostec.core.types import FloatArray, IntArray
+from ostec.io.pickles import read_objects
+from ostec.load.morphable.files import Arrays, basis, checked, digest, not_there, outward, places_of, read_mat
+
+MANIFEST = "3ddfa_v2"
+_FILE = "bfm_noneck_v3.pkl"
+_DEVIATIONS = "param_mean_std_62d_120x120.pkl"
+_TRIANGLES = "tri.pkl"
+_UV, _INDICES = "BFM_UV.mat", "indices.npy"
+_FOLDERS = ("configs", "3DDFA_V2/configs")
+_MM_PER_UNIT = 0.001
+"""Lengths are the Basel Face Model's, micrometres."""
+_POSE, _IDENTITIES, _EXPRESSIONS = 12, 40, 10
+"""The 62 parameters: a 3 x 4 matrix, then coefficients."""
+
+
+def read_3ddfa() -> MorphableModel:
+    """Read 3DDFA_V2's face model from the user's folders of models.
+
+    Of the pickles nothing is executed. The bases are components as stored; what their coefficients' deviations are says
+    ``param_mean_std_62d_120x120.pkl``. The triangles are those of ``tri.pkl``, one in each column, ids from 0; the
+    landmarks number the coordinates x, y, z of all vertices in a row. Axes are already ours; the published code does
+    not recentre, here the mean is moved to its mean vertex. ``indices.npy`` picks the vertices' rows in ``BFM_UV.mat``.
+
+    Raises:
+        AssetError: a file is missing, damaged, or one array does not fit the others.
+    """
+    path, deviations_path, triangles_path = (_place(name) for name in (_FILE, _DEVIATIONS, _TRIANGLES))
+    arrays = _arrays_of(path)
+    flat = arrays.floats("u", None)
+    if not len(flat) or len(flat) % 3:
+        raise AssetError(f"{path} cannot be used: u should hold 3 numbers per vertex, not {len(flat)}.")
+    shape = flat.reshape(-1, 3)
+    count = len(shape)
+    deviations = _arrays_of(deviations_path).floats("std", _POSE + _IDENTITIES + _EXPRESSIONS)[_POSE:]
+    stored = Arrays(triangles_path, {"the triangles": read_objects(triangles_path)})
+    columns = np.ascontiguousarray(stored.ids("the triangles", count, 3, None).T)
+    (triangles,), turned = outward(shape, columns)
+    uv, sources, notes = _uv(count)
+    model = MorphableModel(
+        name="3ddfa",
+        licence=load_manifest(MANIFEST).short_licence,
+        mm_per_unit=_MM_PER_UNIT,
+        mean=shape - shape.mean(axis=0),
+        identity=_scaled(arrays, "w_shp", deviations[:_IDENTITIES], count),
+        expression=_scaled(arrays, "w_exp", deviations[_IDENTITIES:], count),
+        expression_range=(-3.0, 3.0),
+        expression_names=(),
+        triangles=triangles,
+        uv=uv,
+        triangles_uv=triangles if len(uv) else np.empty((0, 3), np.int32),
+        albedo_mean=None,
+        albedo=None,
+        landmarks=_landmarks(arrays, count),
+        parts={"face": np.arange(len(triangles), dtype=np.int32)},
+        sha256=digest([path, deviations_path, triangles_path, *sources]),
+        notes=(*notes, *turned),
+    )
+    return checked(model, path)
+
+
+def _place(name: str) -> Path:
+    found = places_of(MANIFEST, name, *_FOLDERS)
+    if found is None:
+        raise not_there(MANIFEST, name)
+    return found
+
+
+def _arrays_of(path: Path) -> Arrays:
+    table = read_objects(path)
+    if not isinstance(table, dict):
+        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
+    return Arrays(path, {str(name): value for name, value in table.items()})
+
+
+def _scaled(arrays: Arrays, name: str, deviations: FloatArray, count: int) -> FloatArray:
+    """As many components [V, 3, K] as there are deviations, each times its own."""
+    stored = arrays.floats(name, 3 * count, None)
+    if stored.shape[1] < len(deviations):
+        found = f"at least {len(deviations)} components, not {stored.shape[1]}"
+        raise AssetError(f"{arrays.path} cannot be used: {name} should have {found}.")
+    return basis(stored[:, : len(deviations)] * deviations, count)
+
+
+def _landmarks(arrays: Arrays, count: int) -> dict[str, IntArray]:
+    if "keypoints" not in arrays:
+        return {}
+    return {"ibug68": arrays.ids("keypoints", 3 * count, 204)[::3] // 3}
+
+
+def _uv(count: int) -> tuple[FloatArray, list[Path], tuple[str, ...]]:
+    """[V, 2], v up, the files that it came from, and what to say."""
+    paths = [places_of(MANIFEST, name, *_FOLDERS) for name in (_UV, _INDICES)]
+    missing = [name for name, path in zip((_UV, _INDICES), paths, strict=True) if path is None]
+    if missing:
+        said = (
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: there are no texture coordinates."
+        )
+        return np.empty((0, 2), np.float32), [], (said,)
+    found = [path for path in paths if path is not None]
+    uv = read_mat(found[0], ("UV",)).floats("UV", None, 2)
+    rows = Arrays(found[1], {"its array": _plain(found[1])}).ids("its array", len(uv), count)
+    return uv[rows], found, ()
+
+
+def _plain(path: Path) -> Any:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise AssetError(f"{path} cannot be read as an array ({getattr(error, 'strerror', None) or error}).") from error

@@ -1,0 +1,177 @@
+"""Networks by name: from the files that ship, that a user has added, or that a requirement brings, checked and built.
+
+What neither ships nor is needed (ArcFace, BiSeNet, LPIPS's backbones) is None where no file is found; what a run used
+is in its NAME.json. Nothing is downloaded.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from ostec.core.assets import check_file, expected_file, find_model, load_manifest, sha256_of, verified_path
+from ostec.core.errors import AssetError
+from ostec.core.types import Topology
+from ostec.io.weights import load_strict, read_safetensors, read_state, read_torch
+from ostec.load.generators import read_generator
+from ostec.nets.arcface import ArcFace, arcface_from_tensors
+from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.facemesh import FaceMesh
+from ostec.nets.hands import HandNetworks
+from ostec.nets.parsing import BiSeNet, bisenet_from_tensors
+from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
+
+_Network = TypeVar("_Network", bound=torch.nn.Module)
+_NetworkCo = TypeVar("_NetworkCo", bound=torch.nn.Module, covariant=True)
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[_NetworkCo]):
+    """A network and where it came from."""
+
+    network: _NetworkCo
+    hashes: dict[str, str]
+    """Name -> SHA-256 of each of its files."""
+
+
+def load_facemesh(device: torch.device) -> FaceMesh:
+    """Read the network that finds landmarks. Raises AssetError where its file is missing or damaged."""
+    return _with_weights(FaceMesh(), "facemesh", device)
+
+
+def load_hands(device: torch.device) -> HandNetworks:
+    """Read the networks that find hands; errors as :func:`load_facemesh`."""
+    return _with_weights(HandNetworks(), "hands", device)
+
+
+def _with_weights(network: _Network, name: str, device: torch.device) -> _Network:
+    """Fill a network with the weights that ship under a name, for use and not for training."""
+    path = verified_path(name, f"{name}.safetensors")
+    load_strict(network, read_safetensors(path), path.name)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def asset_file(name: str, asked: str) -> Path:
+    """The file of an asset that ships, or the user's own.
+
+    Args:
+        name: ``prior`` or ``generator``.
+        asked: ``default``, or a path.
+
+    Raises:
+        AssetError: what ships is missing or damaged.
+    """
+    if asked != "default":
+        return Path(asked)
+    verified_path(name, f"{name}.json")
+    return verified_path(name, f"{name}.safetensors")
+
+
+def load_generator(path: Path, topology: Topology, device: torch.device) -> PortraitGenerator:
+    """Read a generator: one of ``ostec train generator`` with the JSON beside it, or a published one.
+
+    Raises:
+        AssetError: a file is missing or damaged, or the generator draws another topology's mean shape.
+    """
+    read = read_generator(path)
+    model = read.model
+    if not model.frame.own_shape and read.card.get("topology_sha256") != topology.sha256:
+        raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
+    return model.to(device)
+
+
+def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
+    """Load the first backbone of ``external/arcface.toml`` that is found; nothing is downloaded.
+
+    Returns:
+        None if there is none.
+
+    Raises:
+        AssetError: a file is there, but is damaged or not the expected one.
+    """
+    return _load_first("arcface", arcface_from_tensors, device)
+
+
+def load_parsing(device: torch.device) -> Loaded[BiSeNet] | None:
+    """Load the first face parsing of ``external/bisenet.toml``; result and errors as :func:`load_arcface`."""
+    return _load_first("bisenet", bisenet_from_tensors, device)
+
+
+def _load_first(
+    name: str, build: Callable[[dict[str, torch.Tensor], str], _Network], device: torch.device
+) -> Loaded[_Network] | None:
+    """The network in the first file of a manifest that the user has."""
+    found = _first_file(name)
+    if found is None:
+        return None
+    return Loaded(build(read_state(found.path), str(found.path)).to(device), found.hashes)
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    hashes: dict[str, str]
+
+
+def _first_file(name: str) -> _File | None:
+    """The first file of a manifest that the user has; checked where its SHA-256 is known."""
+    files = load_manifest(name).files
+    for entry in files:
+        path = find_model(name, entry.name)
+        if path is not None:
+            expected = expected_file(entry, path)
+            try:
+                check_file(path, expected.size, expected.sha256)
+            except AssetError as error:
+                free = [other.name for other in files if not other.sha256]
+                own = f"; weights of your own are taken as {free[-1]}" if free else ""
+                way = f"remove it, or run: ostec models fetch {name}{own}"
+                raise AssetError(f"{str(error).rstrip('.')}; {way}") from error
+            return _File(path, {f"{name}/{path.name}": expected.sha256 or sha256_of(path)})
+    return None
+
+
+def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> Loaded[Lpips] | None:
+    """Build LPIPS on the first of some backbones whose file is found; nothing is downloaded.
+
+    Args:
+        device: where it shall run.
+        backbones: names as in ``LINEAR_LAYERS``, the preferred one first: VGG16, as OSTeC and StyleGAN2's projector.
+
+    Returns:
+        None if there is no file at all.
+
+    Raises:
+        AssetError: a file is there, but is not the expected one.
+        BackendError: a file is there, but lpips or torchvision is not installed.
+    """
+    files = {Path(entry.name).name: entry for entry in load_manifest("lpips").files}
+    for backbone in backbones:
+        (name,) = (name for name in files if name.startswith(backbone))
+        path = find_model("lpips", files[name].name) or _fetched_by_torch(name)
+        if path is None:
+            continue
+        linear = load_manifest("lpips_linear").file(f"weights/v0.1/{LINEAR_LAYERS[backbone]}.pth")
+        beside = verified_path("lpips_linear", linear.name)
+        entry = files[name]
+        tensors = LpipsTensors(
+            source=str(path),
+            backbone=read_torch(path, entry.size, entry.sha256),
+            linear=read_torch(beside, linear.size, linear.sha256),
+        )
+        hashes = {name: entry.sha256, f"lpips/{linear.name}": linear.sha256}
+        return Loaded(Lpips(backbone, tensors).to(device), hashes)
+    return None
+
+
+def lpips_backbones() -> list[str]:
+    """Names of the files that LPIPS can stand on."""
+    return [Path(entry.name).name for entry in load_manifest("lpips").files]
+
+
+def _fetched_by_torch(name: str) -> Path | None:
+    """The file where torchvision puts what it downloads; the last place where a backbone is looked for."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    return path if path.is_file() else None

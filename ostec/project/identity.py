@@ -1,0 +1,56 @@
+"""Who a face is, as ArcFace sees it: the term of the projection that keeps the person."""
+
+from collections.abc import Callable
+
+import torch
+
+from ostec.core.types import Array, FittedFace, FloatArray
+from ostec.nets.arcface import SIZE, TEMPLATE, ArcFace
+from ostec.render.crops import Crop, crop_onto_template, five_points, warp
+
+
+def identity_crop(points: Array) -> Crop:
+    """The crop that ArcFace wants of a picture.
+
+    Args:
+        points: [468, >= 2] FaceMesh landmarks in the picture's pixels: a photo's own, or those of a view
+            (``ViewStudio.landmarks``).
+
+    Raises:
+        ValueError: they coincide.
+    """
+    return crop_onto_template(five_points(points), TEMPLATE, SIZE)
+
+
+def identity_of(network: ArcFace | None, photo: FloatArray, face: FittedFace) -> torch.Tensor | None:
+    """Who the face of a photo is: [512] of unit length, on the network's device, without gradients; None without one.
+
+    Args:
+        network: built ArcFace with its weights, if there is one.
+        photo: [H, W, 3] in [0, 1].
+        face: fitted to that photo.
+    """
+    if network is None:
+        return None
+    device = next(network.parameters()).device
+    planes = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        return network.embed(warp(planes, [identity_crop(face.landmarks)]).to(device) * 2 - 1)[0]
+
+
+def identity_loss(network: ArcFace, wanted: torch.Tensor, crop: Crop) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A term for pictures [B, 3, R, R] in [-1, 1] -> [B]: 1 - cosine to a wanted identity, in [0, 2].
+
+    Differentiable in the pictures. OSTeC weighs it by 10 in a view and by 100 in the frontal portrait.
+
+    Args:
+        network: on the pictures' device.
+        wanted: [512] of unit length, from :func:`identity_of`.
+        crop: of the view, from :func:`identity_crop`.
+    """
+
+    def loss(pictures: torch.Tensor) -> torch.Tensor:
+        faces = warp(pictures, [crop] * len(pictures))
+        return 1 - network.embed(faces) @ wanted
+
+    return loss
