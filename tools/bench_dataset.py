@@ -23,10 +23,9 @@ from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Dataset
 from ostec.dataset.cluster import Resources
 from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
 from ostec.dataset.executors import Job, RayExecutor
 from ostec.dataset.loading import LoadFaceMaker
-from ostec.dataset.records import Finished, Group, MakeMaker
+from ostec.dataset.records import Counts, Finished, Group, MakeMaker
 from ostec.dataset.worker import Worker
 
 POINTS = 20

@@ -29,10 +29,9 @@ from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
 from ostec.dataset.cluster import Resources
 from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
 from ostec.dataset.executors import Job, RayExecutor
 from ostec.dataset.manifest import read_manifest
-from ostec.dataset.records import Face, Made, Photo
+from ostec.dataset.records import Counts, Face, Made, Photo
 from ostec.dataset.verify import verify
 
 TARGETS = {"worker": "ray::RayWorker", "raylet": "/raylet/raylet", "control service": "gcs_server", "driver": ""}

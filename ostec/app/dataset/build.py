@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ostec.app.photos.runner import Ending
     from ostec.dataset.build import Dataset
     from ostec.dataset.cluster import Resources
-    from ostec.dataset.counts import Counts
     from ostec.dataset.plan import Added
+    from ostec.dataset.records import Counts
 
 logger = logging.getLogger(__name__)
 
