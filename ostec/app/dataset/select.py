@@ -104,24 +104,19 @@ class DatasetFilter:
         from ostec.app.dataset.figures import measure
         from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import Condition, limit, reasons_of, with_values, write_selection
+        from ostec.dataset.selection import condition, limit, reasons_of, with_values, write_selection
         from ostec.io.folders import whole_folder
 
         self.running.begin()
         out = out_path(self.out)
         limits, of_textures = _limits(self.photo), _limits(self.texture)
-        conditions = [Condition.parse(text) for text in self.where]
+        rules = [*(limit(**one) for one in limits), *map(condition, self.where)]
         others = {name: rule for name, rule in _others().items() if {**vars(self.photo), **vars(self.texture)}[name]}
-        rules = [limit(**one) for one in limits] + [condition.rule() for condition in conditions]
         rules += [*(limit(**one) for one in of_textures), *others.values()]
         if not rules:
             raise UsageError("Name at least one limit; ostec dataset filter --help lists them.")
         source = FinishedDataset(Path(self.dataset))
-        faces = with_values(source.faces_table(), [condition.name for condition in conditions])
-        missing = {c.name for c in conditions if faces[f"text {c.name}"].null_count == len(faces)}
-        if missing:
-            names = shown(" or ".join(sorted(missing)))
-            raise UsageError(f"No face of {source.folder} has {names}; see ostec dataset stats.")
+        faces = with_values(source.faces_table(), rules)
         with terminate_like_interrupt(), whole_folder(out) as part:
             if of_textures or self.texture.no_twins:
                 faces = measure(source, self.texture.work, self.running).beside(faces)
