@@ -22,9 +22,8 @@ from fake_photos import LoadFakeMaker, write_photos
 from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Dataset
 from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
 from ostec.dataset.executors import Job, RayExecutor, Resources
-from ostec.dataset.records import Finished, Group, MakeMaker
+from ostec.dataset.records import Counts, Finished, Group, MakeMaker
 from ostec.dataset.worker import LoadFaceMaker, Worker
 
 POINTS = 20

@@ -28,10 +28,9 @@ from fake_photos import FakeMaker, write_photos
 from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
 from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
 from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.manifest import read_manifest
-from ostec.dataset.records import Face, Made, Photo
+from ostec.dataset.records import Counts, Face, Made, Photo
 from ostec.dataset.verify import verify
 
 TARGETS = {"worker": "ray::RayWorker", "raylet": "/raylet/raylet", "control service": "gcs_server", "driver": ""}

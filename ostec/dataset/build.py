@@ -15,12 +15,11 @@ from ostec.core.settings import to_json
 from ostec.dataset.attributes import OF_SOURCES, Labels
 from ostec.dataset.card import write_card
 from ostec.dataset.config import DatasetConfig, read_config, require_equal, write_config
-from ostec.dataset.counts import Counts, Report, add_sealed, tally
 from ostec.dataset.licences import FILE, unheeded, write_builds
 from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
 from ostec.dataset.origin import SELECTION
 from ostec.dataset.plan import Added, Plan, Sieve
-from ostec.dataset.records import Executor, Finished, Group, Item
+from ostec.dataset.records import Counts, Executor, Finished, Group, Item, Report
 from ostec.dataset.sources import LeaveOut, Search
 from ostec.dataset.store import Store, read_lines, write_lines
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
@@ -314,16 +313,18 @@ class Dataset:
         counts = Counts()
         for shard in range(self.plan.shards):
             if self.store.is_sealed(shard):
-                add_sealed(counts, self.store, shard)
+                sealed = self.store.read_sealed(shard)
+                for name in ("done", "failed", "skipped", "faces"):
+                    setattr(counts, name, getattr(counts, name) + getattr(sealed, name))
                 continue
             items = self.plan.read(shard)
             staged = self.store.staged(shard)
             for item in items:
                 if item.status is not None:
-                    tally(counts, item.status)
+                    counts.add(item.status)
                 elif item.number in staged:
                     outcome, _ = self.store.read_staged(item.number)
-                    tally(counts, outcome.status, len(outcome.faces))
+                    counts.add(outcome.status, len(outcome.faces))
                 else:
                     counts.pending += 1
         return counts
@@ -409,7 +410,7 @@ class _Run:
         left = self._open[shard][1]
         left.discard(finished.item)
         self.counts.pending -= 1
-        tally(self.counts, finished.status, finished.faces)
+        self.counts.add(finished.status, finished.faces)
         self.made += 1
         if not left:
             self._seal(shard)

@@ -6,6 +6,7 @@ made here. What is mixed is W+ of the front view, so that the portraits are fron
 soft ``--frontalize --save-views`` does.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,27 @@ class Classes:
     """Key of a face -> those of its attributes that classes are made of."""
     instead: bool = False
     """Classes were not asked for, and there are none of the usual attributes."""
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of faces there are within classes, those of one photo among them."""
+        return sum(len(places) * (len(places) - 1) // 2 for places in self.places.values())
+
+    @property
+    def sha256(self) -> str:
+        """Of what they are: which faces with which attributes are in which class."""
+        places = [[label, [place.key for place in found]] for label, found in self.places.items()]
+        return hashlib.sha256(json.dumps([places, self.attributes], sort_keys=True).encode("ascii")).hexdigest()
+
+    def told(self) -> str:
+        """What they are, as a sentence."""
+        sizes = {" / ".join(label): len(places) for label, places in self.places.items()}
+        why = f" (there are no attributes {', '.join(USUAL)})" if self.instead else ""
+        each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
+        more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
+        rest = f"; {counted(self.left_out, 'face is', 'faces are')} in none" if self.left_out else ""
+        by = shown(", ".join(self.by))
+        return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
 
 
 @dataclass(frozen=True)
@@ -120,21 +142,14 @@ def _labels(values: Sequence[Any]) -> list[str]:
 
 
 def mix_attributes(one: Attributes, other: Attributes, weight: float) -> dict[str, Scalar]:
-    """The attributes of a new face: what both have in common, and of numbers that differ the mean by their shares.
-
-    Args:
-        one: the first face's attributes.
-        other: the second one's, of the same names.
-        weight: share of the first.
-    """
+    """What two faces have in common, and of numbers that differ the mean; ``weight``: share of the first."""
     found: dict[str, Scalar] = {}
-    value: Any
     for name, value in one.items():
-        second: Any = other.get(name)
-        if value == second:
+        first, second = value, other.get(name)  # type: Any, Any
+        if first == second:
             found[name] = value
-        elif is_number(value) and is_number(second):
-            found[name] = round(weight * value + (1 - weight) * second, 4)
+        elif is_number(first) and is_number(second):
+            found[name] = round(weight * first + (1 - weight) * second, 4)
     return found
 
 
@@ -188,22 +203,6 @@ class Mixer:
 
 def _photo(place: FacePlace) -> str:
     return place.key.rpartition("_")[0]
-
-
-def pairs_of(classes: Classes) -> int:
-    """How many pairs of faces there are within classes, those of one photo among them."""
-    return sum(len(places) * (len(places) - 1) // 2 for places in classes.places.values())
-
-
-def told(classes: Classes) -> str:
-    """What the classes are, as a sentence."""
-    sizes = {" / ".join(label): len(places) for label, places in classes.places.items()}
-    why = f" (there are no attributes {', '.join(USUAL)})" if classes.instead else ""
-    each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
-    more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
-    rest = f"; {counted(classes.left_out, 'face is', 'faces are')} in none" if classes.left_out else ""
-    by = shown(", ".join(classes.by))
-    return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
 
 
 def require_weights(source: FinishedDataset, generator: str, sha256: str) -> None:

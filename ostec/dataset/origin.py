@@ -136,7 +136,9 @@ def licence_of() -> Callable[[str, str], str]:
 def record_in(shards: Path, row: Row) -> Mapping[str, Any]:
     """A face's record (``KEY.json``) from its shard; empty if it is not there or cannot be read."""
     try:
-        path = shards / PurePosixPath(str(row["shard"])).name
+        path = shards / str(row["shard"])
+        if path.parent != shards:
+            return {}
         for member in read_members(path, int(row["offset"]), int(row["offset"]) + int(row["size"])):
             if member.key == row["key"] and member.ending == RECORD and member.size <= _MAX_BYTES:
                 found = json.loads(read_member(path, member))

@@ -30,6 +30,7 @@ from ostec.io.files import write_atomic
 from ostec.io.shards import read_members, write_shard
 
 _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_TEXT, _NUMBER = "text of ", "number of "
 _CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|=|>|<)(.*)")
 
 
@@ -50,9 +51,10 @@ def limit(figure: str, low: float | None = None, high: float | None = None, abso
     import pyarrow.compute as pc
 
     size = pc.abs(pc.field(figure)) if absolute else pc.field(figure)
+    kind = "float32" if figure in FIGURES else "float64"
     least, most = (
-        pa.scalar(end if bound is None else bound, "float32" if figure in FIGURES else "float64")
-        for bound, end in ((low, -math.inf), (high, math.inf))
+        pa.scalar(-math.inf if low is None else low, kind),
+        pa.scalar(math.inf if high is None else high, kind),
     )
 
     def told(value: float | None) -> str:
@@ -65,53 +67,57 @@ def limit(figure: str, low: float | None = None, high: float | None = None, abso
     return Rule(figure, pc.is_finite(size) & (size >= least) & (size <= most), told)
 
 
-@dataclass(frozen=True)
-class Condition:
-    """What an attribute of a face, or a column of the manifest, must be."""
+def condition(text: str) -> Rule:
+    """The rule ``Age>=18``: what an attribute, or a column of the manifest, must be; see :func:`with_values`.
 
-    name: str
-    relation: str
-    """One of ``=``, ``!=``, ``>=``, ``<=``, ``>``, ``<``."""
-    text: str
-    """What it is compared with, as it was written."""
+    Raises:
+        UsageError: it is none, or an order is asked for of what is no number.
+    """
+    import pyarrow.compute as pc
 
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """``Age>=18``. Raises UsageError where it is none, or an order is asked for of what is no number."""
-        match = _CONDITION.fullmatch(text)
-        if match is None:
-            raise UsageError(f"{shown(text)} is no condition: expected NAME=VALUE, or !=, >=, <=, > or < and a number.")
-        condition = cls(match[1].strip(), match[2], match[3].strip())
-        if condition.relation not in ("=", "!=") and not is_number(as_scalar(condition.text)):
-            raise UsageError(f"{shown(text)} asks for an order, and {shown(condition.text) or 'nothing'} is no number.")
-        return condition
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{shown(text)} is no condition: expected NAME=VALUE, or !=, >=, <=, > or < and a number.")
+    name, relation, wanted = match[1].strip(), match[2], match[3].strip()
+    value: Any = as_scalar(wanted)
+    texts, numbers = pc.field(f"{_TEXT}{name}"), pc.field(f"{_NUMBER}{name}")
+    if relation in _RELATIONS:
+        if not is_number(value):
+            raise UsageError(f"{shown(text)} asks for an order, and {shown(wanted) or 'nothing'} is no number.")
+        met = _RELATIONS[relation](numbers, float(value))
+    else:
+        met = texts == wanted
+        if is_number(value):
+            met |= pc.coalesce(numbers == float(value), pc.scalar(False))
+        met = ~met if relation == "!=" else met
 
-    def rule(self) -> Rule:
-        """As a rule of the columns that :func:`with_values` adds."""
-        import pyarrow.compute as pc
+    def told(found: str | None) -> str:
+        return (
+            f"{name} is not known"
+            if found is None
+            else f"{name} is {found}, not {relation if relation != '=' else ''}{wanted}"
+        )
 
-        text, number, other = pc.field(f"text {self.name}"), pc.field(f"number {self.name}"), as_scalar(self.text)
-        if self.relation in ("=", "!="):
-            same = text == self.text
-            if is_number(other):
-                same |= pc.coalesce(number == float(other), pc.scalar(False))  # type: ignore[arg-type]
-            met = same if self.relation == "=" else ~same
-        else:
-            met = _RELATIONS[self.relation](number, float(other))  # type: ignore[arg-type]
-        wanted = f"{self.relation.removeprefix('=')}{self.text}"
-        told = f"{self.name} is {{}}, not {wanted.replace('{', '{{').replace('}', '}}')}"
-        return Rule(f"text {self.name}", met, lambda v: f"{self.name} is not known" if v is None else told.format(v))
+    return Rule(f"{_TEXT}{name}", met, told)
 
 
-def with_values(faces: Any, names: Iterable[str]) -> Any:
-    """Faces with the columns ``text NAME`` and ``number NAME`` of attributes, or of columns of the manifest."""
+def with_values(faces: Any, rules: Iterable[Rule]) -> Any:
+    """Faces with the columns that conditions ask for: each value as a text, and as a number where it is one.
+
+    Raises:
+        UsageError: none of the faces has a value.
+    """
     import pyarrow as pa
 
-    for name, values in values_of(faces, names).items():
+    names = [rule.column.removeprefix(_TEXT) for rule in rules if rule.column.startswith(_TEXT)]
+    found = values_of(faces, names)
+    if missing := sorted(name for name, values in found.items() if all(value is None for value in values)):
+        raise UsageError(f"No face has {shown(' or '.join(missing))}; see ostec dataset stats.")
+    for name, values in found.items():
         texts = [None if value is None else as_text(value) for value in values]
         numbers = [float(value) if is_number(value) else None for value in values]
-        faces = faces.append_column(f"text {name}", pa.array(texts, "string"))
-        faces = faces.append_column(f"number {name}", pa.array(numbers, "float64"))
+        faces = faces.append_column(f"{_TEXT}{name}", pa.array(texts, "string"))
+        faces = faces.append_column(f"{_NUMBER}{name}", pa.array(numbers, "float64"))
     return faces
 
 

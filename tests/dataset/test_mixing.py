@@ -9,7 +9,7 @@ import pytest
 
 from ostec.core.errors import UsageError
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.mixing import WEIGHTS, Mixer, classify, mix_attributes, pairs_of, require_weights, told
+from ostec.dataset.mixing import WEIGHTS, Mixer, classify, mix_attributes, require_weights
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces, latents_of
 
@@ -38,8 +38,8 @@ def test_classes_are_made_of_values_and_of_parts_of_numbers(ds: Path) -> None:
     assert classes.left_out == 1
     names = [f"{gender} / part {part} of 3" for gender in "01" for part in (1, 2, 3)]
     each = ", ".join(f"{name} ({len(classes.places[tuple(name.split(' / '))])})" for name in names)
-    assert pairs_of(classes) == 5 * 1 + 3
-    assert told(classes) == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 face is in none."
+    assert classes.pairs == 5 * 1 + 3
+    assert classes.told() == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 face is in none."
     assert classify(FinishedDataset(ds)).by == ("Gender", "Age")  # of Gender, Age, Beard those that there are
 
 
@@ -49,7 +49,7 @@ def test_without_attributes_yaw_and_brightness_stand_in(tmp_path: Path) -> None:
     classes = classify(FinishedDataset(ds))
     assert classes.by == ("yaw_deg", "brightness")
     assert sorted(classes.places) == [("-30.0", "0.3"), ("30.0", "0.3")]
-    assert told(classes) == (
+    assert classes.told() == (
         "Classes by yaw_deg, brightness (there are no attributes Gender, Age, Beard): 2 with 6 faces: "
         "-30.0 / 0.3 (3), 30.0 / 0.3 (3)."
     )

@@ -15,8 +15,8 @@ from ostec.dataset.build import Dataset
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
 from ostec.dataset.selection import (
-    Condition,
     Rule,
+    condition,
     group_faces,
     limit,
     part_of,
@@ -153,9 +153,11 @@ def test_limits_have_the_precision_of_their_column() -> None:
     ],
 )
 def test_conditions(text: str, values: dict, reason: str) -> None:
+    known = pa.table({"key": ["o"], "attributes": ['{"Age": 1}'], "yaw_deg": pa.array([0.5], "float32")})
     faces = pa.table({"key": ["k"], "attributes": [json.dumps(values)], "yaw_deg": pa.array([0.1], "float32")})
-    condition = Condition.parse(text)
-    assert reasons_of(with_values(faces, [condition.name]), [condition.rule()]).get("k", "") == reason
+    rules = [condition(text)]
+    values = with_values(pa.concat_tables([faces, known]), rules)
+    assert reasons_of(values, rules).get("k", "") == reason
 
 
 @pytest.mark.parametrize(
@@ -170,7 +172,7 @@ def test_conditions(text: str, values: dict, reason: str) -> None:
 )
 def test_what_is_no_condition_has_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        Condition.parse(text)
+        condition(text)
 
 
 def test_parts_follow_from_name_and_seed_and_keep_to_the_shares() -> None:

@@ -18,9 +18,9 @@ from ostec.core.text import counted, shown
 if TYPE_CHECKING:
     from ostec.app.photos.runner import Ending
     from ostec.dataset.build import Dataset
-    from ostec.dataset.counts import Counts
     from ostec.dataset.executors import Resources
     from ostec.dataset.plan import Added
+    from ostec.dataset.records import Counts
 
 logger = logging.getLogger(__name__)
 

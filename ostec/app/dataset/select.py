@@ -3,9 +3,9 @@
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from ostec.app.checks import out_path
 from ostec.app.console import say
@@ -20,44 +20,41 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-6
-_RANGES = {
-    **dict.fromkeys(("confidence", "photo_share", "brightness", "area_photo"), (0.0, 1.0)),
-    **dict.fromkeys(("yaw_deg", "pitch_deg", "face_size_px", "sharpness"), (0.0, math.inf)),
-    **dict.fromkeys(("fit_residual_percent", "spread", "symmetry"), (0.0, math.inf)),
-}
-"""Figure -> what a limit of it can be; others would keep every face, or none."""
 
 
-Bounds = tuple[str, float | None, float | None, bool]
-"""Figure, the least and the most that it may be, and whether its sign counts not."""
+@dataclass(frozen=True)
+class _Bound:
+    """What an option limits; a limit beyond least and most would keep every face, or none."""
 
-
-def _asked(*limits: Bounds) -> list[Bounds]:
-    """Those that were asked for."""
-    return [limit for limit in limits if limit[1] is not None or limit[2] is not None]
+    figure: str
+    end: str
+    """``low`` or ``high``."""
+    most: float = math.inf
+    least: float = 0.0
+    absolute: bool = False
 
 
 @dataclass(frozen=True)
 class PhotoLimits:
     """What the manifest says of photo and face."""
 
-    max_yaw: float | None = None
+    max_yaw: Annotated[float | None, _Bound("yaw_deg", "high", absolute=True)] = None
     """Degrees that the head may be turned to either side."""
-    max_pitch: float | None = None
+    max_pitch: Annotated[float | None, _Bound("pitch_deg", "high", absolute=True)] = None
     """Degrees that it may be raised or lowered."""
-    min_confidence: float | None = None
+    min_confidence: Annotated[float | None, _Bound("confidence", "low", 1.0)] = None
     """Certainty of the detection, 0 to 1."""
-    min_size: float | None = None
+    min_size: Annotated[float | None, _Bound("face_size_px", "low")] = None
     """Side of the face in the photo, pixels."""
-    min_sharpness: float | None = None
+    min_sharpness: Annotated[float | None, _Bound("sharpness", "low")] = None
     """Sharpness of the photo's texels; blurred photos have less."""
-    min_photo_share: float | None = None
+    min_photo_share: Annotated[float | None, _Bound("photo_share", "low", 1.0)] = None
     """Share of the texels that is from the photo, 0 to 1."""
-    min_brightness: float | None = None
+    min_brightness: Annotated[float | None, _Bound("brightness", "low", 1.0)] = None
     """Mean luma of the photo's texels, 0 to 1."""
-    max_brightness: float | None = None
+    max_brightness: Annotated[float | None, _Bound("brightness", "high", 1.0)] = None
     """The same, at most."""
-    max_residual: float | None = None
+    max_residual: Annotated[float | None, _Bound("fit_residual_percent", "high")] = None
     """Misfit of the mesh, per cent."""
     single_face: bool = False
     """Only photos in which one face was completed."""
@@ -66,65 +63,23 @@ class PhotoLimits:
     no_warnings: bool = False
     """No face whose record has warnings."""
 
-    def limits(self) -> list[Bounds]:
-        """As limits of columns."""
-        return _asked(
-            ("yaw_deg", None, self.max_yaw, True),
-            ("pitch_deg", None, self.max_pitch, True),
-            ("confidence", self.min_confidence, None, False),
-            ("face_size_px", self.min_size, None, False),
-            ("sharpness", self.min_sharpness, None, False),
-            ("photo_share", self.min_photo_share, None, False),
-            ("brightness", self.min_brightness, self.max_brightness, False),
-            ("fit_residual_percent", None, self.max_residual, False),
-        )
-
-    def others(self) -> "dict[str, Rule]":
-        """What is no number, by the name of its option."""
-        import pyarrow.compute as pc
-
-        from ostec.dataset.selection import Rule
-
-        of = pc.field
-        rules = {
-            "single_face": Rule("faces", of("faces") == 1, "{} faces are in the photo".format),
-            "no_occluders": Rule("occluders", _is_empty("occluders"), lambda o: f"occluded by {', '.join(o)}"),
-            "no_warnings": Rule("warnings", _is_empty("warnings"), lambda w: f"warned: {'; '.join(w)}"),
-        }
-        return {name: rule for name, rule in rules.items() if getattr(self, name)}
-
-
-def _is_empty(column: str) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.coalesce(pc.list_value_length(pc.field(column)), pc.scalar(0)) == 0
-
 
 @dataclass(frozen=True)
 class TextureLimits:
     """Figures of ostec eval textures, which are measured if any is asked for."""
 
-    max_symmetry: float | None = None
+    max_symmetry: Annotated[float | None, _Bound("symmetry", "high")] = None
     """Difference of brightness between left and right, 0 to 255: light from one side."""
-    min_energy: float | None = None
+    min_energy: Annotated[float | None, _Bound("energy", "low", least=-math.inf)] = None
     """Detail, in dB."""
-    max_spread: float | None = None
+    max_spread: Annotated[float | None, _Bound("spread", "high")] = None
     """Distance of the identity from the mean of the dataset; faces that the prior draws have 1."""
-    min_area_photo: float | None = None
+    min_area_photo: Annotated[float | None, _Bound("area_photo", "low", 1.0)] = None
     """Share of the chart whose colour is the photo's, 0 to 1."""
     no_twins: bool = False
     """Of near-identical textures, keep the first."""
     work: str = ""
     """Folder where the figures are kept for the next call; nothing is kept without it."""
-
-    def limits(self) -> list[Bounds]:
-        """As limits of figures."""
-        return _asked(
-            ("symmetry", None, self.max_symmetry, False),
-            ("energy", self.min_energy, None, False),
-            ("spread", None, self.max_spread, False),
-            ("area_photo", self.min_area_photo, None, False),
-        )
 
 
 @dataclass(frozen=True)
@@ -146,33 +101,27 @@ class DatasetFilter:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.dataset.figures import with_figures
+        from ostec.app.dataset.figures import measure
         from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import Condition, limit, reasons_of, with_values, write_selection
+        from ostec.dataset.selection import condition, limit, reasons_of, with_values, write_selection
         from ostec.io.folders import whole_folder
 
         self.running.begin()
         out = out_path(self.out)
-        limits, of_textures, others = self.photo.limits(), self.texture.limits(), self.photo.others()
-        _check([*limits, *of_textures])
-        conditions = [Condition.parse(text) for text in self.where]
-        others |= {"no_twins": _no_twins()} if self.texture.no_twins else {}
-        if not (limits or of_textures or others or conditions):
+        limits, of_textures = _limits(self.photo), _limits(self.texture)
+        rules = [*(limit(**one) for one in limits), *map(condition, self.where)]
+        others = {name: rule for name, rule in _others().items() if {**vars(self.photo), **vars(self.texture)}[name]}
+        rules += [*(limit(**one) for one in of_textures), *others.values()]
+        if not rules:
             raise UsageError("Name at least one limit; ostec dataset filter --help lists them.")
-        rules = [limit(*bounds) for bounds in limits] + [condition.rule() for condition in conditions]
-        rules += [*(limit(*bounds) for bounds in of_textures), *others.values()]
         source = FinishedDataset(Path(self.dataset))
-        faces = with_values(source.faces_table(), [condition.name for condition in conditions])
-        missing = {c.name for c in conditions if faces[f"text {c.name}"].null_count == len(faces)}
-        if missing:
-            names = shown(" or ".join(sorted(missing)))
-            raise UsageError(f"No face of {source.folder} has {names}; see ostec dataset stats.")
+        faces = with_values(source.faces_table(), rules)
         with terminate_like_interrupt(), whole_folder(out) as part:
             if of_textures or self.texture.no_twins:
-                faces = with_figures(faces, source, self.texture.work, self.running)
-            asked = [dict(zip(("figure", "low", "high", "absolute"), b, strict=True)) for b in (*limits, *of_textures)]
-            what = {"kind": "ostec dataset filter", "limits": asked, "others": list(others), "where": list(self.where)}
+                faces = measure(source, self.texture.work, self.running).beside(faces)
+            what = {"kind": "ostec dataset filter", "limits": limits + of_textures, "others": list(others)}
+            what |= {"where": list(self.where)}
             selected = write_selection(source, part, reasons_of(faces, rules), what)
             if not selected.kept:
                 raise UsageError(f"None of the {selected.left_out} faces meets all limits; nothing was written.")
@@ -231,10 +180,7 @@ class DatasetSplit:
             without = len(faces) - len(attributes_of(faces).get(self.group, {}))
             if self.group and without:
                 logger.warning("%d faces have no attribute %s and stand for themselves.", without, self.group)
-            where = {
-                key: part_of(group, shares, self.seed)
-                for key, group in zip(faces["key"].to_pylist(), groups, strict=True)
-            }
+            where = dict(zip(faces["key"].to_pylist(), (part_of(g, shares, self.seed) for g in groups), strict=True))
             for part in [name for name in shares if shares[name] > 0]:
                 what = {"kind": "ostec dataset split", "part": part, "shares": shares, "seed": self.seed}
                 what |= {"group": self.group, "ignore_twins": self.ignore_twins}
@@ -256,22 +202,37 @@ class DatasetSplit:
         return measured.twins
 
 
-def _check(limits: Sequence[Bounds]) -> None:
-    for figure, least, most, _ in limits:
-        low, high = _RANGES.get(figure, (-math.inf, math.inf))
-        for value in [value for value in (least, most) if value is not None]:
+def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
+    """The limits that were asked for, by figure. Raises UsageError for those that mean nothing."""
+    hints, found = get_type_hints(type(options), include_extras=True), dict[str, dict[str, Any]]()
+    for option in fields(options):
+        value = getattr(options, option.name)
+        for bound in getattr(hints[option.name], "__metadata__", ()) if value is not None else ():
             if math.isnan(value):
-                raise UsageError(f"The limit of {figure} is no number.")
-            if not low <= value <= high:
-                range_ = f"between {low:g} and {high:g}" if high < math.inf else f"{low:g} or more"
-                raise UsageError(f"The limit of {figure} must be {range_}, not {value:g}.")
-        if least is not None and most is not None and least > most:
-            raise UsageError(f"The least {figure} is greater than the greatest.")
+                raise UsageError(f"The limit of {bound.figure} is no number.")
+            if not bound.least <= value <= bound.most:
+                range_ = f"between 0 and {bound.most:g}" if bound.most < math.inf else "0 or more"
+                raise UsageError(f"The limit of {bound.figure} must be {range_}, not {value:g}.")
+            about = {"figure": bound.figure, "low": None, "high": None, "absolute": bound.absolute}
+            found.setdefault(bound.figure, about)[bound.end] = value
+    for limit in found.values():
+        if None not in (limit["low"], limit["high"]) and limit["low"] > limit["high"]:
+            raise UsageError(f"The least {limit['figure']} is greater than the greatest.")
+    return list(found.values())
 
 
-def _no_twins() -> "Rule":
+def _others() -> "dict[str, Rule]":
+    """Rules of what is no number, by the name of their option."""
     import pyarrow.compute as pc
 
     from ostec.dataset.selection import Rule
 
-    return Rule("twin", pc.is_null(pc.field("twin")), "near-identical to {}".format)
+    def is_empty(column: str) -> Any:
+        return pc.coalesce(pc.list_value_length(pc.field(column)), pc.scalar(0)) == 0
+
+    return {
+        "single_face": Rule("faces", pc.field("faces") == 1, "{} faces are in the photo".format),
+        "no_occluders": Rule("occluders", is_empty("occluders"), lambda found: f"occluded by {', '.join(found)}"),
+        "no_warnings": Rule("warnings", is_empty("warnings"), lambda found: f"warned: {'; '.join(found)}"),
+        "no_twins": Rule("twin", pc.field("twin").is_null(), "near-identical to {}".format),
+    }
