@@ -296,12 +296,12 @@ class Dataset:
             if self.store.is_sealed(shard):
                 continue
             todo = [item for item in self.plan.read(shard) if item.status is None]
-            left[shard] = {item.number for item in todo} - self.store.staged(shard)
-            if not left[shard]:
+            waiting = left[shard] = {item.number for item in todo} - self.store.staged(shard)
+            if not waiting:
                 self._seal(shard)
-            for size in group_sizes(len(todo), self.config.batch) if left[shard] else ():
+            for size in group_sizes(len(todo), self.config.batch) if waiting else ():
                 group, todo = tuple(todo[:size]), todo[size:]
-                if own := left[shard].intersection(item.number for item in group):
+                if own := waiting.intersection(item.number for item in group):
                     yield Group(group, frozenset(own))
 
     def _seal(self, shard: int) -> None:
