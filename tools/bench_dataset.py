@@ -21,12 +21,10 @@ from fake_photos import LoadFakeMaker, write_photos
 
 from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Dataset
-from ostec.dataset.cluster import Resources
 from ostec.dataset.config import DatasetConfig
-from ostec.dataset.executors import Job, RayExecutor
-from ostec.dataset.loading import LoadFaceMaker
+from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.records import Counts, Finished, Group, MakeMaker
-from ostec.dataset.worker import Worker
+from ostec.dataset.worker import LoadFaceMaker, Worker
 
 POINTS = 20
 """Of the curve of memory."""

@@ -1,31 +1,74 @@
 """A build: plan what the sources hold, have it done, seal shards, write the manifest."""
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import AssetError, UsageError
+from filelock import FileLock, Timeout
+
+from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.core.settings import to_json
-from ostec.dataset.alone import alone, is_building
-from ostec.dataset.attributes import OF_SOURCES
-from ostec.dataset.candidates import LeaveOut
+from ostec.dataset.attributes import OF_SOURCES, Labels
 from ostec.dataset.card import write_card
 from ostec.dataset.config import DatasetConfig, read_config, require_equal, write_config
-from ostec.dataset.labels import labels_of
-from ostec.dataset.licences import unheeded, write_licences
-from ostec.dataset.manifest import Row, join_tables, read_tables, write_manifest, write_timings
+from ostec.dataset.licences import FILE, unheeded, write_builds
+from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
 from ostec.dataset.origin import SELECTION
-from ostec.dataset.plan import Added, Given, Plan
+from ostec.dataset.plan import Added, Plan, Sieve
 from ostec.dataset.records import Counts, Executor, Finished, Group, Item, Report
-from ostec.dataset.sources import find_candidates
+from ostec.dataset.sources import LeaveOut, Search
 from ostec.dataset.store import Store, read_lines, write_lines
-from ostec.dataset.timings import restore_timings
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
 logger = logging.getLogger(__name__)
+
+_LOCK = ".build.lock"
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a dataset's folder, which must exist; the system takes it back when its holder ends.
+
+    Raises:
+        UsageError: somebody else does.
+        OutputError: the folder cannot be written to.
+    """
+    lock = FileLock(folder / _LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise _refusal(folder) from error
+    except OSError as error:
+        raise OutputError(f"{folder / _LOCK} cannot be written ({error.strerror or error}).") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_building(folder: Path) -> bool:
+    """Tell whether somebody holds the lock of a dataset's folder; nothing is written."""
+    if not (folder / _LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / _LOCK, blocking=False):
+            return False
+    except (Timeout, OSError) as error:
+        return isinstance(error, Timeout)  # one who may not write may look
+
+
+def require_idle(folder: Path) -> None:
+    """See that nobody holds it; nothing is written. Raises UsageError."""
+    if is_building(folder):
+        raise _refusal(folder)
+
+
+def _refusal(folder: Path) -> UsageError:
+    return UsageError(f"{folder} is being built by another process; please wait until it ends.")
 
 
 class Dataset:
@@ -127,13 +170,13 @@ class Dataset:
         """
         self._require_whole()
         self.store.make()
+        if attributes and attributes != OF_SOURCES:
+            attributes = str(Path(attributes).absolute())
+        named = [str(Path(source).absolute()) for source in sources]
+        self._named = {"sources": named, "licence": licence, "attributes": attributes}
         noted = list(read_lines(self._noted))
-        values = {"sources": [str(Path(source).absolute()) for source in sources], "licence": licence}
-        if attributes:
-            values["attributes"] = attributes if attributes == OF_SOURCES else str(Path(attributes).absolute())
-        self._named = values
-        if values not in noted:
-            write_lines(self._noted, [*noted, values])
+        if self._named not in noted:
+            write_lines(self._noted, [*noted, self._named])
 
     def _require_whole(self) -> None:
         if (self.folder / SELECTION).exists():
@@ -159,9 +202,11 @@ class Dataset:
         """
         self._require_whole()
         named = [*(source for note in read_lines(self._noted) for source in note["sources"]), *sources]
-        candidates = find_candidates(named, leave_out, self.folder, attributes == OF_SOURCES)
-        given = Given(labels=labels_of(attributes) if attributes else None)
-        return self.plan.preview(candidates, self._unfinished(), given, tick)
+        sieve = self._sieve(attributes)
+        candidates = Search(leave_out, self.folder, attributes == OF_SOURCES).find(named)
+        for _ in sieve.sifted(candidates, tick):
+            pass
+        return sieve.added
 
     def plan_noted(self, leave_out: LeaveOut, tick: Callable[[int], None]) -> Added | None:
         """Plan what was noted; None if there is nothing to plan.
@@ -174,34 +219,45 @@ class Dataset:
         added = None
         noted = list(read_lines(self._noted))
         while noted:
-            values = noted.pop(0)
-            asked = str(values.get("attributes", ""))
+            note = noted.pop(0)
             try:
-                labels = labels_of(asked) if asked else None
-                given = Given(str(values["licence"]), labels.origin if labels else "", labels)
-                candidates = find_candidates(values["sources"], leave_out, self.folder, asked == OF_SOURCES)
-                before = self.plan.builds
-                new = self.plan.extend(candidates, self._unfinished(), given, tick)
-                write_licences(self.folder, self.plan.builds)
-                if remark := unheeded(before, given.licence, new.known):
-                    logger.warning("%s", remark)
+                new = self._plan(note["sources"], note["licence"], note.get("attributes", ""), leave_out, tick)
                 added = new if added is None else added + new
-                if given.labels and not given.labels.complete:
-                    logger.warning("%s", given.labels.told())
             except UsageError as error:
                 if self._named is None:
                     raise UsageError(
                         f"{error} It was named before and is not planned yet; ostec dataset build with sources that "
                         "are there goes on without it."
                     ) from error
-                write_lines(self._noted, noted)
-                if values == self._named:  # it would stand in the way of the next call
+                if note == self._named:
+                    write_lines(self._noted, noted)  # it would stand in the way of the next call
                     raise
-                logger.warning(
-                    "%s It was named before and is not planned; please name it again when it is there.", error
-                )
+                logger.warning("%s It was named before and is not planned; please name it again.", error)
             write_lines(self._noted, noted)
         return added
+
+    def _plan(
+        self, sources: list[str], licence: str, attributes: str, leave_out: LeaveOut, tick: Callable[[int], None]
+    ) -> Added:
+        sieve, before = self._sieve(attributes), self.plan.builds
+        candidates = Search(leave_out, self.folder, attributes == OF_SOURCES).find(sources)
+        self.plan.extend(sieve, candidates, licence, tick)
+        write_builds(self.folder / FILE, self.plan.builds)
+        if remark := unheeded(before, licence, sieve.added.known):
+            logger.warning("%s", remark)
+        if sieve.labels and not sieve.labels.complete:
+            logger.warning("%s", sieve.labels.told())
+        return sieve.added
+
+    def _sieve(self, attributes: str) -> Sieve:
+        """For what is new; id -> item of the photos that are not done, whose places may have changed."""
+        unfinished = {}
+        for shard in range(self.plan.shards):
+            parts = self.store.read_sealed(shard).parts if self.store.is_sealed(shard) else {}
+            for item in self.plan.read(shard):
+                if item.status is None and str(item.number) not in parts:
+                    unfinished[int(item.id, 16)] = item.number
+        return Sieve(self.plan, unfinished, Labels(attributes) if attributes else None)
 
     @property
     def _noted(self) -> Path:
@@ -211,20 +267,6 @@ class Dataset:
     def has_noted_sources(self) -> bool:
         """Whether sources were named that are not planned yet."""
         return self._noted.exists()
-
-    def is_locked(self) -> bool:
-        """Whether somebody builds; nothing is written."""
-        return is_building(self.folder)
-
-    def _unfinished(self) -> dict[int, int]:
-        """Id, as a number, -> item of the photos that are not done."""
-        found = {}
-        for shard in range(self.plan.shards):
-            parts = self.store.read_sealed(shard).parts if self.store.is_sealed(shard) else {}
-            for item in self.plan.read(shard):
-                if item.status is None and str(item.number) not in parts:
-                    found[int(item.id, 16)] = item.number
-        return found
 
     # Work
 
@@ -309,16 +351,26 @@ class Dataset:
             AssetError: a list of a shard is damaged.
             OutputError: a file cannot be written.
         """
-        sealed = [shard for shard in range(self.plan.shards) if self.store.is_sealed(shard)]
         write_atomic(self.store.shards / "SHA256SUMS", self.checksums())
-        manifest, timings = self.folder / "manifest.parquet", self.folder / "timings.parquet"
-        restore_timings(self.store, timings, sealed)
-        write_timings(timings, (line for shard in sealed for line in self.store.timings(shard)))
-        write_manifest(manifest, self.rows())
-        write_licences(self.folder, self.plan.builds)
-        write_card(
-            self.folder / "README.md", join_tables(read_tables(manifest)), self.plan.builds, to_json(self.config)
-        )
+        write_timings(self.folder / "timings.parquet", self.timings())
+        write_manifest(self.folder / "manifest.parquet", self.rows())
+        write_builds(self.folder / FILE, self.plan.builds)
+        rows = join_tables(read_tables(self.folder / "manifest.parquet"))
+        write_card(self.folder / "README.md", rows, self.plan.builds, to_json(self.config))
+
+    def timings(self) -> Iterator[dict[str, Any]]:
+        """The seconds of the photos in the shards that are sealed; where a list was lost, as the file knows them."""
+        path = self.folder / "timings.parquet"
+        sealed = [shard for shard in range(self.plan.shards) if self.store.is_sealed(shard)]
+        known: dict[int, list[dict[str, Any]]] = {}
+        if path.exists() and not all(self.store.timings_path(shard).exists() for shard in sealed):
+            try:
+                lines = itertools.groupby(read_timings(path), lambda line: int(line["item"]) // self.config.shard_size)
+                known = {shard: list(own) for shard, own in lines}
+            except AssetError as error:
+                logger.warning("%s Seconds are lost.", error)
+        for shard in sealed:
+            yield from self.store.timings(shard) or known.get(shard, [])
 
 
 class _Run:

@@ -15,10 +15,10 @@ from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import counted
 from ostec.core.types import FloatArray
 from ostec.dataset.config import DatasetConfig, read_config
-from ostec.dataset.licences import read_licences
+from ostec.dataset.licences import FILE, Build, read_builds
 from ostec.dataset.manifest import Row, check_table, join_tables, read_tables
 from ostec.dataset.members import MESH
-from ostec.dataset.plan import Build, Plan
+from ostec.dataset.plan import Plan
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
 from ostec.io.shards import read_member, read_members
@@ -145,7 +145,7 @@ class FinishedDataset:
     def builds(self) -> list[Build]:
         """What was planned, with the licences; none where neither plan nor licences were kept. Raises AssetError."""
         builds = Plan(self._store.state / "plan", self.config.shard_size).builds
-        return builds or read_licences(self.folder)
+        return builds or read_builds(self.folder / FILE)
 
 
 def _checksums(path: Path) -> dict[str, str]:

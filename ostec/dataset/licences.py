@@ -1,23 +1,20 @@
-"""Under which licences the photos of a dataset are: ``licences.json``, which outlasts ``state/``."""
+"""What each call of build has planned, and under which licence: ``licences.json``, which outlasts ``state/``."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ostec.core.errors import AssetError
 from ostec.core.text import counted, shown
-from ostec.dataset.plan import Build, Plan
 from ostec.io.files import open_plain, write_atomic
 
 FILE = "licences.json"
-"""What each call of ``build`` has planned, and the licence that was given: the builds of the plan."""
 LOST = "no longer known"
 NOT_GIVEN = "not given"
-_MAX_BYTES = 16 << 20
-_MOST_SHARDS = 10**9
+_MAX_BYTES = 64 << 20
+_MOST = 10**9
 _MAX_NAME = 300
 _UNKNOWN, _OTHER = "unknown", "other"
 _COMMONS = ("cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nd", "cc-by-nc-sa", "cc-by-nc-nd")
@@ -30,63 +27,68 @@ _HUB = {f"{name}-{version}" for name in _COMMONS for version in ("2.0", "2.5", "
 _ALIASES = {"cc0": "cc0-1.0", "cc-zero": "cc0-1.0", "apache": "apache-2.0", "apache-2": "apache-2.0"}
 
 
-def write_licences(folder: Path, builds: Iterable[Build]) -> None:
-    """Write ``licences.json`` of a dataset; equal builds give equal bytes. Raises OutputError."""
-    values = [asdict(build) for build in builds]
-    write_atomic(folder / FILE, (json.dumps(values, indent=1) + "\n").encode("ascii"))
+@dataclass(frozen=True)
+class Build:
+    """What one call of ``build`` has planned."""
+
+    first_shard: int
+    shards: int
+    photos: int
+    copies: int
+    licence: str
+    """Of the sources, as it was given."""
+    attributes: str = ""
+    """Where they are from: a table's name and SHA-256, or ``sources``; empty for none."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: the file that it was read from may be somebody else's."""
+        numbers = (self.first_shard, self.shards, self.photos, self.copies)
+        if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
+            raise ValueError("expected counts of 0 or more")
+        if not (isinstance(self.licence, str) and isinstance(self.attributes, str)):
+            raise ValueError("expected texts")
 
 
-def read_licences(folder: Path) -> list[Build]:
-    """The builds in ``licences.json``; none where there is no such file. Raises AssetError if it is damaged."""
-    path = folder / FILE
+def read_builds(path: Path) -> list[Build]:
+    """The builds in a file; none where there is no such file. Raises AssetError if it is damaged."""
     try:
         with open_plain(path) as stream:
-            values: Any = json.loads(stream.read(_MAX_BYTES))
-        return [_build(value) for value in values]
+            builds = [Build(**values) for values in json.loads(stream.read(_MAX_BYTES))]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
+    return builds
 
 
-def _build(values: Mapping[str, Any]) -> Build:
-    build = Build(**values)
-    numbers = (build.first_shard, build.shards, build.photos, build.copies)
-    if not all(type(number) is int and 0 <= number < _MOST_SHARDS for number in numbers):
-        raise ValueError("expected counts of 0 or more")
-    if not (isinstance(build.licence, str) and isinstance(build.attributes, str)):
-        raise ValueError("expected texts")
-    return build
+def write_builds(path: Path, builds: Iterable[Build]) -> None:
+    """Write builds to a file: equal ones give equal bytes. Raises OutputError."""
+    values = [asdict(build) for build in builds]
+    write_atomic(path, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
 
 
-def builds_again(folder: Path, plan: Plan, shards: int) -> list[Build]:
+def builds_again(folder: Path, photos: Sequence[int]) -> list[Build]:
     """The builds of a dataset whose plan was lost and made again, as far as ``licences.json`` knows them.
 
     Args:
         folder: of the dataset.
-        plan: with a list for each shard.
-        shards: how many there are.
+        photos: of each shard that is there.
     """
     try:
-        noted = read_licences(folder)
+        noted = read_builds(folder / FILE)
     except AssetError:
         noted = []
-    found, end = [], 0
+    found: list[Build] = []
+    end, shards = 0, len(photos)
     for build in noted:
-        own = range(end, min(end + build.shards, shards))
-        if build.first_shard != end or not own:
+        own = min(build.shards, shards - end)
+        if build.first_shard != end or own < 1:
             break
-        end = own.stop
-        if len(own) < build.shards:  # the rest was planned and not done
-            build = replace(build, shards=len(own), photos=_photos(plan, own), copies=0)
+        if own < build.shards:  # the rest was planned and not done
+            build = replace(build, shards=own, photos=sum(photos[end : end + own]), copies=0)
         found.append(build)
-    if end < shards:
-        found.append(Build(end, shards - end, _photos(plan, range(end, shards)), 0, LOST))
-    return found
-
-
-def _photos(plan: Plan, shards: range) -> int:
-    return sum(len(plan.read(shard)) for shard in shards)
+        end += own
+    return found + ([Build(end, shards - end, sum(photos[end:]), 0, LOST)] if end < shards else [])
 
 
 def licence_at(builds: Sequence[Build], shard: int) -> str:

@@ -1,32 +1,34 @@
 """The plan of a dataset: its photos in a fixed order, which decides shard and position of each.
 
-``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``state/plan/index.json`` says how many shards are
-planned, and is replaced last: lists beyond it are of a build that was killed while it planned, and count for nothing.
+``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``state/plan/index.json`` says which calls of build
+have planned which shards, and is replaced last: lists beyond it are of a build that was killed while it planned, and
+count for nothing.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, ImageError
-from ostec.dataset.candidates import Candidate
-from ostec.dataset.labels import Labels
+from ostec.dataset.attributes import Attributes, Labels
+from ostec.dataset.licences import Build, read_builds, write_builds
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
+from ostec.dataset.sources import Candidate
 from ostec.io.files import make_folder, open_plain, write_atomic
 
 _THREADS = 4
 _AHEAD = 64
 """Photos that are read ahead of the plan at most."""
-_MAX_INDEX = 64 << 20
-_MOST_SHARDS = 10**7
+_MAX_LINE = 64 << 20
 _NO_PLAN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _PLACE_FIELDS = tuple(field.name for field in fields(Place))
@@ -41,40 +43,12 @@ class Added:
     copies: int = 0
     known: int = 0
     """Photos of earlier builds."""
-    moved: int = 0
-    """Of those: not done yet, and found in another place."""
     unreadable: int = 0
     labelled: int = 0
     """Photos and copies with attributes."""
 
     def __add__(self, other: "Added") -> "Added":
         return Added(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
-
-
-@dataclass(frozen=True)
-class Build:
-    """What one call of ``build`` has planned."""
-
-    first_shard: int
-    shards: int
-    photos: int
-    copies: int
-    licence: str
-    """Of the sources, as it was given."""
-    attributes: str = ""
-    """Where they are from: a table's name and SHA-256, or ``sources``; empty for none."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a call of ``build`` tells of its photos."""
-
-    licence: str = ""
-    """For the data card."""
-    attributes: str = ""
-    """Where they are from, as in :class:`Build`."""
-    labels: Labels | None = None
-    """Gives them; None for none."""
 
 
 class Plan:
@@ -89,19 +63,12 @@ class Plan:
         self._folder = folder
         self.shard_size = shard_size
         self._index = folder / "index.json"
-        self.shards = 0
-        self.builds: list[Build] = []
-        try:
-            with open_plain(self._index) as stream:
-                values = json.loads(stream.read(_MAX_INDEX))
-            self.builds = [_build_from(build) for build in values["builds"]]
-            self.shards = int(values["shards"])
-            if not 0 <= self.shards <= _MOST_SHARDS:
-                raise ValueError(f"it has {self.shards} shards")
-        except FileNotFoundError:
-            pass
-        except _NO_PLAN as error:
-            raise AssetError(f"{self._index} is damaged ({error}).") from error
+        self.builds = read_builds(self._index)
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return self.builds[-1].first_shard + self.builds[-1].shards if self.builds else 0
 
     def read(self, shard: int) -> list[Item]:
         """The photos of a shard, in order.
@@ -112,7 +79,7 @@ class Plan:
         path = self._list(shard)
         try:
             with open_plain(path) as stream:
-                lines = iter(lambda: stream.readline(_MAX_INDEX), b"")
+                lines = iter(lambda: stream.readline(_MAX_LINE), b"")
                 items = [_from_json(json.loads(line.decode("ascii"))) for line in lines]
             numbers = [item.number for item in items]
             if numbers != sorted(set(numbers)) or any(number // self.shard_size != shard for number in numbers):
@@ -126,73 +93,41 @@ class Plan:
             yield from self.read(shard)
 
     def extend(
-        self,
-        candidates: Iterable[Candidate],
-        unfinished: Mapping[int, int],
-        given: Given,
-        tick: Callable[[int], None],
-    ) -> Added:
+        self, sieve: "Sieve", candidates: Iterable[Candidate], licence: str, tick: Callable[[int], None]
+    ) -> None:
         """Plan what the candidates have that is new, in their order; it begins a new shard.
 
         Args:
+            sieve: of this plan.
             candidates: what the sources hold.
-            unfinished: id, as a number, -> item of the photos that are still to be done, whose place may have changed.
-            given: what is told of the new ones.
+            licence: of the new ones.
             tick: called with the number of candidates looked at.
 
         Raises:
             OutputError: the plan cannot be written.
         """
         make_folder(self._folder)
-        sieve = self._sieve(unfinished, given)
-        shards, waiting = self.shards, list[Item]()
-        for item in sieve.sifted(candidates, tick):
-            waiting.append(item)
-            if len(waiting) == self.shard_size:
-                self.write(shards, waiting)
-                shards, waiting = shards + 1, []
-        if waiting:
-            self.write(shards, waiting)
-            shards += 1
-        self._change(sieve.moved, given.labels.taken_back if given.labels else ())
-        added = sieve.added
-        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, given.licence, given.attributes)]
-        self.commit(shards, [*self.builds, *(new if shards > self.shards else [])])
-        return added
-
-    def preview(
-        self,
-        candidates: Iterable[Candidate],
-        unfinished: Mapping[int, int],
-        given: Given,
-        tick: Callable[[int], None],
-    ) -> Added:
-        """What :meth:`extend` would add; nothing is written."""
-        sieve = self._sieve(unfinished, given)
-        for _ in sieve.sifted(candidates, tick):
-            pass
-        return sieve.added
-
-    def _sieve(self, unfinished: Mapping[int, int], given: Given) -> "_Sieve":
-        known = {int(item.id, 16) for item in self if item.status != "skipped"}
-        return _Sieve(known, unfinished, self.shards * self.shard_size, given.labels)
+        first = last = self.shards
+        items = sieve.sifted(candidates, tick)
+        while waiting := list(itertools.islice(items, self.shard_size)):
+            self.write(last, waiting)
+            last += 1
+        for shard in sorted({number // self.shard_size for number in sieve.moved}):
+            known = self.read(shard)
+            self.write(shard, [replace(item, place=sieve.moved.get(item.number, item.place)) for item in known])
+        added, labels = sieve.added, sieve.labels
+        new = Build(first, last - first, added.photos, added.copies, licence, labels.origin if labels else "")
+        self.commit([*self.builds, *([new] if last > first else [])])
 
     def write(self, shard: int, items: Iterable[Item]) -> None:
         """Write the list of one shard. Raises OutputError."""
         lines = (json.dumps(_to_json(item)) for item in items)
         write_atomic(self._list(shard), "".join(f"{line}\n" for line in lines).encode("ascii"), synced=True)
 
-    def commit(self, shards: int, builds: Sequence[Build]) -> None:
-        """Make the first ``shards`` lists count. Raises OutputError."""
-        values = {"shards": shards, "builds": [asdict(build) for build in builds]}
-        write_atomic(self._index, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
-        self.shards, self.builds = shards, list(builds)
-
-    def _change(self, moved: Mapping[int, Place], taken_back: Collection[int]) -> None:
-        """Note new places of photos, and those that have no attributes after all."""
-        for shard in sorted({number // self.shard_size for number in (*moved, *taken_back)}):
-            items = [replace(item, place=moved.get(item.number, item.place)) for item in self.read(shard)]
-            self.write(shard, [replace(item, attributes={}) if item.number in taken_back else item for item in items])
+    def commit(self, builds: Sequence[Build]) -> None:
+        """Make the lists of the builds count. Raises OutputError."""
+        write_builds(self._index, builds)
+        self.builds = list(builds)
 
     def _list(self, shard: int) -> Path:
         return self._folder / f"{shard:05d}.jsonl"
@@ -208,76 +143,69 @@ class _Digested:
     """Of the file, whatever path leads to it, and of the place in it."""
 
 
-class _Sieve:
-    """Lets through what a dataset does not have yet."""
+class Sieve:
+    """Lets through what a plan does not have yet."""
 
-    def __init__(
-        self, known: set[int], unfinished: Mapping[int, int], number: int, labels: Labels | None = None
-    ) -> None:
-        self._known = known
-        self._labels = labels
+    def __init__(self, plan: Plan, unfinished: Mapping[int, int], labels: Labels | None = None) -> None:
+        """Args: the plan; id, as a number, -> item of its photos that are still to be done; what gives attributes."""
+        self.labels = labels
+        self.moved: dict[int, Place] = {}
+        """Item -> where a photo is now that is still to be done."""
+        self._known = {int(item.id, 16) for item in plan if item.status != "skipped"}
         self._unfinished = unfinished
-        self._number = number
+        self._number = plan.shards * plan.shard_size
         self._new: dict[int, int] = {}
         """Id -> item, of what has come through."""
         self._files: set[int] = set()
-        self._nameless: dict[str, int] = {}
-        """What cannot be read -> how many of that name."""
-        self.moved: dict[int, Place] = {}
-        self._added = Added()
+        self._nameless: Counter[str] = Counter()
+        """How many of one name cannot be read."""
+        self._counts: Counter[str] = Counter()
 
     def sifted(self, candidates: Iterable[Candidate], tick: Callable[[int], None]) -> Iterator[Item]:
         """What of the candidates is new, in their order; ``tick`` is told how many were looked at."""
         for number, digested in enumerate(_digested(candidates), start=1):
-            item = self._sift(digested)
-            if item is not None:
-                yield item
+            if digested.identity not in self._files:  # one file that two sources name is no copy
+                self._files.add(digested.identity)
+                yield from self._sift(digested)
             tick(number)
 
     @property
     def added(self) -> Added:
         """What has come so far."""
-        return replace(self._added, labelled=self._labels.count if self._labels else 0)
+        return Added(**self._counts, labelled=self.labels.count if self.labels else 0)
 
-    def _sift(self, digested: _Digested) -> Item | None:
+    def _sift(self, digested: _Digested) -> Iterator[Item]:
         candidate = digested.candidate
-        if digested.identity in self._files:
-            return None  # one file that two sources name is no copy
-        self._files.add(digested.identity)
         name = digested.sha256 or self._unreadable(candidate.source)
         code = int(name[:ID_DIGITS], 16)
-        number = None if code in self._known else self._number
-        labels = self._labels
-        found = labels.of(candidate.source, digested.sha256, code, number, candidate.beside) if labels else {}
-        if number is None:
-            self._meet_again(code, candidate.place)
-            return None
-        item = Item(number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place, attributes=found)
+        new = code not in self._known
+        found: Attributes = {}
+        if self.labels:
+            photo_id = digested.sha256[:ID_DIGITS]
+            found = self.labels.of(candidate.source, photo_id, candidate.beside, new)
+        if not new:
+            self._counts["known"] += 1
+            if code in self._unfinished:
+                self.moved[self._unfinished[code]] = candidate.place
+            return
+        item = Item(
+            self._number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place, attributes=found
+        )
         if not digested.sha256:
             item = replace(item, status="failed", reason=digested.error)
-            self._count(unreadable=1)
+            self._counts["unreadable"] += 1
         if code in self._new:
             item = replace(item, status="skipped", reason=f"The same picture as photo {self._new[code]} of the plan.")
-            self._count(copies=1)
-        else:
-            self._new[code] = self._number
-            self._count(photos=1)
+        self._counts["copies" if code in self._new else "photos"] += 1
+        self._new.setdefault(code, self._number)
         self._number += 1
-        return item
+        yield item
 
     def _unreadable(self, source: str) -> str:
         """Stands for the hash of what cannot be read: things with one name are told apart by their order."""
-        number = self._nameless[source] = self._nameless.get(source, 0) + 1
+        self._nameless[source] += 1
+        number = self._nameless[source]
         return hashlib.sha256(f"unreadable: {source}{f' {number}' if number > 1 else ''}".encode()).hexdigest()
-
-    def _meet_again(self, code: int, place: Place) -> None:
-        moved = code in self._unfinished
-        if moved:
-            self.moved[self._unfinished[code]] = place
-        self._count(known=1, moved=int(moved))
-
-    def _count(self, **more: int) -> None:
-        self._added = replace(self._added, **{key: getattr(self._added, key) + value for key, value in more.items()})
 
 
 def _digested(candidates: Iterable[Candidate]) -> Iterator[_Digested]:
@@ -319,13 +247,6 @@ def _to_json(item: Item) -> dict[str, Any]:
     values = {**asdict(item), **asdict(item.place)}
     del values["place"]
     return {key: value for key, value in values.items() if value not in ("", -1, None, {})}
-
-
-def _build_from(values: Mapping[str, Any]) -> Build:
-    known: dict[str, Any] = {
-        name: str(value) if name in ("licence", "attributes") else int(value) for name, value in values.items()
-    }
-    return Build(**known)
 
 
 def _from_json(values: Mapping[str, Any]) -> Item:

@@ -1,7 +1,4 @@
-"""The weights of a dataset: all of its faces are made with the same files.
-
-Which these are is not written down apart: each face's record has them, and the first face decides.
-"""
+"""The weights of a dataset: all of its faces are made with the same files; each face's record has them."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,40 +13,22 @@ Weights = Mapping[str, str]
 
 
 class WeightsPin:
-    """Lets nobody go on with a dataset whose weights are others than those of its first face.
-
-    While there is no face yet, the first that loads decides.
-    """
+    """Lets nobody go on with other weights than those of the dataset's first face, or else of the first that loads."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: Weights = {}
 
     def require(self, loaded: Weights, where: str = "") -> None:
-        """See that somebody has loaded the weights of the dataset.
-
-        Args:
-            loaded: what.
-            where: the machine, where there are several.
-
-        Raises:
-            AssetError: they are others; the sentence names the first file that differs.
-        """
+        """See that the machine ``where`` has loaded the weights of the dataset. Raises AssetError if it has not."""
         if not self._known:
             self._known = next(filter(None, _of_faces(self._store)), loaded)
-        sentence = difference(self._known, loaded, where)
-        if sentence:
+        if sentence := difference(self._known, loaded, where):
             raise AssetError(f"{sentence} Please put back what the dataset was begun with, or choose another --out.")
 
 
 def difference(known: Weights, loaded: Weights, where: str = "") -> str:
-    """A sentence about the first file that differs between two sets of weights; empty where none does.
-
-    Args:
-        known: those of the dataset.
-        loaded: the others.
-        where: the machine that has loaded them; empty for this one.
-    """
+    """A sentence about the first file that differs from those of the dataset; empty where none does."""
     here = f" on {where}" if where else ""
     for name in sorted({*known, *loaded}):
         before, now = known.get(name, ""), loaded.get(name, "")
@@ -58,40 +37,31 @@ def difference(known: Weights, loaded: Weights, where: str = "") -> str:
         if not now:
             return f"The dataset was begun with {shown(name)}, which is not found{here or ' any more'}."
         if before != now:
-            return (
-                f"{shown(name)}{here} is another file than the one that the dataset was begun with (its SHA-256 begins "
-                f"with {shown(now[:8])}, not {shown(before[:8])})."
-            )
+            digests = f"its SHA-256 begins with {shown(now[:8])}, not {shown(before[:8])}"
+            return f"{shown(name)}{here} is another file than the one that the dataset was begun with ({digests})."
     return ""
 
 
 def mixed(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A sentence about faces that were made with different weights; empty where there are none.
-
-    Args:
-        rows: of the manifest.
-    """
-    first, seen = None, set[str]()
+    """A sentence about faces of the manifest that were made with different weights; empty where there are none."""
+    first: dict[str, str] = {}
     for row in rows:
-        text = str(row.get("weights") or "{}")
-        if row["status"] != "done" or text in seen:
-            continue
-        seen.add(text)
-        weights = json.loads(text)
-        first = weights if first is None else first
-        names = [name for name in sorted({*first, *weights}) if first.get(name) != weights.get(name)]
-        if names:
-            return f"Faces were made with different weights: {shown(row['key'])} has another {shown(names[0])}."
+        if row["status"] == "done":
+            first.setdefault(str(row.get("weights") or "{}"), str(row["key"]))
+    known, *others = map(json.loads, first or ["{}"])
+    for key, other in zip(list(first.values())[1:], others, strict=True):
+        for name in sorted({*known, *other}):
+            if known.get(name) != other.get(name):
+                return f"Faces were made with different weights: {shown(key)} has another {shown(name)}."
     return ""
 
 
 def _of_faces(store: Store) -> Iterator[Weights]:
     """The weights of the faces that are there, in order: of finished shards, then of those that are open."""
-    for shard in sorted(int(path.stem) for path in (store.state / "sealed").glob("[0-9]*.jsonl")):
-        for row in store.rows(shard):
+    for path in sorted((store.state / "sealed").glob("[0-9]*.jsonl")):
+        for row in store.rows(int(path.stem)):
             if row["status"] == "done":
                 yield json.loads(row.get("weights") or "{}")
-    for folder in sorted((store.state / "staged").glob("[0-9]*")):
-        for item in sorted(store.staged(int(folder.name))) if folder.name.isdecimal() else ():
-            for row in store.read_staged(item)[0].faces:
-                yield json.loads(row.get("weights") or "{}")
+    for path in sorted((store.state / "staged").glob("[0-9]*/[0-9]*")):
+        for row in store.read_staged(int(path.name))[0].faces:
+            yield json.loads(row.get("weights") or "{}")

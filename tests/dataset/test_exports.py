@@ -16,10 +16,10 @@ import torch
 from ostec.core.errors import AssetError, UsageError
 from ostec.dataset import TextureDataset
 from ostec.dataset.exports import Exported, Format, export
-from ostec.dataset.faces import _face
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.members import face_key
 from ostec.dataset.records import Face, Photo
+from ostec.dataset.worker import _face
 from ostec.export.head import write_head
 from ostec.io.images import decode_image, read_image, write_png
 from tests.dataset.toy import write_photos

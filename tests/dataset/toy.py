@@ -87,6 +87,15 @@ def missing_networks() -> ToyMaker:
     raise BackendError("The networks are not on this machine.")
 
 
+def dying_networks() -> ToyMaker:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def defect() -> ToyMaker:
+    raise KeyError("nose")
+
+
 @dataclass
 class Loop:
     """``dataset.worker`` in a loop; with ``draw``, photos are finished in another order."""

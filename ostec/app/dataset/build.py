@@ -18,7 +18,7 @@ from ostec.core.text import counted, shown
 if TYPE_CHECKING:
     from ostec.app.photos.runner import Ending
     from ostec.dataset.build import Dataset
-    from ostec.dataset.cluster import Resources
+    from ostec.dataset.executors import Resources
     from ostec.dataset.plan import Added
     from ostec.dataset.records import Counts
 
@@ -86,9 +86,9 @@ class DatasetBuild:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
+        from ostec.dataset.attributes import Labels
         from ostec.dataset.build import Dataset
         from ostec.dataset.config import DatasetConfig
-        from ostec.dataset.labels import labels_of
         from ostec.dataset.sources import check_sources
 
         begin(self.work.quiet, self.work.verbose)
@@ -102,7 +102,7 @@ class DatasetBuild:
             raise UsageError("--batch must be 0 or more.")
         check_sources(self.source)
         if self.attributes:
-            labels_of(self.attributes)  # so that a wrong table is refused before anything is written
+            Labels(self.attributes)  # so that a wrong table is refused before anything is written
         out = Path(self.out).absolute()
         settings = absolute(self.settings)
         _resources(self.work, self.threads_per_worker)
@@ -154,7 +154,7 @@ class DatasetStatus:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.build import Dataset
+        from ostec.dataset.build import Dataset, is_building
 
         begin(quiet=False, verbose=False)
         dataset = Dataset.open(Path(self.dataset).absolute())
@@ -164,7 +164,7 @@ class DatasetStatus:
         say(f"{sealed} of {counted(dataset.plan.shards, 'shard is', 'shards are')} finished.")
         if dataset.has_noted_sources:
             say("The sources have not been planned to the end; ostec dataset resume does.")
-        say("A build is running." if dataset.is_locked() else "No build is running.")
+        say("A build is running." if is_building(dataset.folder) else "No build is running.")
         return 0
 
 
@@ -219,7 +219,7 @@ def _build(
     """Plan, build and write the results; returns the exit code. Raises UsageError, OutputError."""
     from ostec.app.photos.results import listed_files
     from ostec.dataset.executors import Job, RayExecutor
-    from ostec.dataset.loading import LoadFaceMaker
+    from ostec.dataset.worker import LoadFaceMaker
 
     code = 0
     try:
@@ -255,7 +255,7 @@ def batch_for(settings: CompleteSettings) -> int:
 
 
 def _resources(options: WorkerOptions, threads: int) -> "Resources":
-    from ostec.dataset.cluster import Resources
+    from ostec.dataset.executors import Resources
 
     if options.workers < 0:
         raise UsageError("--workers must be 0 or more.")

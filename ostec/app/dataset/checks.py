@@ -60,9 +60,9 @@ def need_photos(sources: Sequence[str], output: Path) -> None:
         UsageError: none of the sources has one, or one cannot be read.
     """
     from ostec.app.photos.results import listed_files
-    from ostec.dataset.sources import empty_sources
+    from ostec.dataset.sources import Search
 
-    empty = empty_sources(sources, listed_files, output)
+    empty = Search(listed_files, output).empty(sources)
     sentence = f"There is no photo in {', '.join(map(shown, empty))}."
     if len(empty) == len(sources):
         raise UsageError(sentence)
