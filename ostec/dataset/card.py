@@ -137,8 +137,9 @@ def _made_with(record: Mapping[str, Any]) -> str:
 
 def _face_model(record: Mapping[str, Any]) -> str:
     model = record.get("face_model")
-    known = isinstance(model, dict) and "name" in model
-    return f"{model['name']} ({model.get('licence', 'licence not known')})" if known else ""
+    if not isinstance(model, dict) or "name" not in model:
+        return ""
+    return f"{model['name']} ({model.get('licence', 'licence not known')})"
 
 
 def _told(found: Mapping[int, Scalar]) -> str:
