@@ -92,6 +92,13 @@ def test_wheel_holds_every_file_unchanged(installed: Path, folder: str) -> None:
         assert copy.read_bytes() == source.read_bytes(), source
 
 
+def test_wheel_holds_the_templates(installed: Path) -> None:
+    templates = sorted(path.relative_to(ROOT) for path in (ROOT / "ostec").rglob("*.j2"))
+    assert templates
+    for template in templates:
+        assert (installed / template).read_bytes() == (ROOT / template).read_bytes(), template
+
+
 def test_wheel_carries_licence_version_and_command(installed: Path) -> None:
     (information,) = installed.glob("ostec-*.dist-info")
     metadata = (information / "METADATA").read_text(encoding="utf-8")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_number
 from ostec.dataset.licences import NOT_GIVEN, Build, hub_licence
@@ -76,12 +78,13 @@ def write_card(
 
     form = form or Form(path.parent)
     faces = table.filter(pc.field("status") == "done")
-    parts = [_of_build(faces, builds, number, config["shard_size"]) for number in range(len(builds))]
-    licences = Counter[str]()
-    for build, part in zip(builds, parts, strict=True):
-        if len(part) or not len(faces):
-            licences[build.licence] += len(part)
-    records = [record_in(form.origin / "shards", part.slice(0, 1).to_pylist()[0]) for part in parts if len(part)]
+    starts = [build.first_shard * config["shard_size"] for build in builds[1:]]
+    build_of = np.searchsorted(starts, faces["item"].to_numpy(), "right")
+    numbers, firsts, counts = np.unique(build_of, return_index=True, return_counts=True)
+    licences = Counter[str]() if len(faces) else Counter({build.licence: 0 for build in builds})
+    for number, count in zip(numbers, counts.tolist(), strict=True) if builds else ():
+        licences[builds[number].licence] += count
+    records = [record_in(form.origin / "shards", row) for row in faces.take(firsts).to_pylist()]
     weights = [json.loads(text or "{}") for text in pc.unique(faces["weights"]).to_pylist()]
     models = sorted({(str(name), str(digest)) for one in weights for name, digest in one.items()})
     origin, licence_at = origin_of(form.origin), licence_of()
@@ -103,26 +106,14 @@ def write_card(
         features=[*features, "__key__"] if features else [],
         origin=origin.lines,
         models=[(name, digest, licence_at(name, digest)) for name, digest in models],
-        made=sorted({made for record in records if (made := _made_with(record))}),
-        fitted=sorted({fitted for record in records if (fitted := _face_model(record))}),
+        made=sorted({_made_with(record) for record in records} - {""}),
+        fitted=sorted({_face_model(record) for record in records} - {""}),
         attributes=[(name, len(found), _told(found)) for name, found in sorted(attributes_of(faces).items())],
         attributes_from=[own if source == OF_SOURCES else shown(source) for source in given],
-        histograms=[
-            _histogram(faces[name], *about) for name, about in _BINS.items() if faces[name].is_valid().to_numpy().any()
-        ],
+        histograms=[_histogram(faces[n], *about) for n, about in _BINS.items() if faces[n].null_count < len(faces)],
         ordered=ordered,
     )
     write_readme(path, text)
-
-
-def _of_build(faces: Any, builds: Sequence[Build], number: int, shard_size: int) -> Any:
-    """The faces of one call of ``build``."""
-    import pyarrow.compute as pc
-
-    item = pc.field("item")
-    found = faces.filter(item >= builds[number].first_shard * shard_size) if number else faces
-    after = builds[number + 1 :][:1]
-    return found.filter(item < after[0].first_shard * shard_size) if after else found
 
 
 def _settings(settings: Mapping[str, Any], models: Mapping[str, str]) -> str:

@@ -26,7 +26,7 @@ from ostec.dataset.manifest import COLUMNS, Row, schema_of
 from ostec.dataset.members import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
-from ostec.io.shards import TRAILER, pack_members, read_members
+from ostec.io.shards import TRAILER, pack_members
 from ostec.load.latents import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
@@ -56,6 +56,8 @@ class Exported:
     """What the format asks for and the dataset does not have, a sentence each."""
     without: set[str] = field(default_factory=set)
     """Keys of the faces that have none of the members asked for."""
+    taken: set[str] = field(default_factory=set)
+    """Endings of the members."""
 
 
 def export(source: FinishedDataset, out: Path, form: Format, members: Collection[str] = ()) -> Exported:
@@ -75,7 +77,7 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
     """
     import pyarrow.compute as pc
 
-    _check_members(source, form, members)
+    _check_members(form, members)
     exported = Exported()
     faces = _faces(source, {TEXTURE, MESH, FRONTAL} if form == "ffhq-uv" else members, exported)
     if form == "ffhq-uv":
@@ -88,6 +90,8 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
         _parquet(faces, make_folder(out / "data"))
     else:
         _arrow(faces, out, "; ".join(sorted({build.licence for build in source.builds() if build.licence})))
+    if missing := sorted(set(members) - exported.taken):
+        raise UsageError(f"No face of {source.folder} has the member {', '.join(map(shown, missing))}.")
     if not exported.faces:
         raise UsageError(f"{source.folder} has no face to export.")
     table = source.faces_table()
@@ -98,23 +102,14 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
     return exported
 
 
-def _check_members(source: FinishedDataset, form: Format, members: Collection[str]) -> None:
-    """Raise UsageError if an ending is unknown, or the format has no place for it."""
+def _check_members(form: Format, members: Collection[str]) -> None:
+    """Raise UsageError if the format has no place for a member of such an ending."""
     if members and form == "ffhq-uv":
         asked = ", ".join(map(shown, members))
         raise UsageError(f"--format ffhq-uv takes what its layout has; --members {asked} does not go with it.")
     other = ", ".join(shown(member) for member in members if member not in _MEMBERS)
     if other and form in ("parquet", "datasets"):
         raise UsageError(f"--format {form} has columns for {', '.join(_MEMBERS)}, not for {other}.")
-    left, known = set(members), set[str]()
-    for place in map(source.place, source.faces()):
-        if not left:
-            return
-        found = {member.ending for member in read_members(place.shard, place.start, place.start + place.size)}
-        left, known = left - found, known | found
-    if left and known:
-        names = ", ".join(map(shown, sorted(left)))
-        raise UsageError(f"No face of {source.folder} has the member {names}; it has {', '.join(sorted(known))}.")
 
 
 def _faces(source: FinishedDataset, members: Collection[str], exported: Exported) -> Faces:
@@ -123,6 +118,7 @@ def _faces(source: FinishedDataset, members: Collection[str], exported: Exported
         for row in rows:
             if found := read_face(source.place(row), members or None):
                 exported.faces += 1
+                exported.taken |= found.keys()
                 yield {**row, "licence": licence_at(builds, shard)}, found
             else:
                 exported.without.add(row["key"])

@@ -126,7 +126,7 @@ class FinishedDataset:
 
     def place(self, row: Row) -> FacePlace:
         """Where a face's members lie; rows are checked when they are read."""
-        return FacePlace(str(row["key"]), self._store.shards / row["shard"], int(row["offset"]), int(row["size"]))
+        return FacePlace(row["key"], self._store.shards / row["shard"], row["offset"], row["size"])
 
     def read(self, row: Row, endings: Collection[str] | None = None) -> dict[str, bytes]:
         """The members of a face, as :func:`read_face`."""

@@ -130,7 +130,7 @@ class Plan:
         self.builds = list(builds)
 
     def restore(self, shards: int) -> bool:
-        """Make the lists of so many shards count, and no others; returns whether all licences are known.
+        """Make the lists of so many shards count, and of those that follow; returns whether all licences are known.
 
         Raises:
             AssetError: a list is damaged.

@@ -308,8 +308,9 @@ def _failed(item: Item, outcome: Outcome) -> Row:
 
 def _is_timing(line: Mapping[str, Any]) -> bool:
     item, seconds = line.get("item"), line.get("seconds")
-    known = type(item) is int and abs(item) < 2**63 and isinstance(line.get("id"), str) and isinstance(seconds, dict)
-    return known and all(isinstance(value, int | float) and math.isfinite(value) for value in seconds.values())
+    if type(item) is not int or abs(item) >= 2**63 or not isinstance(line.get("id"), str):
+        return False
+    return isinstance(seconds, dict) and all(isinstance(s, int | float) and math.isfinite(s) for s in seconds.values())
 
 
 def _members(face: Face) -> Iterator[tuple[str, bytes]]:

@@ -144,18 +144,20 @@ class _Check:
         """The lists of the plan, one for each shard."""
         plan, present = self.dataset.plan, self._store.last_shard() + 1
         if lost := plan.shards < present or plan.is_lost():
-            self._problem(f"The plan does not know all of {present} shards: state/ was lost.")
+            self.found.problems.append(f"The plan does not know all of {present} shards: state/ was lost.")
         for shard in range(present if lost and self._repair else plan.shards):
             try:
                 plan.read(shard)
             except AssetError as error:
                 if not lost:
-                    self._problem(str(error))
+                    self.found.problems.append(str(error))
                 if self._repair:
                     self._list_again(shard)
         if lost and self._repair:
             what = "sources" if plan.restore(present) else "sources and licences"
-            self._fixed(f"The plan was made again from the shards; {what} were not written down elsewhere.")
+            self.found.repaired.append(
+                f"The plan was made again from the shards; {what} were not written down elsewhere."
+            )
 
     def _list_again(self, shard: int) -> None:
         """A plan's list from what became of its photos."""
@@ -163,7 +165,7 @@ class _Check:
         paths = {line["item"]: str(line.get("path", "")) for line in read_lines(self._store.failures_path(shard))}
         items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in rows}
         self.dataset.plan.write(shard, items.values())
-        self._fixed(f"The plan of shard {shard} was made again from the shard.")
+        self.found.repaired.append(f"The plan of shard {shard} was made again from the shard.")
 
     def shard(self, shard: int) -> None:
         """The tar file of a shard, and its lists."""
@@ -171,7 +173,7 @@ class _Check:
         if not store.is_sealed(shard):
             if not path.exists() or store.staged_folder(shard).exists():
                 return  # not done yet
-            self._problem(f"The list of {path.name} is missing.")
+            self.found.problems.append(f"The list of {path.name} is missing.")
             if not (self._repair and self._is_listed_again(shard)):
                 return
         self.found.shards += 1
@@ -188,7 +190,7 @@ class _Check:
                 raise AssetError(f"{path} and its list differ.")
             self._failures(shard, rows)
         except (OSError, AssetError) as error:
-            self._problem(str(error))
+            self.found.problems.append(str(error))
             if self._repair and (rows or not self._is_listed_again(shard)):
                 self._reopen(shard)
 
@@ -201,15 +203,14 @@ class _Check:
             return  # the plan's list was named above
         failed = [{**row, "path": where.get(row["item"], "")} for row in rows if row["status"] != "done"]
         try:
-            if list(read_lines(path)) == failed:
-                return
-            what = "differs from the list of its shard" if path.exists() else "is missing"
-            self._problem(f"{path} {what}.")
+            if list(read_lines(path)) != failed:
+                what = "differs from the list of its shard" if path.exists() else "is missing"
+                raise AssetError(f"{path} {what}.")
         except AssetError as error:
-            self._problem(str(error))
-        if self._repair:
-            write_lines(path, failed)
-            self._fixed(f"{path} was made again from the list of its shard.")
+            self.found.problems.append(str(error))
+            if self._repair:
+                write_lines(path, failed)
+                self.found.repaired.append(f"{path} was made again from the list of its shard.")
 
     def _is_listed_again(self, shard: int) -> bool:
         """Write the list of a sealed shard, if tar file and failures account for every photo."""
@@ -222,7 +223,7 @@ class _Check:
             logger.debug("%s", error)
             return False
         store.write_sealed(shard, sha256_of(path) if read.parts else "", read.rows, read.parts)
-        self._fixed(f"The list of {path.name} was made again from it.")
+        self.found.repaired.append(f"The list of {path.name} was made again from it.")
         return True
 
     def _reopen(self, shard: int) -> None:
@@ -237,52 +238,49 @@ class _Check:
             whole = []
             store.sealed_path(shard).unlink(missing_ok=True)
         count = len(self.dataset.plan.read(shard))
-        self._fixed(
+        self.found.repaired.append(
             f"{path.name} was reopened: {len(whole)} of its {count} photos are whole, the others are done again by "
             "ostec dataset resume."
         )
 
     def results(self) -> None:
         """Manifest, checksums and what else is made of the lists."""
-        folder, before, other_weights = self.dataset.folder, len(self.found.problems), ""
-        sums, manifest, timings = (
-            folder / name for name in ("shards/SHA256SUMS", "manifest.parquet", "timings.parquet")
-        )
+        folder, problems = self.dataset.folder, self.found.problems
         sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
+        before, others = len(problems), list[str]()
         try:
             expected = self.dataset.checksums()
         except AssetError:
             return  # the list that is damaged was named above
+        sums, manifest = folder / "shards/SHA256SUMS", folder / "manifest.parquet"
+        timings = folder / "timings.parquet"
         if not sums.is_file() or sums.read_bytes() != expected:
-            self._problem(f"{sums} is missing or does not list the shards as they were made.")
-        try:
+            problems.append(f"{sums} is missing or does not list the shards as they were made.")
+        with self._noted():
             rows = (row for shard in sealed for row in self._store.table(shard).to_pylist())
             if any(one != other for one, other in itertools.zip_longest(read_manifest(manifest), rows)):
-                self._problem(f"{manifest} differs from the shards.")
-            other_weights = mixed(self.dataset.rows())
-        except AssetError as error:
-            self._problem(str(error))
-        try:
+                problems.append(f"{manifest} differs from the shards.")
+            others += filter(None, [mixed(self.dataset.rows())])
+        with self._noted():
             pairs = itertools.zip_longest(read_timings(timings), self.dataset.timings())
             if any(one != other for one, other in pairs):
-                self._problem(f"{timings} differs from what was noted in state/timings.")
-        except AssetError as error:
-            self._problem(str(error))
+                problems.append(f"{timings} differs from what was noted in state/timings.")
         for name in ("README.md", LICENCES):
             if not (folder / name).exists():
-                self._problem(f"{folder / name} is missing.")
-        new = len(self.found.problems) - before
-        if other_weights:
-            self._problem(other_weights)  # which writing files anew does not help
+                self.found.problems.append(f"{folder / name} is missing.")
+        new = len(problems) - before
+        problems += others  # which writing files anew does not help
         if self._repair and (self.found.repaired or new):
             self.dataset.write_results()
             self.found.repaired += ["Manifest, timings, checksums and data card were written anew."] * max(new, 1)
 
-    def _problem(self, sentence: str) -> None:
-        self.found.problems.append(sentence)
-
-    def _fixed(self, sentence: str) -> None:
-        self.found.repaired.append(sentence)
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """An AssetError is a problem."""
+        try:
+            yield
+        except AssetError as error:
+            self.found.problems.append(str(error))
 
 
 def _item_of(row: Row, path: str) -> Item:

@@ -1,7 +1,6 @@
 """``ostec dataset interpolate``: a dataset of new faces between those of another one."""
 
 import functools
-import itertools
 import json
 import logging
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from ostec.dataset.build import Dataset
     from ostec.dataset.finished import FinishedDataset
     from ostec.dataset.mixing import Mix, Mixer
+    from ostec.io.shards import ShardMember
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ class DatasetInterpolate:
         from ostec.dataset.attributes import OF_SOURCES
         from ostec.dataset.origin import INTERPOLATION
         from ostec.io.files import make_folder, remove_leftovers, write_atomic
+        from ostec.io.shards import read_members
 
         write_atomic(dataset.folder / INTERPOLATION, (json.dumps(request, indent=2) + "\n").encode("ascii"))
         folder = make_folder(dataset.folder / MIXED)
@@ -103,9 +104,9 @@ class DatasetInterpolate:
         for first in range(0, self.count, _PER_FILE):
             indices = range(first, min(first + _PER_FILE, self.count))
             archives.append(folder / f"{first // _PER_FILE:06d}.tar")
-            drawn = _drawn(archives[-1])
-            if len(drawn) < len(indices):
-                _write(archives[-1], drawn, [mixer.draw(index) for index in indices[len(drawn) :]], artist())
+            drawn = list(read_members(archives[-1])) if archives[-1].exists() else []
+            if len(drawn) < _MEMBERS * len(indices):
+                _write(archives[-1], drawn, list(map(mixer.draw, indices)), artist())
                 logger.info("Drawn: %d of %d portraits.", indices[-1] + 1, self.count)
         licences = {build.licence or "photos without a licence given" for build in source.builds() if build.photos}
         known = "; ".join(sorted(licences)) or "photos whose licence is no longer known"
@@ -156,33 +157,24 @@ def _generator(source: "FinishedDataset") -> Path:
     return asset_file("generator", asked)
 
 
-def _drawn(path: Path) -> list[str]:
-    """The lines of an archive's list, one for each of its first portraits; the list is written after them."""
-    try:
-        return path.with_suffix(".jsonl").read_text("ascii").splitlines() if path.exists() else []
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{path.with_suffix('.jsonl')} cannot be read ({error}).") from error
+def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _Artist) -> None:
+    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are.
 
-
-def _write(path: Path, drawn: list[str], mixes: "list[Mix]", artist: _Artist) -> None:
-    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are."""
+    The list beside the archive is written first, so that what is in the archive is in the list.
+    """
     from ostec.io.files import write_atomic
-    from ostec.io.shards import TRAILER, pack_members, read_members
+    from ostec.io.shards import TRAILER, pack_members
 
-    lines, parts = list(drawn), []
-    if drawn:
-        *_, last = itertools.islice(read_members(path), len(drawn) * _MEMBERS)
-        parts.append(path.read_bytes()[: last.end])
-    for mix in mixes:
-        name = f"{mix.index:06d}"
-        told = {"one": mix.one, "other": mix.other, "weight": mix.weight, "attributes": dict(mix.attributes)}
-        lines.append(json.dumps({"name": f"{name}.png", "class": mix.group, **told}, sort_keys=True))
-        own = json.dumps(dict(mix.attributes), sort_keys=True).encode("ascii")
-        parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
+    lines, parts = [], [path.read_bytes()[: drawn[-1].end]] if drawn else []
+    for number, mix in enumerate(mixes):
+        name, attributes = f"{mix.index:06d}", dict(mix.attributes)
+        told = {"one": mix.one, "other": mix.other, "weight": mix.weight, "attributes": attributes}
+        lines.append(json.dumps({"name": f"{name}.png", "class": mix.group, **told}, sort_keys=True) + "\n")
+        if number >= len(drawn) // _MEMBERS:
+            own = json.dumps(attributes, sort_keys=True).encode("ascii")
+            parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
+    write_atomic(path.with_suffix(".jsonl"), "".join(lines).encode("ascii"))
     write_atomic(path, b"".join(parts) + TRAILER)
-    write_atomic(path.with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
 def _require_same(path: Path, request: dict[str, Any]) -> None:
