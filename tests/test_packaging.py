@@ -99,6 +99,18 @@ def test_wheel_holds_the_templates(installed: Path) -> None:
         assert (installed / template).read_bytes() == (ROOT / template).read_bytes(), template
 
 
+def test_installed_package_renders_its_pages(installed: Path) -> None:
+    program = """
+import tempfile
+from pathlib import Path
+from ostec.export.page import write_index
+print(write_index(Path(tempfile.mkdtemp())).read_text())
+"""
+    assert "0 faces" in run_installed(installed, "-c", program)
+    templates = {path.name for path in (ROOT / "ostec/export/templates").iterdir()}
+    assert {path.name for path in (installed / "ostec/export/templates").iterdir()} == templates
+
+
 def test_wheel_carries_licence_version_and_command(installed: Path) -> None:
     (information,) = installed.glob("ostec-*.dist-info")
     metadata = (information / "METADATA").read_text(encoding="utf-8")

@@ -123,9 +123,8 @@ class DatasetSheet:
         return known.take(pc.sort_indices(known, [(self.sort, "ascending"), ("key", "ascending")]))
 
     def _cell(self, source: "FinishedDataset", row: dict[str, Any], ending: str) -> "Cell":
-        from ostec.eval.report.page import at_most
         from ostec.eval.report.pictures import Cell
-        from ostec.io.images import decode_image
+        from ostec.io.images import at_most, decode_image
 
         label = f"{self.sort.removesuffix('_deg')} {row[self.sort]:.3g}" if self.sort else str(row["key"])
         data = source.read(row, {ending}).get(ending, b"")
