@@ -26,9 +26,9 @@ from pathlib import Path
 from fake_photos import FakeMaker, write_photos
 from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
 from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.records import Counts, Face, Made, Photo
 from ostec.dataset.verify import verify
 

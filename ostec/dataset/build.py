@@ -12,11 +12,9 @@ from ostec.core.errors import AssetError, UsageError
 from ostec.core.settings import to_json
 from ostec.dataset.attributes import OF_SOURCES, Labels
 from ostec.dataset.card import write_card
-from ostec.dataset.config import DatasetConfig, read_config, require_equal, write_config
-from ostec.dataset.licences import unheeded
 from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
 from ostec.dataset.origin import SELECTION
-from ostec.dataset.plan import Added, Plan, Sieve
+from ostec.dataset.plan import Added, DatasetConfig, Plan, Sieve, read_config, require_equal, unheeded, write_config
 from ostec.dataset.records import Counts, Executor, Group, Report
 from ostec.dataset.sources import LeaveOut, Search
 from ostec.dataset.store import Store, read_lines, write_lines
@@ -337,12 +335,7 @@ class Dataset:
             yield from self.store.timings(shard) or known.get(shard, [])
 
     def write_results(self) -> None:
-        """Write manifest, timings, checksums, licences and data card anew.
-
-        Raises:
-            AssetError: a list of a shard is damaged.
-            OutputError: a file cannot be written.
-        """
+        """Write manifest, timings, checksums, licences and data card anew. Raises AssetError, OutputError."""
         write_atomic(self.store.shards / "SHA256SUMS", self.checksums())
         write_timings(self.folder / "timings.parquet", self.timings())
         write_manifest(self.folder / "manifest.parquet", self.rows())

@@ -15,9 +15,9 @@ import numpy as np
 
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_number
-from ostec.dataset.licences import NOT_GIVEN, Build, hub_licence
 from ostec.dataset.members import PORTRAIT, PROVENANCE, TEXTURE
-from ostec.dataset.origin import licence_of, origin_of, record_in
+from ostec.dataset.origin import hub_licence, licence_of, origin_of, record_in
+from ostec.dataset.plan import NOT_GIVEN, Build
 from ostec.dataset.stats import attributes_of, ordered, render, stats_of
 from ostec.io.files import open_plain, write_atomic
 

@@ -26,8 +26,7 @@ from typing import Any
 from ostec.core.errors import AssetError, BackendError, OstecError
 from ostec.dataset.records import Finished, Group, MakeMaker
 from ostec.dataset.store import Store
-from ostec.dataset.weights import WeightsPin
-from ostec.dataset.worker import Worker, failure
+from ostec.dataset.worker import WeightsPin, Worker, failure
 from ostec.io.files import make_short_temp
 
 logger = logging.getLogger(__name__)

@@ -21,9 +21,9 @@ from ostec.core.text import counted, shown
 from ostec.dataset.attributes import loaded
 from ostec.dataset.card import NAME, Form, write_card
 from ostec.dataset.finished import FRONT, FRONTAL, FinishedDataset, need, read_face, read_latents
-from ostec.dataset.licences import licence_at
 from ostec.dataset.manifest import COLUMNS, Row, schema_of
 from ostec.dataset.members import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
+from ostec.dataset.plan import licence_at
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import TRAILER, pack_members

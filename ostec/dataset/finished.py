@@ -13,10 +13,9 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import counted
 from ostec.core.types import FloatArray
-from ostec.dataset.config import DatasetConfig, read_config
-from ostec.dataset.licences import FILE, Build, read_builds
 from ostec.dataset.manifest import Row, check_table, join_tables, read_tables
 from ostec.dataset.members import MESH
+from ostec.dataset.plan import LICENCES, Build, DatasetConfig, read_builds, read_config
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
 from ostec.io.files import open_plain
@@ -134,7 +133,7 @@ class FinishedDataset:
 
     def builds(self) -> list[Build]:
         """What was planned, with the licences; none where neither plan nor licences were kept. Raises AssetError."""
-        return read_builds(self.folder / FILE)
+        return read_builds(self.folder / LICENCES)
 
 
 def read_face(place: FacePlace, endings: Collection[str] | None = None) -> dict[str, bytes]:

@@ -1,7 +1,8 @@
 """What the faces of a dataset come from: photos, other datasets, models with their licences."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +12,7 @@ from ostec.core.errors import AssetError
 from ostec.core.text import counted, shown
 from ostec.dataset.manifest import Row
 from ostec.dataset.members import RECORD
+from ostec.dataset.plan import LOST
 from ostec.io.files import open_plain
 from ostec.io.shards import read_member, read_members
 
@@ -19,13 +21,25 @@ INTERPOLATION, SELECTION = "interpolation.json", "selection.json"
 BEFORE = "before"
 """Key of a selection under which the one stands that its source is."""
 _MAX_BYTES = 16 << 20
-_UNKNOWN, _OWN = "not known here", "part of ostec"
+_NOT_KNOWN, _OWN = "not known here", "part of ostec"
 _OTHERS = {
     "single_face": "one face in the photo",
     "no_occluders": "nothing in front of the face",
     "no_warnings": "no warning in the record",
     "no_twins": "no texture that is near-identical to an earlier one",
 }
+
+
+_MAX_NAME = 300
+_UNKNOWN, _OTHER = "unknown", "other"
+_COMMONS = ("cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nd", "cc-by-nc-sa", "cc-by-nc-nd")
+_HUB = {f"{name}-{version}" for name in _COMMONS for version in ("2.0", "2.5", "3.0", "4.0")} | {
+    *("cc", "cc0-1.0", "pddl", "odbl", "odc-by", "c-uda", "cdla-sharing-1.0", "cdla-permissive-1.0"),
+    *("cdla-permissive-2.0", "etalab-2.0", "gfdl", "apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause"),
+    *("gpl", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "openrail", "unlicense"),
+}
+"""Ids that the data cards of the Hugging Face hub know, as far as pictures come under them."""
+_ALIASES = {"cc0": "cc0-1.0", "cc-zero": "cc0-1.0", "apache": "apache-2.0", "apache-2": "apache-2.0"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,7 @@ def licence_of() -> Callable[[str, str], str]:
         plain = PurePosixPath(name).name
         own = asset_path("topology") / plain
         found = known.get(digest) or known.get(plain)
-        return found or (_OWN if own.is_file() and sha256_of(own) == digest else _UNKNOWN)
+        return found or (_OWN if own.is_file() and sha256_of(own) == digest else _NOT_KNOWN)
 
     return find
 
@@ -146,3 +160,29 @@ def record_in(shards: Path, row: Row) -> Mapping[str, Any]:
     except (AssetError, OSError, ValueError, TypeError, RecursionError):
         pass
     return {}
+
+
+@dataclass(frozen=True)
+class HubLicence:
+    """Licences as the data card of the Hugging Face hub names them."""
+
+    ids: tuple[str, ...]
+    """At least one; ``other`` and ``unknown`` are ids too."""
+    name: str = ""
+    """What ``other`` is, as it was given."""
+
+
+def hub_licence(given: Iterable[str]) -> HubLicence:
+    """The licences of a dataset's builds in the words of the hub."""
+    ids, names = set(), set()
+    for text in given:
+        code = re.sub(r"[\s_]+", "-", text.strip().lower()).removesuffix("-licence").removesuffix("-license")
+        code = _ALIASES.get(code, code)
+        if code in ("", LOST.replace(" ", "-")):
+            ids.add(_UNKNOWN)
+        elif code in _HUB:
+            ids.add(code)
+        else:
+            ids.add(_OTHER)
+            names.add(shown(text.strip()))
+    return HubLicence(tuple(sorted(ids)) or (_UNKNOWN,), "; ".join(sorted(names))[:_MAX_NAME])

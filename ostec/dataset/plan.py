@@ -1,4 +1,4 @@
-"""The plan of a dataset: its photos in a fixed order, which decides shard and position of each.
+"""What a dataset is to be: its settings, and its photos in a fixed order, which decides shard and position of each.
 
 ``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``licences.json`` says which calls of build have
 planned which shards, and is replaced last: lists beyond it are of a build that was killed while it planned, and count
@@ -13,25 +13,142 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import AssetError, ImageError
+from ostec.core.errors import AssetError, ImageError, UsageError
+from ostec.core.settings import from_json, to_json
+from ostec.core.text import counted, shown
 from ostec.dataset.attributes import Attributes, Labels
-from ostec.dataset.licences import FILE, LOST, Build, read_builds, write_builds
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
 from ostec.dataset.sources import Candidate
 from ostec.io.files import make_folder, open_plain, write_atomic
+from ostec.pipeline.settings import CompleteSettings
 
+KIND = "ostec dataset"
+VERSION = 1
+CONFIG, LICENCES = "config.json", "licences.json"
+LOST = "no longer known"
+NOT_GIVEN = "not given"
+_MOST = 10**9
 _THREADS = 4
 _AHEAD = 64
 """Photos that are read ahead of the plan at most."""
 _MAX_LINE = 64 << 20
 _NO_PLAN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
-_PLACE_FIELDS = tuple(field.name for field in fields(Place))
+_PLACE_FIELDS = tuple(each.name for each in fields(Place))
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """What all photos of a dataset have in common: ``config.json``."""
+
+    settings: CompleteSettings = field(default_factory=CompleteSettings)
+    threads: int = 1
+    """CPU threads of a worker: the last digits of results depend on it."""
+    shard_size: int = 500
+    """Photos to a shard."""
+    batch: int = 1
+    """Photos whose faces are projected at once: the last digits depend on it too."""
+
+
+def write_config(folder: Path, config: DatasetConfig) -> None:
+    """Write a dataset's ``config.json``. Raises OutputError."""
+    values = {"kind": KIND, "version": VERSION, **to_json(config)}
+    write_atomic(folder / CONFIG, (json.dumps(values, indent=2) + "\n").encode("ascii"), synced=True)
+
+
+def read_config(folder: Path) -> DatasetConfig | None:
+    """A dataset's ``config.json``; None where there is none. Raises UsageError, AssetError."""
+    path = folder / CONFIG
+    try:
+        with open_plain(path) as stream:
+            values: Any = json.loads(stream.read(_MAX_LINE))
+        if not isinstance(values, dict) or (values.get("kind"), values.get("version")) != (KIND, VERSION):
+            raise UsageError(f"{path} is not of ostec dataset build, or not of version {VERSION}.")
+        settings = from_json(CompleteSettings, values["settings"])
+        config = DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1)))
+        if min(config.threads, config.shard_size, config.batch) < 1:
+            raise ValueError("threads, shard_size and batch must be 1 or more")
+        return config
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise AssetError(f"{path} is damaged ({error}).") from error
+
+
+def require_equal(folder: Path, before: DatasetConfig, asked: DatasetConfig) -> None:
+    """See that what is asked for is what a dataset was begun with. Raises UsageError, which names what differs."""
+    old, new = ({**asdict(config.settings), **asdict(config)} for config in (before, asked))
+    other = [name for name in old if old[name] != new[name] and name != "settings"]
+    if other:
+        what = ", ".join(f"{name} {old[name]} (asked for: {new[name]})" for name in other)
+        raise UsageError(f"{folder} was begun with {what}; a dataset has one setting, please choose another --out.")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What one call of ``build`` has planned."""
+
+    first_shard: int
+    shards: int
+    photos: int
+    copies: int
+    licence: str
+    """Of the sources, as it was given."""
+    attributes: str = ""
+    """Where they are from: a table's name and SHA-256, or ``sources``; empty for none."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: the file that it was read from may be somebody else's."""
+        numbers = (self.first_shard, self.shards, self.photos, self.copies)
+        if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
+            raise ValueError("expected counts of 0 or more")
+        if not (isinstance(self.licence, str) and isinstance(self.attributes, str)):
+            raise ValueError("expected texts")
+
+
+def read_builds(path: Path) -> list[Build]:
+    """The builds in a file; none where there is no such file. Raises AssetError if it is damaged."""
+    try:
+        with open_plain(path) as stream:
+            builds = [Build(**values) for values in json.loads(stream.read(_MAX_LINE))]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise AssetError(f"{path} is damaged ({error}).") from error
+    return builds
+
+
+def write_builds(path: Path, builds: Iterable[Build]) -> None:
+    """Write builds to a file: equal ones give equal bytes. Raises OutputError."""
+    values = [asdict(build) for build in builds]
+    write_atomic(path, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
+
+
+def licence_at(builds: Sequence[Build], shard: int) -> str:
+    """The licence of the photos in a shard, as it was given; empty where none was."""
+    return next((b.licence for b in builds if b.first_shard <= shard < b.first_shard + b.shards), LOST)
+
+
+def unheeded(builds: Sequence[Build], licence: str, known: int) -> str:
+    """Say that a licence does not hold for photos that a dataset had before; empty where it says nothing new of them.
+
+    Args:
+        builds: of the dataset before.
+        licence: that is given now.
+        known: photos among those that it is given for.
+    """
+    before = sorted({build.licence or NOT_GIVEN for build in builds})
+    if not (licence and known) or before == [licence]:
+        return ""
+    return (
+        f"{counted(known, 'photo is', 'photos are')} in the dataset already, with the licence that was given then "
+        f"({shown('; '.join(before))}); {shown(licence)} is noted for new photos only."
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +165,7 @@ class Added:
     """Photos and copies with attributes."""
 
     def __add__(self, other: "Added") -> "Added":
-        return Added(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+        return Added(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 class Plan:
@@ -58,7 +175,7 @@ class Plan:
         """``folder``: of the dataset; ``shard_size``: photos to a shard. Raises AssetError: the index is damaged."""
         self._folder = folder / "state" / "plan"
         self.shard_size = shard_size
-        self._index = folder / FILE
+        self._index = folder / LICENCES
         self.builds = read_builds(self._index)
 
     def is_lost(self) -> bool:
@@ -71,11 +188,7 @@ class Plan:
         return self.builds[-1].first_shard + self.builds[-1].shards if self.builds else 0
 
     def read(self, shard: int) -> list[Item]:
-        """The photos of a shard, in order.
-
-        Raises:
-            AssetError: the list is missing or damaged.
-        """
+        """The photos of a shard, in order. Raises AssetError."""
         path = self._list(shard)
         try:
             with open_plain(path) as stream:

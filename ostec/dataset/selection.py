@@ -18,10 +18,9 @@ from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.licences import Build
 from ostec.dataset.manifest import FIGURES, Row
 from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
-from ostec.dataset.plan import Plan
+from ostec.dataset.plan import Build, Plan
 from ostec.dataset.records import Item, Place
 from ostec.dataset.stats import attributes_of, values_of
 from ostec.dataset.store import Store, write_lines

@@ -60,11 +60,7 @@ class Candidate:
 
 
 def check_sources(sources: Sequence[str]) -> None:
-    """See that all sources are there, before anything is done.
-
-    Raises:
-        UsageError: one does not exist, cannot be read or is compressed.
-    """
+    """See that all sources are there, before anything is done. Raises UsageError."""
     for source in sources:
         tars = [path for path in expand(source) if path.suffix.lower() == TAR_SUFFIX and path.is_file()]
         packed = source.lower().endswith(_PACKED_SUFFIXES) and not Path(source).is_dir()

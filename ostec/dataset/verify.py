@@ -13,11 +13,11 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError
 from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset, require_idle
-from ostec.dataset.licences import FILE as LICENCES
 from ostec.dataset.manifest import Row, read_manifest, read_timings, row_of, table_of
+from ostec.dataset.plan import LICENCES
 from ostec.dataset.records import Item, Place
 from ostec.dataset.store import Parts, Store, read_lines, write_lines
-from ostec.dataset.weights import mixed
+from ostec.dataset.worker import mixed
 from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
 
 logger = logging.getLogger(__name__)

@@ -9,14 +9,15 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostec.core.assets import use_models_folder
-from ostec.core.errors import ImageError, OstecError, OutputError
+from ostec.core.errors import AssetError, ImageError, OstecError, OutputError
 from ostec.core.progress import STAGES
+from ostec.core.text import shown
 from ostec.dataset.manifest import row_of
 from ostec.dataset.members import ending_of, face_key, renamed
 from ostec.dataset.reader import PhotoReader
@@ -37,6 +38,65 @@ _SHARED_STAGES = STAGES[: STAGES.index("landmarks")]
 """Every face of a photo reports the time of these."""
 
 
+Weights = Mapping[str, str]
+"""File -> SHA-256."""
+
+
+class WeightsPin:
+    """Lets nobody go on with other weights than those of the dataset's first face, or else of the first that loads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: Weights = {}
+
+    def require(self, loaded: Weights, where: str = "") -> None:
+        """See that the machine ``where`` has loaded the weights of the dataset. Raises AssetError if it has not."""
+        if not self._known:
+            self._known = next(filter(None, _of_faces(self._store)), loaded)
+        if sentence := difference(self._known, loaded, where):
+            raise AssetError(f"{sentence} Please put back what the dataset was begun with, or choose another --out.")
+
+
+def difference(known: Weights, loaded: Weights, where: str = "") -> str:
+    """A sentence about the first file that differs from those of the dataset; empty where none does."""
+    here = f" on {where}" if where else ""
+    for name in sorted({*known, *loaded}):
+        before, now = known.get(name, ""), loaded.get(name, "")
+        if not before:
+            return f"The dataset was begun without {shown(name)}, which is found{here or ' now'}."
+        if not now:
+            return f"The dataset was begun with {shown(name)}, which is not found{here or ' any more'}."
+        if before != now:
+            digests = f"its SHA-256 begins with {shown(now[:8])}, not {shown(before[:8])}"
+            return f"{shown(name)}{here} is another file than the one that the dataset was begun with ({digests})."
+    return ""
+
+
+def mixed(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence about faces of the manifest that were made with different weights; empty where there are none."""
+    first: dict[str, str] = {}
+    for row in rows:
+        if row["status"] == "done":
+            first.setdefault(str(row.get("weights") or "{}"), str(row["key"]))
+    known, *others = map(json.loads, first or ["{}"])
+    for key, other in zip(list(first.values())[1:], others, strict=True):
+        for name in sorted({*known, *other}):
+            if known.get(name) != other.get(name):
+                return f"Faces were made with different weights: {shown(key)} has another {shown(name)}."
+    return ""
+
+
+def _of_faces(store: Store) -> Iterator[Weights]:
+    """The weights of the faces that are there, in order: of finished shards, then of those that are open."""
+    for path in sorted((store.state / "sealed").glob("[0-9]*.jsonl")):
+        for row in store.rows(int(path.stem)):
+            if row["status"] == "done":
+                yield json.loads(row.get("weights") or "{}")
+    for path in sorted((store.state / "staged").glob("[0-9]*/[0-9]*")):
+        for row in store.read_staged(int(path.name))[0].faces:
+            yield json.loads(row.get("weights") or "{}")
+
+
 class Worker:
     """Does one group of photos after the other; the networks are loaded, and the dataset's folder is there."""
 
@@ -53,11 +113,7 @@ class Worker:
         return self._maker.weights
 
     def __call__(self, group: Group) -> Iterator[Finished]:
-        """Stage what comes of the photos that are left of a group, in their order.
-
-        Raises:
-            OutputError: it cannot be written, which is no fault of the photos.
-        """
+        """Stage what comes of the photos that are left of a group, in their order. Raises OutputError."""
         read = [self._read(item) for item in group.items]
         try:
             made = iter(self._maker([photo for photo, before in read if before.error is None]))

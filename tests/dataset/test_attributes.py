@@ -13,9 +13,9 @@ from ostec.core.errors import UsageError
 from ostec.dataset import attributes as attributes_module
 from ostec.dataset.attributes import Labels, as_scalar, clean, read_table
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.verify import verify
 from ostec.io.shards import read_member, read_members
 from tests.dataset.test_sources import make_tar

@@ -10,9 +10,9 @@ import pytest
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.dataset import store as store_module
 from ostec.dataset.build import Dataset, alone, group_sizes, is_building
-from ostec.dataset.config import DatasetConfig
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.selection import write_selection
 from ostec.dataset.store import read_lines
 from ostec.io.shards import read_member, read_members
@@ -367,7 +367,7 @@ def test_a_dataset_that_could_not_be_begun_is_begun_by_the_same_command(
 
     photos = many_photos(tmp_path / "in", 9)
     with monkeypatch.context() as patch:
-        patch.setattr("ostec.dataset.config.write_atomic", full)
+        patch.setattr("ostec.dataset.plan.write_atomic", full)
         with pytest.raises(OutputError, match=r"config\.json cannot be written"):
             build(tmp_path / "ds", photos)
     assert list((tmp_path / "ds").iterdir()) == []

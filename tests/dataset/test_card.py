@@ -11,8 +11,8 @@ import pytest
 
 from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.dataset.card import ASIDE, Form, write_card, write_readme
-from ostec.dataset.licences import Build
 from ostec.dataset.manifest import schema_of
+from ostec.dataset.plan import Build
 from ostec.io.shards import TRAILER, pack_members
 from tests.dataset.toy import build, write_photos
 

@@ -16,7 +16,6 @@ import pytest
 
 from ostec.core.errors import BackendError, OutputError
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
 from ostec.dataset.executors import (
     MAX_DEATHS,
     Job,
@@ -28,6 +27,7 @@ from ostec.dataset.executors import (
     require_listening,
 )
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.records import Finished, Group, Item, Place
 from ostec.dataset.store import Store
 from tests.dataset.toy import ToyMaker, build, content, many_photos, missing_networks, write_photos

@@ -9,16 +9,8 @@ import pytest
 
 from ostec.core.errors import AssetError
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.licences import (
-    FILE,
-    Build,
-    hub_licence,
-    licence_at,
-    read_builds,
-    unheeded,
-    write_builds,
-)
-from ostec.dataset.plan import Plan
+from ostec.dataset.origin import hub_licence
+from ostec.dataset.plan import LICENCES, Build, Plan, licence_at, read_builds, unheeded, write_builds
 from ostec.dataset.verify import verify
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces
@@ -27,9 +19,9 @@ BUILDS = [Build(0, 2, 5, 1, "CC BY 4.0"), Build(2, 1, 2, 0, "")]
 
 
 def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
-    assert read_builds(tmp_path / FILE) == []
-    write_builds(tmp_path / FILE, BUILDS)
-    assert read_builds(tmp_path / FILE) == BUILDS
+    assert read_builds(tmp_path / LICENCES) == []
+    write_builds(tmp_path / LICENCES, BUILDS)
+    assert read_builds(tmp_path / LICENCES) == BUILDS
     assert [licence_at(BUILDS, shard) for shard in range(4)] == ["CC BY 4.0", "CC BY 4.0", "", "no longer known"]
 
 
@@ -47,9 +39,9 @@ def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
     ],
 )
 def test_damage_is_said(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / LICENCES).write_text(text)
     with pytest.raises(AssetError, match=r"licences\.json is damaged"):
-        read_builds(tmp_path / FILE)
+        read_builds(tmp_path / LICENCES)
 
 
 @pytest.fixture
@@ -67,7 +59,7 @@ def test_they_are_there_when_the_state_is_lost(ds: Path) -> None:
     assert "sources were not written down elsewhere" in " ".join(found.repaired)
     assert FinishedDataset(ds).builds() == before
     assert (ds / "README.md").read_bytes() == card
-    (ds / FILE).unlink()
+    (ds / LICENCES).unlink()
     assert "state/ was lost" in verify(ds, repair=False).problems[0]
     verify(ds, repair=True)
     assert {build.licence for build in FinishedDataset(ds).builds()} == {"no longer known"}
@@ -79,9 +71,9 @@ def test_what_was_planned_and_not_done_is_left_out(ds: Path) -> None:
         ([Build(0, 1, 2, 0, "CC0")], False, [Build(0, 1, 2, 0, "CC0"), Build(1, 1, 1, 0, "no longer known")]),
         ([], False, [Build(0, 2, 3, 0, "no longer known")]),
     ):
-        write_builds(ds / FILE, builds)
+        write_builds(ds / LICENCES, builds)
         assert Plan(ds, 2).restore(2) == known
-        assert read_builds(ds / FILE) == restored
+        assert read_builds(ds / LICENCES) == restored
 
 
 def test_a_licence_for_known_photos_is_not_passed_over(
@@ -117,5 +109,5 @@ def test_licences_in_the_words_of_the_hub(given: list[str], ids: tuple[str, ...]
 
 
 def test_the_file_follows_from_the_builds_alone(tmp_path: Path) -> None:
-    write_builds(tmp_path / FILE, BUILDS)
-    assert json.loads((tmp_path / FILE).read_text())[1]["first_shard"] == 2
+    write_builds(tmp_path / LICENCES, BUILDS)
+    assert json.loads((tmp_path / LICENCES).read_text())[1]["first_shard"] == 2

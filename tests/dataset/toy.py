@@ -17,7 +17,7 @@ from typing import Any
 
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.records import Counts, Face, Finished, Group, Made, Maker, Photo
 from ostec.dataset.worker import Worker
 
