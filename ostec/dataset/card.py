@@ -77,7 +77,8 @@ def write_card(
     import pyarrow.compute as pc
 
     form = form or Form(path.parent)
-    faces = table.filter(pc.field("status") == "done")
+    columns = ["status", "item", "shard", "key", "offset", "size", "weights", "attributes", *_BINS]
+    faces = table.select(columns).filter(pc.field("status") == "done")
     starts = [build.first_shard * config["shard_size"] for build in builds[1:]]
     build_of = np.searchsorted(starts, faces["item"].to_numpy(), "right")
     numbers, firsts, counts = np.unique(build_of, return_index=True, return_counts=True)

@@ -93,12 +93,9 @@ class Mix:
 
 
 def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
-    """Sort the faces of a dataset into classes.
+    """Sort the faces of a dataset into classes by attributes, or columns of figures.
 
-    Args:
-        source: the dataset.
-        by: names of attributes, or columns of figures; without any, those of :data:`USUAL` that there are, else
-            those of :data:`FALLBACK`.
+    Without any named, by those of :data:`USUAL` that there are, else those of :data:`FALLBACK`.
 
     Raises:
         UsageError: no face has such an attribute, or no class has faces of two photos.

@@ -133,18 +133,8 @@ def reasons_of(faces: Any, rules: Sequence[Rule]) -> dict[str, str]:
     return {key: "; ".join(found) for key, found in reasons.items()}
 
 
-@dataclass(frozen=True)
-class Selected:
-    """What became of a selection."""
-
-    kept: int
-    left_out: int
-
-
-def write_selection(
-    source: FinishedDataset, out: Path, left_out: Mapping[str, str], what: Mapping[str, Any]
-) -> Selected:
-    """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items.
+def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, str], what: Mapping[str, Any]) -> int:
+    """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items; how many.
 
     Shards keep their numbers, so that a row's ``item`` says what it said. ``selection.json`` says how it was chosen,
     ``left_out.jsonl`` why each other face is not in it.
@@ -172,16 +162,16 @@ def write_selection(
         _write_shard(store, plan, shard, source, chosen)
         kept, shards = kept + len(chosen), shard + 1
     plan.commit(_builds(source, plan, shards))
-    counts = {"kept": kept, "left_out": len(others)}
+    what = {**what, "kept": kept, "left_out": len(others)}
     before = selection_in(source.folder)
     what = {**what, **({BEFORE: before} if before is not None else {})}
     write_atomic(out / "config.json", (source.folder / "config.json").read_bytes())
     if (source.folder / INTERPOLATION).exists():
         write_atomic(out / INTERPOLATION, (source.folder / INTERPOLATION).read_bytes())
-    write_atomic(out / SELECTION, (json.dumps({**what, **counts}, indent=2, sort_keys=True) + "\n").encode())
+    write_atomic(out / SELECTION, (json.dumps(what, indent=2, sort_keys=True) + "\n").encode())
     write_lines(out / "left_out.jsonl", others)
     Dataset.open(out).write_results()
-    return Selected(**counts)
+    return kept
 
 
 def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, rows: Sequence[Row]) -> None:
@@ -214,13 +204,9 @@ def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:
 
 
 def group_faces(faces: Any, twins: Iterable[tuple[str, str]], attribute: str) -> list[str]:
-    """The group of each face, by its first id: of one photo, near-identical, or sharing an attribute.
+    """The group of each face, by its first id: of one photo, near-identical (pairs of keys), or sharing an attribute.
 
-    Args:
-        faces: table of the faces.
-        twins: pairs of keys.
-        attribute: a name in the column ``attributes``, such as the person's; empty for none. Faces without it stand
-            for themselves.
+    Faces without the attribute stand for themselves.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -240,13 +226,7 @@ def group_faces(faces: Any, twins: Iterable[tuple[str, str]], attribute: str) ->
 
 
 def part_of(name: str, shares: Mapping[str, float], seed: int) -> str:
-    """The part that a group falls to: it depends on nothing but the group's name, the shares and the seed.
-
-    Args:
-        name: of the group.
-        shares: of the parts, which sum up to 1.
-        seed: another one draws another split.
-    """
+    """The part that a group falls to: it depends on nothing but the group's name, the shares and the seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     where = int.from_bytes(digest[:8], "big") / 2**64
     parts = [part for part, share in shares.items() if share > 0]

@@ -84,9 +84,11 @@ def stats_of(table: Any) -> Stats:
     import pyarrow.compute as pc
 
     of = pc.field
-    faces = table.filter(of("status") == "done")
-    first, others = faces.filter(of("face") == 1), table.filter(of("status") != "done")
-    failed = table.filter(of("status") == "failed").select(["stage", "source", "reason"])
+    others = table.filter(of("status") != "done")
+    failed = others.filter(of("status") == "failed").select(["stage", "source", "reason"])
+    columns = ["status", "face", "faces", *FIGURES, "mode", "occluders", "warnings", "attributes"]
+    faces = table.select(columns).filter(of("status") == "done")  # not all columns: 100,000 rows are copied
+    first = faces.select(["face", "faces"]).filter(of("face") == 1)
     free = len(faces) - len(faces.filter(pc.list_value_length(of("occluders")) > 0))
     attributes = attributes_of(faces)
     numbers = {name: faces[name].cast("float64").drop_null() for name in FIGURES}

@@ -212,16 +212,9 @@ class Store:
         shutil.rmtree(self.staged_folder(shard), ignore_errors=True)
 
     def write_sealed(self, shard: int, sha256: str, rows: Sequence[Row], parts: Parts) -> None:
-        """Write the list of a shard, which means that it is done.
+        """Write the list of a shard, which means that it is done; its tar file is there if ``sha256`` is not empty.
 
-        Args:
-            shard: its tar file is there, if any photo of it is done.
-            sha256: of that; empty if there is none.
-            rows: of the manifest, in the order of the plan.
-            parts: as in :class:`Sealed`.
-
-        Raises:
-            OutputError: it cannot be written.
+        The rows of the manifest are in the order of the plan. Raises OutputError.
         """
         size = self.shard_path(shard).stat().st_size if sha256 else 0
         photos = Counter({row["item"]: row["status"] for row in rows}.values())
