@@ -37,10 +37,12 @@ TARGETS = {"worker": "ray::RayWorker", "raylet": "/raylet/raylet", "control serv
 """What is killed -> what its command line holds."""
 SHARES = ("worker", "driver", "worker", "raylet", "driver", "worker", "control service")
 """In which the kills are dealt, before they are shuffled."""
-SIGNS = ("A worker has died and is replaced.", "Ray does not run")
+SIGNS = ("A worker has died and is replaced.", "Ray has died")
 """What a driver says of kills that it has survived."""
 SHARD_SIZE = 32
-MOST_DRIVERS = 3
+MARK = "OSTEC_CHAOS"
+"""In the environment of what may be killed."""
+MOST_DRIVERS = 4
 """That may end by themselves in a row before the tool gives up."""
 
 
@@ -150,7 +152,8 @@ def run(options: argparse.Namespace, folder: Path) -> subprocess.Popen[bytes]:
     words = ["--photos", "0", "--seconds", str(options.seconds), "--workers", str(options.workers)]
     words += ["--batch", str(options.batch), "--work", str(options.work), "--drive", str(folder)]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, __file__, *words], stdout=log, stderr=log)
+        environment = os.environ | {MARK: str(folder)}
+        return subprocess.Popen([sys.executable, __file__, *words], stdout=log, stderr=log, env=environment)
 
 
 def disturb(options: argparse.Namespace, folder: Path) -> Counter[str]:
@@ -165,7 +168,7 @@ def disturb(options: argparse.Namespace, folder: Path) -> Counter[str]:
                 wait_for_progress(driver, folder)
             code = driver.wait(draw.uniform(0.0, 1.5) if deck else None)
         except subprocess.TimeoutExpired:
-            victims = [driver.pid] if deck[-1] == "driver" else find(driver.pid, TARGETS[deck[-1]])
+            victims = [driver.pid] if deck[-1] == "driver" else find(f"{MARK}={folder}", TARGETS[deck[-1]])
             if victims:  # Ray may not have been started yet
                 os.kill(draw.choice(victims), signal.SIGKILL)
                 done = len(list((folder / "state/staged").glob("*/[0-9]*")))
@@ -187,19 +190,16 @@ def wait_for_progress(driver: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.05)
 
 
-def find(ancestor: int, words: str) -> list[int]:
-    """Processes below another one whose command line holds some words."""
-    parents, commands = {}, {}
+def find(mark: str, words: str) -> list[int]:
+    """Processes with a mark in their environment, orphans too, whose command line holds some words."""
+    found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            commands[int(place.name)] = (place / "cmdline").read_bytes().decode("utf-8", "replace")
+            if mark.encode() in (place / "environ").read_bytes() and words.encode() in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
         except OSError:
             continue
-    below = {ancestor}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return sorted(pid for pid in below - {ancestor} if words in commands[pid])
+    return sorted(found)
 
 
 def digests(folder: Path) -> dict[str, str]:

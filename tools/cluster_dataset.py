@@ -41,7 +41,7 @@ def main() -> int:
         workers = {head.pid: 0, node.pid: 0}
         while driver.poll() is None:
             for pid in workers:
-                workers[pid] = max(workers[pid], len(find(pid, "ray::RayWorker")))
+                workers[pid] = max(workers[pid], len(find(f"{MARK}={workers_of[pid]}", "ray::RayWorker")))
             time.sleep(0.5)
         for process in (node, head):
             process.terminate()

@@ -146,9 +146,11 @@ class Labels:
             self._counts[what] = self._counts.get(what, 0) + 1
         return found
 
-    def told(self) -> str:
-        """What came of it, as sentences."""
+    def remark(self) -> str:
+        """What came of it, as sentences; empty if each photo has its attributes and nothing was left out."""
         counts, table = self._counts, self._table
+        if not (counts["without"] or counts["unreadable"] or self.left_out):
+            return ""
         parts = [f"{counts['has']} photos have them"]
         parts += [f"{counts['without']} {'come without' if table is None else 'have no row'}"] * bool(counts["without"])
         parts += [f"{counts['unreadable']} have some that cannot be read"] * bool(counts["unreadable"])
@@ -163,11 +165,6 @@ class Labels:
     def count(self) -> int:
         """Photos that have attributes."""
         return self._counts["has"]
-
-    @property
-    def complete(self) -> bool:
-        """Whether each photo has its attributes, and nothing was left out."""
-        return not (self._counts["without"] or self._counts["unreadable"] or self.left_out)
 
 
 def _parsed(data: bytes) -> Mapping[str, Any] | None:
@@ -314,37 +311,6 @@ def unpacked_bytes(file: Any, group: int, columns: list[str]) -> int:
     about = file.metadata.row_group(group)
     chunks = (about.column(number) for number in range(about.num_columns))
     return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
-
-
-class Spread:
-    """How one attribute is distributed, in little memory."""
-
-    def __init__(self) -> None:
-        self.known = 0
-        """Faces that have it."""
-        self._values: Counter[Scalar] = Counter()
-        self._others = 0
-        self._low, self._high, self._sum, self._numbers = math.inf, -math.inf, 0.0, 0
-
-    def add(self, value: Scalar) -> None:
-        """One face more."""
-        self.known += 1
-        if is_number(value):
-            self._low, self._high = min(self._low, float(value)), max(self._high, float(value))
-            self._sum, self._numbers = self._sum + float(value), self._numbers + 1
-        if value in self._values or len(self._values) < _MOST_KINDS:
-            self._values[value] += 1
-        else:
-            self._others += 1
-
-    def told(self) -> str:
-        """A few values with how many faces have them, the range of numbers, or how many values there are."""
-        if are_few(len(self._values), self.known):
-            ordered = sorted(self._values.items(), key=lambda entry: (-entry[1], as_text(entry[0])))
-            return ", ".join(f"{shown(as_text(value))} ({count})" for value, count in ordered)
-        if self._numbers == self.known:
-            return f"{self._low:g} to {self._high:g}, mean {self._sum / self.known:.4g}"
-        return f"{'more than ' if self._others else ''}{len(self._values)} different values"
 
 
 def are_few(values: int, known: int) -> bool:

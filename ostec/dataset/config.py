@@ -11,7 +11,8 @@ from ostec.io.files import open_plain, write_atomic
 
 KIND = "ostec dataset"
 VERSION = 1
-_MAX_CONFIG = 1 << 20
+_FILE = "config.json"
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,10 @@ class DatasetConfig:
     """Photos whose faces are projected at once: the last digits depend on it too."""
 
 
-def config_path(folder: Path) -> Path:
-    """Of a dataset's folder."""
-    return folder / "config.json"
-
-
 def write_config(folder: Path, config: DatasetConfig) -> None:
-    """Write ``config.json``. Raises OutputError."""
+    """Write a dataset's ``config.json``. Raises OutputError."""
     values = {"kind": KIND, "version": VERSION, **to_json(config)}
-    write_atomic(config_path(folder), (json.dumps(values, indent=2) + "\n").encode("ascii"), synced=True)
+    write_atomic(folder / _FILE, (json.dumps(values, indent=2) + "\n").encode("ascii"), synced=True)
 
 
 def read_config(folder: Path) -> DatasetConfig | None:
@@ -45,33 +41,27 @@ def read_config(folder: Path) -> DatasetConfig | None:
         UsageError: it is another program's.
         AssetError: it is damaged.
     """
-    path = config_path(folder)
+    path = folder / _FILE
     try:
         with open_plain(path) as stream:
-            values: Any = json.loads(stream.read(_MAX_CONFIG))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
-    if not isinstance(values, dict) or values.get("kind") != KIND:
-        raise UsageError(f"{path} is not of ostec dataset build.")
-    if values.get("version") != VERSION:
-        raise UsageError(f"{path} is of version {values.get('version')}; this program knows version {VERSION}.")
-    try:
+            values: Any = json.loads(stream.read(_MAX_BYTES))
+        if not isinstance(values, dict) or (values.get("kind"), values.get("version")) != (KIND, VERSION):
+            raise UsageError(f"{path} is not of ostec dataset build, or not of version {VERSION}.")
         settings = from_json(CompleteSettings, values["settings"])
         config = DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1)))
         if min(config.threads, config.shard_size, config.batch) < 1:
             raise ValueError("threads, shard_size and batch must be 1 or more")
         return config
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
 
 
 def require_equal(folder: Path, before: DatasetConfig, asked: DatasetConfig) -> None:
     """See that what is asked for is what a dataset was begun with. Raises UsageError, which names what differs."""
-    old, new = asdict(before), asdict(asked)
-    old, new = {**old.pop("settings"), **old}, {**new.pop("settings"), **new}
-    other = [name for name in old if old[name] != new[name]]
+    old, new = ({**asdict(config.settings), **asdict(config)} for config in (before, asked))
+    other = [name for name in old if old[name] != new[name] and name != "settings"]
     if other:
         what = ", ".join(f"{name} {old[name]} (asked for: {new[name]})" for name in other)
         raise UsageError(f"{folder} was begun with {what}; a dataset has one setting, please choose another --out.")

@@ -265,9 +265,7 @@ class RayExecutor:
     def _blame(self, group: Group, limit_s: float) -> Generator[Finished, None, list[Group]]:
         """A worker was lost with a group; returns what is to be done of it now.
 
-        Args:
-            group: what it was at.
-            limit_s: of a photo, after which it was ended; 0 if it died by itself.
+        ``limit_s``: of a photo, after which the worker was ended; 0 if it died by itself.
         """
         who = tuple(item.number for item in group.items)
         self._deaths[who] += 1
@@ -290,11 +288,7 @@ def _last_line(error: Exception) -> str:
 
 
 def count_workers(resources: Resources, total: Mapping[str, float]) -> int:
-    """How many workers there are to be.
-
-    Args:
-        resources: what was asked for; the GPUs of a worker are known.
-        total: what Ray has: ``CPU``, ``GPU``, and ``memory`` in bytes.
+    """How many workers there are to be, of what Ray has: ``CPU``, ``GPU``, and ``memory`` in bytes.
 
     Raises:
         BackendError: there is no room for a single one, so that it would wait for ever.
@@ -315,11 +309,7 @@ def count_workers(resources: Resources, total: Mapping[str, float]) -> int:
 
 
 def require_listening(address: str) -> None:
-    """See that somebody listens, because Ray tries for many minutes.
-
-    Raises:
-        BackendError: nobody does, or it is no address.
-    """
+    """See that somebody listens, because Ray tries for many minutes. Raises BackendError."""
     host, _, port = address.rpartition(":")
     if address != "auto" and not (host and port.isdecimal()):
         raise BackendError(f"--address is HOST:PORT of a Ray cluster, or auto; found {address}.")
@@ -335,8 +325,7 @@ def require_listening(address: str) -> None:
 def _ray(resources: Resources) -> Iterator[None]:
     """Ray, connected; started for this build, for whoever has its token, unless there is an address.
 
-    Raises:
-        BackendError: it is not installed, or cannot be started or reached.
+    Raises BackendError: it is not installed, or cannot be started or reached.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

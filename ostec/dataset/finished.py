@@ -17,9 +17,9 @@ from ostec.dataset.config import DatasetConfig, read_config
 from ostec.dataset.licences import FILE, Build, read_builds
 from ostec.dataset.manifest import Row, check_table, join_tables, read_tables
 from ostec.dataset.members import MESH
-from ostec.dataset.plan import Plan
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
+from ostec.io.files import open_plain
 from ostec.io.shards import read_member, read_members
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ LATENT_PREFIX = "w_"
 FRONTAL = "views.frontal.npz"
 """The projection of ``--frontalize``, which only ``--save-views`` keeps; its array is ``w``."""
 FRONT = "front"
+_MAX_SUMS = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,13 @@ class FinishedDataset:
         self.config: DatasetConfig = config
         self._store = Store(folder, config.shard_size)
         self._checked: set[int] = set()
-        self._sums: dict[str, str] = {}
         sealed = self._store.state / "sealed"
         self._sealed = sorted(int(p.stem) for p in sealed.glob("*.jsonl") if p.stem.isdecimal())
         if not self._sealed and not (folder / "manifest.parquet").exists():
             raise UsageError(f"{folder} has no finished shard yet.")
-        if self._sealed:
-            unknown = {int(p.stem) for p in self._store.shards.glob("*.tar") if p.stem.isdecimal()} - set(self._sealed)
-            if unknown:
-                number = counted(len(unknown), "shard that is", "shards that are")
-                logger.warning("Left out: %s not finished.", number)
+        unknown = {int(p.stem) for p in self._store.shards.glob("*.tar") if p.stem.isdecimal()} - set(self._sealed)
+        if self._sealed and unknown:
+            logger.warning("Left out: %s not finished.", counted(len(unknown), "shard that is", "shards that are"))
 
     def tables(self) -> Iterator[Any]:
         """The manifest's rows as tables of Arrow, failures and copies too, in the plan's order. Raises AssetError."""
@@ -115,15 +113,19 @@ class FinishedDataset:
 
     def checksum(self, shard: int) -> str:
         """The SHA-256 that was written down of a shard; empty if none was. Raises AssetError."""
-        name = self._store.shard_path(shard).name
-        if name not in self._sums and self._sealed:
-            self._sums[name] = self._store.read_sealed(shard).sha256
-        elif not self._sums:
-            self._sums = _checksums(self._store.shards / "SHA256SUMS")
-        return self._sums.get(name, "")
+        if self._sealed:
+            return self._store.read_sealed(shard).sha256
+        path = self._store.shards / "SHA256SUMS"
+        try:
+            with open_plain(path) as stream:
+                lines = stream.read(_MAX_SUMS).decode("ascii").splitlines()
+        except (OSError, ValueError) as error:
+            raise AssetError(f"{path} cannot be read ({error}).") from error
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        return sums.get(self._store.shard_path(shard).name, "")
 
     def place(self, row: Row) -> FacePlace:
-        """Where the members of a face lie, of which this is a row."""
+        """Where a face's members lie; rows are checked when they are read."""
         return FacePlace(row["key"], self._store.shards / row["shard"], row["offset"], row["size"])
 
     def read(self, row: Row, endings: Collection[str] | None = None) -> dict[str, bytes]:
@@ -132,17 +134,7 @@ class FinishedDataset:
 
     def builds(self) -> list[Build]:
         """What was planned, with the licences; none where neither plan nor licences were kept. Raises AssetError."""
-        builds = Plan(self._store.state / "plan", self.config.shard_size).builds
-        return builds or read_builds(self.folder / FILE)
-
-
-def _checksums(path: Path) -> dict[str, str]:
-    """File name -> SHA-256. Raises AssetError."""
-    try:
-        lines = path.read_text("ascii").splitlines()
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{path} cannot be read ({error}).") from error
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        return read_builds(self.folder / FILE)
 
 
 def read_face(place: FacePlace, endings: Collection[str] | None = None) -> dict[str, bytes]:

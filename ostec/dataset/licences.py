@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ostec.core.errors import AssetError
@@ -65,30 +65,6 @@ def write_builds(path: Path, builds: Iterable[Build]) -> None:
     """Write builds to a file: equal ones give equal bytes. Raises OutputError."""
     values = [asdict(build) for build in builds]
     write_atomic(path, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
-
-
-def builds_again(folder: Path, photos: Sequence[int]) -> list[Build]:
-    """The builds of a dataset whose plan was lost and made again, as far as ``licences.json`` knows them.
-
-    Args:
-        folder: of the dataset.
-        photos: of each shard that is there.
-    """
-    try:
-        noted = read_builds(folder / FILE)
-    except AssetError:
-        noted = []
-    found: list[Build] = []
-    end, shards = 0, len(photos)
-    for build in noted:
-        own = min(build.shards, shards - end)
-        if build.first_shard != end or own < 1:
-            break
-        if own < build.shards:  # the rest was planned and not done
-            build = replace(build, shards=own, photos=sum(photos[end : end + own]), copies=0)
-        found.append(build)
-        end += own
-    return found + ([Build(end, shards - end, sum(photos[end:]), 0, LOST)] if end < shards else [])
 
 
 def licence_at(builds: Sequence[Build], shard: int) -> str:

@@ -1,8 +1,8 @@
 """The plan of a dataset: its photos in a fixed order, which decides shard and position of each.
 
-``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``state/plan/index.json`` says which calls of build
-have planned which shards, and is replaced last: lists beyond it are of a build that was killed while it planned, and
-count for nothing.
+``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``licences.json`` says which calls of build have
+planned which shards, and is replaced last: lists beyond it are of a build that was killed while it planned, and count
+for nothing.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any
 
 from ostec.core.errors import AssetError, ImageError
 from ostec.dataset.attributes import Attributes, Labels
-from ostec.dataset.licences import Build, read_builds, write_builds
+from ostec.dataset.licences import FILE, LOST, Build, read_builds, write_builds
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
 from ostec.dataset.sources import Candidate
@@ -55,15 +55,15 @@ class Plan:
     """The lists in ``state/plan``."""
 
     def __init__(self, folder: Path, shard_size: int) -> None:
-        """``shard_size``: photos to a shard.
-
-        Raises:
-            AssetError: the index is damaged.
-        """
-        self._folder = folder
+        """``folder``: of the dataset; ``shard_size``: photos to a shard. Raises AssetError: the index is damaged."""
+        self._folder = folder / "state" / "plan"
         self.shard_size = shard_size
-        self._index = folder / "index.json"
+        self._index = folder / FILE
         self.builds = read_builds(self._index)
+
+    def is_lost(self) -> bool:
+        """Whether lists are missing."""
+        return not all(self._list(shard).exists() for shard in range(self.shards))
 
     @property
     def shards(self) -> int:
@@ -128,6 +128,25 @@ class Plan:
         """Make the lists of the builds count. Raises OutputError."""
         write_builds(self._index, builds)
         self.builds = list(builds)
+
+    def restore(self, shards: int) -> bool:
+        """Make the lists of so many shards count, and of those that follow; returns whether all licences are known.
+
+        Raises:
+            AssetError: a list is damaged.
+            OutputError: the index cannot be written.
+        """
+        builds = [
+            replace(b, shards=min(b.shards, shards - b.first_shard)) for b in self.builds if b.first_shard < shards
+        ]
+        known = builds[-1].first_shard + builds[-1].shards if builds else 0
+        builds += [Build(known, shards - known, 0, 0, LOST)] if known < shards else []
+        for number, build in enumerate(builds):
+            if build not in self.builds:  # copies are not told from photos any more
+                own = range(build.first_shard, build.first_shard + build.shards)
+                builds[number] = replace(build, photos=sum(len(self.read(shard)) for shard in own), copies=0)
+        self.commit(builds)
+        return known == shards
 
     def _list(self, shard: int) -> Path:
         return self._folder / f"{shard:05d}.jsonl"

@@ -151,7 +151,7 @@ def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, s
     """
     store = Store(out, source.config.shard_size)
     store.make()
-    plan = Plan(store.state / "plan", source.config.shard_size)
+    plan = Plan(out, source.config.shard_size)
     others: list[dict[str, Any]] = []
     kept, shards = 0, 0
     for shard, rows in source.checked_shards():

@@ -14,7 +14,6 @@ from ostec.core.errors import AssetError, OstecError
 from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset, require_idle
 from ostec.dataset.licences import FILE as LICENCES
-from ostec.dataset.licences import LOST, builds_again
 from ostec.dataset.manifest import Row, read_manifest, read_timings, row_of, table_of
 from ostec.dataset.records import Item, Place
 from ostec.dataset.store import Parts, Store, read_lines, write_lines
@@ -144,8 +143,8 @@ class _Check:
     def plan(self) -> None:
         """The lists of the plan, one for each shard."""
         plan, present = self.dataset.plan, self._store.last_shard() + 1
-        if lost := plan.shards < present:
-            self.found.problems.append(f"The plan has {plan.shards} shards, and there are {present}: state/ was lost.")
+        if lost := plan.shards < present or plan.is_lost():
+            self.found.problems.append(f"The plan does not know all of {present} shards: state/ was lost.")
         for shard in range(present if lost and self._repair else plan.shards):
             try:
                 plan.read(shard)
@@ -155,9 +154,7 @@ class _Check:
                 if self._repair:
                     self._list_again(shard)
         if lost and self._repair:
-            builds = builds_again(self.dataset.folder, [len(plan.read(shard)) for shard in range(present)])
-            plan.commit(builds)
-            what = "sources and licences" if any(build.licence == LOST for build in builds) else "sources"
+            what = "sources" if plan.restore(present) else "sources and licences"
             self.found.repaired.append(
                 f"The plan was made again from the shards; {what} were not written down elsewhere."
             )

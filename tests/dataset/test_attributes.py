@@ -11,7 +11,7 @@ import pytest
 
 from ostec.core.errors import UsageError
 from ostec.dataset import attributes as attributes_module
-from ostec.dataset.attributes import Labels, Spread, as_scalar, clean, read_table
+from ostec.dataset.attributes import Labels, as_scalar, clean, read_table
 from ostec.dataset.build import Dataset
 from ostec.dataset.config import DatasetConfig
 from ostec.dataset.finished import FinishedDataset
@@ -31,8 +31,7 @@ def test_a_row_belongs_to_the_photo_whose_source_or_id_it_gives(tmp_path: Path) 
     for source in ("a.jpg", "x/a", "y/x/a.jpg", "/x/a.jpg", "x/a.png", ""):
         assert labels.of(source, "", None, True) == {}
     assert labels.of("b.jpg", "", None, False) == {"n": 3}  # of an earlier build
-    assert labels.told() == "Attributes: 2 photos have them; 6 have no row."
-    assert not labels.complete
+    assert labels.remark() == "Attributes: 2 photos have them; 6 have no row."
 
 
 @pytest.mark.parametrize(
@@ -314,14 +313,3 @@ def test_attributes_are_read_with_the_finished_faces(tmp_path: Path, photos: Pat
     label(tmp_path / "ds", photos, table)
     faces = list(FinishedDataset(tmp_path / "ds").faces())
     assert [json.loads(row["attributes"]).get("Age") for row in faces] == [30, 30, None, 7]
-
-
-def test_a_spread_tells_few_values_ranges_and_how_many() -> None:
-    few, numbers, texts = Spread(), Spread(), Spread()
-    for n in range(20):
-        few.add(n % 2 == 0)
-        numbers.add(n)
-        texts.add(f"person {n}")
-    assert few.told() == "false (10), true (10)"
-    assert numbers.told() == "0 to 19, mean 9.5"
-    assert texts.told() == "20 different values"
