@@ -1,6 +1,7 @@
 """Parts of a dataset as datasets of their own: the faces that are kept stay where they are in their shards' order."""
 
 import hashlib
+import itertools
 import json
 import math
 import operator
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
@@ -24,8 +24,7 @@ from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
 from ostec.dataset.plan import Plan
 from ostec.dataset.records import Item, Place
 from ostec.dataset.stats import attributes_of, values_of
-from ostec.dataset.store import Store, write_lines
-from ostec.dataset.verify import read_shard
+from ostec.dataset.store import Store, parts_of, write_lines
 from ostec.io.files import write_atomic
 from ostec.io.shards import read_members, write_shard
 
@@ -185,11 +184,12 @@ def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, 
         for row in rows
     }  # without a place: the photo would bring back what was left out
     plan.write(shard, items.values())
-    path = store.shard_path(shard)
-    if places:
-        write_shard(path, [(place.shard, place.start, place.size) for place in places])
-    read = read_shard(store, shard)
-    store.write_sealed(shard, sha256_of(path) if places else "", read.rows, read.parts)
+    path, spans = store.shard_path(shard), [(place.shard, place.start, place.size) for place in places]
+    digest = write_shard(path, spans) if spans else ""
+    offsets = itertools.accumulate((place.size for place in places), initial=0)
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    kept = [{**row, "offset": offset} for row, offset in zip(known, offsets, strict=False)]
+    store.write_sealed(shard, digest, kept, parts_of(path, kept))
 
 
 def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:

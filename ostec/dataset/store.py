@@ -285,6 +285,27 @@ class Store:
         self.sealed_path(shard).unlink()
 
 
+def digest_of(path: Path, start: int, size: int) -> str:
+    """The SHA-256 of a stretch of a shard. Raises AssetError."""
+    digest = hashlib.sha256()
+    try:
+        for block in read_blocks(path, start, size):
+            digest.update(block)
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
+
+
+def parts_of(path: Path, rows: Iterable[Row]) -> Parts:
+    """The parts of a shard by the rows of its photos. Raises AssetError."""
+    spans: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            start, size = spans.get(row["item"], (row["offset"], 0))
+            spans[row["item"]] = (start, size + row["size"])
+    return {str(item): (*span, digest_of(path, *span)) for item, span in spans.items()}
+
+
 def _failed(item: Item, outcome: Outcome) -> Row:
     return {
         "item": item.number,
