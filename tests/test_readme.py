@@ -12,8 +12,8 @@ import pytest
 
 from ostec.app.cli import COMMANDS, main, main_ostec
 from ostec.app.photos.results import HEAD_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
+from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

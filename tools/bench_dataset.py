@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fake_photos import LoadFakeMaker, write_photos
-
-from ostec.core.settings import CompleteSettings
 from ostec.dataset.build import Dataset
 from ostec.dataset.config import DatasetConfig
 from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.records import Counts, Finished, Group, MakeMaker
 from ostec.dataset.worker import LoadFaceMaker, Worker
+from ostec.pipeline.settings import CompleteSettings
 
 POINTS = 20
 """Of the curve of memory."""

@@ -1,4 +1,4 @@
-"""Measure the projector of a NVlabs/stylegan2-ada-pytorch checkout as ``ostec bench project`` measures its reference.
+"""Measure the projector of a NVlabs/stylegan2-ada-pytorch checkout as ``bench_project.py`` measures its reference.
 
 The checkout is used as it is: its network gets the weights of the bench's random one, its ``project`` is called, and
 the VGG16 that it would download is replaced by the bench's network of that shape. Nothing is built: on the CPU its
@@ -6,7 +6,7 @@ plain operators run anyway, on CUDA they do unless ``--compiled`` says that its 
 
     git clone https://github.com/NVlabs/stylegan2-ada-pytorch /tmp/ada
     python tools/bench_nvlabs.py --checkout /tmp/ada --resolution 256 --steps 200 --json nvlabs.json
-    ostec bench project --resolution 256 --steps 200 --against nvlabs.json --json out.json
+    python tools/bench_project.py --resolution 256 --steps 200 --against nvlabs.json --json out.json
 
 The seconds are those of ``project`` and of one picture drawn from what it finds; the clock stands still while a step's
 line is printed. ``--check`` also runs the bench's own reference and says how far the two are apart.
@@ -29,11 +29,10 @@ from unittest import mock
 
 import torch
 
-from ostec.bench.clock import Clock, PeakMemory
-from ostec.bench.judge import Judge, VggShaped
-from ostec.bench.machine import described
-from ostec.bench.network import random_network
-from ostec.bench.project import ProjectPlan, Task, conditions, kinder_loss, make_task, measure_reference
+from bench.judge import Judge, VggShaped
+from bench.network import random_network
+from bench.project import ProjectPlan, Task, conditions, kinder_loss, make_task, measure_reference
+from ostec.bench.clock import Clock, PeakMemory, described
 from ostec.io.files import write_atomic
 from ostec.nets.stylegan2 import Generator, GeneratorShape
 

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fake_photos import FakeMaker, write_photos
-
 from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
 from ostec.dataset.config import DatasetConfig

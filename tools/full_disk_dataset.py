@@ -24,13 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fake_photos import LoadFakeMaker, write_photos
-
 import ostec.app.cli
 import ostec.app.photos.results  # what every build needs is imported once, before the processes fork
 import ostec.dataset.build
-from ostec.core.errors import BackendError, OutputError
-from ostec.dataset import executors, loading
+from fake_photos import LoadFakeMaker, write_photos
+from ostec.dataset import executors, worker
 from ostec.dataset.executors import Job, RayWorker
 from ostec.dataset.records import Finished, Group
 from ostec.io import files
@@ -87,13 +85,8 @@ class Loop:
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """As :meth:`ostec.dataset.executors.RayExecutor.run`."""
-        if sentence := self._worker.load().sentence:
-            raise BackendError(sentence)
         for group in groups:
-            finished, sentence = self._worker.work([group])
-            yield from finished
-            if sentence:
-                raise OutputError(sentence)
+            yield from self._worker.work([group])
 
 
 def main() -> int:
@@ -110,7 +103,7 @@ def main() -> int:
     photos, disk = options.work.absolute() / "photos", options.work.absolute() / "disk"
     write_photos(photos, options.photos)
     disk.mkdir()
-    loading.LoadFaceMaker = lambda *_, **__: LoadFakeMaker()  # type: ignore[assignment,misc]
+    worker.LoadFaceMaker = lambda *_, **__: LoadFakeMaker()  # type: ignore[assignment,misc]
     if not options.ray:
         executors.RayExecutor = Loop  # type: ignore[assignment,misc]
     with mounted(disk, f"size={ROOMY}"):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, TexturedFace
 from ostec.export.views import FaceRenderer
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_jpeg, read_image, resize_image
 from ostec.pipeline import Completer
+from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = (ROOT / "examples/astronaut.png", ROOT / "examples/grace_hopper.jpg")
@@ -42,7 +42,7 @@ def square_round_face(image: FloatArray, landmarks: FloatArray) -> FloatArray:
 
 def view(result: TexturedFace, renderer: FaceRenderer, yaw_deg: float) -> FloatArray:
     """Picture of the textured face, a little larger than a cell."""
-    picture = renderer.portrait(result.face, result.completed.texture, (0.0, yaw_deg), 2 * CELL)
+    picture = renderer.portrait(result.face, result.completed.colour, (0.0, yaw_deg), 2 * CELL)
     top, left, side = (round(share * 2 * CELL) for share in FRAME)
     return picture[top : top + side, left : left + side]
 
@@ -50,7 +50,7 @@ def view(result: TexturedFace, renderer: FaceRenderer, yaw_deg: float) -> FloatA
 def row(photo: Path, completer: Completer, renderer: FaceRenderer) -> FloatArray:
     """Pictures [CELL, W, 3] of one photo, side by side on white."""
     result = completer(photo).textured
-    pictures = [square_round_face(read_image(photo), result.face.landmarks), result.completed.texture]
+    pictures = [square_round_face(read_image(photo), result.face.landmarks), result.completed.colour]
     pictures += [view(result, renderer, yaw_deg) for yaw_deg in YAWS_DEG]
     gap = np.ones((CELL, GAP, 3), np.float32)
     cells = [resize_image(np.ascontiguousarray(picture), CELL, CELL) for picture in pictures]

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from butterfly import butterfly_level
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import ConvexHull, cKDTree
 from scipy.spatial.distance import cdist
+
+from butterfly import butterfly_level
 
 LANDMARKS = 468
 LEVELS = 2

@@ -1,1 +1,1 @@
-"""Speed, measured: the projection against a plain reference of the published one, the pipeline, how both scale."""
+"""Speed of the pipeline, measured."""

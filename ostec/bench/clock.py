@@ -1,13 +1,18 @@
-"""Time and memory of a piece of work, without those of whoever watches it."""
+"""Time and memory of a piece of work, without those of whoever watches it, and where they were measured."""
 
 import contextlib
 import gc
+import os
+import platform
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+
+from ostec.export.record import versions
 
 Now = Callable[[], float]
 """Seconds since some moment."""
@@ -109,3 +114,34 @@ def available_bytes(device: torch.device) -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
+
+
+def described(device: torch.device) -> dict[str, Any]:
+    """The machine: what another measurement must share to be compared, and how busy it is, as plain values."""
+    found: dict[str, Any] = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+        "device_name": _processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": versions(),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+    if device.type == "cuda":
+        found["device_name"] = torch.cuda.get_device_name(device)
+        found["cuda"] = torch.version.cuda
+        found["cudnn"] = torch.backends.cudnn.version()
+        found["tf32"] = {
+            "convolutions": torch.backends.cudnn.allow_tf32,
+            "products": torch.backends.cuda.matmul.allow_tf32,
+        }
+    return found
+
+
+def _processor() -> str:
+    try:
+        name = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        name = None
+    return name[1].strip() if name else platform.processor() or platform.machine()

@@ -42,6 +42,10 @@ class UsageError(OstecError):
     """The request as a whole cannot be started (exit code 2)."""
 
 
+class OstecWarning(UserWarning):
+    """What the user of a result should know of it; the same sentences are in its record."""
+
+
 def kind_of(value: object) -> str:
     """What kind of thing a value is, with its article, for a sentence: ``a list``, ``an int``."""
     name = type(value).__name__

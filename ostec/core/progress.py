@@ -40,20 +40,26 @@ class PhotoRun:
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What else the record shall hold."""
-    clock: Callable[[], float] = time.perf_counter
-    """Tells the seconds; one that stands still while others work, where several photos are done side by side."""
     face: int = 0
     """Which face this is, from 0; the faces share what is left after detection."""
     faces: int = 1
-    _stage: str = ""
+    stage: str = ""
+    """That was entered last and has not ended."""
     _start: float = 0.0
+    _beside: int = 1
 
-    def enter(self, stage: str) -> None:
-        """A stage begins, and the one before it ends; an empty name only ends it."""
-        now = self.clock()
-        if self._stage:
-            self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + now - self._start
-        self._stage, self._start = stage, now
+    def enter(self, stage: str, beside: int = 1) -> None:
+        """A stage begins, and the one before it ends; an empty name only ends it.
+
+        Args:
+            stage: one of :data:`STAGES`, or empty.
+            beside: how many faces pass it together, each answering for its share of the time.
+        """
+        now = time.perf_counter()
+        if self.stage:
+            share = (now - self._start) / self._beside
+            self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + share
+        self.stage, self._start, self._beside = stage, now, beside
         if stage:
             self.advance(0.0)
 
@@ -61,19 +67,19 @@ class PhotoRun:
         """The stage that was entered is done by ``share``, 0 to 1."""
         if self.progress is None:
             return
-        number = STAGES.index(self._stage)
+        number = STAGES.index(self.stage)
         costs = [self.weights.get(stage, 1.0) for stage in STAGES]
         shared, own = sum(costs[:_PER_FACE]), sum(costs[_PER_FACE:])
         done = sum(costs[:number]) + share * costs[number]
         if number >= _PER_FACE:
             done = shared + (done - shared + self.face * own) / self.faces
-        self.progress(self._stage, done / (shared + own))
+        self.progress(self.stage, done / (shared + own))
 
     def of_face(self, number: int, count: int) -> "PhotoRun":
         """A fresh clock for one of ``count`` faces that starts from the photo's shared times, warnings and notes."""
         self.enter("")
         own = dict(self.seconds), list(self.warnings), dict(self.notes)
-        return PhotoRun(self.progress, self.weights, *own, self.clock, number, count)
+        return PhotoRun(self.progress, self.weights, *own, number, count)
 
     def finish(self) -> None:
         """All faces of the photo are done."""

@@ -211,13 +211,72 @@ class GeneratedView:
 
 
 @dataclass(frozen=True)
+class LayoutGuide:
+    """What a layout of S texels knows of faces before any photo."""
+
+    inside: BoolArray
+    """[S, S] the chart."""
+    rim: FloatArray
+    """[S, S] distance in UV from the chart's border."""
+    features: BoolArray
+    """[S, S] eyes, brows and lips with a margin: no skin, but face whatever their colour."""
+    eyes: FloatArray
+    """[S, S] in [0, 1] the eye openings, softly."""
+
+
+@dataclass(frozen=True)
+class ObservedFace:
+    """One face of one picture: fitted, unwrapped and masked."""
+
+    photo: FloatArray
+    """[H, W, 3] in [0, 1]."""
+    box: FaceBox
+    confidence: float
+    """FaceMesh's face probability, 0 to 1."""
+    face: FittedFace
+    seen: UvObservation
+    """The picture in the layout, at the texture's size; its mask is bare skin."""
+    coarse: UvObservation
+    """The same at the prior's size."""
+    occluders: tuple[str, ...] = ()
+    """Names of what was found in front of the face."""
+    parsing: str = "none"
+    """Which network parsed the picture."""
+    identity: FloatArray | None = None
+    """[512] of unit length: ArcFace's embedding, if there is an ArcFace."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know, one sentence each."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What all pictures of one person show of the face in the layout: what a completer works from."""
+
+    face: FittedFace
+    seen: UvObservation
+    """At the texture's size S."""
+    coarse: UvObservation
+    """The same at the prior's size."""
+    photo: FloatArray | None = None
+    """[H, W, 3] in [0, 1]: the picture that ``face`` was fitted to; only a generator of natural photos looks at it."""
+    identity: FloatArray | None = None
+    """[512] of unit length: whose face it is, if an ArcFace said so."""
+
+
+@dataclass(frozen=True)
 class CompletedTexture:
     """A texture without holes."""
 
-    texture: FloatArray
-    """[S, S, 3] in [0, 1], padded beyond the layout."""
+    layers: dict[str, FloatArray]
+    """[S, S, C] each, padded beyond the layout: ``colour`` is sRGB in [0, 1]; ``albedo``, ``normal`` and others where
+    they were asked for."""
     provenance: ByteArray
     """[S, S] of :class:`Provenance`."""
+
+    @property
+    def colour(self) -> FloatArray:
+        """[S, S, 3] in [0, 1]."""
+        return self.layers["colour"]
 
 
 @dataclass(frozen=True)
@@ -237,6 +296,24 @@ class ProjectedView:
     """Weighted terms at the best latent, their total, and the total at the start."""
     iterations: int
     """Iterations until no progress was left, or all."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a completer made of the evidence of one face."""
+
+    texture: CompletedTexture
+    believed: BoolArray
+    """[S, S] the texels that the pictures show well enough to be believed, whatever the mode made of them."""
+    mode: str
+    """soft or hard."""
+    mode_reason: str
+    views: tuple[ProjectedView, ...] = ()
+    """What was projected, in order."""
+    prior: FloatArray | None = None
+    """[s, s, 3] in [0, 1]: what the prior alone makes of it, if there is one."""
+    occluded: bool = False
+    """Whether something other than hair lies in front of the face, as the prior sees it."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from ostec.core.errors import AssetError, OutputError, UsageError
+from ostec.core.errors import AssetError, UsageError
 from ostec.core.settings import to_json
 from ostec.dataset.attributes import OF_SOURCES, Labels
 from ostec.dataset.card import write_card
@@ -23,10 +21,9 @@ from ostec.dataset.records import Counts, Executor, Group, Report
 from ostec.dataset.sources import LeaveOut, Search
 from ostec.dataset.store import Store, read_lines, write_lines
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
+from ostec.io.locks import Busy, is_held, only_one
 
 logger = logging.getLogger(__name__)
-
-_LOCK = ".build.lock"
 
 
 @contextlib.contextmanager
@@ -37,28 +34,16 @@ def alone(folder: Path) -> Iterator[None]:
         UsageError: somebody else does.
         OutputError: the folder cannot be written to.
     """
-    lock = FileLock(folder / _LOCK, blocking=False)
     try:
-        lock.acquire()
-    except Timeout as error:
+        with only_one(folder / "build"):
+            yield
+    except Busy as error:
         raise _refusal(folder) from error
-    except OSError as error:
-        raise OutputError(f"{folder / _LOCK} cannot be written ({error.strerror or error}).") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def is_building(folder: Path) -> bool:
     """Tell whether somebody holds the lock of a dataset's folder; nothing is written."""
-    if not (folder / _LOCK).exists():
-        return False
-    try:
-        with FileLock(folder / _LOCK, blocking=False):
-            return False
-    except (Timeout, OSError) as error:
-        return isinstance(error, Timeout)  # one who may not write may look
+    return is_held(folder / "build")
 
 
 def require_idle(folder: Path) -> None:

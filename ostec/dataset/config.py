@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.settings import CompleteSettings, from_json, to_json
+from ostec.core.settings import from_json, to_json
 from ostec.io.files import open_plain, write_atomic
+from ostec.pipeline.settings import CompleteSettings
 
 KIND = "ostec dataset"
 VERSION = 1

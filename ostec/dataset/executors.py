@@ -237,6 +237,8 @@ class RayExecutor:
         """A worker has died: what it has staged is done, the rest is for the one that takes its place."""
         import ray
 
+        if not any(node["Alive"] for node in ray.nodes()):  # a worker would wait for its place for ever
+            raise BackendError("Ray has died; ostec dataset resume goes on with the build.")
         logger.warning("A worker has died and is replaced.")
         left = []
         for group in call.groups:
@@ -248,8 +250,6 @@ class RayExecutor:
             left[:1] = yield from self._blame(left[0], self._resources.time_limit_s if call.hung else 0.0)
         elif not call.groups:
             self._deaths[()] += 1
-            if not any(node["Alive"] for node in ray.nodes()):
-                raise BackendError("Ray has died; ostec dataset resume goes on with the build.")
             if self._deaths[()] >= MAX_DEATHS:
                 raise BackendError(f"Workers die while they load ({_last_line(error)}).")
         queue.put_back(left)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from ostec.core.assets import use_models_folder
 from ostec.core.errors import ImageError, OstecError, OutputError
 from ostec.core.progress import STAGES
-from ostec.core.settings import CompleteSettings
 from ostec.dataset.manifest import row_of
 from ostec.dataset.members import ending_of, face_key, renamed
 from ostec.dataset.reader import PhotoReader
@@ -25,10 +24,11 @@ from ostec.dataset.records import ID_DIGITS, Face, Finished, Group, Item, Made, 
 from ostec.dataset.store import Store, record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import IMAGE_SUFFIXES
+from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.pipeline import CompletedFace, Completer
-    from ostec.pipeline.group import GroupMember
+    from ostec.pipeline.completer import PhotoOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -171,13 +171,13 @@ class FaceMaker:
 
     def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
         """Complete them; those of one photo largest first."""
-        from ostec.pipeline.group import PhotoBytes, complete_group
+        from ostec.pipeline.observe import PhotoBytes
 
-        members = complete_group(self._completer, [PhotoBytes(photo.data, photo.source) for photo in photos])
+        members = self._completer.complete_many([PhotoBytes(photo.data, photo.source) for photo in photos])
         return [_made(photo, member) for photo, member in zip(photos, members, strict=True)]
 
 
-def _made(photo: Photo, member: "GroupMember") -> Made:
+def _made(photo: Photo, member: "PhotoOutcome") -> Made:
     """A photo's faces as they go into a shard, and the seconds of its stages."""
     start = time.perf_counter()
     try:

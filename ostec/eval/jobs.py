@@ -18,8 +18,9 @@ import torch
 from ostec.core.errors import BackendError, OstecError
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
-STAGES = ("core", "detect", "fit", "io", "nets", "pipeline", "prior", "project", "render", "stitch")
-"""Packages that a completion comes out of, for :func:`program_digest`."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+_NOT_BEHIND_FIGURES = ("app", "bench", "dataset", "train")
+"""Packages that no figure comes out of."""
 PARTS = "parts"
 """Folder of what each job gave."""
 JOB_THREADS = 1
@@ -72,14 +73,13 @@ def digest_of(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def program_digest(parts: Sequence[str]) -> str:
-    """SHA-256 of the program's own files below ``parts``, modules and folders of the package."""
-    package = Path(__file__).resolve().parents[1]
+def program_digest(package: Path = _PACKAGE) -> str:
+    """SHA-256 of the program's own files that a figure can come out of."""
     digest = hashlib.sha256()
-    for part in parts:
-        path = package / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package)
+        if name.parts[0] not in _NOT_BEHIND_FIGURES:
+            digest.update(name.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ from ostec.core.types import (
     Topology,
 )
 from ostec.io.files import write_atomic
-from ostec.io.images import encode_jpeg, encode_png, write_palette_png
+from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
 from ostec.render.geometry import vertex_normals
 
 PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
@@ -40,13 +40,6 @@ PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
 _METRES_PER_MILLIMETRE = 0.001
 _VIEWER_QUALITY = 90
 _VIEWER_FOV_DEG = (30.0, 30.0)  # a portrait lens: a wide one would swell the nose
-
-# Runs before the viewer's first picture. Its renderer writes linear light where the screen expects sRGB, which would
-# show the texture too dark; and a white panel would glare on a dark page.
-_VIEWER_SCRIPT = """<script>
-renderer.outputEncoding = THREE.sRGBEncoding;
-if (matchMedia("(prefers-color-scheme: dark)").matches) scene.background = new THREE.Color(0x222427);
-</script>"""
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
         OutputError: a file cannot be written.
     """
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
-    write_atomic(texture, encode_png(result.completed.texture))
+    write_atomic(texture, encode_png(result.completed.colour))
     write_palette_png(provenance, result.completed.provenance, provenance_palette())
     if result.frontal is None:
         return [texture, provenance]
@@ -172,7 +165,7 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     material = PBRMaterial(
         name="face",
         baseColorFactor=[255, 255, 255, 255],
-        baseColorTexture=EncodedPicture(encode_png(result.completed.texture), "PNG"),
+        baseColorTexture=EncodedPicture(encode_png(result.completed.colour), "PNG"),
         metallicFactor=0.0,
         roughnessFactor=1.0,
     )
@@ -183,7 +176,9 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
 
 
 def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
-    """Return a whole HTML document that shows the face in 3D to turn with the mouse, without any network.
+    """Return an HTML document that shows the face in 3D to turn with the mouse, without any network.
+
+    Its end tags, which HTML lets one omit, are left out, so that a script can follow.
 
     Args:
         result: the face.
@@ -206,22 +201,37 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
     scene = _scene(result, material, 1.0)
     scene.camera = Camera(name="camera", fov=_VIEWER_FOV_DEG)  # an unnamed one would be called at random
     scene.set_camera(fov=_VIEWER_FOV_DEG)
-    before, end, after = str(scene_to_html(scene)).rpartition("</body>")
-    return f"{before}{_VIEWER_SCRIPT}{end}{after}"
+    return str(scene_to_html(scene)).rpartition("</body>")[0]
 
 
-def _scene(result: TexturedFace, material: Any, scale: float) -> Any:
+def textured_mesh(result: TexturedFace, material: Any = None) -> Any:
+    """The face as a ``trimesh.Trimesh`` in millimetres, with its texture.
+
+    Args:
+        result: the face.
+        material: one of trimesh's; rough and non-metallic, with the texture as a PIL image, if None.
+    """
     import trimesh
 
+    if material is None:
+        material = trimesh.visual.material.PBRMaterial(
+            name="face", baseColorTexture=as_pil(result.completed.colour), metallicFactor=0.0, roughnessFactor=1.0
+        )
     vertices, triangles = result.face.vertices, result.topology.triangles
-    mesh = trimesh.Trimesh(
+    return trimesh.Trimesh(
         vertices=vertices,
         faces=triangles,
         vertex_normals=vertex_normals(torch.as_tensor(vertices), torch.as_tensor(triangles)).numpy(),
         visual=trimesh.visual.TextureVisuals(uv=result.topology.uv, material=material),
         process=False,
     )
+
+
+def _scene(result: TexturedFace, material: Any, scale: float) -> Any:
+    import trimesh
+
     scene = trimesh.Scene()
+    mesh = textured_mesh(result, material)
     scene.add_geometry(mesh, node_name="face", geom_name="face", transform=np.diag([scale, scale, scale, 1.0]))
     return scene
 

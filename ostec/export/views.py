@@ -148,7 +148,7 @@ def stage_pictures(
         title = f"{view.name.replace('_', ' ').capitalize()}: render, untrusted darkened; generated"
         pictures[title] = np.concatenate([seen_part, view.generated], axis=1)
     for yaw in (-40, 0, 40):
-        pictures[f"View from yaw {yaw}"] = renderer.portrait(result.face, result.completed.texture, (0.0, yaw), 384)
+        pictures[f"View from yaw {yaw}"] = renderer.portrait(result.face, result.completed.colour, (0.0, yaw), 384)
     return pictures
 
 

@@ -88,7 +88,7 @@ class HeadMaker:
     def __call__(self, textured: TexturedFace) -> Head:
         """The head of one finished face; its textures are as large as the face's."""
         face, topology = textured.face, textured.topology
-        whole = textured.completed.texture
+        whole = textured.completed.colour
         texture = self.apart(whole, topology)
         fitted = self.fit(face.vertices[: len(face.landmarks)])
         on_head = self.placed(face.vertices, topology, fitted.vertices)

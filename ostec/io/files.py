@@ -1,5 +1,6 @@
-"""Files that appear whole or not at all: written aside in the same folder, then renamed."""
+"""Files and folders that appear whole or not at all: written aside in the same folder, then renamed."""
 
+import contextlib
 import errno
 import os
 import re
@@ -8,12 +9,13 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
-from ostec.core.errors import OutputError
+from ostec.core.errors import OutputError, UsageError
+from ostec.io.locks import Busy, only_one
 
 _HOST = sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:8]
 _SHORT_TEMP = Path("/tmp")
@@ -83,6 +85,34 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise OutputError(f"The folder {path} cannot be written to ({error.strerror or error}).") from error
     return path
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder ``.NAME.part`` beside ``path``, which takes its name if all goes well, and goes if not.
+
+    Raises:
+        UsageError: ``path`` is there and not an empty folder, or another process makes it at this moment.
+        OutputError: it cannot be made.
+    """
+    path = path.absolute()
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UsageError(f"{path} is there already and not an empty folder; please name another one.")
+    part = make_folder(path.parent) / f".{path.name}.part"
+    try:
+        with only_one(part):
+            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+            try:
+                yield make_folder(part)
+                if path.exists():
+                    path.rmdir()
+                part.rename(path)
+            except OSError as error:
+                raise OutputError(f"{path} cannot be made ({error.strerror or error}).") from error
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    except Busy as error:
+        raise UsageError(f"Another process makes {path} at this moment.") from error
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from ostec.core.errors import ImageError
+from ostec.core.errors import ImageError, kind_of
 from ostec.core.types import ByteArray, FloatArray
 from ostec.io.files import write_atomic
 
@@ -233,6 +233,50 @@ def _through_profile(picture: Image.Image, profile: bytes | None) -> Image.Image
     return picture if converted is None else converted
 
 
+def as_picture(value: object) -> FloatArray:
+    """A picture that a program hands over, as :func:`read_image` would give it.
+
+    Args:
+        value: a PIL image; or a NumPy array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA, laid on white); or a
+            PyTorch tensor like that or with its channels first; uint8, or floating point in [0, 1].
+
+    Returns:
+        [H, W, 3] RGB in [0, 1], float32; an array that is so already comes back as it is.
+
+    Raises:
+        TypeError: it is something else, or holds other numbers.
+        ValueError: it has another shape, or values outside [0, 1].
+    """
+    if isinstance(value, Image.Image):
+        return _to_rgb(_turn_upright(value))
+    if hasattr(value, "detach"):  # a tensor, without importing PyTorch
+        planes: np.ndarray = value.detach().cpu().numpy()
+        first = planes.ndim == 3 and planes.shape[0] in (1, 3, 4) and planes.shape[2] not in (1, 3, 4)
+        value = np.ascontiguousarray(planes.transpose(1, 2, 0)) if first else planes
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"expected a path, bytes, a PIL image, an array or a tensor, got {kind_of(value)}")
+    if value.ndim == 2:
+        value = value[..., None]
+    if value.ndim != 3 or value.shape[2] not in (1, 3, 4) or not value.size:
+        raise ValueError(f"expected an image [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], got the shape {value.shape}")
+    if value.dtype == np.uint8:
+        value = value.astype(np.float32) / np.float32(255)
+    elif not np.issubdtype(value.dtype, np.floating):
+        raise TypeError(f"expected an image of uint8 or of floats in [0, 1], got {value.dtype}")
+    low, high = float(value.min()), float(value.max())
+    if not (low >= 0 and high <= 1):  # NaN too
+        raise ValueError(f"expected floats in [0, 1], got {low:g} to {high:g}; hand 0 to 255 over as uint8")
+    picture: FloatArray = value.astype(np.float32, copy=False)
+    if picture.shape[2] == 4:
+        return picture[..., :3] * picture[..., 3:] + (1 - picture[..., 3:])
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def as_pil(image: FloatArray) -> Image.Image:
+    """A PIL image of [H, W, 3] RGB in [0, 1]."""
+    return Image.fromarray(to_bytes(image))
+
+
 def to_bytes(image: FloatArray) -> ByteArray:
     """Quantise [...] in [0, 1] to 0..255, halves up; values beyond are clipped, and NaN is refused.
 
@@ -368,3 +412,12 @@ def resize_image(
         for channel in np.moveaxis(image, 2, 0)
     ]
     return np.clip(np.stack(channels, axis=2), image.min(), image.max()).astype(np.float32)
+
+
+def at_most(image: FloatArray, side: int) -> FloatArray:
+    """Shrink [H, W, C] until neither side is longer than ``side``."""
+    height, width = image.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return image
+    return resize_image(image, max(1, round(width * factor)), max(1, round(height * factor)))

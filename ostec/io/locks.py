@@ -1,11 +1,12 @@
 """One process at a time: a lock that the operating system takes back when its holder ends, however that happens."""
 
 import contextlib
+import errno
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import FileLock, Timeout, lock_descriptor
 
 from ostec.core.errors import OutputError
 
@@ -25,63 +26,35 @@ def only_one(path: Path) -> Iterator[None]:
         Busy: another process, or another thread of this one, holds it.
         OutputError: the lock cannot be written.
     """
-    lock = _lock_of(path)
-    stream = _held(lock)
+    file = _lock_of(path)
+    lock = FileLock(file)
+    try:
+        if not file.parent.is_dir():  # which the library would make
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise Busy from error
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written ({error.strerror or error}).") from error
     try:
         yield
     finally:
         with contextlib.suppress(OSError):  # on Windows an open file stays
-            lock.unlink()
-        stream.close()
+            file.unlink()
+        lock.release()
 
 
 def is_held(path: Path) -> bool:
     """Tell whether somebody holds the lock of a file; nothing is written. Raises OutputError if it cannot be told."""
-    lock = _lock_of(path)
+    file = _lock_of(path)
     try:
-        with lock.open("r+b" if sys.platform == "win32" else "rb") as stream:
-            try:
-                _lock(stream)
-            except OSError:
-                return True
+        with file.open("rb") as stream:
+            return not lock_descriptor(stream.fileno(), blocking=False)
     except FileNotFoundError:
-        pass
+        return False
     except OSError as error:
-        raise OutputError(f"{lock} cannot be read ({error.strerror or error}).") from error
-    return False
+        raise OutputError(f"{file} cannot be read ({error.strerror or error}).") from error
 
 
 def _lock_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.lock")
-
-
-def _held(lock: Path) -> BinaryIO:
-    while True:
-        try:
-            stream = lock.open("ab")
-        except OSError as error:
-            raise OutputError(f"{lock} cannot be written ({error.strerror or error}).") from error
-        try:
-            _lock(stream)
-            if os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
-                return stream
-        except FileNotFoundError:
-            pass  # whoever held it has removed it in this moment
-        except OSError as error:
-            stream.close()
-            raise Busy from error
-        stream.close()
-
-
-if sys.platform == "win32":  # pragma: no cover
-
-    def _lock(stream: BinaryIO) -> None:
-        import msvcrt
-
-        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-else:
-
-    def _lock(stream: BinaryIO) -> None:
-        import fcntl
-
-        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

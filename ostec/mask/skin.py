@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 from scipy.spatial import ConvexHull
 
-from ostec.core.types import BoolArray, FloatArray, Topology, UvObservation
+from ostec.core.types import BoolArray, FloatArray, LayoutGuide, Topology, UvObservation
 from ostec.mask.spectacles import RimGuide, SpectacleSettings, spectacles
 from ostec.render.polygon import in_polygon
 
@@ -58,13 +58,9 @@ class MaskSettings:
 
 
 @dataclass(frozen=True)
-class MaskGuide:
-    """What the layout knows before any photo, at one size S."""
+class MaskGuide(LayoutGuide):
+    """What the layout knows of where skin, hair and spectacles may be."""
 
-    inside: BoolArray
-    """[S, S] the chart."""
-    rim: FloatArray
-    """[S, S] distance in UV from the chart's border."""
     core: BoolArray
     """[S, S] surely skin where visible."""
     hairline: FloatArray
@@ -73,10 +69,6 @@ class MaskGuide:
     """[S, S] below the nose, where dark is face."""
     rims: RimGuide
     """Where spectacles lie."""
-    features: BoolArray
-    """[S, S] eyes, brows and lips with a margin: no skin, but face whatever their colour."""
-    eyes: FloatArray
-    """[S, S] in [0, 1] the eye openings, softly."""
 
 
 @dataclass(frozen=True)

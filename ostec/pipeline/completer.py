@@ -1,152 +1,243 @@
-"""Photo in, textured face out: the stages in their order."""
+"""Photos in, textured faces out: observe, fuse, complete, assemble."""
 
+import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-import numpy as np
 import torch
 
+from ostec.complete.canvas import UvCanvas
+from ostec.complete.completer import TextureCompleter
+from ostec.complete.fuse import fuse
+from ostec.complete.generator import GeneratorCompleter, GeneratorSettings
+from ostec.complete.portrait import FinishedFace, portray
+from ostec.complete.prior import PriorCompleter
 from ostec.core.device import pick_device
-from ostec.core.errors import FaceError, OutputError
+from ostec.core.errors import FaceError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
-from ostec.core.settings import CompleteSettings, to_json
-from ostec.core.types import (
-    CompletedTexture,
-    FaceBox,
-    FittedFace,
-    FloatArray,
-    ProjectedView,
-    Provenance,
-    TexturedFace,
-)
+from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
-from ostec.export.record import read_record, versions, write_record
-from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
+from ostec.export.record import read_record, write_record
+from ostec.export.views import FaceRenderer
 from ostec.fit.dense import face_from_camera
-from ostec.heads.assemble import HeadMaker, described
-from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
-from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, ReadPhoto, Tried, find_face, read_photo
-from ostec.pipeline.figures import photo_figures
+from ostec.heads.assemble import HeadMaker
+from ostec.io.images import read_image, read_palette_png, write_png
+from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.models import Models, load_head_maker, load_models
-from ostec.pipeline.portrait import Person, portray
+from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike, read_photo
 from ostec.pipeline.result import CompletedFace
-from ostec.pipeline.texture import TextureMaker
-from ostec.project.identity import identity_of
-from ostec.project.together import Projecting, alone
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.views import views_of
+
+logger = logging.getLogger(__name__)
 
 TURNED_DEG = 45.0
 """Fitted yaw beyond which the user is told that half of the texture is a guess."""
-HARD_FROM_PX = 512
-"""Side of the generator's pictures from which auto lets it draw the whole face of a profile photo."""
 STAGE_SECONDS = 0.2
 """About what a stage takes on two cores ..."""
 ITERATION_SECONDS = 0.06
 """... and an iteration of a projection: for the progress alone."""
+MOST_PIXELS = 40_000_000
+"""Of the photos that are in memory at once, unless a single one has more: 12 bytes each."""
+
+
+@dataclass(frozen=True)
+class PhotoOutcome:
+    """What came of one photo of several."""
+
+    faces: Sequence[CompletedFace] = ()
+    """Largest first."""
+    error: Exception | None = None
+    """Why there is none."""
+    stage: str = "read"
+    """That was reached."""
+    seconds: float = 0.0
+    """Its own time, and its share of what was done for several."""
 
 
 class Completer:
-    """Photo in, textured face out; holds the networks, so that many photos pay for loading once."""
+    """Photos in, textured faces out; holds the networks, so that many photos pay for loading once."""
 
     def __init__(
         self,
         models: Models,
         settings: CompleteSettings,
         device: torch.device,
-        notes: list[str],
+        notes: Sequence[str] = (),
         heads: HeadMaker | None = None,
+        completer: TextureCompleter | None = None,
     ) -> None:
-        self.models = models
-        self._heads = heads
-        self.settings = settings
-        self.device = device
-        self._notes = [*notes, *(models.generator.notes if models.generator is not None else ())]
-        self.textures = TextureMaker(models, settings, device)
+        self.models, self.settings, self.device = models, settings, device
+        self.observer = Observer(models, settings.uv_size, device)
+        self.completer = completer or texture_completer(models, settings, self.observer, device)
+        generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
+        self._generator = generator
         self._renderer = FaceRenderer(models.topology)
+        self.weights: dict[str, str] = {**models.hashes, **(heads.hashes if heads is not None else {})}
+        """Name -> SHA-256 of the files of networks and models that are loaded."""
+        self._assembler = Assembler(
+            models=models,
+            settings=settings,
+            device=device,
+            weights=self.weights,
+            notes=(*notes, *(models.generator.notes if models.generator is not None else ())),
+            features=generator.space.features_name if generator is not None else None,
+            renderer=self._renderer,
+            heads=heads,
+        )
 
     @classmethod
-    def from_pretrained(cls, settings: CompleteSettings | None = None, device: str = "auto") -> "Completer":
-        """Load what ships.
+    def from_pretrained(
+        cls,
+        settings: CompleteSettings | None = None,
+        device: str = "auto",
+        completer: TextureCompleter | None = None,
+        **changes: Any,
+    ) -> "Completer":
+        """Load what ships, or what the settings name.
+
+        Args:
+            settings: the defaults if None.
+            device: auto, cpu or cuda.
+            completer: your own way of completing textures, in place of the prior or the generator.
+            changes: settings by name, as in ``from_pretrained(iterations=0, generator="stylegan2_ffhq")``.
 
         Raises:
             AssetError: a file is missing or damaged.
             BackendError: the device is not available.
+            TypeError, ValueError: there is no such setting, or it may not have that value.
         """
-        settings = settings or CompleteSettings()
+        settings = replace(settings or CompleteSettings(), **changes)
         chosen, notes = pick_device(device)
         heads = load_head_maker(settings.face_model) if settings.face_model != "facemesh" else None
-        return cls(load_models(chosen, settings), settings, chosen, notes, heads)
+        return cls(load_models(chosen, settings), settings, chosen, notes, heads, completer)
 
-    @property
-    def weights(self) -> dict[str, str]:
-        """Name -> SHA-256 of the files of networks and models that are loaded."""
-        return {**self.models.hashes, **(self._heads.hashes if self._heads is not None else {})}
+    @overload
+    def __call__(
+        self, photo: list[PhotoLike] | tuple[PhotoLike, ...], progress: Progress | None = None
+    ) -> list[CompletedFace]: ...
 
-    def __call__(self, photo: str | Path | FloatArray, progress: Progress | None = None) -> CompletedFace:
-        """Complete the largest face. Raises ImageError, FaceError."""
-        return alone(self._complete(photo, PhotoRun(never_falling(progress)), only_largest=True))[0]
+    @overload
+    def __call__(self, photo: PhotoLike, progress: Progress | None = None) -> CompletedFace: ...
 
-    def complete_all(
-        self, photo: str | Path | FloatArray | ReadPhoto, progress: Progress | None = None
-    ) -> list[CompletedFace]:
-        """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
-        return alone(self.completing(photo, progress))
-
-    def completing(
-        self,
-        photo: str | Path | FloatArray | ReadPhoto,
-        progress: Progress | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> Projecting[list[CompletedFace]]:
-        """The same as a generator that asks for its projections, for several photos side by side.
+    def __call__(
+        self, photo: "PhotoLike | list[PhotoLike] | tuple[PhotoLike, ...]", progress: Progress | None = None
+    ) -> CompletedFace | list[CompletedFace]:
+        """Complete the largest face; what its user should know is also warned of (:class:`OstecWarning`).
 
         Args:
-            photo: as :meth:`complete_all` takes it.
+            photo: a path, a file's bytes, a PIL image, an array or a tensor; a list of them gives a list.
             progress: called as the work goes on.
-            clock: tells the seconds; one that stands still while others work.
+
+        Raises:
+            ImageError: a file is no picture.
+            FaceError: there is no face that can be used.
+            TypeError, ValueError: an array is no picture.
         """
-        run = PhotoRun(never_falling(progress), clock=clock)
-        return (yield from self._complete(photo, run, only_largest=self.settings.faces == "largest"))
+        if isinstance(photo, list | tuple):
+            return [self(one, progress) for one in photo]
+        (outcome,) = self._complete([photo], progress, only_largest=True)
+        face = _faces_of(outcome)[0]
+        for sentence in face.warnings:
+            warnings.warn(sentence, OstecWarning, stacklevel=2)
+        return face
+
+    def complete_all(self, photo: PhotoLike, progress: Progress | None = None) -> list[CompletedFace]:
+        """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
+        (outcome,) = self._complete([photo], progress, self.settings.faces == "largest")
+        return _faces_of(outcome)
+
+    def complete_many(self, photos: Sequence[PhotoLike], progress: Progress | None = None) -> list[PhotoOutcome]:
+        """Complete photos side by side, their projections in one batch: most machines need less time for that.
+
+        What one photo lacks costs the others nothing. Results agree with those of a photo alone but for the last
+        digits, which depend on all photos of the call. Should completing several at once fail, they are completed one
+        by one, and the faces' warnings say so.
+
+        Args:
+            photos: as many as are projected at once.
+            progress: called as the work on any of them goes on.
+        """
+        return self._complete(photos, progress, self.settings.faces == "largest")
 
     def _complete(
-        self, photo: str | Path | FloatArray | ReadPhoto, run: PhotoRun, only_largest: bool
-    ) -> Projecting[list[CompletedFace]]:
-        run.weights = self._stage_weights()
-        run.enter("read")
-        read = read_photo(photo)
-        run.enter("detect")
-        boxes = detect_faces(read.image, self.models.mtcnn)
-        if not boxes:
-            raise FaceError("No face was found in the photo.")
-        wanted = 1 if only_largest else len(boxes)
-        tried = Tried[CompletedFace](boxes, wanted)
-        for box in tried:
-            with tried.attempt():
-                own = run.of_face(len(tried.results), wanted)
-                tried.results.append((yield from self._complete_face(read.image, read.source, box, own)))
-        results, errors = tried.results, tried.errors
-        run.finish()
-        if not results:
-            raise errors[0]
-        notes = []
-        if only_largest and len(boxes) > 1:
-            notes.append(
-                f"{len(boxes)} faces were detected; the largest that could be completed was (--faces all tries all)."
-                if errors
-                else f"The photo has {len(boxes)} faces; the largest was completed (--faces all does all)."
-            )
-        if errors:
-            notes.append(f"{len(errors)} of {len(boxes)} detected faces could not be completed: {errors[0]}")
-        if notes:
-            results = [replace(r, record={**r.record, "warnings": [*r.record["warnings"], *notes]}) for r in results]
-        return results
+        self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool
+    ) -> list[PhotoOutcome]:
+        works = [_Work(photo, self, only_largest, progress) for photo in photos]
+        for portion in _portions(works):
+            while faces := [face for work in portion if (face := work.next_face()) is not None]:
+                self._complete_faces(faces)
+            for work in portion:
+                work.end()
+        return [work.outcome for work in works]
 
-    def _stage_weights(self) -> dict[str, float]:
+    def _complete_faces(self, faces: Sequence["_Face"]) -> None:
+        """Complete one face of each of some photos; each work has its result or its failure then."""
+        start = time.perf_counter()
+        try:
+            for one, made in zip(faces, self._make(faces), strict=True):
+                one.work.results.append(made)
+        except Exception as error:  # noqa: BLE001 - whoever is to blame, the others are not to suffer
+            if len(faces) == 1:
+                faces[0].work.failure = error
+                return
+            reason = (
+                f"ompleting {len(faces)} faces at once failed ({type(error).__name__}), so they were done one by one."
+            )
+            logger.warning("%s: c%s", ", ".join(one.work.name for one in faces), reason)
+            for one in faces:
+                one.run.warnings.append(f"C{reason}")
+                self._complete_faces([one])
+        finally:
+            for one in faces:
+                one.work.seconds += (time.perf_counter() - start) / len(faces)
+
+    def _make(self, faces: Sequence["_Face"]) -> list[CompletedFace]:
+        beside = len(faces)
+
+        def report(stage: str, share: float) -> None:
+            for one in faces:
+                if one.run.stage != stage:
+                    one.run.enter(stage, beside)
+                one.run.advance(share)
+
+        completions = [as_written(c) for c in self.completer.complete([fuse([f.observed]) for f in faces], report)]
+        report("export", 0.0)
+        portraits: Sequence[Portrait | None] = [None] * beside
+        if self.settings.frontalize:
+            finished = [
+                FinishedFace(f.observed.face, c.texture, f.observed.photo, f.observed.identity)
+                for f, c in zip(faces, completions, strict=True)
+            ]
+            portraits = self._portraits(finished, lambda share: report("export", share))
+        return [
+            self._assembler.assemble(f.work.source, f.observed, c, p, f.run)
+            for f, c, p in zip(faces, completions, portraits, strict=True)
+        ]
+
+    def _portraits(
+        self, faces: Sequence[FinishedFace], on_progress: Callable[[float], None] = lambda _: None
+    ) -> list[Portrait]:
+        """The frontal portraits, and the projections that corrected them if there were any.
+
+        A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
+        which is drawn on the person's own mesh.
+        """
+        if self._generator is None:
+            return [Portrait(self._renderer.portrait(one.face, one.texture.colour)) for one in faces]
+        made = portray(self._generator, faces, on_progress)
+        return [
+            Portrait(m.portrait if m.portrait is not None else self._renderer.portrait(one.face, m.texture), m.view)
+            for one, m in zip(faces, made, strict=True)
+        ]
+
+    def stage_weights(self) -> dict[str, float]:
         """How long the stages take that project, in units of the others."""
         settings = self.settings
         if not settings.projects:
@@ -155,110 +246,6 @@ class Completer:
         mode = "hard" if settings.mode == "hard" else "soft"
         frontal = settings.iterations_frontalize if settings.frontalize else 0
         return {"project": settings.iterations * len(views_of(mode)) * unit, "export": 1 + frontal * unit}
-
-    def _complete_face(
-        self, image: FloatArray, source: dict[str, Any], box: FaceBox, run: PhotoRun
-    ) -> Projecting[CompletedFace]:
-        found = find_face(image, box, self.models, run)
-        face = found.face
-        self._warn_of_view(found, run)
-        mode = self._mode(face)
-        run.enter("unwrap")
-        seen = self.textures.unwrap(image, face)
-        run.enter("mask")
-        observed = self.textures.mask(image, face, seen)
-        run.warnings.extend(observed.warnings)
-        run.enter("prior")
-        fill = self.textures.fill(image, face, observed.seen)
-        occluders = [*observed.occluders, *(["occluder"] if self.textures.is_occluded(fill) else [])]
-        identity = identity_of(self.models.arcface, image, face)
-        made = yield from self.textures.complete(observed.seen, fill, face, mode[0], run, identity)
-        # As NAME.png holds it, so that what is drawn from the file later is the same.
-        completed = made.completed
-        completed = replace(completed, texture=to_bytes(completed.texture).astype(np.float32) / np.float32(255))
-        run.enter("export")
-        person = Person(face, image, identity)
-        portrayed = (yield from self._portrait(person, completed, run)) if self.settings.frontalize else (None, None)
-        frontal, view = portrayed
-        frames = self._renderer.turntable(face, completed.texture) if self.settings.turntable else None
-        textured = TexturedFace(face, self.models.topology, completed, frontal, views=made.views)
-        textured = replace(textured, identity=identity.cpu().numpy() if identity is not None else None)
-        model = None if fill is None else fill.model
-        textured = replace(textured, stages=stage_pictures(image, observed.seen, model, textured, self._renderer))
-        views = (*made.views, *([view] if view else []))
-        about = {"occluders": occluders, "parsing": observed.parsing, **self._projected(views)}
-        about["figures"] = photo_figures(observed.seen.colour, made.photo)
-        head = self._heads(textured) if self._heads is not None else None
-        if head is not None:
-            pictures = {**textured.stages, "Fitted head": overlay_head(image, face, head)}
-            textured = replace(textured, stages=pictures)
-        record = {**self._record(source, found, textured, mode, run), **about, "face_model": described(head)}
-        run.enter("")
-        return CompletedFace(textured, record, run.seconds, frames, view, head)
-
-    def _portrait(
-        self, person: Person, completed: CompletedTexture, run: PhotoRun
-    ) -> Projecting[tuple[FloatArray, ProjectedView | None]]:
-        """The frontal portrait, and the projection that corrected it if there was one.
-
-        A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
-        which is drawn on the person's own mesh.
-        """
-        if not self.settings.projects:
-            return self._renderer.portrait(person.face, completed.texture), None
-        made = yield from portray(self.textures, person, completed, run.advance)
-        if made.portrait is not None:
-            return made.portrait, made.view
-        return self._renderer.portrait(person.face, made.texture), made.view
-
-    def _warn_of_view(self, found: FoundFace, run: PhotoRun) -> None:
-        yaw = found.face.pose_deg[1]
-        if abs(yaw) > TURNED_DEG:
-            run.warnings.append(
-                f"The face is turned by {abs(yaw):.0f} degrees: the far half of the texture is a guess."
-            )
-        if found.box.side < SMALL_FACE_PX:
-            run.warnings.append(f"The face is only {found.box.side:.0f} pixels large, so its texture is blurred.")
-
-    def _mode(self, face: FittedFace) -> tuple[str, str]:
-        """Soft or hard, and why."""
-        yaw, limit = abs(face.pose_deg[1]), self.textures.blend_settings.profile_deg
-        if self.settings.mode != "auto":
-            return self.settings.mode, "asked for"
-        if yaw <= limit:
-            return "soft", f"yaw is {yaw:.0f} degrees, within {limit:.0f}"
-        model = self.models.generator
-        if model is not None and model.generator.shape.resolution >= HARD_FROM_PX:
-            return "hard", f"yaw is {yaw:.0f} degrees, and the generator draws {model.generator.shape.resolution} px"
-        return "soft", f"yaw is {yaw:.0f} degrees, but no generator of {HARD_FROM_PX} px or more is there"
-
-    def _record(
-        self,
-        source: dict[str, Any],
-        found: FoundFace,
-        result: TexturedFace,
-        mode: tuple[str, str],
-        run: PhotoRun,
-    ) -> dict[str, Any]:
-        inside = result.completed.provenance[(result.completed.provenance > 0) & (result.completed.provenance < 10)]
-        shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
-        return {
-            **source,
-            "settings": to_json(self.settings),
-            "seed": self.settings.seed,
-            "device": str(self.device),
-            "threads": torch.get_num_threads(),
-            "versions": versions(),
-            "weights": self.weights,
-            "face_box": [round(float(v), 2) for v in found.box.box],
-            "face_confidence": round(float(found.confidence), 4),
-            "fit_residual_percent": round(result.face.residual, 3),
-            "pose_deg": [round(v, 2) for v in result.face.pose_deg],
-            "mode": mode[0],
-            "mode_reason": mode[1],
-            "texel_shares": shares,
-            "warnings": [*self._notes, *run.warnings],
-        }
 
     def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
         """Add a missing frontal portrait or turntable to a finished result, from photo and files; rewrites NAME.json.
@@ -282,15 +269,15 @@ class Completer:
         face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
         frontal = None
         if frontalize:
-            completed = CompletedTexture(texture, read_palette_png(directory / f"{name}_provenance.png"))
-            known = torch.from_numpy(saved.identity).to(self.device) if saved.identity is not None else None
+            completed = CompletedTexture({"colour": texture}, read_palette_png(directory / f"{name}_provenance.png"))
             losses = record["losses"]
-            image = read_photo(photo).image if self.textures.draws_portraits else None
-            person = Person(face, image, known)
-            frontal, view = alone(self._portrait(person, completed, PhotoRun(None)))
+            natural = self._generator is not None and self._generator.draws_portraits
+            image = read_photo(photo).image if natural else None
+            (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
+            frontal = made.picture
             write_png(directory / f"{name}_frontal.png", frontal)
-            if view is not None:
-                about = self._projected((view,))
+            if made.view is not None:
+                about = self._assembler.projected((made.view,))
                 # What judged the views before stays named where this run has no such network.
                 record |= {key: value for key, value in about.items() if value != "none" or key not in record}
                 record["losses"] = {**losses, **about["losses"]}
@@ -303,10 +290,158 @@ class Completer:
         update_page(directory, name, frontal, record)
         return write_record(directory, name, record)
 
-    def _projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
-        """What the record says of the projections."""
-        return {
-            "losses": {view.name: {**view.losses, "iterations": view.iterations} for view in views},
-            "features": self.textures.features_name if views else None,
-            **self.textures.judging.described(views),
-        }
+
+def texture_completer(
+    models: Models, settings: CompleteSettings, observer: Observer, device: torch.device
+) -> TextureCompleter:
+    """The completer that settings ask for, on an observer's layout."""
+    canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior)
+    if models.generator is None:
+        return PriorCompleter(canvas, settings.mode)
+    made = GeneratorSettings(settings.mode, settings.schedule, settings.iterations, settings.iterations_frontalize)
+    return GeneratorCompleter(models.topology, canvas, models, made, device)
+
+
+@dataclass
+class _Work:
+    """One photo on its way."""
+
+    photo: PhotoLike
+    completer: Completer
+    only_largest: bool
+    progress: Progress | None
+    source: dict[str, str] = field(default_factory=dict)
+    results: list[CompletedFace] = field(default_factory=list)
+    errors: list[FaceError] = field(default_factory=list)
+    """Of detections that could not be completed."""
+    failure: Exception | None = None
+    stage: str = "read"
+    seconds: float = 0.0
+    outcome: PhotoOutcome = field(default_factory=PhotoOutcome)
+    _image: FloatArray | None = None
+    _boxes: list[FaceBox] = field(default_factory=list)
+    _left: list[FaceBox] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._run = PhotoRun(never_falling(self._report), self.completer.stage_weights())
+
+    @property
+    def name(self) -> str:
+        """Of the photo, for messages."""
+        return self.source.get("source", "photo")
+
+    def _report(self, stage: str, done: float) -> None:
+        self.stage = stage
+        if self.progress is not None:
+            self.progress(stage, done)
+
+    def open(self) -> int:
+        """Read the photo and find its faces; gives its pixels, 0 where that failed."""
+        start = time.perf_counter()
+        try:
+            self._run.enter("read")
+            read = read_photo(self.photo)
+            self.source = read.source
+            self._run.enter("detect")
+            self._boxes = detect_faces(read.image, self.completer.models.mtcnn)
+            if not self._boxes:
+                raise FaceError("No face was found in the photo.")
+            self._image, self._left = read.image, list(self._boxes)
+            return read.image.shape[0] * read.image.shape[1]
+        except Exception as error:  # noqa: BLE001 - it costs the others nothing
+            self.failure = error
+            return 0
+        finally:
+            self._run.enter("")
+            self.seconds += time.perf_counter() - start
+
+    def next_face(self) -> "_Face | None":
+        """The next face that is to be completed; None if there is none.
+
+        A false detection can be larger than the face: the next one is tried then.
+        """
+        wanted = 1 if self.only_largest else len(self._boxes)
+        start = time.perf_counter()
+        try:
+            while self._image is not None and self._left and self.failure is None and len(self.results) < wanted:
+                run = self._run.of_face(len(self.results), wanted)
+                box = self._left.pop(0)
+                try:
+                    observed = self.completer.observer.observe(self._image, box, run)
+                except FaceError as error:
+                    self.errors.append(error)
+                    continue
+                run.enter("")
+                _warn_of_view(observed, run)
+                run.warnings.extend(observed.warnings)
+                return _Face(self, observed, run)
+        except Exception as error:  # noqa: BLE001 - it costs the others nothing
+            self.failure = error
+        finally:
+            self.seconds += time.perf_counter() - start
+        return None
+
+    def end(self) -> None:
+        """All faces are done: the photo's memory is given back, and its outcome is there."""
+        self._image = None
+        if self.failure is None and not self.results:
+            self.failure = self.errors[0]
+        if self.failure is None:
+            self._run.finish()
+        faces = [_with_warnings(face, self._notes()) for face in self.results] if self.failure is None else []
+        self.outcome = PhotoOutcome(faces, self.failure, self.stage, self.seconds)
+
+    def _notes(self) -> list[str]:
+        count, errors = len(self._boxes), self.errors
+        notes = []
+        if self.only_largest and count > 1:
+            notes.append(
+                f"{count} faces were detected; the largest that could be completed was (--faces all tries all)."
+                if errors
+                else f"The photo has {count} faces; the largest was completed (--faces all does all)."
+            )
+        if errors:
+            notes.append(f"{len(errors)} of {count} detected faces could not be completed: {errors[0]}")
+        return notes
+
+
+@dataclass(frozen=True)
+class _Face:
+    """One face of a photo that is to be completed."""
+
+    work: _Work
+    observed: ObservedFace
+    run: PhotoRun
+
+
+def _faces_of(outcome: PhotoOutcome) -> list[CompletedFace]:
+    if outcome.error is not None:
+        raise outcome.error
+    return list(outcome.faces)
+
+
+def _with_warnings(face: CompletedFace, notes: Sequence[str]) -> CompletedFace:
+    return replace(face, record={**face.record, "warnings": [*face.record["warnings"], *notes]}) if notes else face
+
+
+def _warn_of_view(observed: ObservedFace, run: PhotoRun) -> None:
+    yaw, side = observed.face.pose_deg[1], observed.box.side
+    if abs(yaw) > TURNED_DEG:
+        run.warnings.append(f"The face is turned by {abs(yaw):.0f} degrees: the far half of the texture is a guess.")
+    if side < SMALL_FACE_PX:
+        run.warnings.append(f"The face is only {side:.0f} pixels large, so its texture is blurred.")
+
+
+def _portions(works: Sequence[_Work]) -> Iterator[list[_Work]]:
+    """Photos that may be in memory at once, opened, in their order."""
+    portion: list[_Work] = []
+    pixels = 0
+    for work in works:
+        own = work.open()
+        if portion and pixels + own > MOST_PIXELS:
+            yield portion
+            portion, pixels = [], 0
+        portion.append(work)
+        pixels += own
+    if portion:
+        yield portion

@@ -1,6 +1,7 @@
 """Photo in, the generator's picture of its largest face and the latents behind it out."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,23 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from ostec.complete.fuse import fuse
+from ostec.complete.generator import GeneratorCompleter
+from ostec.complete.portrait import invert_photo
+from ostec.complete.views import projected_view
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
-from ostec.core.settings import CompleteSettings, InvertSettings, to_json
-from ostec.core.types import FaceBox, FloatArray, ProjectedView, Provenance
+from ostec.core.settings import to_json
+from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.export.record import INVERSION, versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
-from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS
-from ostec.pipeline.faces import SMALL_FACE_PX, FoundFace, Tried, find_face, read_photo
+from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, texture_completer
 from ostec.pipeline.models import Models, load_models
-from ostec.pipeline.portrait import Person, invert_portrait
-from ostec.pipeline.texture import HIDDEN, TextureMaker
-from ostec.project.identity import identity_of
-from ostec.project.together import alone
+from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried, read_photo
+from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.views import View
 
 TOLD_DEG = 2.0
@@ -70,13 +72,19 @@ class InvertedFace:
 class Inverter:
     """Photo in, latents out; holds the networks, so that many photos pay for loading once."""
 
-    def __init__(self, models: Models, settings: InvertSettings, device: torch.device, notes: list[str]) -> None:
+    def __init__(
+        self, models: Models, settings: InvertSettings, device: torch.device, notes: Sequence[str] = ()
+    ) -> None:
         if models.generator is None:
             raise ValueError("expected models with a generator, got none")
         self.models, self.settings, self.device = models, settings, device
         self._notes = [*notes, *models.generator.notes]
         self._pose_range_deg = models.generator.frame.pose_range_deg
-        self._textures = TextureMaker(models, _stages(settings), device)
+        complete = _stages(settings)
+        self._observer = Observer(models, complete.uv_size, device)
+        completer = texture_completer(models, complete, self._observer, device)
+        assert isinstance(completer, GeneratorCompleter)
+        self._completer = completer
 
     @classmethod
     def from_pretrained(cls, settings: InvertSettings | None = None, device: str = "auto") -> "Inverter":
@@ -134,44 +142,34 @@ class Inverter:
         return replace(found, record={**read.source, "mask": hiding.source, **found.record, "warnings": warnings})
 
     def _invert(self, image: FloatArray, trusted: FloatArray | None, box: FaceBox, run: PhotoRun) -> InvertedFace:
-        found = find_face(image, box, self.models, run)
-        face, textures = found.face, self._textures
-        portraits = textures.draws_portraits
-        view = View(face.pose_deg[:2], Provenance.FRONT, 1.0) if portraits else self._view(found, run)
-        if trusted is not None:
-            image = _without_hidden(image, trusted)
-        run.enter("unwrap")
-        seen = textures.unwrap(image, face)
-        run.enter("mask")
-        observed = textures.mask(image, face, seen, trusted)
+        observed = self._observer.observe(image, box, run, trusted)
+        face, completer = observed.face, self._completer
+        portraits = completer.draws_portraits
+        view = View(face.pose_deg[:2], Provenance.FRONT, 1.0) if portraits else self._view(observed, run)
         run.warnings.extend(observed.warnings)
-        if trusted is not None and not ((observed.seen.mask > HIDDEN) & seen.visible).any():
-            raise FaceError("The mask leaves nothing of the face.")
         run.enter("prior")
-        fill = textures.fill(image, face, observed.seen)
-        occluders = [*observed.occluders, *(["occluder"] if textures.is_occluded(fill) else [])]
+        evidence = fuse([observed])
+        occluded = completer.canvas.is_occluded(completer.canvas.fill(evidence))
         run.enter("project")
-        identity = identity_of(self.models.arcface, image, face)
         steps = self.settings.iterations
         if portraits:
-            person = Person(face, image, identity)
-            work = invert_portrait(textures, person, trusted, view, steps, run.advance)
+            target, found = invert_photo(completer, evidence, trusted, steps, run.advance)
         else:
-            work = textures.invert(observed.seen, fill, face, view, steps, run.advance, identity)
-        projected = alone(work)
+            target, found = completer.invert(evidence, view, steps, run.advance)
+        projected = projected_view(view, target, found)
         run.enter("")
         record = {
-            **self._record(found, view, run),
-            "occluders": occluders,
+            **self._record(observed, view, run),
+            "occluders": [*observed.occluders, *(["occluder"] if occluded else [])],
             "losses": projected.losses,
             "iterations": projected.iterations,
-            "features": textures.features_name,
+            "features": completer.space.features_name,
             "parsing": observed.parsing,
-            **textures.judging.described((projected,)),
+            **completer.judging.described((projected,)),
         }
         return InvertedFace(projected, face.pose_deg, record)
 
-    def _view(self, found: FoundFace, run: PhotoRun) -> View:
+    def _view(self, found: ObservedFace, run: PhotoRun) -> View:
         """The photo's own pose, as near as the generator draws it."""
         asked = found.face.pose_deg[:2]
         pitch, yaw = (min(max(v, low), high) for v, (low, high) in zip(asked, self._pose_range_deg, strict=True))
@@ -184,7 +182,7 @@ class Inverter:
             run.warnings.append(f"The face is only {found.box.side:.0f} pixels large, so what is found is blurred.")
         return View((pitch, yaw), Provenance.FRONT, 1.0)
 
-    def _record(self, found: FoundFace, view: View, run: PhotoRun) -> dict[str, Any]:
+    def _record(self, found: ObservedFace, view: View, run: PhotoRun) -> dict[str, Any]:
         return {
             "settings": to_json(self.settings),
             "device": str(self.device),
@@ -230,10 +228,3 @@ def _read_mask(mask: str | Path | FloatArray | None, image: FloatArray) -> _Mask
         raise ImageError(f"The mask {name} has {sizes[0]} pixels and its photo {sizes[1]}; they must be the same.")
     trusted = np.where(grey < HIDDEN, 0, np.clip(grey, 0, 1)).astype(np.float32)
     return _Mask(trusted[..., None], {"file": name, "sha256": digest})
-
-
-def _without_hidden(image: FloatArray, trusted: FloatArray) -> FloatArray:
-    """The photo with the mean of its other pixels where it is not trusted: nothing there can have a say."""
-    hidden = trusted[..., 0] == 0
-    rest = image[~hidden]
-    return np.where(hidden[..., None], rest.mean(0) if len(rest) else HIDDEN, image).astype(np.float32)

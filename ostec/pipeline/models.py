@@ -8,7 +8,6 @@ import torch
 
 from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.core.errors import AssetError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import Topology
 from ostec.heads.assemble import HeadMaker
 from ostec.io.weights import read_mtcnn, read_safetensors
@@ -32,6 +31,7 @@ from ostec.nets.hands import HandNetworks
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import Lpips
+from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
 _Network = TypeVar("_Network", bound=torch.nn.Module)

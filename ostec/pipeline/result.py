@@ -1,24 +1,37 @@
 """One finished face and its files."""
 
+import html
+import tempfile
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ostec.core.types import FloatArray, ProjectedView, TexturedFace
+from ostec.core.types import ByteArray, FloatArray, IntArray, ProjectedView, TexturedFace
 from ostec.export.head import write_head
-from ostec.export.mesh import write_glb, write_npz, write_obj, write_texture
+from ostec.export.mesh import textured_mesh, viewer_html, write_glb, write_npz, write_obj, write_texture
 from ostec.export.page import write_page, write_turntable
 from ostec.export.record import write_record
 from ostec.export.views import write_views
 from ostec.heads.parts import Head
 from ostec.io.files import make_folder
+from ostec.io.images import as_pil, at_most
+
+if TYPE_CHECKING:
+    import trimesh
+    from PIL.Image import Image as PilImage
 
 
-@dataclass(frozen=True)
+_VIEWER_TEXTURE = 1024
+
+
+@dataclass(frozen=True, repr=False)
 class CompletedFace:
     """One finished face with the record of how it was made."""
 
     textured: TexturedFace
+    photo: FloatArray
+    """[H, W, 3] in [0, 1]."""
     record: dict[str, Any]
     """What NAME.json holds; nothing in it differs between two equal runs. ``warnings`` is a list of sentences."""
     seconds: dict[str, float]
@@ -29,6 +42,79 @@ class CompletedFace:
     """The projection behind the frontal portrait, if there was one."""
     head: Head | None = None
     """The full head, if a morphable model was asked for."""
+
+    @property
+    def texture(self) -> FloatArray:
+        """[S, S, 3] RGB in [0, 1]: the UV texture as NAME.png holds it."""
+        return self.textured.completed.colour
+
+    @property
+    def albedo(self) -> FloatArray | None:
+        """[S, S, 3] in [0, 1]: the texture without the photo's light, if it was asked for."""
+        return self.textured.completed.layers.get("albedo")
+
+    @property
+    def provenance(self) -> ByteArray:
+        """[S, S]: where each texel came from, a :class:`ostec.core.types.Provenance` each."""
+        return self.textured.completed.provenance
+
+    @property
+    def vertices(self) -> FloatArray:
+        """[V, 3] millimetres, canonical frame: the face looks along +z, y is up."""
+        return self.textured.face.vertices
+
+    @property
+    def triangles(self) -> IntArray:
+        """[F, 3] vertex ids, counter-clockwise seen from outside."""
+        return self.textured.topology.triangles
+
+    @property
+    def uv(self) -> FloatArray:
+        """[V, 2], v up."""
+        return self.textured.topology.uv
+
+    @property
+    def pose_deg(self) -> tuple[float, float, float]:
+        """Pitch, yaw, roll of the face in the photo."""
+        return self.textured.face.pose_deg
+
+    @property
+    def frontal(self) -> FloatArray | None:
+        """[H, W, 3] in [0, 1]: the frontal portrait, if it was asked for."""
+        return self.textured.frontal
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know, one sentence each."""
+        return list(self.record["warnings"])
+
+    @property
+    def mesh(self) -> "trimesh.Trimesh":
+        """The face with its texture. Raises BackendError where trimesh is not installed."""
+        return textured_mesh(self.textured)
+
+    def to_pil(self) -> "PilImage":
+        """The UV texture as a PIL image."""
+        return as_pil(self.texture)
+
+    def show(self) -> None:
+        """Open the face, to be turned, in the browser; one page, no network."""
+        page = Path(tempfile.mkdtemp(prefix="ostec-")) / "face.html"
+        page.write_text(viewer_html(self.textured, at_most(self.texture, _VIEWER_TEXTURE)), encoding="utf-8")
+        webbrowser.open(page.as_uri())
+
+    def __repr__(self) -> str:
+        """Return one short line."""
+        pitch, yaw, _ = self.pose_deg
+        size, mode, warned = len(self.texture), self.record["mode"], len(self.warnings)
+        told = f", {warned} warning{'s' * (warned > 1)}" if warned else ""
+        source = self.record["source"]
+        return f"<CompletedFace of {source!r}: texture {size} x {size}, {mode}, yaw {yaw:.0f}, pitch {pitch:.0f}{told}>"
+
+    def _repr_html_(self) -> str:
+        """Return the viewer, for notebooks."""
+        viewer = viewer_html(self.textured, at_most(self.texture, _VIEWER_TEXTURE))
+        return f'<iframe width="480" height="480" style="border:0" srcdoc="{html.escape(viewer, quote=True)}"></iframe>'
 
     def save(self, directory: str | Path, name: str | None = None) -> Path:
         """Write every file of the result; NAME.json is renamed last and means done.

@@ -22,8 +22,8 @@ def identity_crop(points: Array) -> Crop:
     return crop_onto_template(five_points(points), TEMPLATE, SIZE)
 
 
-def identity_of(network: ArcFace | None, photo: FloatArray, face: FittedFace) -> torch.Tensor | None:
-    """Who the face of a photo is: [512] of unit length, on the network's device, without gradients; None without one.
+def identity_of(network: ArcFace | None, photo: FloatArray, face: FittedFace) -> FloatArray | None:
+    """Who the face of a photo is: [512] of unit length; None without a network.
 
     Args:
         network: built ArcFace with its weights, if there is one.
@@ -35,7 +35,8 @@ def identity_of(network: ArcFace | None, photo: FloatArray, face: FittedFace) ->
     device = next(network.parameters()).device
     planes = torch.from_numpy(photo).permute(2, 0, 1)[None]
     with torch.no_grad():
-        return network.embed(warp(planes, [identity_crop(face.landmarks)]).to(device) * 2 - 1)[0]
+        found = network.embed(warp(planes, [identity_crop(face.landmarks)]).to(device) * 2 - 1)[0]
+    return found.cpu().numpy()
 
 
 def identity_loss(network: ArcFace, wanted: torch.Tensor, crop: Crop) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -7,7 +7,7 @@ It goes from coarse to fine: the first iterations compare small pictures, which 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -20,7 +20,7 @@ from ostec.project.objective import (
     smaller,
     without_unknown,
 )
-from ostec.project.terms import PictureTerm
+from ostec.project.terms import PictureTerm, side_by_side
 
 LEAST_SIDE = 16
 """Of a level's pictures in pixels."""
@@ -127,6 +127,32 @@ def project(
     assert first is not None
     image, terms = search.recorded(best)
     return Projection(image, best.ws, _losses(best, terms, first), _iterations(best, k))
+
+
+def project_each(
+    space: LatentSpace,
+    target: ProjectionTarget,
+    iterations: int,
+    settings: ProjectionSettings,
+    start: torch.Tensor | None,
+    on_iteration: Callable[[int], None],
+    judged: Sequence[Sequence[PictureTerm]],
+) -> Projection:
+    """As :func:`project`, of pictures with terms of their own.
+
+    Args:
+        judged: per picture its terms, which hold for a batch of one. A picture that lacks a term that another one has
+            loses nothing by it, and has no row of it in its losses.
+    """
+    joined = side_by_side(judged) if len(judged) > 1 else judged[0]
+    found = project(space, target, iterations, settings, start, on_iteration, joined)
+    of_any = {term.name for term in joined}
+    lacking = [of_any - {term.name for term in own} for own in judged]
+    losses = [
+        {name: value for name, value in row.items() if name not in none}
+        for row, none in zip(found.losses, lacking, strict=True)
+    ]
+    return replace(found, losses=losses)
 
 
 def stages(iterations: int, resolution: int, settings: ProjectionSettings, pyramid: bool) -> list[Stage]:

@@ -180,6 +180,6 @@ def pad(texture: FloatArray, provenance: ByteArray, inside: BoolArray, width: fl
     mean = texture[inside].mean(0)
     padding = (distance > 0) & (distance <= width * len(inside))
     return CompletedTexture(
-        texture=(padded + (mean - padded) * far).astype(np.float32),
-        provenance=np.where(padding, Provenance.PADDING, provenance).astype(np.uint8),
+        {"colour": (padded + (mean - padded) * far).astype(np.float32)},
+        np.where(padding, Provenance.PADDING, provenance).astype(np.uint8),
     )

@@ -22,9 +22,10 @@ from typing import Any
 
 from ostec.app.photos.results import HEAD_ENDINGS
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.export.record import read_record, write_record
 from ostec.io.files import write_atomic
+from ostec.pipeline.settings import CompleteSettings
 
 
 @dataclass(frozen=True)

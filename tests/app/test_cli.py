@@ -15,7 +15,7 @@ from ostec.app import cli
 from ostec.app.photos import complete
 from ostec.app.photos.complete import BatchOptions, Complete, RunOstec
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
+from ostec.pipeline.settings import CompleteSettings
 from tests.app.conftest import Refuses
 
 

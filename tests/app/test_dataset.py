@@ -173,7 +173,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_every_option_of_complete_is_taken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import fields
 
-    from ostec.core.settings import CompleteSettings
+    from ostec.pipeline.settings import CompleteSettings
 
     monkeypatch.setenv("COLUMNS", "160")
     main(["dataset", "build", "--help"])

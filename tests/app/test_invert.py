@@ -14,9 +14,9 @@ from ostec.app.cli import main
 from ostec.app.photos.inversions import find_masks
 from ostec.app.photos.results import INVERSION_ENDINGS
 from ostec.app.photos.sources import find_photos
-from ostec.core.settings import InvertSettings
 from ostec.export.record import INVERSION, read_record
 from ostec.pipeline import InvertedFace, Inverter
+from ostec.pipeline.settings import InvertSettings
 from tests.app.conftest import Refuses, Said, assert_whole
 
 ROOT = Path(__file__).parents[2]

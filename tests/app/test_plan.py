@@ -8,8 +8,9 @@ import pytest
 from ostec.app.photos.plan import Action, decide
 from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.export.record import write_record
+from ostec.pipeline.settings import CompleteSettings
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ostec.bench import arithmetic
-from ostec.bench.arithmetic import Counted, convolution_rate
+from bench import arithmetic
+from bench.arithmetic import Counted, convolution_rate
 from ostec.bench.clock import Clock, PeakMemory
 
 CPU = torch.device("cpu")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ostec.bench.judge import Judge, VggShaped, distance, judged_size
-from ostec.bench.network import digest, draw_target, random_network
+from bench.judge import Judge, VggShaped, distance, judged_size
+from bench.network import digest, draw_target, random_network
 from ostec.nets.stylegan2 import GeneratorShape, SynthesisLayer
 
 SHAPE = GeneratorShape(32, z_dim=12, w_dim=10, mapping_layers=3, channel_base=256, channel_max=16)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from ostec.bench.project import mismatch
+from bench.project import mismatch
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTOR = """

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from ostec.app.bench.project import table
-from ostec.app.cli import main
-from ostec.bench import project
-from ostec.bench.judge import Judge
-from ostec.bench.network import random_network
-from ostec.bench.project import ProjectPlan, Task, compare, conditions, make_task, measure_ours, mismatch
+import bench_project
+from bench import project
+from bench.judge import Judge
+from bench.network import random_network
+from bench.project import ProjectPlan, Task, compare, conditions, make_task, measure_ours, mismatch
+from bench_project import main, table
 from ostec.nets.checkpoint import mapped_samples
 from ostec.nets.stylegan2 import GeneratorShape
 
@@ -176,20 +176,19 @@ def test_plans_without_sense_are_refused(name: str, value: int, least: int) -> N
         ProjectPlan(**{name: value})
 
 
-TINY = ("bench", "project", "--resolution", "16", "--channel-base", "64", "--steps", "3", "--device", "cpu")
+TINY = ("--resolution", "16", "--channel-base", "64", "--steps", "3", "--device", "cpu")
 
 
-def test_command_writes_the_figures_and_takes_them_again(
+def test_tool_writes_the_figures_and_takes_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     narrow = partial(GeneratorShape, z_dim=8, w_dim=8, mapping_layers=1)
-    monkeypatch.setattr("ostec.nets.stylegan2.GeneratorShape", narrow)
+    monkeypatch.setattr(bench_project, "GeneratorShape", narrow)
     one, other = tmp_path / "one.json", tmp_path / "other.json"
-    assert main([*TINY, "-q", "--json", str(one)]) == 0
+    main([*TINY, "--json", str(one)])
     first = json.loads(one.read_text())
     assert "seconds a step" in capsys.readouterr().out
-    words = ["--json", str(other), "--profile", str(tmp_path / "profile.txt")]
-    assert main([*TINY, "-q", "--against", str(one), *words]) == 0
+    main([*TINY, "--against", str(one), "--json", str(other), "--profile", str(tmp_path / "profile.txt")])
     text = (tmp_path / "profile.txt").read_text()
     assert "reference, 3 steps" in text.splitlines()
     assert "ours, 3 of 3 steps" in text.splitlines()
@@ -198,42 +197,42 @@ def test_command_writes_the_figures_and_takes_them_again(
     assert second["reference_s"] == first["reference_s"]
     if second["ours_s_to_reference_loss"] is not None:
         assert second["ratio"] == second["reference_s"] / second["ours_s_to_reference_loss"]
+    sentence = refused([*TINY, "--against", str(one), "--seed", "1"], capsys)
+    assert f"{one} was measured under other conditions: network_sha256 is" in sentence
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line of what wrong use ends with."""
     capsys.readouterr()
-    assert main([*TINY, "--against", str(one), "--seed", "1"]) == 2
-    assert f"{one} was measured under other conditions: network_sha256 is" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--resolution", "48"), "--resolution must be a power of two from 16 to 4096, not 48."),
-        (("--resolution", "8"), "--resolution must be a power of two from 16 to 4096, not 8."),
-        (("--channel-base", "100"), "--channel-base must be the resolution, 256, or more, not 100."),
-        (
-            ("--generator", "default", "--resolution", "64"),
-            "--resolution is for random networks and excludes --generator.",
-        ),
-        (("--generator", "nowhere.pkl"), "The generator's file nowhere.pkl does not exist."),
-        (("--steps", "0"), "--steps must be 1 or more, got 0."),
-        (("--batch", "0"), "--batch must be 1 or more, got 0."),
-        (("--threads", "-1"), "--threads must be 0 (as PyTorch chooses) or more, not -1."),
-        (("--against", "nowhere.json"), "The file of --against, nowhere.json does not exist."),
-        (("--json", "nowhere/out.json"), "The folder of --json, nowhere, does not exist."),
-        (("--profile", "nowhere/out.txt"), "The folder of --profile, nowhere, does not exist."),
-        (("--json", "."), "--json must be a file, and '.' is none."),
-        (("-q", "-v"), "--quiet and --verbose exclude each other."),
+        ("--resolution 48", "--resolution must be a power of two from 16 to 4096, not 48."),
+        ("--resolution 8", "--resolution must be a power of two from 16 to 4096, not 8."),
+        ("--channel-base 100", "--channel-base must be the resolution, 256, or more, not 100."),
+        ("--generator default --resolution 64", "--resolution is for random networks and excludes --generator."),
+        ("--generator nowhere.pkl", "The generator's file nowhere.pkl does not exist."),
+        ("--steps 0", "--steps must be 1 or more, got 0."),
+        ("--batch 0", "--batch must be 1 or more, got 0."),
+        ("--judge-every 0", "--judge-every must be 1 or more, got 0."),
+        ("--threads -1", "--threads must be 0 (as PyTorch chooses) or more, not -1."),
+        ("--against nowhere.json", "argument --against: the file nowhere.json does not exist."),
+        ("--json nowhere/out.json", "argument --json: the folder nowhere does not exist."),
+        ("--profile nowhere/out.txt", "argument --profile: the folder nowhere does not exist."),
+        ("--json .", "argument --json: '.' is no file."),
     ],
 )
 def test_wrong_use_is_one_sentence(
-    words: tuple[str, ...],
-    sentence: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    words: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["bench", "project", *words]) == 2
-    assert capsys.readouterr().err == f"ostec: error: {sentence}\n"
+    assert refused(words.split(), capsys).endswith(f": error: {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -242,5 +241,6 @@ def test_wrong_use_is_one_sentence(
 def test_file_without_figures_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "figures.json"
     path.write_text(text)
-    assert main([*TINY, "--against", str(path)]) == 2
-    assert capsys.readouterr().err == f"ostec: error: {path} holds no figures of a reference.\n"
+    assert refused([*TINY, "--against", str(path)], capsys).endswith(
+        f": error: {path} holds no figures of a reference."
+    )

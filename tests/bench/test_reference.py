@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ostec.bench.judge import VggShaped
-from ostec.bench.network import draw_target, random_network
-from ostec.bench.reference import (
+from bench.judge import VggShaped
+from bench.network import draw_target, random_network
+from bench.reference import (
     PlainNetwork,
     ReferenceSettings,
     exploration_at,

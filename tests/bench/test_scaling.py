@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from ostec.app.cli import main
-from ostec.bench import scaling
+from bench import scaling
+from bench.judge import VggShaped, judged_size
+from bench.network import draw_target, random_network
+from bench.scaling import Cell, ScalingPlan, measure_scaling, memory_needed
+from bench.search import search
+from bench_scaling import main
 from ostec.bench.clock import PeakMemory
-from ostec.bench.judge import VggShaped, judged_size
-from ostec.bench.network import draw_target, random_network
-from ostec.bench.scaling import Cell, ScalingPlan, measure_scaling, memory_needed
 from ostec.nets.stylegan2 import GeneratorShape
-from ostec.project.fast import search
 
 CPU = torch.device("cpu")
 NARROW = partial(GeneratorShape, z_dim=8, w_dim=8, mapping_layers=1)
@@ -112,15 +112,17 @@ def test_plans_without_sense_are_refused(values: dict[str, Any], sentence: str) 
         ScalingPlan(**values)
 
 
-def test_command_writes_the_table_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tool_writes_the_table_and_the_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.json"
     words = ["--batches", "1", "2", "--resolutions", "16", "--threads", "1", "--channel-base", "64", "--steps", "2"]
-    assert main(["bench", "scaling", *words, "--repeats", "1", "--device", "cpu", "-q", "--json", str(path)]) == 0
+    main([*words, "--repeats", "1", "--device", "cpu", "--json", str(path)])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[0].split()[:4] == ["side", "px", "threads", "batch"]
     found = json.loads(path.read_text())
     assert [cell["batch"] for cell in found["cells"]] == [1, 2]
     assert found["channel_base"] == 64
-    assert main(["bench", "scaling", "--resolutions", "48"]) == 2
-    assert capsys.readouterr().err == "ostec: error: --resolutions must be powers of two from 16, got 48.\n"
+    with pytest.raises(SystemExit) as ended:
+        main(["--resolutions", "48"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith(": error: --resolutions must be powers of two from 16, got 48.\n")

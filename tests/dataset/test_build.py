@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from ostec.core.errors import AssetError, OutputError, UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.dataset import store as store_module
 from ostec.dataset.build import Dataset, alone, group_sizes, is_building
 from ostec.dataset.config import DatasetConfig
@@ -17,6 +16,7 @@ from ostec.dataset.manifest import read_manifest
 from ostec.dataset.selection import write_selection
 from ostec.dataset.store import read_lines
 from ostec.io.shards import read_member, read_members
+from ostec.pipeline.settings import CompleteSettings
 from tests.dataset.toy import Loop, build, content, many_photos, write_photos
 
 
@@ -370,7 +370,7 @@ def test_a_dataset_that_could_not_be_begun_is_begun_by_the_same_command(
         patch.setattr("ostec.dataset.config.write_atomic", full)
         with pytest.raises(OutputError, match=r"config\.json cannot be written"):
             build(tmp_path / "ds", photos)
-    assert [path.name for path in (tmp_path / "ds").iterdir()] == [".build.lock"]
+    assert list((tmp_path / "ds").iterdir()) == []
     with monkeypatch.context() as patch:
         patch.setattr("ostec.dataset.store.make_folder", full)
         with pytest.raises(OutputError, match="cannot be written"):

@@ -21,7 +21,7 @@ from ostec.dataset.members import face_key
 from ostec.dataset.records import Face, Photo
 from ostec.dataset.worker import _face
 from ostec.export.head import write_head
-from ostec.io.folders import whole_folder
+from ostec.io.files import whole_folder
 from ostec.io.images import decode_image, read_image, write_png
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import SIDE, FacesMaker, build_faces, latents_of, texture_of

@@ -17,7 +17,7 @@ from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.selection import write_selection
 from ostec.dataset.textures import TextureDataset
 from ostec.dataset.verify import verify
-from ostec.io.folders import whole_folder
+from ostec.io.files import whole_folder
 from ostec.io.shards import TRAILER, pack_members, read_member, read_members
 from tests.dataset.toy import build, many_photos
 

@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ostec.complete import generator
 from ostec.core.errors import FaceError, ImageError
-from ostec.core.settings import CompleteSettings
 from ostec.dataset.manifest import row_of
 from ostec.dataset.records import Made, Photo
 from ostec.dataset.worker import FaceMaker, LoadFaceMaker
 from ostec.io.images import encode_png, read_image
-from ostec.pipeline import Completer, group
-from ostec.project import together
-from ostec.project.invert import Projection, project
+from ostec.pipeline import Completer
+from ostec.pipeline import completer as module
+from ostec.pipeline.observe import PhotoBytes
+from ostec.pipeline.settings import CompleteSettings
+from ostec.project.invert import Projection, project_each
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "examples/astronaut.png"
@@ -82,7 +84,7 @@ def picture(made: Made, tmp_path: Path) -> np.ndarray:
 def test_photos_side_by_side_are_done_as_alone(projecting: Completer, photos: list[Photo], tmp_path: Path) -> None:
     maker, sizes = FaceMaker(projecting), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(together, "project", lambda *a: sizes.append(len(a[1].image)) or project(*a))
+        patch.setattr(generator, "project_each", lambda *a: sizes.append(len(a[1].image)) or project_each(*a))
         made = maker(photos)
         assert sizes == [2] * 5
         alone = [maker([photo])[0] for photo in photos]
@@ -104,24 +106,28 @@ def test_a_shared_projection_that_fails_is_done_again_one_by_one(
     def narrow(*given: Any) -> Projection:
         if len(given[1].image) > 1:
             raise MemoryError
-        return project(*given)
+        return project_each(*given)
 
     maker = FaceMaker(projecting)
     alone = [maker([photo])[0] for photo in photos[::2]]
-    monkeypatch.setattr(together, "project", narrow)
+    monkeypatch.setattr(generator, "project_each", narrow)
     with caplog.at_level("WARNING"):
         made = maker(photos)
-    told = "rojecting 2 faces at once failed (MemoryError), so they were projected one by one."
-    assert [record.getMessage() for record in caplog.records] == [f"a.png, grey.png, b.png: p{told}"]
+    told = "ompleting 2 faces at once failed (MemoryError), so each was done alone."
+    assert [record.getMessage() for record in caplog.records] == [f"a.png, b.png: c{told}"]
     assert isinstance(made[1].error, FaceError)
     for one, own in zip(made[::2], alone, strict=True):
         assert one.faces[0].files == own.faces[0].files
-        assert one.faces[0].record["warnings"] == [*own.faces[0].record["warnings"], f"P{told}"]
+        assert one.faces[0].record["warnings"] == [*own.faces[0].record["warnings"], f"C{told}"]
 
 
-def test_large_photos_are_not_in_memory_at_once(monkeypatch: pytest.MonkeyPatch, photos: list[Photo]) -> None:
-    text = group.PhotoBytes(b"text", "x.jpg")
-    a, grey, b = (group.PhotoBytes(p.data, p.source) for p in photos)  # 512 x 512, 64 x 64, 512 x 512
-    for most, sizes in ((512 * 512, [1, 1, 2]), (512 * 512 + 64 * 64, [2, 2]), (10**9, [4]), (1, [1, 1, 1, 1])):
-        monkeypatch.setattr(group, "MOST_PIXELS", most)
-        assert [len(part) for part in group._portions([a, grey, b, text])] == sizes
+def test_large_photos_are_not_in_memory_at_once(
+    monkeypatch: pytest.MonkeyPatch, photos: list[Photo], projecting: Completer
+) -> None:
+    text = PhotoBytes(b"text", "x.jpg")
+    a, grey, b = (PhotoBytes(p.data, p.source) for p in photos)  # 512 x 512, 64 x 64, 512 x 512
+    monkeypatch.setattr(module, "detect_faces", lambda *_: [object()])
+    for most, sizes in ((512 * 512, [1, 1, 2]), (512 * 512 + 64 * 64, [2, 2]), (10**9, [4]), (1, [1, 1, 2])):
+        monkeypatch.setattr(module, "MOST_PIXELS", most)
+        works = [module._Work(photo, projecting, True, None) for photo in (a, grey, b, text)]
+        assert [len(part) for part in module._portions(works)] == sizes

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, TexturedFace, Topology
 from ostec.eval.head.mesh import PartFiles
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import write_png
 from ostec.pipeline.models import Models, load_models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.unwrap import enlarge_inside
 
 SIZE = 512
@@ -61,6 +61,6 @@ class SameMesh:
 
     def __call__(self, textured: TexturedFace) -> Head:
         points, topology, none = textured.face.vertices, textured.topology, np.empty(0, np.float32)
-        skin = textured.completed.texture
+        skin = textured.completed.colour
         face = HeadPart("face", points, points * 0, topology.triangles, topology.uv, (1, 1, 1), texture=skin)
         return Head("toy", "MIT", "", (face, *self.more), none, none, 0.0)

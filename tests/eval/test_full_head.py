@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from ostec.core.errors import AssetError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import CompletedTexture, FittedFace, TexturedFace
 from ostec.eval.head.full import (
     BELOW_JAW_MM,
@@ -27,6 +26,7 @@ from ostec.eval.head.scores import OwnMesh, Target
 from ostec.eval.head.truth import UvTruth, camera_of
 from ostec.eval.report.drawing import HeadView, draw_mesh
 from ostec.heads.parts import Head, HeadPart
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import bake_layout
 from tests.eval.planted import SIZE, SameMesh, models, planted_texture
@@ -149,7 +149,7 @@ def scene() -> Callable[[Any], Any]:
     wall = replace(view, camera=camera, position=_unprojected(fit))
     target = Target(0, wall, fit, camera, mesh, mesh.covered, mesh.covered, {"unlit": mesh.draw(texture)})
     own = OwnMesh(mesh, mesh.covered, mesh.draw(texture))
-    made = TexturedFace(fit, topology, CompletedTexture(texture, np.ones((SIZE, SIZE), np.uint8)))
+    made = TexturedFace(fit, topology, CompletedTexture({"colour": texture}, np.ones((SIZE, SIZE), np.uint8)))
 
     def judge(maker: Any) -> Any:
         judge = FullHeadJudge(maker, replace(REGIONS, lip=-75.0, jaw=np.float32([0, 1, 0, -130])))

@@ -12,20 +12,21 @@ import pytest
 import torch
 
 from ostec.core.errors import FaceError, UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFace
 from ostec.eval.head import run as head
+from ostec.eval.head import truth
 from ostec.eval.head.full import FullHeadJudge, find_regions
 from ostec.eval.head.mesh import PartFiles
-from ostec.eval.head.run import HeadSettings, HeadTask, Pair, check_files, truth
+from ostec.eval.head.run import HeadSettings, HeadTask, Pair, check_files
 from ostec.eval.head.sheet import MOST_ROWS, shown_inputs, write_sheet
 from ostec.eval.head.truth import UV_SIZE
 from ostec.eval.jobs import Jobs, run_jobs
 from ostec.eval.photos.stages import load
-from ostec.eval.report import table
 from ostec.eval.report.record import Evaluation, Row
+from ostec.eval.report.table import table
 from ostec.eval.scores import LEAST_SHARE
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 from tests.eval.planted import SameMesh, write_planted
 
 ALONE = CompleteSettings(mode="soft", iterations=0)
@@ -63,7 +64,7 @@ class Planting:
 
     def __call__(self, image: FloatArray) -> Any:
         face = self.task._bench.reader.fit(image)
-        completed = CompletedTexture(self.texture, np.ones((UV_SIZE, UV_SIZE), np.uint8))
+        completed = CompletedTexture({"colour": self.texture}, np.ones((UV_SIZE, UV_SIZE), np.uint8))
         return type("Completed", (), {"textured": TexturedFace(face, self.task._bench.reader.topology, completed)})
 
 

@@ -10,7 +10,6 @@ import torch
 from scipy import ndimage
 
 from ostec.core.errors import FaceError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FittedFace, FloatArray, Topology
 from ostec.eval.photos import holdout
 from ostec.eval.photos.holdout import (
@@ -32,6 +31,7 @@ from ostec.eval.photos.holdout import (
 from ostec.eval.photos.stages import DETECTOR, WHOLE_PICTURE, Loaded, Sight
 from ostec.eval.scores import psnr
 from ostec.pipeline import Completer, Models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import prior_weight
 from ostec.render.geometry import orthographic_camera, rotation_from_pose, vertex_normals
 from ostec.render.unwrap import Unwrapper

@@ -10,7 +10,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray
 from ostec.eval import judges
 from ostec.eval.judges import FaceIdentity, Judges, PerceptualJudge, PriorIdentity, load_judges, lpips_judge
@@ -19,6 +18,7 @@ from ostec.load.networks import Loaded
 from ostec.nets.arcface import arcface_from_tensors
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import Models, load_models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.train.portraits import collect_texels
 from tests.nets.judge_files import made_weights
 from tests.nets.lpips_files import backbone_tensors, linear_tensors

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ostec.complete.prior import PriorCompleter
 from ostec.core.errors import FaceError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray
 from ostec.eval.jobs import Jobs
 from ostec.eval.photos import stages as module
@@ -24,6 +24,7 @@ from ostec.eval.photos.stages import (
     without_generator,
 )
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,22 +43,22 @@ def portrait() -> FloatArray:
 def test_an_aligned_portrait_is_found_without_the_detector(
     loaded: Loaded, portrait: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = look(portrait, loaded.models, loaded.maker)
+    found = look(portrait, loaded.observer)
     assert found.region == DETECTOR
     monkeypatch.setattr(module, "detect_faces", lambda *_: [])
     with pytest.raises(FaceError, match=r"No face was found in the photo\."):
-        look(portrait, loaded.models, loaded.maker)
-    again = look(portrait, loaded.models, loaded.maker, aligned=True)
+        look(portrait, loaded.observer)
+    again = look(portrait, loaded.observer, aligned=True)
     assert again.region == WHOLE_PICTURE
     # The same face: the landmarks moved by less than 2 % of the distance of the eyes' corners.
     moved = np.linalg.norm((again.face.landmarks - found.face.landmarks)[:, :2], axis=1)
     assert np.median(moved) < 0.02 * 90 * found.face.scale
     with pytest.raises(FaceError, match=r"No face was found in the photo\."):
-        look(np.full((96, 96, 3), 0.5, np.float32), loaded.models, loaded.maker, aligned=True)
+        look(np.full((96, 96, 3), 0.5, np.float32), loaded.observer, aligned=True)
 
 
 def test_what_is_shown_is_visible_flat_and_bare(loaded: Loaded, portrait: FloatArray) -> None:
-    sight = look(portrait, loaded.models, loaded.maker)
+    sight = look(portrait, loaded.observer)
     seen = sight.seen
     assert np.array_equal(sight.shown, seen.visible & (seen.cosine > 0.2) & (seen.mask > 0.5))
     assert 0.3 < sight.shown[seen.inside].mean() < 1
@@ -66,7 +67,7 @@ def test_what_is_shown_is_visible_flat_and_bare(loaded: Loaded, portrait: FloatA
 
 
 def test_the_prior_alone_needs_a_prior(loaded: Loaded) -> None:
-    assert without_generator(loaded).models.generator is None
+    assert isinstance(without_generator(loaded), PriorCompleter)
     bare = load(CompleteSettings(prior="none", uv_size=256))
     with pytest.raises(ValueError, match="expected models with a prior, got none"):
         without_generator(bare)

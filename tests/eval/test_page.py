@@ -14,6 +14,7 @@ from ostec.eval.report import page
 from ostec.eval.report.compare import TOLERANCES, compare
 from ostec.eval.report.pictures import GAP_PX, LABEL_PX
 from ostec.eval.report.record import Evaluation, Row
+from ostec.export.templates import render
 from ostec.io.images import read_image, write_png
 
 VOID = {"meta", "img", "br"}
@@ -137,23 +138,29 @@ def test_of_many_rows_those_that_changed_most_have_pictures(tmp_path: Path, monk
 
 def test_figures_that_neither_side_has_take_no_line() -> None:
     one, none = Row("x", "m", {"psnr": 20.0, "ssim": math.nan}), Row("x", "m", {})
-    assert page._figure_line("ssim", one, none) == ""
-    assert "<td>20.00</td><td>-</td>" in page._figure_line("psnr", one, none)
+    assert page._line("ssim", one, none) is None
+    line = page._line("psnr", one, none)
+    assert line is not None
+    assert (line["a"], line["b"], line["verdict"]) == ("20.00", "-", "muted")
+
+
+def _drawn(values: list[float], title: str = "x") -> str:
+    return render("histograms.html.j2", plots=[page.histogram(values, title)]).decode()
 
 
 def test_histogram_counts_everything_once() -> None:
     rng = np.random.default_rng(0)
     values = [*rng.normal(size=200).tolist(), math.nan, 1e3]
-    drawn = page.histogram(values, "a < b")
+    drawn = _drawn(values, "a < b")
     assert "a &lt; b (1 without)" in drawn
     assert sum(int(n) for n in re.findall(r"<title>(\d+)</title>", drawn)) == 201
     assert max(float(h) for h in re.findall(r'height="([\d.]+)"><title>', drawn)) == 100
     assert ">1000</text>" in drawn
-    assert page.histogram([2.0, 2.0, 3.0], "x").count("<rect") == 2
-    assert '<text x="370" y="38" text-anchor="end">2</text>' in page.histogram([2.0, 2.0, 3.0], "x")
-    empty = page.histogram([math.nan], "x")
-    assert empty.startswith("<svg")
-    assert empty.count(">x</text>") == empty.count(">nothing to show</text>") == 1
+    assert _drawn([2.0, 2.0, 3.0]).count("<rect") == 2
+    assert '<text x="370" y="38" text-anchor="end">2</text>' in _drawn([2.0, 2.0, 3.0])
+    assert _drawn([2.0, 2.0]).count("<rect") == 1
+    empty = _drawn([math.nan])
+    assert empty.count("<svg") == empty.count(">x</text>") == empty.count(">nothing to show</text>") == 1
 
 
 def test_contact_sheets_hold_a_hundred_each_in_order(tmp_path: Path) -> None:

@@ -130,12 +130,18 @@ def test_the_truth_is_kept_while_what_it_depends_on_lasts(
     part.mesh.write_text(part.mesh.read_text() + "# another file\n")
     assert found().views == 3
     assert len(made) == 3
-    monkeypatch.setattr(truth, "program_digest", lambda _: "another program")
+    monkeypatch.setattr(truth, "program_digest", lambda: "another program")
     found()
     assert len(made) == 4
 
 
-def test_the_program_is_known_by_its_files() -> None:
-    whole, one = program_digest(["eval", "render"]), program_digest(["eval/truth.py"])
-    assert len({whole, one, program_digest(["render"])}) == 3
-    assert program_digest(["eval/truth.py"]) == one
+def test_the_program_is_known_by_its_files(tmp_path: Path) -> None:
+    for name in ("render/uv.py", "app/cli.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("1")
+    first = program_digest(tmp_path)
+    assert program_digest(tmp_path) == first
+    (tmp_path / "app/cli.py").write_text("2")  # no figure comes out of it
+    assert program_digest(tmp_path) == first
+    (tmp_path / "render/uv.py").write_text("2")
+    assert program_digest(tmp_path) != first

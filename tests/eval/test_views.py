@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy import ndimage
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FittedFace, FloatArray, Topology
 from ostec.eval.photos.stages import DETECTOR, Sight
 from ostec.eval.photos.views import (
@@ -26,6 +25,7 @@ from ostec.eval.photos.views import (
 )
 from ostec.eval.report.record import direction
 from ostec.eval.scores import psnr
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.unwrap import Unwrapper
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 

@@ -48,7 +48,7 @@ def toy_result() -> TexturedFace:
     return TexturedFace(
         face=face,
         topology=topology,
-        completed=CompletedTexture(texture, provenance),
+        completed=CompletedTexture({"colour": texture}, provenance),
         frontal=texture[:64, :48],
         stages={"Photo": texture[:200, :100], "Seen & <trusted>": texture},
         views=(toy_view(),),

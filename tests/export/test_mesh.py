@@ -84,7 +84,7 @@ def test_glb_loads_whole_from_one_file_in_metres(tmp_path: Path, result: Texture
 def test_texture_provenance_and_frontal_are_written(tmp_path: Path, result: TexturedFace) -> None:
     files = mesh.write_texture(tmp_path, "a", result)
     assert [path.name for path in files] == ["a.png", "a_provenance.png", "a_frontal.png"]
-    np.testing.assert_allclose(read_image(files[0]), result.completed.texture, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(read_image(files[0]), result.completed.colour, atol=0.5 / 255 + 1e-6)
     np.testing.assert_array_equal(read_palette_png(files[1]), result.completed.provenance)
     assert read_image(files[2]).shape == (64, 48, 3)
     without = dataclasses.replace(result, frontal=None)

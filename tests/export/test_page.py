@@ -38,7 +38,10 @@ class Page(HTMLParser):
         super().__init__()
         self.text: list[str] = []
         self.attributes: dict[str, list[str]] = {"src": [], "href": [], "srcdoc": []}
+        self.badges: list[tuple[str, str | None]] = []
+        """Text and tooltip."""
         self._open: list[str] = []
+        self._badge: str | None = None
         self.feed(path.read_text(encoding="utf-8"))
         self.close()
         assert not self._open
@@ -47,6 +50,8 @@ class Page(HTMLParser):
         for key, value in attrs:
             if key in self.attributes:
                 self.attributes[key].append(value or "")
+        if ("class", "badge") in attrs:
+            self._badge = dict(attrs)["title"]
         if tag not in VOID:
             self._open.append(tag)
 
@@ -56,6 +61,9 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "style" not in self._open:
             self.text.append(data)
+        if self._badge is not None:
+            self.badges.append((data, self._badge))
+            self._badge = None
 
     @property
     def words(self) -> str:
@@ -117,7 +125,7 @@ def test_viewer_holds_the_face_with_its_texture_unlit(written: Page, result: Tex
     np.testing.assert_array_equal(material.emissiveFactor, 1)
     assert material.emissiveTexture.format == "JPEG"
     shown = np.asarray(material.emissiveTexture, np.float32) / 255
-    assert np.abs(shown - result.completed.texture).mean() < 0.01
+    assert np.abs(shown - result.completed.colour).mean() < 0.01
     assert viewer.index("init();") < viewer.index("sRGBEncoding;\n")
 
 
@@ -141,9 +149,27 @@ def test_index_opens_every_finished_result(tmp_path: Path) -> None:
     assert [unquote(link) for link in shown.attributes["href"]] == [f"./{NAME}.html", "./b.html"]
     assert [unquote(link) for link in shown.attributes["src"]] == [f"./{NAME}_frontal.png", "./b.png"]
     assert "2 faces, 1 that could not be done" in shown.words
-    assert "soft, 1 warning" in shown.words
-    assert "There is no face in c <x>.jpg." in shown.words
+    assert shown.badges == [("1 warning", "Hair covers <much>.")]
+    at = shown.text.index("c <x>.jpg")
+    assert [text for text in shown.text[at:] if text.strip()][:3] == [
+        *("c <x>.jpg", "detect"),
+        "There is no face in c <x>.jpg.",
+    ]
     assert "half" not in shown.words
+
+
+def test_marks_that_turn_the_text_and_bytes_that_are_no_text_are_escaped(tmp_path: Path, result: TexturedFace) -> None:
+    name = "a\u202egnp\udcff"
+    record = {"source": name, "warnings": [f"{name} is dark."], "files": [f"{name}.png"]}
+    write_record(tmp_path, "b", record)
+    write_failures(tmp_path, [Failure(name, "read", f"{name} is damaged.")])
+    result.stages["\u2066Photo"] = result.completed.colour
+    for path in (page.write_page(tmp_path, "b", result, record), page.write_index(tmp_path)):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
+        assert r"a\u202egnp\udcff is dark." in text
+    assert r"a\u202egnp\udcff is damaged." in text
+    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / "b.html").read_text(encoding="utf-8")  # links keep the name's bytes
 
 
 def test_index_of_an_empty_folder_is_a_page(tmp_path: Path) -> None:

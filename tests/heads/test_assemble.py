@@ -9,13 +9,13 @@ import pytest
 import trimesh
 
 from ostec.core.errors import AssetError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import CompletedTexture, TexturedFace
 from ostec.export.head import write_head
 from ostec.heads.assemble import MADE_EYES, MADE_MOUTH, NO_LAYOUT, HeadMaker, described
 from ostec.heads.skin import sample
 from ostec.load.morphable.read import READERS, read_morphable
 from ostec.pipeline.completer import Completer
+from ostec.pipeline.settings import CompleteSettings
 from tests.toy import toy_face, toy_texture, toy_topology
 from tests.toy_head import MM_PER_UNIT, toy_correspondence, toy_head_model
 
@@ -28,7 +28,7 @@ MAKER = HeadMaker(MODEL, toy_correspondence(MODEL))
 
 
 def _finished(size: int = 256) -> TexturedFace:
-    completed = CompletedTexture(toy_texture(size), np.ones((size, size), np.uint8))
+    completed = CompletedTexture({"colour": toy_texture(size)}, np.ones((size, size), np.uint8))
     return TexturedFace(toy_face(TOPOLOGY, (5.0, -10.0, 3.0)), TOPOLOGY, completed)
 
 
@@ -56,10 +56,10 @@ def test_middle_of_the_face_keeps_its_texture_and_the_back_has_skin() -> None:
     parts = {part.name: part for part in MAKER(face).parts}
     made = parts["face"].texture
     assert made is not None
-    np.testing.assert_allclose(made[100:156, 100:156], face.completed.texture[100:156, 100:156], atol=5e-3)
+    np.testing.assert_allclose(made[100:156, 100:156], face.completed.colour[100:156, 100:156], atol=5e-3)
     back = parts["head"].texture
     assert back is not None
-    inside = face.completed.texture.reshape(-1, 3)
+    inside = face.completed.colour.reshape(-1, 3)
     assert (back.mean((0, 1)) > inside.min(0)).all()
     assert (back.mean((0, 1)) < inside.max(0)).all()
     assert back.std((0, 1)).max() < inside.std(0).max()

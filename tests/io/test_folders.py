@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ostec.core.errors import OutputError, UsageError
-from ostec.io.folders import whole_folder
+from ostec.io.files import whole_folder
 
 
 def test_folder_appears_at_the_end(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ostec.core.assets import MODELS_VARIABLE, load_manifest
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
-from ostec.load import ict as morphable_ict
+from ostec.load.morphable import ict as morphable_ict
 from ostec.load.morphable.read import read_morphable
 from tests.load import morphable_files as files
 

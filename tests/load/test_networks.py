@@ -11,7 +11,6 @@ import torch
 
 from ostec.core.assets import Pin, expected_file, sha256_of
 from ostec.core.errors import AssetError, WeightsError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FittedFace, FloatArray
 from ostec.io.download import write_pin
 from ostec.io.images import read_image
@@ -22,7 +21,8 @@ from ostec.mask.skin import mask_guide
 from ostec.nets.arcface import TEMPLATE, ArcFace, arcface_from_tensors
 from ostec.nets.parsing import BiSeNet, FacePart, bisenet_from_tensors
 from ostec.pipeline import Completer, Models, load_models
-from ostec.pipeline.texture import MASK_SIZE, TextureMaker
+from ostec.pipeline.observe import MASK_SIZE, Observer
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_crop, identity_loss, identity_of
 from tests.nets.judge_files import made_weights
 from tests.toy import toy_face
@@ -171,7 +171,7 @@ def test_the_identity_of_a_photo_does_not_depend_on_where_and_how_large_its_face
 ) -> None:
     found = identity_of(arcface, photo, face)
     assert found.shape == (512,)
-    assert float(found.norm()) == pytest.approx(1, abs=1e-5)
+    assert float(np.linalg.norm(found)) == pytest.approx(1, abs=1e-5)
     moved = replace(face, landmarks=face.landmarks - np.float32([40, 10, 0]))
     torch.testing.assert_close(identity_of(arcface, photo[10:, 40:].copy(), moved), found, atol=2e-3, rtol=0)
     doubled = replace(face, landmarks=face.landmarks * 2)
@@ -193,7 +193,9 @@ def test_the_crop_brings_the_mean_face_near_the_template(models: Models) -> None
 def test_the_identity_loss_is_0_for_the_photo_itself_and_its_gradient_lowers_it(
     arcface: ArcFace, face: FittedFace, photo: FloatArray
 ) -> None:
-    loss = identity_loss(arcface, identity_of(arcface, photo, face), identity_crop(face.landmarks))
+    who = identity_of(arcface, photo, face)
+    assert who is not None
+    loss = identity_loss(arcface, torch.from_numpy(who), identity_crop(face.landmarks))
     itself = torch.from_numpy(photo).permute(2, 0, 1)[None].contiguous() * 2 - 1
     random = torch.Generator().manual_seed(0)
     other = (itself + 0.3 * torch.randn(itself.shape, generator=random)).clamp(-1, 1)
@@ -224,10 +226,10 @@ class Halved(BiSeNet):
 
 
 def test_what_is_parsed_as_hair_leaves_the_mask(models: Models, face: FittedFace, photo: FloatArray) -> None:
-    maker = TextureMaker(models, QUICK, CPU)
-    seen = maker.unwrap(photo, face)
-    plain = maker.mask(photo, face, seen)
-    halved = TextureMaker(replace(models, parsing=Halved(0.5)), QUICK, CPU).mask(photo, face, seen)
+    observer = Observer(models, QUICK.uv_size)
+    seen = observer.unwrap(photo, face)
+    plain = observer.mask(photo, face, seen)
+    halved = Observer(replace(models, parsing=Halved(0.5)), QUICK.uv_size).mask(photo, face, seen)
     assert (plain.parsing, halved.parsing) == ("none", "BiSeNet")
     assert halved.warnings == ()
     u = (np.arange(seen.size) + 0.5) / seen.size
@@ -240,10 +242,10 @@ def test_what_is_parsed_as_hair_leaves_the_mask(models: Models, face: FittedFace
 def test_parsing_that_misses_the_face_is_left_out_in_one_sentence(
     models: Models, face: FittedFace, photo: FloatArray
 ) -> None:
-    maker = TextureMaker(replace(models, parsing=Halved(1.0)), QUICK, CPU)
-    seen = maker.unwrap(photo, face)
-    found = maker.mask(photo, face, seen)
-    plain = TextureMaker(models, QUICK, CPU).mask(photo, face, seen)
+    observer = Observer(replace(models, parsing=Halved(1.0)), QUICK.uv_size)
+    seen = observer.unwrap(photo, face)
+    found = observer.mask(photo, face, seen)
+    plain = Observer(models, QUICK.uv_size).mask(photo, face, seen)
     np.testing.assert_array_equal(found.seen.mask, plain.seen.mask)
     assert found.parsing == "none"
     assert found.warnings == (
@@ -252,8 +254,8 @@ def test_parsing_that_misses_the_face_is_left_out_in_one_sentence(
 
 
 def test_parsing_is_believed_from_a_share_of_the_seen_skin(models: Models, photo: FloatArray, face: FittedFace) -> None:
-    maker = TextureMaker(models, replace(QUICK, uv_size=MASK_SIZE), CPU)
-    seen = maker.unwrap(photo, face)
+    observer = Observer(models, MASK_SIZE)
+    seen = observer.unwrap(photo, face)
     guide = mask_guide(models.topology, seen.inside)
     core = np.flatnonzero(seen.visible & guide.core)
     for share, name in ((LEAST_BARE - 0.01, "none"), (LEAST_BARE + 0.01, "BiSeNet")):

@@ -13,7 +13,7 @@ from tests.toy import toy_face, toy_texture
 def save_result(folder: Path, name: str, topology: Topology, texture: FloatArray | None = None) -> Path:
     """Write ``NAME.png``, ``NAME_provenance.png``, ``NAME.npz`` and ``NAME.json``, whose path is returned."""
     texture = toy_texture(256) if texture is None else texture
-    completed = CompletedTexture(texture, np.ones(texture.shape[:2], np.uint8))
+    completed = CompletedTexture({"colour": texture}, np.ones(texture.shape[:2], np.uint8))
     textured = TexturedFace(toy_face(topology), topology, completed)
     folder.mkdir(exist_ok=True)
     files = [path.name for path in (*write_texture(folder, name, textured), write_npz(folder, name, textured))]

@@ -19,13 +19,14 @@ from PIL import Image, ImageCms
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, FaceError
 from ostec.core.progress import STAGES
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FloatArray, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record
 from ostec.io.images import read_image, read_palette_png
 from ostec.pipeline import CompletedFace, Completer, load_models
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import camera_from_matrix
 from ostec.render.uv import bake_layout, render_textured
 
@@ -87,11 +88,11 @@ def astronaut(completer: Completer) -> CompletedFace:
 def turned(completer: Completer, astronaut: CompletedFace) -> FloatArray:
     """A photo of a face turned to the image's left: the completed face, drawn."""
     face = astronaut.textured.face
-    return completer._renderer.portrait(face, astronaut.textured.completed.texture, (0.0, -50.0), 512)
+    return completer._renderer.portrait(face, astronaut.textured.completed.colour, (0.0, -50.0), 512)
 
 
 def texture(face: CompletedFace) -> FloatArray:
-    return face.textured.completed.texture
+    return face.textured.completed.colour
 
 
 def provenance(face: CompletedFace) -> np.ndarray:
@@ -434,5 +435,5 @@ def test_cuda_gives_nearly_the_texture_of_the_cpu(completer: Completer) -> None:
     here = completer(ASTRONAUT)
     assert there.record["device"] == "cuda"
     np.testing.assert_allclose(there.textured.face.vertices, here.textured.face.vertices, atol=0.05)
-    difference = there.textured.completed.texture - here.textured.completed.texture
+    difference = there.textured.completed.colour - here.textured.completed.colour
     assert -10 * np.log10(float((difference**2).mean())) > 40

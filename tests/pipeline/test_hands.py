@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import FloatArray, Provenance
 from ostec.io.images import read_image
 from ostec.pipeline import CompletedFace, Completer
+from ostec.pipeline.settings import CompleteSettings
 from tests.mask.drawn_hand import draw_hand, hand_points
 
 ASTRONAUT = Path(__file__).parents[2] / "examples/astronaut.png"
@@ -53,7 +53,7 @@ def test_fingers_flat_on_the_cheek_are_taken_out_with_the_rest_kept(
     assert found.record["occluders"] == ["hand"]
     assert "hand" not in missed.record["occluders"]
     # The layout of the hand, by the fit of the photo that shows it.
-    hand = completer.textures.unwrapper.unwrap(covered, found.textured.face, 256)
+    hand = completer.observer.unwrapper.unwrap(covered, found.textured.face, 256)
     under = hand.visible & (hand.colour[..., 0] > 0.5) & (hand.cosine > 0.5)
     assert under.sum() > 500
     assert from_photo(missed)[under].mean() > 0.5
@@ -71,7 +71,7 @@ def test_a_hand_beside_the_face_changes_nothing(
     drawn = draw_hand(photo, points, SKIN)
     with_networks, without = completer(drawn), blind(drawn)
     assert with_networks.record["occluders"] == without.record["occluders"] == []
-    np.testing.assert_array_equal(with_networks.textured.completed.texture, without.textured.completed.texture)
+    np.testing.assert_array_equal(with_networks.textured.completed.colour, without.textured.completed.colour)
 
 
 def test_the_record_names_the_weights(completer: Completer) -> None:

@@ -12,13 +12,14 @@ import torch
 from ostec.core.assets import sha256_of
 from ostec.core.errors import FaceError, ImageError, OutputError
 from ostec.core.progress import STAGES
-from ostec.core.settings import InvertSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import FloatArray
 from ostec.detect.faces import detect_faces
 from ostec.export.record import INVERSION, read_record
 from ostec.io.images import encode_png, read_image, resize_image
 from ostec.pipeline import InvertedFace, Inverter
-from ostec.pipeline.faces import FoundFace
+from ostec.pipeline.observe import FoundFace
+from ostec.pipeline.settings import InvertSettings
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
@@ -60,7 +61,7 @@ def masked(inverter: Inverter, image: FloatArray, right_half: FloatArray) -> Inv
 @pytest.fixture
 def same_fit(inverter: Inverter, image: FloatArray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every photo's face lies where the astronaut's does: detector and landmarks look at hidden pixels too."""
-    from ostec.pipeline import inversion
+    from ostec.pipeline import inversion, observe
 
     (box,) = detect_faces(image, inverter.models.mtcnn)
     found: list[FoundFace] = []
@@ -70,8 +71,8 @@ def same_fit(inverter: Inverter, image: FloatArray, monkeypatch: pytest.MonkeyPa
             found.append(original(image, *rest))
         return found[0]
 
-    original = inversion.find_face
-    monkeypatch.setattr(inversion, "find_face", find)
+    original = observe.find_face
+    monkeypatch.setattr(observe, "find_face", find)
     monkeypatch.setattr(inversion, "detect_faces", lambda *_: [box])
 
 
@@ -243,15 +244,15 @@ def test_no_face_and_two_faces(inverter: Inverter, image: FloatArray) -> None:
 def test_a_pose_beyond_the_generators_is_clamped_and_told(
     inverter: Inverter, inverted: InvertedFace, image: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ostec.pipeline import inversion
+    from ostec.pipeline import observe
 
-    original = inversion.find_face
+    original = observe.find_face
 
     def turned(*arguments: Any) -> FoundFace:
         found = original(*arguments)
         return replace(found, face=replace(found.face, pose_deg=(-20.0, 55.0, 0.0)))
 
-    monkeypatch.setattr(inversion, "find_face", turned)
+    monkeypatch.setattr(observe, "find_face", turned)
     found = inverter(image)
     assert found.record["pose_deg"] == [-20.0, 55.0, 0.0]
     assert found.record["view_pose_deg"] == [-12.0, 45.0]

@@ -11,10 +11,10 @@ import torch
 from ostec.core import assets
 from ostec.core.assets import Manifest, sha256_of
 from ostec.core.errors import AssetError, WeightsError
-from ostec.core.settings import CompleteSettings
 from ostec.load.networks import load_lpips, lpips_backbones
 from ostec.pipeline import models
 from ostec.pipeline.models import load_models
+from ostec.pipeline.settings import CompleteSettings
 from tests.nets.lpips_files import backbone_tensors, entry_of
 
 CPU = torch.device("cpu")

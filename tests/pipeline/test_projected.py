@@ -10,12 +10,12 @@ import torch
 
 from ostec.core.errors import AssetError
 from ostec.core.progress import STAGES
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import Provenance
 from ostec.io.images import read_image, read_palette_png
 from ostec.load.networks import load_generator
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import CompletedFace, Completer
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.views import TURNED
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
@@ -75,7 +75,7 @@ def test_soft_keeps_the_photo_and_the_views_give_the_rest(completer: Completer, 
     without = with_settings(completer, iterations=0, save_views=False)(ASTRONAUT)
     both = photo_texels(soft) & photo_texels(without)
     assert both.sum() > 0.95 * photo_texels(without).sum()
-    ours, theirs = (face.textured.completed.texture for face in (soft, without))
+    ours, theirs = (face.textured.completed.colour for face in (soft, without))
     assert np.abs(ours - theirs)[both].mean() < 0.005
     given = set(np.unique(soft.textured.completed.provenance))
     assert given >= {view.provenance for view in TURNED}
@@ -95,7 +95,7 @@ def test_without_the_prior_the_views_alone_fill(completer: Completer) -> None:
     face = Completer(models, replace(SETTINGS, prior="none"), completer.device, [])(ASTRONAUT)
     given = face.textured.completed.provenance
     assert Provenance.PRIOR not in set(np.unique(given))
-    assert np.isfinite(face.textured.completed.texture).all()
+    assert np.isfinite(face.textured.completed.colour).all()
     assert {view.provenance for view in TURNED} <= set(np.unique(given))
 
 
@@ -134,7 +134,7 @@ def test_a_portrait_that_is_added_later_is_the_same(completer: Completer, soft: 
 
 def test_twice_is_the_same(completer: Completer, soft: CompletedFace) -> None:
     again = with_settings(completer)(ASTRONAUT)
-    np.testing.assert_array_equal(again.textured.completed.texture, soft.textured.completed.texture)
+    np.testing.assert_array_equal(again.textured.completed.colour, soft.textured.completed.colour)
     assert again.record == soft.record
 
 

@@ -1,18 +1,19 @@
 """Hands painted onto faces: the face's structure is missing there, and only there the photo is not believed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.io.images import read_image
 from ostec.mask.skin import polygon_mask
 from ostec.pipeline import Completer
+from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, find_hidden
 
 SIZE = 96
@@ -142,7 +143,7 @@ def fills(monkeypatch: pytest.MonkeyPatch) -> list[PriorFill]:
         kept.append(fill_from_prior(*arguments))  # type: ignore[arg-type]
         return kept[-1]
 
-    monkeypatch.setattr("ostec.pipeline.texture.fill_from_prior", keep)
+    monkeypatch.setattr("ostec.complete.canvas.fill_from_prior", keep)
     return kept
 
 
@@ -151,7 +152,8 @@ def test_bare_examples_lose_nothing(
     completer: Completer, fills: list[PriorFill], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     completer(read_image(EXAMPLES / name))
-    monkeypatch.setattr(completer.textures, "prior_settings", WITHOUT)
+    canvas = replace(completer.completer.canvas, fill_settings=WITHOUT)
+    monkeypatch.setattr(completer, "completer", replace(completer.completer, canvas=canvas))
     completer(read_image(EXAMPLES / name))
     np.testing.assert_array_equal(fills[0].occluded, fills[1].occluded)
     np.testing.assert_array_equal(fills[0].texture, fills[1].texture)

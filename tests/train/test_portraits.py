@@ -12,12 +12,12 @@ from PIL import Image
 from ostec.app.cli import main
 from ostec.core.assets import asset_path, verified_path
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import Topology
 from ostec.io.weights import load_strict, read_safetensors
 from ostec.load.topology import read_topology
 from ostec.nets.facemesh import FaceMesh
 from ostec.pipeline import Completer, load_prior
+from ostec.pipeline.settings import CompleteSettings
 from ostec.train.portraits import PortraitTexels, collect_texels, is_held_out
 
 ROOT = Path(__file__).parents[2]
@@ -147,7 +147,7 @@ def test_train_prior_writes_a_file_that_completes_photos(tmp_path: Path, caplog:
     assert all(np.isfinite(value) for value in card["held_out_figures_db"].values())
     settings = CompleteSettings(iterations=0, uv_size=256, prior=str(out))
     face = Completer.from_pretrained(settings, "cpu")(EXAMPLES / "astronaut.png")
-    assert np.isfinite(face.textured.completed.texture).all()
+    assert np.isfinite(face.textured.completed.colour).all()
     assert "mine.safetensors" in face.record["weights"]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ostec.app.bench.options import BenchOptions, tell
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
 from ostec.core.text import align
+from ostec.pipeline.settings import CompleteSettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class BenchPipeline:
 
         import time
 
-        from ostec.bench.machine import described
+        from ostec.bench.clock import described
         from ostec.bench.pipeline import measure_photos
         from ostec.core.settings import to_json
         from ostec.pipeline import Completer

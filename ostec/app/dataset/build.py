@@ -12,8 +12,9 @@ from ostec.app.console import begin, say
 from ostec.app.dataset.checks import absolute, need_device, need_models, need_photos, need_share
 from ostec.core.assets import MODELS_VARIABLE
 from ostec.core.errors import OstecError, OutputError, UsageError
-from ostec.core.settings import CompleteSettings, Device
+from ostec.core.settings import Device
 from ostec.core.text import counted, shown
+from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.app.photos.runner import Ending

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.settings import CompleteSettings, Device, from_json, to_json
+from ostec.core.settings import Device, from_json, to_json
 from ostec.core.text import shown
+from ostec.pipeline.settings import CompleteSettings
 
 logger = logging.getLogger(__name__)
 

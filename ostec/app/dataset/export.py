@@ -33,7 +33,7 @@ class DatasetExport:
         from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.exports import export
         from ostec.dataset.finished import FinishedDataset
-        from ostec.io.folders import whole_folder
+        from ostec.io.files import whole_folder
 
         begin(self.quiet, verbose=False)
         out = out_path(self.out)

@@ -105,7 +105,7 @@ class DatasetFilter:
         from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.selection import condition, limit, reasons_of, with_values, write_selection
-        from ostec.io.folders import whole_folder
+        from ostec.io.files import whole_folder
 
         self.running.begin()
         out = out_path(self.out)
@@ -165,7 +165,7 @@ class DatasetSplit:
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.selection import group_faces, part_of, write_selection
         from ostec.dataset.stats import attributes_of
-        from ostec.io.folders import whole_folder
+        from ostec.io.files import whole_folder
 
         self.running.begin()
         out = out_path(self.out)

@@ -73,7 +73,7 @@ class EvalHead:
         from ostec.app.eval.run import finish, run_shown
         from ostec.eval.head.sheet import write_sheet
         from ostec.eval.jobs import Jobs
-        from ostec.eval.report import table
+        from ostec.eval.report.table import table
         from ostec.io.files import write_atomic
 
         logger.info("Finding the head's true texture.")

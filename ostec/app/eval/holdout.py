@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
+from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.eval.photos.holdout import HoldoutPhoto

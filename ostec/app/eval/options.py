@@ -7,7 +7,8 @@ from typing import Any
 
 from ostec.app.checks import need_files
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings, Mode
+from ostec.core.settings import Mode
+from ostec.pipeline.settings import CompleteSettings
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ class EvalTextures:
         self.running.begin()
 
         from ostec.app.eval.run import finish, out_folder, run_shown
-        from ostec.eval.report import table
         from ostec.eval.report.page import write_sheets, write_textures_page
+        from ostec.eval.report.table import table
         from ostec.eval.textures.run import (
             KIND,
             TILE,

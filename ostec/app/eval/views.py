@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ostec.app.checks import need_file
 from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
+from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.eval.photos.views import ViewPhoto

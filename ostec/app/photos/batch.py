@@ -15,8 +15,8 @@ from ostec.app.photos.results import face_name, remove_stale_marks
 from ostec.app.photos.runner import BatchRun, Completes, summary, tell_end, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.errors import AssetError, OstecError, OutputError
-from ostec.core.settings import CompleteSettings
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
+from ostec.pipeline.settings import CompleteSettings
 
 logger = logging.getLogger(__name__)
 

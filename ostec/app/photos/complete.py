@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ostec.app.photos.options import BatchOptions
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings
+from ostec.pipeline.settings import CompleteSettings
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ostec.core.settings import Device, InvertSettings
+from ostec.core.settings import Device
+from ostec.pipeline.settings import InvertSettings
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from ostec.app.photos.results import (
 )
 from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
-from ostec.core.settings import CompleteSettings, from_json
+from ostec.core.settings import from_json
 from ostec.export.record import INVERSION
+from ostec.pipeline.settings import CompleteSettings
 
 
 class Action(Enum):

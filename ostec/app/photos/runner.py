@@ -17,7 +17,7 @@ from ostec.app.photos.plan import Action, Step, decide, lacking
 from ostec.app.photos.results import ALL_KINDS, HEAD_ENDINGS, face_name, pending, read_record, remove_files
 from ostec.app.photos.sources import Photo
 from ostec.core.errors import OstecError, OutputError
-from ostec.core.settings import CompleteSettings
+from ostec.pipeline.settings import CompleteSettings
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FloatArray, TexturedFace, Topology
 from ostec.eval.head.scores import OwnMesh, Target
 from ostec.eval.head.truth import UvTruth
@@ -32,6 +31,7 @@ from ostec.eval.scores import psnr, ssim
 from ostec.heads import parts as full
 from ostec.heads.assemble import HeadMaker
 from ostec.pipeline.models import load_head_maker
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import Camera
 
 BELOW_JAW_MM = 10.0
@@ -187,7 +187,7 @@ class FullHeadJudge:
             own: the completion's default mesh there.
             light: of the true picture.
         """
-        true, texture = target.view.images[light], made.completed.texture
+        true, texture = target.view.images[light], made.completed.colour
         there = draw_full_head(head, target.camera)
         warped = draw_full_head(self._maker(replace(made, face=target.fit)), target.camera)
         figures: dict[str, dict[str, float]] = {OSTEC: {}, self.method: {}}

@@ -18,7 +18,7 @@ import torch
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.head.full import FullHeadJudge, full_head_judge
 from ostec.eval.head.mesh import PartFiles, load_head
@@ -41,11 +41,11 @@ from ostec.eval.report.pictures import path_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.io.images import resize_image
 from ostec.pipeline import Completer
+from ostec.pipeline.settings import CompleteSettings
 
 KIND = "head"
 TRUTH = "truth"
 """The method that is the true texture itself."""
-_MODULES = ("baselines", "drawing", "full_head", "head", "heads", "headscores", "truth")
 YAWS_DEG = (-60, -45, -25, 0, 25, 45, 60)
 PITCHES_DEG = (-20, 0, 20)
 TARGETS_DEG = (-40, 0, 40)
@@ -242,7 +242,7 @@ class HeadTask:
     def digest(self, judged: Mapping[str, str]) -> str:
         """Of all that decides the outcomes of the jobs, which are those of the lists of poses and lights."""
         settings = replace(self.settings, yaws=YAWS_DEG, pitches=PITCHES_DEG, lights=tuple(LIGHTS))
-        return run_digest(KIND, to_json(settings), self._bench.loaded, _MODULES, self.about, dict(judged))
+        return run_digest(KIND, to_json(settings), self._bench.loaded, self.about, dict(judged))
 
     @property
     def about(self) -> dict[str, Any]:
@@ -334,7 +334,7 @@ def check_files(parts: tuple[PartFiles, ...]) -> None:
 
 def _texture(made: TexturedFace) -> FloatArray:
     """[S, S, 3] as large as the truth's."""
-    texture = made.completed.texture
+    texture = made.completed.colour
     return texture if len(texture) == UV_SIZE else resize_image(texture, UV_SIZE, UV_SIZE)
 
 

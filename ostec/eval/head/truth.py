@@ -59,7 +59,6 @@ MOUTH_MARGIN = 0.012
 """Texels this near to the opening of the mouth, in UV, have no truth: views of a closed mouth disagree about them."""
 UV_SIZE = 512
 CACHE = "truth.npz"
-_BEHIND_THE_TRUTH = ("core", "detect", "fit", "nets", "render", "eval/drawing.py", "eval/heads.py", "eval/truth.py")
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFile
     """
     files = [sha256_of(path) for part in parts for path in (part.mesh, part.texture)]
     weights = [entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files]
-    known = [reader.topology.sha256, *weights, *files, program_digest(_BEHIND_THE_TRUTH)]
+    known = [reader.topology.sha256, *weights, *files, program_digest()]
     key = hashlib.sha256("\n".join(known).encode()).hexdigest()
     found = _read_cache(cache, key)
     if found is not None:

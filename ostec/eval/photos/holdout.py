@@ -23,9 +23,8 @@ import torch
 from scipy import ndimage
 
 from ostec.core.errors import FaceError
-from ostec.core.progress import PhotoRun
-from ostec.core.settings import CompleteSettings, to_json
-from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
+from ostec.core.settings import to_json
+from ostec.core.types import BoolArray, Evidence, FittedFace, FloatArray, UvObservation
 from ostec.eval.jobs import Jobs
 from ostec.eval.judges import Judges
 from ostec.eval.photos.baselines import BASELINE_COSINE, BASELINES, SeenTexels
@@ -47,8 +46,7 @@ from ostec.eval.report.pictures import Cell, cell_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import psnr, sharpness, ssim
 from ostec.io.images import read_image
-from ostec.pipeline.texture import TextureMaker
-from ostec.project.together import alone
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
 
@@ -56,7 +54,6 @@ Masks = Literal["half", "random", "profile"]
 Side = Literal["right", "left"]
 """Of the image, where the hidden part lies."""
 KIND = "holdout"
-_MODULES = ("baselines", "drawing", "holdout")
 SIZE = 256
 """Side of the textures in texels."""
 MARGIN_UV = 0.04
@@ -209,19 +206,18 @@ def fill_hidden(methods: Sequence[str], image: FloatArray, hidden: Hidden, loade
     Raises:
         FaceError: nothing is left of it.
     """
-    maker, face, shown = loaded.maker, hidden.sight.face, hidden.shown
+    face, shown = hidden.sight.face, hidden.shown
     kept = shown.visible & (shown.cosine > BASELINE_COSINE) & (shown.mask > BARE)
     if not kept.any():
         raise FaceError("The photo shows nothing beside the part that was to be hidden.")
-    fill = maker.fill(image, face, shown)
+    evidence = Evidence(face, shown, loaded.observer.coarse(image, face, shown), image)
     left = SeenTexels(np.where(kept[..., None], shown.colour, 0).astype(np.float32), kept)
     made = {}
     for method in methods:
         if method in (OSTEC, PRIOR):
-            by: TextureMaker = maker if method == OSTEC else without_generator(loaded)
-            mode = loaded.completer.settings.mode if method == OSTEC else "soft"
-            completed = alone(by.complete(shown, fill, face, mode, PhotoRun(None))).completed
-            made[method] = completed.texture
+            by = loaded.completer.completer if method == OSTEC else without_generator(loaded)
+            (completion,) = by.complete([evidence])
+            made[method] = completion.texture.colour
         else:
             made[method] = BASELINES[method](left)
     return made
@@ -240,7 +236,7 @@ class HoldoutTask:
         photo, plan = self.photos[key], self.plan
         loaded = load(plan.complete)
         image = read_image(photo.path)
-        sight = look(image, loaded.models, loaded.maker, aligned=True)
+        sight = look(image, loaded.observer, aligned=True)
         hidden = hide(sight, self._mask(photo, sight, loaded))
         made = fill_hidden(plan.methods, image, hidden, loaded)
         labels = {
@@ -271,7 +267,7 @@ class HoldoutTask:
         if self.plan.masks == "half":
             return half_mask(SIZE, photo.side)
         if self.plan.masks == "profile":
-            return profile_mask(sight.face, loaded.maker.unwrapper.layout(SIZE), photo.side)
+            return profile_mask(sight.face, loaded.observer.unwrapper.layout(SIZE), photo.side)
         return random_mask(sight.seen.inside, photo.name, self.plan.seed)
 
 
@@ -279,7 +275,7 @@ def holdout_jobs(task: HoldoutTask) -> Jobs:
     """One job per photo. Raises AssetError where a file of the program is missing."""
     contents = {name: content_of(photo.path) for name, photo in task.photos.items()}
     sides = {name: photo.side for name, photo in task.photos.items()}
-    digest = run_digest(KIND, _settings(task.plan), load(task.plan.complete), _MODULES, contents, sides)
+    digest = run_digest(KIND, _settings(task.plan), load(task.plan.complete), contents, sides)
     return Jobs(tuple(task.photos), task.folder, digest)
 
 

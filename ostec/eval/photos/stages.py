@@ -1,29 +1,30 @@
 """What evaluations of photos load once per process, and the way of a photo as far as its face in the layout."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ostec.complete.canvas import UvCanvas
+from ostec.complete.prior import PriorCompleter
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, FaceError
 from ostec.core.progress import PhotoRun
-from ostec.core.settings import CompleteSettings
 from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
 from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks_in, whole_image
-from ostec.eval.jobs import STAGES, Jobs, digest_of, program_digest
+from ostec.eval.jobs import Jobs, digest_of, program_digest
 from ostec.eval.judges import Judges, load_judges
 from ostec.eval.report.drawing import SEEN_COSINE
 from ostec.eval.report.record import Row
 from ostec.export.record import versions
 from ostec.fit.dense import fit_dense
 from ostec.pipeline import Completer, Models, load_models
-from ostec.pipeline.faces import MAX_YAW_DEG, MIN_CONFIDENCE, FoundFace, Tried, find_face
-from ostec.pipeline.texture import TextureMaker
+from ostec.pipeline.observe import MAX_YAW_DEG, MIN_CONFIDENCE, FoundFace, Observer, Tried, find_face
+from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import prior_weight
 
 DETECTOR = "detector"
@@ -41,9 +42,9 @@ class Loaded:
     judges: Judges
 
     @property
-    def maker(self) -> TextureMaker:
-        """Makes textures as the settings say."""
-        return self.completer.textures
+    def observer(self) -> Observer:
+        """Brings photos into the layout."""
+        return self.completer.observer
 
 
 @lru_cache(maxsize=1)
@@ -54,12 +55,10 @@ def load(settings: CompleteSettings) -> Loaded:
     return Loaded(models, Completer(models, settings, device, []), load_judges(models))
 
 
-def without_generator(loaded: Loaded) -> TextureMaker:
-    """Makes textures of the photo and the prior alone. Raises ValueError where there is no prior."""
-    if loaded.models.prior is None:
-        raise ValueError("expected models with a prior, got none")
-    settings = replace(loaded.completer.settings, generator="none")
-    return TextureMaker(replace(loaded.models, generator=None), settings, loaded.completer.device)
+def without_generator(loaded: Loaded) -> PriorCompleter:
+    """Completes by the photo and the prior alone. Raises ValueError where there is no prior."""
+    observer = loaded.observer
+    return PriorCompleter(UvCanvas(observer.unwrapper.layout, observer.guide, loaded.models.prior), "soft")
 
 
 @dataclass(frozen=True)
@@ -85,20 +84,19 @@ class Sight:
         return prior_weight(seen.cosine, seen.visible, seen.margin_mm) * seen.mask
 
 
-def look(image: FloatArray, models: Models, maker: TextureMaker, aligned: bool = False) -> Sight:
+def look(image: FloatArray, observer: Observer, aligned: bool = False) -> Sight:
     """Find the face of a photo and bring it into the layout.
 
     Args:
         image: [H, W, 3] in [0, 1].
-        models: detector, landmarks, topology.
-        maker: unwraps at the size of its settings.
+        observer: with the networks; unwraps at its size.
         aligned: take the whole picture for the face where the detector finds none, as in a portrait that it fills.
 
     Raises:
         FaceError: there is none that can be used.
     """
-    face, region = _find(image, models, aligned)
-    return Sight(face, maker.mask(image, face, maker.unwrap(image, face)).seen, region)
+    face, region = _find(image, observer.models, aligned)
+    return Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, region)
 
 
 def _find(image: FloatArray, models: Models, aligned: bool) -> tuple[FittedFace, str]:
@@ -135,18 +133,16 @@ def failures_of(outcomes: Mapping[str, Mapping[str, Any]], item: Callable[[str],
     return tuple(found)
 
 
-def run_digest(kind: str, settings: Mapping[str, Any], by: Loaded, modules: Sequence[str], *more: Any) -> str:
+def run_digest(kind: str, settings: Mapping[str, Any], by: Loaded, *more: Any) -> str:
     """Of all that decides the outcomes of the jobs of an evaluation.
 
     Args:
         kind: the evaluation's.
         settings: plain values.
         by: weights and judges.
-        modules: of this package, in which its figures are made.
         more: plain values: what the jobs read, and the like.
     """
-    program = program_digest((*STAGES, *(f"eval/{name}.py" for name in ("judges", "loaded", "scores", *modules))))
-    return digest_of(kind, settings, by.models.hashes, by.judges.described(), versions(), program, *more)
+    return digest_of(kind, settings, by.models.hashes, by.judges.described(), versions(), program_digest(), *more)
 
 
 def content_of(path: Path) -> str:

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from ostec.core.errors import FaceError, ImageError
-from ostec.core.settings import CompleteSettings, to_json
+from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray
 from ostec.eval.jobs import Jobs
 from ostec.eval.photos.stages import (
@@ -48,12 +48,12 @@ from ostec.eval.report.pictures import Cell, cell_of, difference, path_of, write
 from ostec.eval.report.record import OSTEC, Evaluation, Row
 from ostec.eval.scores import large_enough, psnr, sharpness, ssim
 from ostec.io.images import read_image
+from ostec.pipeline.settings import CompleteSettings
 from ostec.render.uv import UvLayout
 
 KIND = "views"
 FRONTAL = "frontal"
 """The method that is the frontal portrait."""
-_MODULES = ("drawing", "pictures", "views", "warp")
 SIZE = 512
 """Side of the textures in texels."""
 YAW_TOLERANCE_DEG = 15.0
@@ -201,11 +201,11 @@ class ViewsTask:
         photo = self.photos[key]
         image = read_image(photo.path)
         result = loaded.completer(image).textured
-        face, texture = result.face, result.completed.texture
-        shown = Sight(face, loaded.maker.mask(image, face, loaded.maker.unwrap(image, face)).seen, DETECTOR).shown
+        face, texture = result.face, result.completed.colour
+        shown = Sight(face, loaded.observer.mask(image, face, loaded.observer.unwrap(image, face)).seen, DETECTOR).shown
         made = _Made(photo, face, texture, shown)
         outcome: dict[str, Any] = {"rows": [], "failures": [], "yaw": round(face.pose_deg[1], 2)}
-        inside = loaded.maker.unwrapper.layout(SIZE).inside.numpy()[..., None]
+        inside = loaded.observer.unwrapper.layout(SIZE).inside.numpy()[..., None]
         pictures = {"photo": frame(image, face).image, "texture": texture * inside}
         write_pictures(self.folder, {f"{key}_{what}": picture for what, picture in pictures.items()})
         for other in self.photos.values():
@@ -236,7 +236,7 @@ class ViewsTask:
 
     def _row(self, made: "_Made", other: ViewPhoto, target: Target, method: str) -> Row:
         loaded, texture, shown = load(self.complete), made.texture, made.shown
-        layout, judges = loaded.maker.unwrapper.layout(SIZE), loaded.judges
+        layout, judges = loaded.observer.unwrapper.layout(SIZE), loaded.judges
         compared = compare(texture, shown, target, layout)
         found = figures(compared, judges.perceptual) | light_figures(compared)
         found["identity"] = judges.identity(texture, target.truth, target.weight)
@@ -283,13 +283,13 @@ def item_of(name: str, other: str) -> str:
 def _target(path: Path, content: str, settings: CompleteSettings) -> Target:  # noqa: ARG001 - decides what is kept
     loaded = load(settings)
     image = read_image(path)
-    return target_of(image, look(image, loaded.models, loaded.maker))
+    return target_of(image, look(image, loaded.observer))
 
 
 def _unwrapped(portrait: FloatArray, loaded: Loaded) -> FloatArray:
     """A picture [H, W, 3] of a face by its own landmarks: texture [S, S, 3]."""
     try:
-        seen = look(portrait, loaded.models, loaded.maker).seen
+        seen = look(portrait, loaded.observer).seen
     except FaceError as error:
         raise FaceError("No face was found in the frontal portrait that was made.") from error
     return spread_colours(seen.colour, seen.visible & (seen.margin_mm > PORTRAIT_RIM_MM))
@@ -300,7 +300,7 @@ def views_jobs(task: ViewsTask) -> Jobs:
     listed = [*task.photos.values(), *([task.truth] if task.truth else [])]
     contents = [(photo.name, photo.yaw_deg, content_of(photo.path)) for photo in listed]
     loaded, settings = load(task.complete), to_json(task.complete)
-    digest = run_digest(KIND, settings, loaded, _MODULES, contents, task.truth is not None)
+    digest = run_digest(KIND, settings, loaded, contents, task.truth is not None)
     return Jobs(tuple(task.photos), task.folder, digest)
 
 

@@ -64,7 +64,6 @@ TILE = 160
 MAX_MEGAPIXELS = 17.0
 MIN_SIDE = 64
 _KEY_LETTERS = 60
-_BEHIND_THE_FIGURES = ("core", "io", "prior", "render", "eval/scores.py", "eval/textures")
 _OTHER_ENDINGS = ("_provenance", "_frontal", "_target", "_trust")
 NO_IDENTITY = "none: the texture prior, which stands in for ArcFace, belongs to the default layout"
 STAND_IN = "spread of the texture prior's coefficients (ArcFace is not asked)"
@@ -165,7 +164,7 @@ class TextureTask:
 
 def texture_jobs(task: TextureTask, settings: Mapping[str, Any]) -> Jobs:
     """One job per texture, with ``settings`` as of :func:`settings_of`."""
-    digest = digest_of(KIND, settings, versions(), program_digest(_BEHIND_THE_FIGURES))
+    digest = digest_of(KIND, settings, versions(), program_digest())
     return Jobs(tuple(task.files), task.out, digest)
 
 

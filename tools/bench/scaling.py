@@ -1,4 +1,4 @@
-"""``ostec bench scaling``: seconds per step of this program's projection over batch, resolution and threads."""
+"""``tools/bench_scaling.py``: seconds per step of this program's projection over batch, resolution and threads."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
-from ostec.bench.clock import Clock, Now, available_bytes
-from ostec.bench.judge import JUDGED_SIDE, VggShaped, judged_size
-from ostec.bench.machine import described
-from ostec.bench.network import draw_target, random_network
-from ostec.bench.reference import PlainNetwork, project_reference
+from bench.judge import JUDGED_SIDE, VggShaped, judged_size
+from bench.network import draw_target, random_network
+from bench.reference import PlainNetwork, project_reference
+from bench.search import search
+from ostec.bench.clock import Clock, Now, available_bytes, described
 from ostec.nets.stylegan2 import Generator, GeneratorShape
-from ostec.project.fast import search
 
 _MAPS = 7
 """Maps of a layer's size that a step holds at once, kept for the gradient or passing."""

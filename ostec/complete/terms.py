@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from ostec.core.types import FloatArray, ProjectedView
-from ostec.pipeline.models import Models
+from ostec.nets.arcface import ArcFace
+from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.facemesh import FaceMesh
+from ostec.nets.perceptual import Lpips
 from ostec.project.identity import identity_crop, identity_loss
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
@@ -19,18 +23,42 @@ LEAST_SHOWN = 0.9
 _NONE = "none"
 
 
+class GeneratorNetworks(Protocol):
+    """The networks that a completion by views uses."""
+
+    @property
+    def generator(self) -> PortraitGenerator | None:
+        """Draws the views."""
+
+    @property
+    def shares_prior(self) -> bool:
+        """Whether the generator's Z holds coefficients of the canvas's prior."""
+
+    @property
+    def facemesh(self) -> FaceMesh:
+        """Finds landmarks in what was generated."""
+
+    @property
+    def lpips(self) -> Lpips | None:
+        """Compares pictures."""
+
+    @property
+    def arcface(self) -> ArcFace | None:
+        """Says who a face is."""
+
+
 @dataclass(frozen=True)
 class Judging:
     """Builds the terms of a view."""
 
-    models: Models
+    models: GeneratorNetworks
 
     def terms(
         self,
         points: FloatArray,
         target: ProjectionTarget,
         settings: ProjectionSettings,
-        identity: torch.Tensor | None = None,
+        identity: FloatArray | None = None,
     ) -> tuple[PictureTerm, ...]:
         """The terms whose weight is not zero and whose networks are there.
 
@@ -47,7 +75,8 @@ class Judging:
         if settings.identity > 0 and self.models.arcface is not None and identity is not None:
             size = target.image.shape[-1]
             crop = identity_crop(points * (min(settings.side, size) / size))  # in the pixels of what is compared
-            loss = identity_loss(self.models.arcface, identity, crop)
+            wanted = torch.from_numpy(identity).to(target.image)
+            loss = identity_loss(self.models.arcface, wanted, crop)
             found.append(PictureTerm("identity", settings.identity, loss, IDENTITY_EVERY))
         judge = picture_judge(self.models.generator) if self.models.generator is not None else None
         if settings.realism > 0 and judge is not None:

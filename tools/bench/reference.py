@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ostec.bench.judge import distance, judged_size
+from bench.judge import distance, judged_size
 
 Tensors = dict[str, torch.Tensor]
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.core.settings import CompleteSettings, InvertSettings
+from ostec.complete.portrait import PortraitSettings, Surroundings, join_portrait, surroundings, with_surroundings
 from ostec.core.types import Provenance
 from ostec.io.images import read_image
 from ostec.nets.checkpoint import NATURAL_FRAME, natural_generator
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.pipeline import Completer, Inverter
 from ostec.pipeline.models import Models, load_models
-from ostec.pipeline.portrait import PortraitSettings, Surroundings, join_portrait, surroundings, with_surroundings
+from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.objective import ProjectionTarget
 from ostec.project.views import FRONT, ViewStudio
 from ostec.render.crops import crop_as_portrait, five_points, warp
@@ -135,7 +135,7 @@ def test_a_completion_runs_whole_and_its_portrait_keeps_hair_and_background(
     assert made.frontal.shape == (SIZE, SIZE, 3)
     assert Provenance.LEFT in set(np.unique(made.completed.provenance))
     photo = read_image(ASTRONAUT)
-    studio = completer.textures.studio(made.face)
+    studio = completer.completer.studio(made.face)
     shown = surroundings(photo, made.face, studio)
     border = (shown.image[0].permute(1, 2, 0).numpy() / 2 + 0.5)[:4, 8:-8]
     np.testing.assert_allclose(made.frontal[:4, 8:-8], border, atol=0.02)

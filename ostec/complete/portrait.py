@@ -6,17 +6,18 @@ frontal view, trusted there like the face, and laid over the generated picture w
 stay in the portrait, which are taken out of the texture.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from ostec.core.types import CompletedTexture, FittedFace, FloatArray, ProjectedView, Provenance
-from ostec.pipeline.progressive import projected_view
-from ostec.pipeline.texture import OnProgress, TextureMaker
+from ostec.complete.generator import GeneratorCompleter, PictureSearch
+from ostec.complete.views import projected_view
+from ostec.core.types import CompletedTexture, Evidence, FittedFace, FloatArray, ProjectedView, Provenance
+from ostec.project.invert import Projection
 from ostec.project.objective import ProjectionTarget
-from ostec.project.together import Projecting
-from ostec.project.views import FRONT, View, ViewStudio
+from ostec.project.views import FRONT, ViewStudio
 from ostec.render.crops import Crop, crop_as_portrait, crop_onto_template, five_points, warp
 from ostec.render.unwrap import resize_map
 from ostec.stitch.blend import feathered, low_pass
@@ -39,13 +40,14 @@ class PortraitSettings:
 
 
 @dataclass(frozen=True)
-class Person:
-    """Whose portrait it is."""
+class FinishedFace:
+    """Whose portrait is made, from the files of a result and the photo alone: one that is added later is the same."""
 
     face: FittedFace
+    texture: CompletedTexture
     photo: FloatArray | None
     """[H, W, 3] in [0, 1]; only a generator of natural photos looks at it."""
-    identity: torch.Tensor | None = None
+    identity: FloatArray | None = None
     """[512], if an ArcFace said so."""
 
 
@@ -60,45 +62,72 @@ class Portrayed:
     """[R, R, 3] the whole portrait, of a generator that draws such; else the texture is to be drawn."""
 
 
-def portray(
-    maker: TextureMaker, person: Person, completed: CompletedTexture, on_progress: OnProgress
-) -> Projecting[Portrayed]:
-    """Project the finished face at (0, 0).
+@dataclass(frozen=True)
+class _Sitting:
+    """One face before its projection at (0, 0); W texels a side."""
 
-    Depends on the photo and the files of a result alone, so that a portrait that is added later is the same.
+    texture: FloatArray
+    """[W, W, 3]."""
+    of_photo: FloatArray
+    """[W, W] in [0, 1]: how far each texel is the photo's."""
+    studio: ViewStudio
+    picture: PictureSearch
+    known: torch.Tensor | None
+    """[1, 1, R, R] in [0, 1]: how far each pixel is the photo's, of a generator of natural photos."""
+
+
+def portray(
+    completer: GeneratorCompleter, faces: Sequence[FinishedFace], on_progress: Callable[[float], None]
+) -> list[Portrayed]:
+    """Project finished faces at (0, 0), in one batch.
 
     Args:
-        maker: with a generator.
-        person: whose face it is.
-        completed: the face's texture.
-        on_progress: called with the share that is done.
+        completer: whose generator draws.
+        faces: B of them.
+        on_progress: called with the share that is done, 0 to 1.
     """
-    work = min(len(completed.texture), maker.work_size)
-    photo = resize_map((completed.provenance == Provenance.PHOTO).astype(np.float32), work)
-    texture = resize_map(completed.texture, work)
-    inside = maker.inside(work)
-    studio = maker.studio(person.face)
-    target = studio.draw(texture, np.where(inside, np.maximum(photo, GUESSED), 0).astype(np.float32), FRONT)
+    settings = completer.settings
+    sittings = [_sit(completer, face) for face in faces]
+    weights = replace(settings.project, identity=settings.project.identity_frontal)
+    found = completer.search([s.picture for s in sittings], settings.iterations_frontalize, on_progress, weights)
+    return [_developed(completer, face, sittings[b], found, b) for b, face in enumerate(faces)]
+
+
+def _sit(completer: GeneratorCompleter, person: FinishedFace) -> _Sitting:
+    completed = person.texture
+    work = completer.work_size(len(completed.colour))
+    of_photo = resize_map((completed.provenance == Provenance.PHOTO).astype(np.float32), work)
+    texture = resize_map(completed.colour, work)
+    inside = completer.canvas.inside(work)
+    studio = completer.studio(person.face)
+    target = studio.draw(texture, np.where(inside, np.maximum(of_photo, GUESSED), 0).astype(np.float32), FRONT)
     known: torch.Tensor | None = None
-    if maker.draws_portraits:
+    if completer.draws_portraits:
         assert person.photo is not None
         around = surroundings(person.photo, person.face, studio)
-        known = studio.draw(texture, photo * inside, FRONT).trust
+        known = studio.draw(texture, of_photo * inside, FRONT).trust
         target = with_surroundings(target, known, around)
         known = torch.maximum(known, around.trust.to(known))
-    weights = replace(maker.projection_settings, identity=maker.projection_settings.identity_frontal)
-    steps = maker.settings.iterations_frontalize
-    found = yield maker.request(target, studio.landmarks(FRONT), steps, on_progress, person.identity, weights)
-    view = replace(projected_view(FRONT, target, found), name="frontal")
-    if known is not None:
-        whole = join_portrait(view.generated, view.render, known[0, 0].cpu().numpy())
-        return Portrayed(view, completed.texture, whole)
-    added = add_view(Progress(texture, photo), studio.read(found.image[0], FRONT, work), maker.view_settings)
+    picture = PictureSearch(target, studio.landmarks(FRONT), person.identity)
+    return _Sitting(texture, of_photo, studio, picture, known)
+
+
+def _developed(
+    completer: GeneratorCompleter, person: FinishedFace, sitting: _Sitting, found: Projection, b: int
+) -> Portrayed:
+    """What picture ``b`` of the projection makes of a face."""
+    colour, settings, work = person.texture.colour, completer.settings.views, len(sitting.texture)
+    view = replace(projected_view(FRONT, sitting.picture.target, found, b), name="frontal")
+    if sitting.known is not None:
+        whole = join_portrait(view.generated, view.render, sitting.known[0, 0].cpu().numpy())
+        return Portrayed(view, colour, whole)
+    read = sitting.studio.read(found.image[b], FRONT, work)
+    added = add_view(Progress(sitting.texture, sitting.of_photo), read, settings)
     # The detail of the texture has more behind it than one view: its colours alone are corrected.
-    change = low_pass(added.texture - texture, inside.astype(np.float32), maker.view_settings.detail * work)
-    change = resize_map(change, len(completed.texture))
-    corrected = np.clip(completed.texture + change, 0, 1).astype(np.float32)
-    return Portrayed(view, corrected, None)
+    inside = completer.canvas.inside(work).astype(np.float32)
+    change = low_pass(added.texture - sitting.texture, inside, settings.detail * work)
+    change = resize_map(change, len(colour))
+    return Portrayed(view, np.clip(colour + change, 0, 1).astype(np.float32), None)
 
 
 @dataclass(frozen=True)
@@ -148,36 +177,33 @@ def with_surroundings(target: ProjectionTarget, known: torch.Tensor, around: Sur
     return ProjectionTarget(torch.where(total > 0, mixed, target.image), total.clamp(0, 1), rest.clamp(0, 1))
 
 
-def invert_portrait(
-    maker: TextureMaker,
-    person: Person,
+def invert_photo(
+    completer: GeneratorCompleter,
+    evidence: Evidence,
     trusted: FloatArray | None,
-    view: View,
     iterations: int,
-    on_progress: OnProgress,
-) -> Projecting[ProjectedView]:
+    on_progress: Callable[[float], None],
+) -> tuple[ProjectionTarget, Projection]:
     """Project a photo itself, cut as FFHQ cuts its portraits, into a generator of natural photos.
 
     Args:
-        maker: with such a generator.
-        person: whose photo it is.
+        completer: of such a generator.
+        evidence: with its photo.
         trusted: [H, W, 1] in [0, 1], how far each pixel is to be looked at; None: all.
-        view: what the record calls it.
         iterations: at most.
-        on_progress: called with the share that is done.
+        on_progress: called with the share that is done, 0 to 1.
     """
-    assert maker.models.generator is not None
-    assert person.photo is not None
-    photo, landmarks = person.photo, person.face.landmarks[:, :2]
+    assert evidence.photo is not None
+    photo, landmarks = evidence.photo, evidence.face.landmarks[:, :2]
     five = five_points(landmarks)
-    crop = crop_as_portrait(five[:2], five[3:].mean(0), maker.models.generator.generator.shape.resolution)
+    crop = crop_as_portrait(five[:2], five[3:].mean(0), completer.resolution)
     trusted = np.ones_like(photo[..., :1]) if trusted is None else trusted
     cut = _cut(np.dstack([photo, trusted]), crop)
-    trust = (cut.planes[:, 3:] * cut.shown).to(maker.device)
-    target = ProjectionTarget(_picture(cut).to(maker.device), trust, torch.zeros_like(trust))
+    trust = (cut.planes[:, 3:] * cut.shown).to(completer.device)
+    target = ProjectionTarget(_picture(cut).to(completer.device), trust, torch.zeros_like(trust))
     points = crop.points_to_crop(landmarks).astype(np.float32)
-    inverted = yield maker.request(target, points, iterations, on_progress, person.identity)
-    return projected_view(view, target, inverted)
+    picture = PictureSearch(target, points, evidence.identity)
+    return target, completer.search([picture], iterations, on_progress)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.core.settings import CompleteSettings
+from ostec.complete.terms import IDENTITY_EVERY, Judging
 from ostec.core.types import FloatArray, ProjectedView
 from ostec.export.mesh import read_npz
 from ostec.io.images import read_image
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.stylegan2 import Discriminator
 from ostec.pipeline import CompletedFace, Completer, Models
-from ostec.pipeline.judging import IDENTITY_EVERY, Judging
+from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_of
 from ostec.project.objective import ProjectionSettings, ProjectionTarget
 from ostec.project.terms import REALISM_EVERY, PictureTerm
@@ -31,7 +31,7 @@ ASTRONAUT = ROOT / "examples/astronaut.png"
 SETTINGS = CompleteSettings(iterations=1, iterations_frontalize=1, uv_size=256)
 TEXELS = 160
 EVERYTHING = ProjectionSettings(landmarks=0.2, identity=0.05, realism=0.0025)
-WHO = torch.nn.functional.normalize(torch.randn(512, generator=torch.Generator().manual_seed(0)), dim=0)
+WHO = torch.nn.functional.normalize(torch.randn(512, generator=torch.Generator().manual_seed(0)), dim=0).numpy()
 TERMS = ("landmarks", "identity", "realism")
 
 
@@ -76,8 +76,8 @@ def target(studio: ViewStudio) -> ProjectionTarget:
 @pytest.fixture
 def named(
     studio: ViewStudio, target: ProjectionTarget
-) -> Callable[[Models, ProjectionSettings, torch.Tensor | None], dict[str, PictureTerm]]:
-    def terms(models: Models, settings: ProjectionSettings, who: torch.Tensor | None) -> dict[str, PictureTerm]:
+) -> Callable[[Models, ProjectionSettings, FloatArray | None], dict[str, PictureTerm]]:
+    def terms(models: Models, settings: ProjectionSettings, who: FloatArray | None) -> dict[str, PictureTerm]:
         found = Judging(models).terms(studio.landmarks(TURNED[3]), target, settings, who)
         assert len({term.name for term in found}) == len(found)
         return {term.name: term for term in found}
@@ -189,13 +189,13 @@ VIEWS = TURNED[:2]
 @pytest.fixture(scope="module", autouse=True)
 def _few_views() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ostec.pipeline.texture.waves_of", lambda *_: [(view,) for view in VIEWS])
+        patch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in VIEWS])
         yield
 
 
 def completer(models: Models, projection: ProjectionSettings | None = None, **changed: Any) -> Completer:
     made = Completer(models, replace(SETTINGS, **changed), torch.device("cpu"), [])
-    made.textures.projection_settings = projection or ProjectionSettings()
+    made.completer.settings = replace(made.completer.settings, project=projection or ProjectionSettings())
     return made
 
 
@@ -224,7 +224,7 @@ def test_the_npz_holds_the_photos_identity(judged: CompletedFace, arcface: ArcFa
     judged.save(tmp_path)
     saved = read_npz(tmp_path / "astronaut.npz").identity
     assert saved is not None
-    np.testing.assert_array_equal(saved, identity_of(arcface, read_image(ASTRONAUT), judged.textured.face).numpy())
+    np.testing.assert_array_equal(saved, identity_of(arcface, read_image(ASTRONAUT), judged.textured.face))
     assert float(np.linalg.norm(saved)) == pytest.approx(1, abs=1e-5)
 
 

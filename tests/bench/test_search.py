@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bench.search import WHOLE_PICTURES, search
 from ostec.nets.stylegan2 import Generator, GeneratorShape
-from ostec.project.fast import WHOLE_PICTURES, search
 from ostec.project.objective import ProjectionSettings, smaller
 
 SHAPE = GeneratorShape(64, z_dim=16, w_dim=16, mapping_layers=2, channel_base=512, channel_max=16)

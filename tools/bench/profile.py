@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch.profiler import ProfilerActivity, profile
 
-from ostec.bench.project import Task, search_for
-from ostec.bench.reference import PlainNetwork, project_reference
+from bench.project import Task, search_for
+from bench.reference import PlainNetwork, project_reference
 
 ROWS = 25
 """Operators in a table, those with the most time of their own first."""

@@ -1,4 +1,4 @@
-"""``ostec bench project``: one network, one target, the published projector against this program's.
+"""``tools/bench_project.py``: one network, one target, the published projector against this program's.
 
 Both sides do the whole work: statistics of W, the target's features, the steps, and at the end the picture at full
 size. The clock stands still while the bench judges. The reference takes its steps; this program goes on until every
@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 
-from ostec.bench.arithmetic import Counted, convolution_rate
-from ostec.bench.clock import Clock, Now, PeakMemory
-from ostec.bench.judge import Judge, VggShaped, judged_size
-from ostec.bench.machine import described
-from ostec.bench.network import digest, draw_target
-from ostec.bench.reference import PlainNetwork, Referenced, project_reference
+from bench.arithmetic import Counted, convolution_rate
+from bench.judge import Judge, VggShaped, judged_size
+from bench.network import digest, draw_target
+from bench.reference import PlainNetwork, Referenced, project_reference
+from bench.search import search
+from ostec.bench.clock import Clock, Now, PeakMemory, described
 from ostec.nets.stylegan2 import Generator
-from ostec.project.fast import search
 
 Tell = Callable[[str], None]
 SAME = ("network_sha256", "steps", "batch", "seed", "judge_width")

@@ -1,0 +1,112 @@
+"""The layout on which the pictures' texels, the prior's fill and generated views become one texture."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ostec.complete.views import UvState
+from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide
+from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, prior_weight
+from ostec.render.unwrap import enlarge_inside, resize_map
+from ostec.render.uv import UvLayout
+from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
+from ostec.stitch.views import ViewFill
+
+INTERIOR_RIM = 0.2
+"""Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards,
+scars.
+"""
+HARD_FROM_PX = 512
+"""Side of the generator's pictures from which auto lets it draw the whole face of a profile photo."""
+MIRROR_RIM = 0.06
+"""Distance in UV from the chart's border from which detail is mirrored, fully at twice that."""
+
+
+@dataclass(frozen=True)
+class UvCanvas:
+    """One topology's layout at any size, with the prior that belongs to it."""
+
+    layout: Callable[[int], UvLayout]
+    """Gives the chart baked at a number of texels."""
+    guide: LayoutGuide
+    """Of the layout, at the prior's size if there is one."""
+    prior: LinearPrior | None
+    fill_settings: PriorSettings = field(default_factory=PriorSettings)
+    blend_settings: BlendSettings = field(default_factory=BlendSettings)
+
+    def inside(self, size: int) -> BoolArray:
+        """The chart at a number of texels, [S, S]."""
+        return self.layout(size).inside.cpu().numpy()
+
+    def fill(self, evidence: Evidence) -> PriorFill | None:
+        """What the prior says; None without one."""
+        if self.prior is None:
+            return None
+        coarse = evidence.coarse
+        weight = prior_weight(coarse.cosine, coarse.visible, coarse.margin_mm, self.fill_settings) * coarse.mask
+        return fill_from_prior(
+            self.prior, coarse.colour, weight.astype(np.float32), self.fill_settings, self.guide.features
+        )
+
+    def is_occluded(self, fill: PriorFill | None) -> bool:
+        """Whether something other than hair lies in front of the face, as the prior sees it."""
+        return fill is not None and bool((fill.occluded & (self.guide.rim > INTERIOR_RIM)).any())
+
+    def weight(self, evidence: Evidence, fill: PriorFill | None) -> FloatArray:
+        """[S, S] in [0, 1]: how far each texel of the pictures is believed."""
+        seen = evidence.seen
+        weight = photo_weight(seen, evidence.face.pose_deg[1], self.blend_settings)
+        if fill is None:
+            return weight
+        believed = np.maximum(np.clip(fill.explained * 4 - 1, 0, 1), self.guide.rim > INTERIOR_RIM)
+        return weight * resize_map((believed * ~fill.occluded * (1 - fill.hair)).astype(np.float32), seen.size)
+
+    def prior_texture(self, texture: FloatArray, size: int) -> FloatArray:
+        """The prior's texture [s, s, 3] at ``size`` texels."""
+        assert self.prior is not None
+        return np.clip(enlarge_inside(texture, self.prior.inside, size), 0, 1).astype(np.float32)
+
+    def start(self, evidence: Evidence, weight: FloatArray, fill: PriorFill | None, work: int) -> UvState:
+        """The texture that the first view is drawn with, at ``work`` texels."""
+        inside = self.inside(work)
+        photo, weight = resize_map(evidence.seen.colour, work), resize_map(weight, work) * inside
+        base = self.prior_texture(fill.texture, work) if fill is not None else spread(photo, weight)
+        first = stitch(photo, weight, base, inside, self.blend_settings, self._mirror(work))
+        trust = feathered(weight, inside, self.blend_settings.feather * work) * inside
+        return UvState(first.colour, trust.astype(np.float32), base, inside)
+
+    def join(self, evidence: Evidence, weight: FloatArray, fill: ViewFill, mode: str) -> CompletedTexture:
+        """Lay what is believed of the pictures over a fill; in mode hard the fill is all."""
+        seen, settings = evidence.seen, self.blend_settings
+        if mode == "hard":
+            return pad(fill.texture, fill.provenance, seen.inside, settings.padding)
+        photo = slanted_recoloured(seen.colour, weight, seen.cosine, fill.texture, settings)
+        return stitch(photo, weight, fill.texture, seen.inside, settings, self._mirror(seen.size), fill.provenance)
+
+    def _mirror(self, size: int) -> FloatArray:
+        """How far a texel's detail may be the other half's, [S, S].
+
+        Not in the eyes, which would squint, nor at the border, where thin hair would come over.
+        """
+        guide = self.guide
+        return resize_map((1 - guide.eyes) * np.clip((guide.rim - MIRROR_RIM) / MIRROR_RIM, 0, 1), size)
+
+
+def chosen_mode(asked: str, yaw_deg: float, profile_deg: float, resolution: int) -> tuple[str, str]:
+    """Soft or hard, and why.
+
+    Args:
+        asked: auto, soft or hard.
+        yaw_deg: the face's.
+        profile_deg: yaw up to which auto keeps the photo's texels.
+        resolution: side of the generator's pictures in pixels; 0 without one.
+    """
+    yaw = abs(yaw_deg)
+    if asked != "auto":
+        return asked, "asked for"
+    if yaw <= profile_deg:
+        return "soft", f"yaw is {yaw:.0f} degrees, within {profile_deg:.0f}"
+    if resolution >= HARD_FROM_PX:
+        return "hard", f"yaw is {yaw:.0f} degrees, and the generator draws {resolution} px"
+    return "soft", f"yaw is {yaw:.0f} degrees, but no generator of {HARD_FROM_PX} px or more is there"

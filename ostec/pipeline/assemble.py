@@ -1,0 +1,129 @@
+"""From an observed face and its completed texture to a finished face: portrait, stages, head, record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ostec.complete.terms import Judging
+from ostec.core.progress import PhotoRun
+from ostec.core.settings import to_json
+from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
+from ostec.export.record import versions
+from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
+from ostec.heads.assemble import HeadMaker, described
+from ostec.io.images import to_bytes
+from ostec.pipeline.figures import photo_figures
+from ostec.pipeline.models import Models
+from ostec.pipeline.result import CompletedFace
+from ostec.pipeline.settings import CompleteSettings
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """The frontal portrait of a face."""
+
+    picture: FloatArray
+    """[H, W, 3] in [0, 1]."""
+    view: ProjectedView | None = None
+    """The projection that made or corrected it, if there was one."""
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Puts finished faces together; all that they have in common."""
+
+    models: Models
+    settings: CompleteSettings
+    device: torch.device
+    weights: dict[str, str]
+    """Name -> SHA-256 of all that is loaded."""
+    notes: tuple[str, ...]
+    """Warnings of every face."""
+    features: str | None
+    """What the projection's pictures are compared by; None where nothing is projected."""
+    renderer: FaceRenderer
+    heads: HeadMaker | None = None
+
+    def assemble(
+        self,
+        source: dict[str, str],
+        observed: ObservedFace,
+        completion: Completion,
+        portrait: Portrait | None,
+        run: PhotoRun,
+    ) -> CompletedFace:
+        """The finished face with the record of how it was made; ends ``run``'s stage.
+
+        Args:
+            source: ``source`` and ``source_sha256`` of the photo.
+            observed: the face.
+            completion: its texture, as :func:`as_written` gives it.
+            portrait: of the frontal view, if asked for.
+            run: times and warnings of the face.
+        """
+        face, settings, texture = observed.face, self.settings, completion.texture
+        views = completion.views
+        frames = self.renderer.turntable(face, texture.colour) if settings.turntable else None
+        frontal, view = (portrait.picture, portrait.view) if portrait is not None else (None, None)
+        textured = TexturedFace(face, self.models.topology, texture, frontal, views=views, identity=observed.identity)
+        pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, self.renderer)
+        head = None
+        if self.heads is not None:
+            head = self.heads(textured)
+            pictures["Fitted head"] = overlay_head(observed.photo, face, head)
+        textured = replace(textured, stages=pictures)
+        record = {
+            **source,
+            **self._made_with(),
+            **self._of_face(observed, completion, run),
+            **self.projected((*views, *([view] if view else []))),
+            "face_model": described(head),
+        }
+        run.enter("")
+        return CompletedFace(textured, observed.photo, record, run.seconds, frames, view, head)
+
+    def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
+        """What the record says of projections."""
+        return {
+            "losses": {view.name: {**view.losses, "iterations": view.iterations} for view in views},
+            "features": self.features if views else None,
+            **Judging(self.models).described(views),
+        }
+
+    def _made_with(self) -> dict[str, Any]:
+        return {
+            "settings": to_json(self.settings),
+            "seed": self.settings.seed,
+            "device": str(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            "weights": self.weights,
+        }
+
+    def _of_face(self, observed: ObservedFace, completion: Completion, run: PhotoRun) -> dict[str, Any]:
+        inside = completion.texture.provenance
+        inside = inside[(inside > 0) & (inside < Provenance.PADDING)]
+        shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
+        return {
+            "face_box": [round(float(v), 2) for v in observed.box.box],
+            "face_confidence": round(float(observed.confidence), 4),
+            "fit_residual_percent": round(observed.face.residual, 3),
+            "pose_deg": [round(v, 2) for v in observed.face.pose_deg],
+            "mode": completion.mode,
+            "mode_reason": completion.mode_reason,
+            "texel_shares": shares,
+            "occluders": [*observed.occluders, *(["occluder"] if completion.occluded else [])],
+            "parsing": observed.parsing,
+            "figures": photo_figures(observed.seen.colour, completion.believed),
+            "warnings": [*self.notes, *run.warnings],
+        }
+
+
+def as_written(completion: Completion) -> Completion:
+    """A completion with the colours as NAME.png holds them, so that what is drawn from the file later is the same."""
+    texture = completion.texture
+    colour = to_bytes(texture.colour).astype(np.float32) / np.float32(255)
+    return replace(completion, texture=replace(texture, layers={**texture.layers, "colour": colour}))

@@ -1,0 +1,291 @@
+"""From a photo to observed faces: read, detect, fit, unwrap, mask. Completing, inverting and evaluating begin here."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ostec.core.assets import sha256_of
+from ostec.core.errors import FaceError
+from ostec.core.progress import PhotoRun
+from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvObservation
+from ostec.detect.landmarks import detect_landmarks
+from ostec.fit.dense import fit_dense
+from ostec.io.images import as_picture, decode_image, read_image
+from ostec.mask.hands import HandSettings, detect_hands, hand_mask
+from ostec.mask.parsing import ParsedFace, bare_face, believed
+from ostec.mask.skin import face_mask, mask_guide, surround_colours
+from ostec.pipeline.models import Models
+from ostec.project.identity import identity_of
+from ostec.render.crops import five_points
+from ostec.render.unwrap import Unwrapper, resize_map
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+MIN_CONFIDENCE = 0.5
+"""FaceMesh's probability below which a detected box is taken for no face."""
+MAX_YAW_DEG = 62.0
+"""Fitted yaw beyond which the face counts as a full profile. FaceMesh turns too little: a head drawn at 45, 60, 70, 80
+and 90 degrees is fitted at 38, 51, 58, 64 and 64."""
+MASK_SIZE = 256
+HIDDEN = 0.5
+"""Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
+RETREAT = 5 / 256
+"""Width in UV of the neighbourhood that a hidden texel takes with it."""
+SMALL_FACE_PX = 80.0
+"""A detected face with a smaller side is done with a warning."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class ReadPhoto:
+    """A photo and what its record says of where it came from."""
+
+    image: FloatArray
+    """[H, W, 3] in [0, 1]."""
+    source: dict[str, str]
+    """``source`` and ``source_sha256``."""
+
+
+@dataclass(frozen=True)
+class PhotoBytes:
+    """A photo's file."""
+
+    data: bytes
+    name: str
+    """For the record and for errors."""
+
+
+@dataclass(frozen=True)
+class MaskedPhoto:
+    """A photo in the layout, and what of it is bare face."""
+
+    seen: UvObservation
+    occluders: tuple[str, ...] = ()
+    """Names of what was found in front of the face."""
+    parsing: str = "none"
+    """Which network parsed the photo."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of that."""
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """One face of a photo."""
+
+    box: FaceBox
+    confidence: float
+    """FaceMesh's, 0 to 1."""
+    face: FittedFace
+
+
+@dataclass
+class Tried(Generic[_T]):
+    """The faces of a photo, tried in order until as many are done as are wanted.
+
+    A false detection can be larger than the face: the next one is tried then.
+    """
+
+    boxes: Sequence[FaceBox]
+    wanted: int
+    results: list[_T] = field(default_factory=list)
+    errors: list[FaceError] = field(default_factory=list)
+    """Of those that could not be done."""
+
+    def __iter__(self) -> Iterator[FaceBox]:
+        """The faces that are still to be tried."""
+        for box in self.boxes:
+            if len(self.results) >= self.wanted:
+                return
+            yield box
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Try one: what cannot be done is noted."""
+        try:
+            yield
+        except FaceError as error:
+            self.errors.append(error)
+
+
+PhotoLike: TypeAlias = "str | Path | bytes | FloatArray | torch.Tensor | PilImage | PhotoBytes | ReadPhoto"
+"""What a photo may be: a path, a file's bytes, a PIL image, a NumPy array or a tensor (``io.images.as_picture``)."""
+
+
+def read_photo(photo: PhotoLike) -> ReadPhoto:
+    """Read a photo, or take it as it is if it was read before.
+
+    Raises:
+        ImageError: the file cannot be read.
+        TypeError, ValueError: as ``io.images.as_picture``.
+    """
+    if isinstance(photo, ReadPhoto):
+        return photo
+    if isinstance(photo, bytes):
+        photo = PhotoBytes(photo, "bytes")
+    if isinstance(photo, PhotoBytes):
+        digest = hashlib.sha256(photo.data).hexdigest()
+        return ReadPhoto(decode_image(photo.data, photo.name), {"source": photo.name, "source_sha256": digest})
+    if isinstance(photo, str | Path):
+        path = Path(photo)
+        return ReadPhoto(read_image(path), {"source": path.name, "source_sha256": sha256_of(path)})
+    picture = as_picture(photo)
+    digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
+    return ReadPhoto(picture, {"source": "array", "source_sha256": digest})
+
+
+def find_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun) -> FoundFace:
+    """Fit the mesh to what was detected; the stages landmarks and fit.
+
+    Raises:
+        FaceError: it is no face, or seen nearly from the side.
+    """
+    run.enter("landmarks")
+    landmarks = detect_landmarks(image, box, models.facemesh)
+    if landmarks.confidence < MIN_CONFIDENCE:
+        raise FaceError(f"What was detected does not look like a face (confidence {landmarks.confidence:.2f}).")
+    run.enter("fit")
+    face = fit_dense(landmarks, models.topology)
+    yaw = face.pose_deg[1]
+    if abs(yaw) > MAX_YAW_DEG:
+        raise FaceError(
+            f"The face is nearly in profile (yaw {abs(yaw):.0f} degrees; at most {MAX_YAW_DEG:.0f} can be used)."
+        )
+    return FoundFace(box, landmarks.confidence, face)
+
+
+class Observer:
+    """Brings the faces of photos into one topology's layout; holds what is computed once."""
+
+    def __init__(self, models: Models, size: int, device: torch.device | str = "cpu") -> None:
+        """Observe with the networks of ``models``, at ``size`` texels."""
+        self.models, self.size = models, size
+        self.unwrapper = Unwrapper(models.topology, device)
+        self.hand_settings = HandSettings()
+        self._guide = mask_guide(models.topology, self.unwrapper.layout(MASK_SIZE).inside.cpu().numpy())
+        prior = models.prior
+        self.guide = self._guide if prior is None else mask_guide(models.topology, prior.inside)
+        """What the layout knows of faces, at the prior's size if there is one."""
+
+    def observe(
+        self, photo: FloatArray, box: FaceBox, run: PhotoRun, trusted: FloatArray | None = None
+    ) -> ObservedFace:
+        """Fit, unwrap and mask one face; the stages landmarks, fit, unwrap and mask.
+
+        Args:
+            photo: [H, W, 3] in [0, 1].
+            box: what was detected.
+            run: told how far it is.
+            trusted: [H, W, 1] in [0, 1], how far somebody else trusts each pixel; what is not trusted is not looked at
+                once the face is found.
+
+        Raises:
+            FaceError: it is no face, or seen nearly from the side, or ``trusted`` leaves nothing of it.
+        """
+        found = find_face(photo, box, self.models, run)
+        shown = photo if trusted is None else without_hidden(photo, trusted)
+        run.enter("unwrap")
+        seen = self.unwrap(shown, found.face)
+        run.enter("mask")
+        masked = self.mask(shown, found.face, seen, trusted)
+        if trusted is not None and not ((masked.seen.mask > HIDDEN) & seen.visible).any():
+            raise FaceError("The mask leaves nothing of the face.")
+        return ObservedFace(
+            photo=shown,
+            box=box,
+            confidence=found.confidence,
+            face=found.face,
+            seen=masked.seen,
+            coarse=self.coarse(shown, found.face, masked.seen),
+            occluders=masked.occluders,
+            parsing=masked.parsing,
+            identity=identity_of(self.models.arcface, shown, found.face),
+            warnings=masked.warnings,
+        )
+
+    def unwrap(self, photo: FloatArray, face: FittedFace) -> UvObservation:
+        """Read the photo at every texel; its mask is still the whole chart."""
+        return self.unwrapper.unwrap(photo, face, self.size)
+
+    def coarse(self, photo: FloatArray, face: FittedFace, seen: UvObservation) -> UvObservation:
+        """The photo in the layout at the prior's size, with the mask of ``seen``."""
+        small = self.unwrapper.unwrap(photo, face, len(self.guide.inside))
+        return replace(small, mask=resize_map(seen.mask, small.size))
+
+    def mask(
+        self, image: FloatArray, face: FittedFace, seen: UvObservation, trusted: FloatArray | None = None
+    ) -> MaskedPhoto:
+        """Find out what of the unwrapped photo is bare face.
+
+        Args:
+            image: the photo.
+            face: its face.
+            seen: the photo in the layout.
+            trusted: [H, W, 1] in [0, 1], how far somebody else trusts each pixel; what is not is not looked at.
+        """
+        small = self.unwrapper.unwrap(image, face, MASK_SIZE)
+        pixels = (face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]).astype(np.float32)
+        up = face.camera_matrix[:2, 1].astype(np.float32)
+        surround = surround_colours(image, pixels, up)
+        allowed = np.ones_like(small.mask)
+        free = self._free_of_hands(image, face)
+        if free is not None:
+            trusted = free if trusted is None else trusted * free
+        if trusted is not None:
+            allowed = retreated(self.unwrapper.unwrap(trusted, face, MASK_SIZE))
+            small = replace(small, visible=small.visible & (allowed >= HIDDEN))
+            surround = surround[surround_colours(trusted, pixels, up)[:, 0] >= HIDDEN]
+        parsed = self._parsed(image, face, small)
+        if parsed.bare is not None:
+            allowed = np.minimum(allowed, parsed.bare)
+            small = replace(small, visible=small.visible & (parsed.bare >= HIDDEN))
+        found = face_mask(small, self._guide, surround)
+        seen = replace(seen, mask=resize_map(found.mask * allowed, seen.size) * seen.inside)
+        occluders = [*(["spectacles"] if found.spectacles.any() else []), *(["hand"] if free is not None else [])]
+        return MaskedPhoto(seen, tuple(occluders), parsed.name, parsed.warnings)
+
+    def _free_of_hands(self, image: FloatArray, face: FittedFace) -> FloatArray | None:
+        """How far no hand lies on each pixel, [H, W, 1] in [0, 1]; None if none lies on the face."""
+        if self.models.hands is None:
+            return None
+        hands = detect_hands(image, face.landmarks, self.models.hands, self.hand_settings)
+        if not hands:
+            return None
+        free = 1 - hand_mask(image.shape[:2], hands, self.hand_settings)[..., None]
+        shown = self.unwrapper.unwrap(free, face, MASK_SIZE)
+        return free if (shown.visible & (shown.colour[..., 0] < HIDDEN)).any() else None
+
+    def _parsed(self, image: FloatArray, face: FittedFace, small: UvObservation) -> ParsedFace:
+        """What the parsing says of the texels that the photo shows; nothing where there is none, or where it errs."""
+        network = self.models.parsing
+        if network is None:
+            return ParsedFace()
+        bare = bare_face(image, five_points(face.landmarks), network)
+        return believed(retreated(self.unwrapper.unwrap(bare, face, MASK_SIZE)), small, self._guide, network.name)
+
+
+def retreated(trusted: UvObservation) -> FloatArray:
+    """A picture of trust [S, S] in the layout, stepped back from what is not trusted, in steps of 1 / 255.
+
+    Where trusted and other pixels mix in one texel its colour is between both. What was not seen is as its neighbours.
+    """
+    if not trusted.visible.any():
+        return np.zeros(trusted.inside.shape, np.float32)
+    nearest = ndimage.distance_transform_edt(~trusted.visible, return_distances=False, return_indices=True)
+    values = np.round(trusted.colour[nearest[0], nearest[1], 0] * 255) / 255
+    return np.asarray(ndimage.minimum_filter(values, round(RETREAT * trusted.size) | 1), np.float32)
+
+
+def without_hidden(image: FloatArray, trusted: FloatArray) -> FloatArray:
+    """The photo with the mean of its other pixels where it is not trusted: nothing there can have a say."""
+    hidden = trusted[..., 0] == 0
+    rest = image[~hidden]
+    return np.where(hidden[..., None], rest.mean(0) if len(rest) else HIDDEN, image).astype(np.float32)

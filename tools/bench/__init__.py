@@ -1,0 +1,1 @@
+"""Speed of the projection, measured: against a plain reference of the published one, and over sizes."""
