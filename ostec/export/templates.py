@@ -40,7 +40,7 @@ def _templates() -> Any:
 
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("ostec.export"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
+        autoescape=jinja2.select_autoescape((), ["md.j2"], default=True),
         undefined=jinja2.StrictUndefined,
         finalize=clean,
         trim_blocks=True,
