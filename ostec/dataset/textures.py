@@ -76,7 +76,7 @@ class TextureDataset(Dataset[Sample]):
         shard = self._folder / self.shards[self.shard_of[index]].decode("ascii")
         place = FacePlace(self._keys[index].decode("ascii"), shard, start, size)
         found = read_face(place, {_MEMBERS[field] for field in self._fields})
-        fields = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
+        fields: Sample = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
         return {"key": place.key, **fields}
 
     @property
