@@ -92,13 +92,6 @@ def test_wheel_holds_every_file_unchanged(installed: Path, folder: str) -> None:
         assert copy.read_bytes() == source.read_bytes(), source
 
 
-def test_wheel_holds_the_templates(installed: Path) -> None:
-    templates = sorted(path.relative_to(ROOT) for path in (ROOT / "ostec").rglob("*.j2"))
-    assert templates
-    for template in templates:
-        assert (installed / template).read_bytes() == (ROOT / template).read_bytes(), template
-
-
 def test_installed_package_renders_its_pages(installed: Path) -> None:
     program = """
 import tempfile

@@ -18,7 +18,8 @@ from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_nu
 from ostec.dataset.members import PORTRAIT, PROVENANCE, TEXTURE
 from ostec.dataset.origin import hub_licence, licence_of, origin_of, record_in
 from ostec.dataset.plan import NOT_GIVEN, Build
-from ostec.dataset.stats import attributes_of, ordered, render, stats_of
+from ostec.dataset.stats import attributes_of, ordered, stats_of
+from ostec.export.templates import render
 from ostec.io.files import open_plain, write_atomic
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ def write_card(
     import pyarrow.compute as pc
 
     form = form or Form(path.parent)
-    faces = table.filter(pc.field("status") == "done")
+    columns = ["status", "item", "shard", "key", "offset", "size", "weights", "attributes", *_BINS]
+    faces = table.select(columns).filter(pc.field("status") == "done")
     starts = [build.first_shard * config["shard_size"] for build in builds[1:]]
     build_of = np.searchsorted(starts, faces["item"].to_numpy(), "right")
     numbers, firsts, counts = np.unique(build_of, return_index=True, return_counts=True)
@@ -167,13 +169,12 @@ def _histogram(column: Any, title: str, width: float) -> tuple[str, list[str]]:
     return title, lines
 
 
-def write_readme(path: Path, text: str) -> None:
+def write_readme(path: Path, content: bytes) -> None:
     """Write a card; what stands below it stays, and a card that was changed is not replaced.
 
     Raises:
         OutputError: it cannot be written.
     """
-    content = text.encode("utf-8", "backslashreplace")
     ended = content + _END.format(digest=hashlib.sha256(content).hexdigest()).encode("ascii")
     try:
         with open_plain(path) as stream:

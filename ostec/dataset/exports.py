@@ -132,9 +132,7 @@ def _ffhq_uv(faces: Faces, source: FinishedDataset, out: Path) -> list[str]:
     them: it takes every folder to have all three views, and ends at the first one that has not.
     """
     maps = make_folder(out / "uv-maps")
-    meta: dict[str, dict[str, Any]] = {}
-    lines: list[str] = []
-    shapes: set[tuple[int, ...]] = set()
+    meta, lines, shapes = dict[str, dict[str, Any]](), list[str](), set[tuple[int, ...]]()
     lacking, without = Counter[str](), 0
     for number, (row, found) in enumerate(faces):
         name, place = f"{number:06d}", source.place(row)
@@ -231,7 +229,7 @@ def _arrow(faces: Faces, out: Path, licences: str) -> None:
 
     names = _write_tables(faces, out, "data-{}.arrow", lambda path: pa.ipc.new_stream(path, _schema()))
     digest = hashlib.sha256(repr([(name, (out / name).stat().st_size) for name in names]).encode()).hexdigest()
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": digest[:16],
         **dict.fromkeys(("_format_columns", "_format_type")),

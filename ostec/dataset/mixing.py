@@ -19,7 +19,6 @@ from ostec.core.text import counted, shown
 from ostec.core.types import DoubleArray, FloatArray
 from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number
 from ostec.dataset.finished import FRONT, FRONTAL, FacePlace, FinishedDataset, read_face, read_latents
-from ostec.dataset.manifest import Row
 from ostec.dataset.members import MESH
 from ostec.dataset.stats import attributes_of, values_of
 
@@ -39,34 +38,46 @@ Class = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Parent:
+    """A face that can be mixed with others of its class."""
+
+    place: FacePlace
+    attributes: Attributes
+    """Those that classes are made of."""
+
+    @property
+    def photo(self) -> str:
+        """Id of the photo that it is of."""
+        return self.place.key.rpartition("_")[0]
+
+
+@dataclass(frozen=True)
 class Classes:
     """The faces of a dataset by class."""
 
     by: tuple[str, ...]
     """What the classes are made of."""
-    places: Mapping[Class, Sequence[FacePlace]]
+    faces: Mapping[Class, Sequence[Parent]]
     """Those with faces of at least two photos."""
     left_out: int
     """Faces without one of the attributes, or alone in their class."""
-    attributes: Mapping[str, Attributes]
-    """Key of a face -> those of its attributes that classes are made of."""
     instead: bool = False
     """Classes were not asked for, and there are none of the usual attributes."""
 
     @property
     def pairs(self) -> int:
         """How many pairs of faces there are within classes, those of one photo among them."""
-        return sum(len(places) * (len(places) - 1) // 2 for places in self.places.values())
+        return sum(len(faces) * (len(faces) - 1) // 2 for faces in self.faces.values())
 
     @property
     def sha256(self) -> str:
         """Of what they are: which faces with which attributes are in which class."""
-        places = [[label, [place.key for place in found]] for label, found in self.places.items()]
-        return hashlib.sha256(json.dumps([places, self.attributes], sort_keys=True).encode("ascii")).hexdigest()
+        told = [[k, [[face.place.key, face.attributes] for face in found]] for k, found in self.faces.items()]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode("ascii")).hexdigest()
 
     def told(self) -> str:
         """What they are, as a sentence."""
-        sizes = {" / ".join(label): len(places) for label, places in self.places.items()}
+        sizes = {" / ".join(label): len(faces) for label, faces in self.faces.items()}
         why = f" (there are no attributes {', '.join(USUAL)})" if self.instead else ""
         each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
         more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
@@ -93,12 +104,9 @@ class Mix:
 
 
 def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
-    """Sort the faces of a dataset into classes.
+    """Sort the faces of a dataset into classes by attributes, or columns of figures.
 
-    Args:
-        source: the dataset.
-        by: names of attributes, or columns of figures; without any, those of :data:`USUAL` that there are, else
-            those of :data:`FALLBACK`.
+    Without any named, by those of :data:`USUAL` that there are, else those of :data:`FALLBACK`.
 
     Raises:
         UsageError: no face has such an attribute, or no class has faces of two photos.
@@ -115,21 +123,17 @@ def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
     if missing or not by:
         there = ", ".join(sorted(attributes)) or "none"
         raise UsageError(f"No face of {source.folder} has {' or '.join(missing or FALLBACK)}; attributes: {there}.")
-    groups: dict[Class, list[Row]] = {}
-    rows = faces.select(["id", "key", "shard", "offset", "size"]).to_pylist()
-    for row, label in zip(rows, zip(*(_labels(values[name]) for name in by), strict=True), strict=True):
+    groups: dict[Class, list[Parent]] = {}
+    labels = zip(*(_labels(values[name]) for name in by), strict=True)
+    rows = faces.select(["key", "shard", "offset", "size"]).to_pylist()
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         if "" not in label:
-            groups.setdefault(label, []).append(row)
-    kept = {label: found for label, found in sorted(groups.items()) if len({row["id"] for row in found}) > 1}
+            own = {name: attributes[name][number] for name in by if number in attributes.get(name, {})}
+            groups.setdefault(label, []).append(Parent(source.place(row), own))
+    kept = {label: found for label, found in sorted(groups.items()) if len({face.photo for face in found}) > 1}
     if not kept:
         raise UsageError(f"{source.folder} has no two photos in the same class of {', '.join(by)}.")
-    places = {label: [source.place(row) for row in found] for label, found in kept.items()}
-    own = {name: attributes.get(name, {}) for name in by}
-    theirs = {
-        row["key"]: {name: found[number] for name, found in own.items() if number in found}
-        for number, row in enumerate(rows)
-    }
-    return Classes(tuple(by), places, len(rows) - sum(map(len, kept.values())), theirs, instead)
+    return Classes(tuple(by), kept, len(rows) - sum(map(len, kept.values())), instead)
 
 
 def _labels(values: Sequence[Any]) -> list[str]:
@@ -157,10 +161,9 @@ class Mixer:
     """Draws new faces; each follows from the seed and its index alone."""
 
     def __init__(self, classes: Classes, seed: int) -> None:
-        self._groups = list(classes.places.items())
-        sizes = np.array([len(places) for _, places in self._groups], np.float64)
+        self._groups = list(classes.faces.items())
+        sizes = np.array([len(faces) for _, faces in self._groups], np.float64)
         self._shares = sizes / sizes.sum()
-        self._attributes = classes.attributes
         self._seed = seed
         self._without: set[str] = set()
 
@@ -173,20 +176,21 @@ class Mixer:
         """
         draw = np.random.default_rng([self._seed, index])
         for _ in range(_ATTEMPTS):
-            group, places = self._groups[int(draw.choice(len(self._groups), p=self._shares))]
-            one, other = (places[int(k)] for k in draw.choice(len(places), 2, replace=False))
+            group, faces = self._groups[int(draw.choice(len(self._groups), p=self._shares))]
+            one, other = (faces[int(k)] for k in draw.choice(len(faces), 2, replace=False))
             weight = round(float(draw.uniform(*WEIGHTS)), 4)
-            if _photo(one) == _photo(other):
+            if one.photo == other.photo:
                 continue
-            first, second = self._latent(one), self._latent(other)
+            first, second = self._latent(one.place), self._latent(other.place)
             if first is None or second is None:
                 continue
+            keys = one.place.key, other.place.key
             if first.shape != second.shape:
-                raise AssetError(f"The latents of {one.key} and {other.key} are of different generators.")
+                raise AssetError(f"The latents of {' and '.join(keys)} are of different generators.")
             mixed: FloatArray = (weight * first + (1 - weight) * second).astype(np.float32)
-            own = mix_attributes(self._attributes[one.key], self._attributes[other.key], weight)
-            own |= {"mixed_one": one.key, "mixed_other": other.key, "mixed_share": weight}
-            return Mix(index, one.key, other.key, weight, group, mixed, own)
+            own = mix_attributes(one.attributes, other.attributes, weight)
+            own |= {"mixed_one": keys[0], "mixed_other": keys[1], "mixed_share": weight}
+            return Mix(index, *keys, weight, group, mixed, own)
         raise UsageError(
             "Hardly any two faces have latents of their front view; datasets built with --mode hard have them, and "
             "those with --frontalize --save-views."
@@ -199,10 +203,6 @@ class Mixer:
         if latent is None:
             self._without.add(place.key)
         return latent
-
-
-def _photo(place: FacePlace) -> str:
-    return place.key.rpartition("_")[0]
 
 
 def require_weights(source: FinishedDataset, generator: str, sha256: str) -> None:

@@ -1,6 +1,7 @@
 """Parts of a dataset as datasets of their own: the faces that are kept stay where they are in their shards' order."""
 
 import hashlib
+import itertools
 import json
 import math
 import operator
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
@@ -23,8 +23,7 @@ from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
 from ostec.dataset.plan import Build, Plan
 from ostec.dataset.records import Item, Place
 from ostec.dataset.stats import attributes_of, values_of
-from ostec.dataset.store import Store, write_lines
-from ostec.dataset.verify import read_shard
+from ostec.dataset.store import Store, parts_of, write_lines
 from ostec.io.files import write_atomic
 from ostec.io.shards import read_members, write_shard
 
@@ -132,18 +131,8 @@ def reasons_of(faces: Any, rules: Sequence[Rule]) -> dict[str, str]:
     return {key: "; ".join(found) for key, found in reasons.items()}
 
 
-@dataclass(frozen=True)
-class Selected:
-    """What became of a selection."""
-
-    kept: int
-    left_out: int
-
-
-def write_selection(
-    source: FinishedDataset, out: Path, left_out: Mapping[str, str], what: Mapping[str, Any]
-) -> Selected:
-    """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items.
+def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, str], what: Mapping[str, Any]) -> int:
+    """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items; how many.
 
     Shards keep their numbers, so that a row's ``item`` says what it said. ``selection.json`` says how it was chosen,
     ``left_out.jsonl`` why each other face is not in it.
@@ -171,16 +160,16 @@ def write_selection(
         _write_shard(store, plan, shard, source, chosen)
         kept, shards = kept + len(chosen), shard + 1
     plan.commit(_builds(source, plan, shards))
-    counts = {"kept": kept, "left_out": len(others)}
+    what = {**what, "kept": kept, "left_out": len(others)}
     before = selection_in(source.folder)
     what = {**what, **({BEFORE: before} if before is not None else {})}
     write_atomic(out / "config.json", (source.folder / "config.json").read_bytes())
     if (source.folder / INTERPOLATION).exists():
         write_atomic(out / INTERPOLATION, (source.folder / INTERPOLATION).read_bytes())
-    write_atomic(out / SELECTION, (json.dumps({**what, **counts}, indent=2, sort_keys=True) + "\n").encode())
+    write_atomic(out / SELECTION, (json.dumps(what, indent=2, sort_keys=True) + "\n").encode())
     write_lines(out / "left_out.jsonl", others)
     Dataset.open(out).write_results()
-    return Selected(**counts)
+    return kept
 
 
 def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, rows: Sequence[Row]) -> None:
@@ -194,11 +183,12 @@ def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, 
         for row in rows
     }  # without a place: the photo would bring back what was left out
     plan.write(shard, items.values())
-    path = store.shard_path(shard)
-    if places:
-        write_shard(path, [(place.shard, place.start, place.size) for place in places])
-    read = read_shard(store, shard)
-    store.write_sealed(shard, sha256_of(path) if places else "", read.rows, read.parts)
+    path, spans = store.shard_path(shard), [(place.shard, place.start, place.size) for place in places]
+    digest = write_shard(path, spans) if spans else ""
+    offsets = itertools.accumulate((place.size for place in places), initial=0)
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    kept = [{**row, "offset": offset} for row, offset in zip(known, offsets, strict=False)]
+    store.write_sealed(shard, digest, kept, parts_of(path, kept))
 
 
 def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:
@@ -213,13 +203,9 @@ def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:
 
 
 def group_faces(faces: Any, twins: Iterable[tuple[str, str]], attribute: str) -> list[str]:
-    """The group of each face, by its first id: of one photo, near-identical, or sharing an attribute.
+    """The group of each face, by its first id: of one photo, near-identical (pairs of keys), or sharing an attribute.
 
-    Args:
-        faces: table of the faces.
-        twins: pairs of keys.
-        attribute: a name in the column ``attributes``, such as the person's; empty for none. Faces without it stand
-            for themselves.
+    Faces without the attribute stand for themselves.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -239,13 +225,7 @@ def group_faces(faces: Any, twins: Iterable[tuple[str, str]], attribute: str) ->
 
 
 def part_of(name: str, shares: Mapping[str, float], seed: int) -> str:
-    """The part that a group falls to: it depends on nothing but the group's name, the shares and the seed.
-
-    Args:
-        name: of the group.
-        shares: of the parts, which sum up to 1.
-        seed: another one draws another split.
-    """
+    """The part that a group falls to: it depends on nothing but the group's name, the shares and the seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     where = int.from_bytes(digest[:8], "big") / 2**64
     parts = [part for part, share in shares.items() if share > 0]

@@ -1,12 +1,10 @@
 """A dataset in numbers: counts, and how its figures are distributed."""
 
-import functools
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +35,6 @@ ATTRIBUTE = "attributes."
 """What the figures' names begin with that are attributes."""
 _MOST_VALUES = 1000
 """Values of an attribute that are counted one by one."""
-_BINS = 30
 _LARGEST = 1.7e308
 
 
@@ -72,11 +69,6 @@ class Stats:
                 lines += [f"{len(values[name]) - _MOST} further"] if len(values[name]) > _MOST else []
         return "\n".join(lines) + "\n"
 
-    def as_page(self) -> bytes:
-        """The table and a histogram of each figure, as HTML that needs no network."""
-        plots = [_plot(title_of(name), known.to_numpy(), self.values["faces"]) for name, known in self.numbers.items()]
-        return render("stats.html.j2", table=self.as_table(), plots=plots).encode("utf-8", "replace")
-
 
 def stats_of(table: Any) -> Stats:
     """Take stock of a manifest's table."""
@@ -84,9 +76,11 @@ def stats_of(table: Any) -> Stats:
     import pyarrow.compute as pc
 
     of = pc.field
-    faces = table.filter(of("status") == "done")
-    first, others = faces.filter(of("face") == 1), table.filter(of("status") != "done")
-    failed = table.filter(of("status") == "failed").select(["stage", "source", "reason"])
+    others = table.filter(of("status") != "done")
+    failed = others.filter(of("status") == "failed").select(["stage", "source", "reason"])
+    columns = ["status", "face", "faces", *FIGURES, "mode", "occluders", "warnings", "attributes"]
+    faces = table.select(columns).filter(of("status") == "done")  # not all columns: 100,000 rows are copied
+    first = faces.select(["face", "faces"]).filter(of("face") == 1)
     free = len(faces) - len(faces.filter(pc.list_value_length(of("occluders")) > 0))
     attributes = attributes_of(faces)
     numbers = {name: faces[name].cast("float64").drop_null() for name in FIGURES}
@@ -175,37 +169,3 @@ def _summary(known: Any) -> dict[str, float]:
     quantiles = pc.quantile(known, list(_QUANTILES.values())).to_pylist()
     spread = {"mean": pc.mean(known).as_py(), "deviation": pc.stddev(known).as_py()}
     return {"known": len(known), **spread, **dict(zip(_QUANTILES, quantiles, strict=True))}
-
-
-def _plot(title: str, known: Any, faces: int) -> dict[str, Any]:
-    """What the template draws: bars, lowest, median and highest value."""
-    missing = faces - len(known)
-    if not len(known):
-        return {"title": title, "bars": []}
-    low, high, median = float(known.min()), float(known.max()), float(np.median(known))
-    bars = np.histogram(known, _BINS, (low, high if high > low else low + 1))[0].tolist()
-    where = (median - low) / ((high - low) or 1)
-    ends = {"low": f"{low:.4g}", "median": f"{median:.4g}", "high": f"{high:.4g}"}
-    return {"title": title + (f" ({missing} without)" if missing else ""), "bars": bars, "where": where, **ends}
-
-
-def render(name: str, **values: Any) -> str:
-    """A template of this folder with those values; what goes into HTML is escaped."""
-    return str(_templates().get_template(name).render(values))
-
-
-@functools.cache
-def _templates() -> Any:
-    import jinja2
-
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    # A cell stands between the bars of a table in Markdown.
-    found.filters |= {"json": json.dumps, "shown": shown, "cell": lambda text: shown(text).replace("|", "\\|")}
-    return found

@@ -212,16 +212,9 @@ class Store:
         shutil.rmtree(self.staged_folder(shard), ignore_errors=True)
 
     def write_sealed(self, shard: int, sha256: str, rows: Sequence[Row], parts: Parts) -> None:
-        """Write the list of a shard, which means that it is done.
+        """Write the list of a shard, which means that it is done; its tar file is there if ``sha256`` is not empty.
 
-        Args:
-            shard: its tar file is there, if any photo of it is done.
-            sha256: of that; empty if there is none.
-            rows: of the manifest, in the order of the plan.
-            parts: as in :class:`Sealed`.
-
-        Raises:
-            OutputError: it cannot be written.
+        The rows of the manifest are in the order of the plan. Raises OutputError.
         """
         size = self.shard_path(shard).stat().st_size if sha256 else 0
         photos = Counter({row["item"]: row["status"] for row in rows}.values())
@@ -290,6 +283,27 @@ class Store:
                 raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
             self._stage(outcome, parts)
         self.sealed_path(shard).unlink()
+
+
+def digest_of(path: Path, start: int, size: int) -> str:
+    """The SHA-256 of a stretch of a shard. Raises AssetError."""
+    digest = hashlib.sha256()
+    try:
+        for block in read_blocks(path, start, size):
+            digest.update(block)
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
+
+
+def parts_of(path: Path, rows: Iterable[Row]) -> Parts:
+    """The parts of a shard by the rows of its photos. Raises AssetError."""
+    spans: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            start, size = spans.get(row["item"], (row["offset"], 0))
+            spans[row["item"]] = (start, size + row["size"])
+    return {str(item): (*span, digest_of(path, *span)) for item, span in spans.items()}
 
 
 def _failed(item: Item, outcome: Outcome) -> Row:

@@ -76,7 +76,7 @@ class TextureDataset(Dataset[Sample]):
         shard = self._folder / self.shards[self.shard_of[index]].decode("ascii")
         place = FacePlace(self._keys[index].decode("ascii"), shard, start, size)
         found = read_face(place, {_MEMBERS[field] for field in self._fields})
-        fields = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
+        fields: Sample = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
         return {"key": place.key, **fields}
 
     @property
@@ -108,7 +108,7 @@ class TextureStream(IterableDataset[Sample]):
             fields: what a sample holds besides its key.
             seed: of the order of shards and of faces; None keeps the order of the plan.
             mix: shards whose faces are shuffled with each other.
-            rank: of this process among ``ranks``; both as torch.distributed says if None, and 0 of 1 without it.
+            rank: of this process; as torch.distributed says if None, and 0 without it.
             ranks: how many processes share the stream.
 
         Raises:
@@ -118,9 +118,9 @@ class TextureStream(IterableDataset[Sample]):
         """
         self._faces = TextureDataset(folder, fields)
         self._seed, self._mix, self._epoch = seed, mix, 0
-        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
-        self._rank = rank if rank is not None else 0 if alone else torch.distributed.get_rank()
-        self._ranks = ranks if ranks is not None else 1 if alone else torch.distributed.get_world_size()
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        one, all_ = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+        self._rank, self._ranks = one if rank is None else rank, all_ if ranks is None else ranks
         self._shards = len(self._faces.shards)
         if mix < 1:
             raise ValueError(f"expected mix of 1 or more, got {mix}")

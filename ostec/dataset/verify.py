@@ -1,9 +1,8 @@
 """Whether a dataset is what was written down when it was made, and what can be made again from the rest."""
 
 import contextlib
-import hashlib
+import functools
 import itertools
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,17 +12,13 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError
 from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset, require_idle
-from ostec.dataset.manifest import Row, read_manifest, read_timings, row_of, table_of
+from ostec.dataset.manifest import Row, check_table, read_manifest, read_tables, read_timings
 from ostec.dataset.plan import LICENCES
 from ostec.dataset.records import Item, Place
-from ostec.dataset.store import Parts, Store, read_lines, write_lines
+from ostec.dataset.store import digest_of, parts_of, read_lines, write_lines
 from ostec.dataset.worker import mixed
-from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
 
 logger = logging.getLogger(__name__)
-
-_MAX_RECORD_BYTES = 16 << 20
-_NO_RECORD = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass
@@ -36,15 +31,6 @@ class Found:
     """What was done about them."""
     faces: int = 0
     shards: int = 0
-
-
-@dataclass(frozen=True)
-class ReadShard:
-    """What a shard's tar file and list of failures say by themselves."""
-
-    rows: list[Row]
-    """As in the list of a sealed shard."""
-    parts: Parts
 
 
 def verify(folder: Path, repair: bool) -> Found:
@@ -77,60 +63,6 @@ def _idle(folder: Path) -> Iterator[None]:
     require_idle(folder)
 
 
-def read_shard(store: Store, shard: int) -> ReadShard:
-    """Read a shard's tar file and failures, without any other list. Raises AssetError if they are damaged."""
-    read = _read_tar(store, shard)
-    failures = [
-        {"face": 0, **{name: value for name, value in line.items() if name != "path"}}
-        for line in read_lines(store.failures_path(shard))
-    ]
-    return _checked(store, shard, [*read.rows, *failures], read.parts)
-
-
-def _read_tar(store: Store, shard: int) -> ReadShard:
-    path, rows = store.shard_path(shard), list[Row]()
-    spans: dict[str, tuple[int, int]] = {}
-    for sample in samples(read_members(path)) if path.exists() else ():
-        start, end = sample[0].header, sample[-1].end
-        rows.append(_row_of(path, sample[-1]) | {"shard": path.name, "offset": start, "size": end - start})
-        item = str(rows[-1]["item"])
-        spans[item] = (spans.get(item, (start, end))[0], end)
-    parts = {item: (start, end - start, _digest(path, start, end - start)) for item, (start, end) in spans.items()}
-    return _checked(store, shard, rows, parts)
-
-
-def _row_of(path: Path, last: ShardMember) -> Row:
-    """The row that the record at the end of a sample tells of."""
-    if last.ending != "json" or last.size > _MAX_RECORD_BYTES:
-        raise AssetError(f"{path} is damaged (the sample {last.key} does not end with its record).")
-    try:
-        record = json.loads(read_member(path, last))
-        return {**row_of(record), "item": int(record["item"]), "status": "done"}
-    except _NO_RECORD as error:
-        raise AssetError(f"{path} is damaged (the record of the sample {last.key}: {error}).") from error
-
-
-def _checked(store: Store, shard: int, rows: list[Row], parts: Parts) -> ReadShard:
-    path = store.shard_path(shard)
-    try:
-        table_of(rows)
-    except ValueError as error:
-        raise AssetError(f"{path} or {store.failures_path(shard)} is damaged ({error}).") from error
-    if any(row["item"] // store.shard_size != shard for row in rows):
-        raise AssetError(f"{path} is damaged (a photo in it belongs to another shard).")
-    return ReadShard(sorted(rows, key=lambda row: (row["item"], row["face"])), parts)
-
-
-def _digest(path: Path, start: int, size: int) -> str:
-    digest = hashlib.sha256()
-    try:
-        for block in read_blocks(path, start, size):
-            digest.update(block)
-    except OSError as error:
-        raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
-    return digest.hexdigest()
-
-
 class _Check:
     """One verification, in the order of its methods."""
 
@@ -156,16 +88,27 @@ class _Check:
         if lost and self._repair:
             what = "sources" if plan.restore(present) else "sources and licences"
             self.found.repaired.append(
-                f"The plan was made again from the shards; {what} were not written down elsewhere."
+                f"The plan was made again from the manifest; {what} were not written down elsewhere."
             )
+
+    @functools.cached_property
+    def _manifest(self) -> dict[int, list[Row]]:
+        """The manifest's rows by shard, without what is not known; none where it cannot be read."""
+        found: dict[int, list[Row]] = {}
+        with contextlib.suppress(AssetError, ValueError):
+            for table in read_tables(self.dataset.folder / "manifest.parquet"):
+                check_table(table)
+                for row in table.to_pylist():
+                    known = {name: value for name, value in row.items() if value is not None}
+                    found.setdefault(row["item"] // self._store.shard_size, []).append(known)
+        return found
 
     def _list_again(self, shard: int) -> None:
         """A plan's list from what became of its photos."""
-        rows = read_shard(self._store, shard).rows
-        paths = {line["item"]: str(line.get("path", "")) for line in read_lines(self._store.failures_path(shard))}
-        items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in rows}
+        paths = {line.get("item"): str(line.get("path", "")) for line in read_lines(self._store.failures_path(shard))}
+        items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in self._manifest.get(shard, [])}
         self.dataset.plan.write(shard, items.values())
-        self.found.repaired.append(f"The plan of shard {shard} was made again from the shard.")
+        self.found.repaired.append(f"The plan of shard {shard} was made again from the manifest.")
 
     def shard(self, shard: int) -> None:
         """The tar file of a shard, and its lists."""
@@ -185,9 +128,6 @@ class _Check:
                 raise AssetError(f"{path} is missing or has another size than {sealed.size} bytes.")
             if sealed.sha256 and sha256_of(path) != sealed.sha256:
                 raise AssetError(f"{path} is damaged: its SHA-256 is another one.")
-            read = _read_tar(store, shard)
-            if read.rows != [row for row in rows if row["status"] == "done"] or read.parts != sealed.parts:
-                raise AssetError(f"{path} and its list differ.")
             self._failures(shard, rows)
         except (OSError, AssetError) as error:
             self.found.problems.append(str(error))
@@ -213,17 +153,20 @@ class _Check:
                 self.found.repaired.append(f"{path} was made again from the list of its shard.")
 
     def _is_listed_again(self, shard: int) -> bool:
-        """Write the list of a sealed shard, if tar file and failures account for every photo."""
-        store, path = self._store, self._store.shard_path(shard)
+        """Write the list of a sealed shard, if the manifest knows all of its photos, and the tar file is as it was."""
+        path, rows, digest = self._store.shard_path(shard), self._manifest.get(shard, []), ""
         try:
-            read = read_shard(store, shard)
-            if {item.number for item in self.dataset.plan.read(shard)} != {row["item"] for row in read.rows}:
+            if {item.number for item in self.dataset.plan.read(shard)} != {row["item"] for row in rows}:
                 return False
-        except AssetError as error:
+            if any(row["status"] == "done" for row in rows):
+                digest = sha256_of(path)
+                if f"{digest}  {path.name}\n" not in (path.parent / "SHA256SUMS").read_text("ascii"):
+                    return False
+            self._store.write_sealed(shard, digest, rows, parts_of(path, rows))
+        except (AssetError, OSError, ValueError) as error:
             logger.debug("%s", error)
             return False
-        store.write_sealed(shard, sha256_of(path) if read.parts else "", read.rows, read.parts)
-        self.found.repaired.append(f"The list of {path.name} was made again from it.")
+        self.found.repaired.append(f"The list of {path.name} was made again from the manifest.")
         return True
 
     def _reopen(self, shard: int) -> None:
@@ -232,7 +175,7 @@ class _Check:
         try:
             for item, (start, size, digest) in store.read_sealed(shard).parts.items():
                 with contextlib.suppress(AssetError):
-                    whole += [int(item)] if _digest(path, start, size) == digest else []
+                    whole += [int(item)] if digest_of(path, start, size) == digest else []
             store.reopen(shard, whole)
         except OstecError:
             whole = []

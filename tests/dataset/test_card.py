@@ -201,14 +201,14 @@ def test_parts_and_mixtures_say_how_they_were_made(tmp_path: Path, name: str, va
 
 def test_what_stands_below_the_card_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "README.md"
-    write_readme(path, "one\n")
+    write_readme(path, b"one\n")
     own = path.read_bytes()
     path.write_bytes(own + b"Mine, with \xff and <!-- a comment -->\n")
     with caplog.at_level(logging.WARNING):
-        write_readme(path, "two\nlines\n")
+        write_readme(path, b"two\nlines\n")
     assert path.read_bytes().startswith(b"two\nlines\n<!-- ostec ")
     assert path.read_bytes().endswith(b"kept. -->\nMine, with \xff and <!-- a comment -->\n")
-    write_readme(path, "one\n")
+    write_readme(path, b"one\n")
     assert path.read_bytes() == own + b"Mine, with \xff and <!-- a comment -->\n"
     assert caplog.messages == []
     assert not (tmp_path / ASIDE).exists()
@@ -219,11 +219,11 @@ def test_a_card_that_was_changed_is_not_replaced(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Callable[[str], str]
 ) -> None:
     path = tmp_path / "README.md"
-    write_readme(path, "one\n")
+    write_readme(path, b"one\n")
     changed = change(path.read_text())
     path.write_text(changed)
     with caplog.at_level(logging.WARNING):
-        write_readme(path, "two\n")
+        write_readme(path, b"two\n")
     assert path.read_text() == changed
     assert (tmp_path / ASIDE).read_text().startswith("two\n<!-- ostec ")
     assert "README.md was changed by hand and stays as it is; the new card is in README.new.md" in caplog.text

@@ -47,7 +47,7 @@ def test_attributes_of_many_values_are_not_counted_one_by_one() -> None:
     assert "sex: 0 (502), 1 (501)" in gather(rows).as_table().splitlines()
 
 
-def test_the_table_and_the_page_say_the_same() -> None:
+def test_the_table_says_the_same() -> None:
     lines = gather(ROWS).as_table().splitlines()
     assert lines[0] == "3 faces; photos: 2 done, 1 failed, 1 skipped"
     assert lines[3].split() == ["yaw_deg", "2", "20", "10", "10", "11", "20", "29", "30"]
@@ -56,12 +56,6 @@ def test_the_table_and_the_page_say_the_same() -> None:
     assert gather([]).as_table().startswith("0 faces")
     assert gather(ROWS[2:3]).as_table().startswith("0 faces; photos: 1 failed\n")
     assert gather(ROWS[4:]).as_table().startswith("1 face; photos: 1 done\n")
-    page = gather([*ROWS, {**ROWS[2], "reason": "<b>"}]).as_page().decode()
-    assert page.count("<svg") == len(FIGURES) + 1
-    assert page.count("nothing to show") == len(FIGURES) - 1
-    assert ">Attribute Age (1 without)</text>" in page
-    assert page.count("<title>1</title>") == 4  # 10 and 30 degrees, 20 and 40 years
-    assert "&lt;b&gt;" in page
 
 
 def test_figures_have_titles_and_attributes_their_names() -> None:

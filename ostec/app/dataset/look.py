@@ -39,7 +39,9 @@ class DatasetStats:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.stats import stats_of
+        from ostec.dataset.stats import stats_of, title_of
+        from ostec.eval.report.page import histogram
+        from ostec.export.templates import render
         from ostec.io.files import make_folder, write_atomic
 
         begin(self.quiet, verbose=False)
@@ -51,7 +53,11 @@ class DatasetStats:
             return 0
         out = make_folder(out_path(self.out))
         text = json.dumps(stats.values, indent=2, sort_keys=True) + "\n"
-        write_atomic(out / "stats.html", stats.as_page())
+        plots = []
+        for name, known in stats.numbers.items():
+            missing = [math.nan] * (stats.values["faces"] - len(known))
+            plots.append(histogram([*known.to_pylist(), *missing], title_of(name)))
+        write_atomic(out / "stats.html", render("stats.html.j2", title="Dataset", table=table, plots=plots))
         write_atomic(out / "stats.txt", table.encode("utf-8"))
         write_atomic(out / "stats.json", text.encode("ascii"))
         return 0

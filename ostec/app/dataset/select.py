@@ -122,12 +122,12 @@ class DatasetFilter:
                 faces = measure(source, self.texture.work, self.running).beside(faces)
             what = {"kind": "ostec dataset filter", "limits": limits + of_textures, "others": list(others)}
             what |= {"where": list(self.where)}
-            selected = write_selection(source, part, reasons_of(faces, rules), what)
-            if not selected.kept:
-                raise UsageError(f"None of the {selected.left_out} faces meets all limits; nothing was written.")
+            kept = write_selection(source, part, reasons_of(faces, rules), what)
+            if not kept:
+                raise UsageError(f"None of the {len(faces)} faces meets all limits; nothing was written.")
         if not self.running.quiet:
-            left_out = counted(selected.left_out, "was", "were")
-            say(f"{counted(selected.kept, 'face is', 'faces are')} in {shown(out)}, {left_out} left out.")
+            left_out = counted(len(faces) - kept, "was", "were")
+            say(f"{counted(kept, 'face is', 'faces are')} in {shown(out)}, {left_out} left out.")
         return 0
 
 
@@ -185,7 +185,7 @@ class DatasetSplit:
                 what = {"kind": "ostec dataset split", "part": part, "shares": shares, "seed": self.seed}
                 what |= {"group": self.group, "ignore_twins": self.ignore_twins}
                 others = {key: f"in {other}" for key, other in where.items() if other != part}
-                counts[part] = write_selection(source, folder / part, others, what).kept
+                counts[part] = write_selection(source, folder / part, others, what)
         if not self.running.quiet:
             parts = [f"{counted(count, 'face')} for {part}" for part, count in counts.items()]
             say(f"{shown(out)} has {', '.join(parts)}.")
