@@ -252,7 +252,8 @@ class RayExecutor:
             if self._deaths[()] >= MAX_DEATHS:
                 raise BackendError(f"Workers die while they load ({_last_line(error)}).")
         queue.put_back(left)
-        self._spawn()
+        if queue.ready(1):
+            self._spawn()
 
     def _staged(self, number: int) -> Finished | None:
         try:
