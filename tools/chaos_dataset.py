@@ -203,10 +203,12 @@ def find(mark: str, words: str) -> list[int]:
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of what must not depend on the kills."""
-    files = [folder / "manifest.parquet", folder / "README.md"]
-    files += [*(folder / "shards").iterdir(), *(folder / "failures").iterdir()]
+    names = [folder / "manifest.parquet", folder / "README.md"]
+    names += [path for part in ("shards", "failures") for path in (folder / part).glob("*")]
     return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(names)
+        if path.is_file()
     }
 
 
