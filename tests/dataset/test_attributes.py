@@ -219,6 +219,8 @@ def test_attributes_outlive_interruptions_and_the_loss_of_manifest_and_state(
     assert content(tmp_path / "ds") == content(tmp_path / "calm")
     before = content(tmp_path / "ds")
     (tmp_path / "ds/manifest.parquet").unlink()
+    verify(tmp_path / "ds", repair=True)
+    assert content(tmp_path / "ds") == before
     for path in sorted((tmp_path / "ds/state").rglob("*.json*")):
         path.unlink()
     verify(tmp_path / "ds", repair=True)
