@@ -10,10 +10,9 @@ import pytest
 
 from ostec.complete import generator
 from ostec.core.errors import FaceError, ImageError
-from ostec.dataset.faces import FaceMaker
-from ostec.dataset.loading import LoadFaceMaker
 from ostec.dataset.manifest import row_of
 from ostec.dataset.records import Made, Photo
+from ostec.dataset.worker import FaceMaker, LoadFaceMaker
 from ostec.io.images import encode_png, read_image
 from ostec.pipeline import Completer
 from ostec.pipeline import completer as module
