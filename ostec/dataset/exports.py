@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.kinds import RESULT
+from ostec.core.record import RESULT
 from ostec.core.settings import to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import loaded
@@ -27,7 +27,7 @@ from ostec.dataset.plan import licence_at
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import TRAILER, pack_members
-from ostec.load.latents import encode_latent
+from ostec.load.generators import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
 Faces = Iterator[tuple[Row, dict[str, bytes]]]

@@ -18,38 +18,16 @@ from scipy.spatial import cKDTree
 
 from ostec.core.correspondence import Correspondence
 from ostec.core.errors import FaceError
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 from ostec.fit.dense import weighted_similarity
+from ostec.fit.settings import MorphableFitSettings
 from ostec.render.surface import cotangent_laplacian
 
 SKIN = ("face", "head", "mouth_socket", "eye_socket_left", "eye_socket_right")
 """Parts that make up a model's one surface of skin; a model that has none of them is skin altogether."""
 JAWS = ("gums", "teeth", "teeth_upper", "teeth_lower")
 """Parts that move together with what the model cannot say."""
-
-
-@dataclass(frozen=True)
-class MorphableFitSettings:
-    """How coefficients and residual are found."""
-
-    iterations: int = 10
-    """Rounds of similarity, coefficients and weights; the head moves by less than 0.1 mm after eight."""
-    noise_mm: float = 4.0
-    """Deviation of a landmark from the model. Neighbouring landmarks err together, so it is larger than a single one's
-    error."""
-    depth_noise: float = 2.0
-    """How much larger the deviation is along z, which landmark networks guess."""
-    robust_mm: float = 8.0
-    """Residual at which a landmark's weight has fallen to a half."""
-    expression_deviation: float = 0.35
-    """Prior deviation of an expression's coefficient from zero, as a fraction of the upper end of its range."""
-    residual_reach_mm: float = 25.0
-    """Length over which the residual fades out beyond the landmarks."""
-    residual_follow: float = 30.0
-    """How strongly the skin follows a landmark, in units of the smoothness at the reach."""
-    residual_limit_mm: float = 10.0
-    """Longest displacement that a landmark may ask for."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +74,16 @@ class HeadFitter:
         self._basis = correspondence.points(basis)  # [N, 3, K + E]
         self._residual = _ResidualField(model, correspondence, self.settings)
 
-    def fit(self, landmarks: FloatArray) -> FittedHead:
+    def fit(self, landmarks: FloatArray, shape: ModelShape | None = None) -> FittedHead:
         """Fit the model.
 
         Args:
             landmarks: [N, 3] canonical millimetres.
+            shape: coefficients that somebody else found, a network for one; only the pose and the residual are fitted.
 
         Raises:
             FaceError: the landmarks are not finite.
+            ValueError: the model has another number of coefficients than ``shape``.
         """
         target = np.asarray(landmarks, np.float64)
         if target.shape != self._mean.shape:
@@ -112,11 +92,12 @@ class HeadFitter:
             raise FaceError("The landmarks of the face are degenerate, so no head can be fitted.")
         trust = self.correspondence.trust.astype(np.float64)
         weight = trust
-        values = np.zeros(self._basis.shape[2])
+        values = np.zeros(self._basis.shape[2]) if shape is None else self._values(shape)
         for _ in range(self.settings.iterations):
             points = self._mean + self._basis @ values
             scale, rotation, offset = weighted_similarity(points, target, weight)
-            values = self._coefficients(scale, rotation, offset, target, weight)
+            if shape is None:
+                values = self._coefficients(scale, rotation, offset, target, weight)
             error = np.linalg.norm(self._placed(values, scale, rotation, offset) - target, axis=1)
             weight = trust / (1 + (error / self.settings.robust_mm) ** 2)
         count = self.model.identity.shape[2]
@@ -134,6 +115,13 @@ class HeadFitter:
             offset=offset,
             error_mm=float((trust * error).sum() / trust.sum()),
         )
+
+    def _values(self, shape: ModelShape) -> DoubleArray:
+        wanted = self.model.identity.shape[2], self.model.expression.shape[2]
+        given = len(shape.identity), len(shape.expression)
+        if given != wanted:
+            raise ValueError(f"expected {wanted} coefficients for {self.model.name}, got {given}")
+        return np.concatenate([shape.identity, shape.expression]).astype(np.float64)
 
     def _placed(self, values: DoubleArray, scale: float, rotation: DoubleArray, offset: DoubleArray) -> DoubleArray:
         return np.asarray(scale * (self._mean + self._basis @ values) @ rotation.T + offset)

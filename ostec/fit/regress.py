@@ -9,9 +9,14 @@ which count from corners.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.nn import functional
 
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import DoubleArray, FloatArray
+from ostec.nets.regressor import DEEP3D, Regressor
+from ostec.render.crops import five_points
+from ostec.render.geometry import harmonics as basis
 
 _MM_PER_DECIMETRE = 100.0
 _CROP_FACTOR = 102.0
@@ -29,6 +34,8 @@ _SH = np.array([np.pi, 2 * np.pi / np.sqrt(3), 2 * np.pi / np.sqrt(8)]) * np.arr
     [1 / np.sqrt(4 * np.pi), np.sqrt(3 / (4 * np.pi)), 3 * np.sqrt(5 / (12 * np.pi))]
 )
 """Of the bands 0, 1 and 2: the cosine's weight times the basis function's."""
+_SH_OF_BANDS = _SH[[0, 1, 1, 1, 2, 2, 2, 2, 2]] * [1, 1, 1, 1, 1, 1, 1, 1 / 2, 1 / (2 * np.sqrt(3))]
+"""Of the functions of :func:`ostec.render.geometry.harmonics`, in their order."""
 AMBIENT = 0.8
 """Added to the first coefficient of each colour."""
 
@@ -102,6 +109,39 @@ def faceverse_crop(landmarks: FloatArray) -> DoubleArray:
     return np.array([[across, 0, -left * across], [0, down, -top * down]], dtype=np.float64)
 
 
+def read_shape(network: Regressor, photo: FloatArray, landmarks: FloatArray) -> ModelShape:
+    """What a published network reads of a face's shape.
+
+    Args:
+        network: Deep3DFaceRecon's or FaceVerse's.
+        photo: [H, W, 3] in [0, 1].
+        landmarks: [468, >= 2] FaceMesh's, photo pixels.
+    """
+    if network.layout is DEEP3D:
+        crop = deep3d_crop(five_points(landmarks).astype(np.float32), photo.shape[1], photo.shape[0])
+    else:
+        crop = faceverse_crop(landmarks[:, :2])
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        found = network(cut_out(photo, crop, network.layout.size).to(device))
+    return ModelShape(found.identity[0].cpu().numpy(), found.expression[0].cpu().numpy())
+
+
+def cut_out(photo: FloatArray, crop: DoubleArray, size: int) -> torch.Tensor:
+    """Cut a crop [2, 3] that neither turns nor shears out of a photo [H, W, 3]: [1, 3, size, size] in [0, 1].
+
+    By bicubic interpolation with low-pass, as Pillow resizes; black where it leaves the photo.
+    """
+    (across, _, left), (_, down, top) = crop
+    x, y = round(-left / across), round(-top / down)
+    width, height = max(1, round(size / across)), max(1, round(size / down))
+    whole = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    padding = (max(0, -x), max(0, x + width - photo.shape[1]), max(0, -y), max(0, y + height - photo.shape[0]))
+    padded = functional.pad(whole, padding)
+    part = padded[..., max(0, y) : max(0, y) + height, max(0, x) : max(0, x) + width]
+    return functional.interpolate(part, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
+
+
 def euler_matrix(angles: DoubleArray) -> DoubleArray:
     """R = Rz Ry Rx, [3, 3], of angles about x, y and z in radians, [3]; p' = R p."""
     (sx, sy, sz), (cx, cy, cz) = np.sin(angles), np.cos(angles)
@@ -148,16 +188,8 @@ def harmonics(normals: DoubleArray) -> DoubleArray:
     Args:
         normals: [V, 3] of unit length, in the posed axes before the camera.
     """
-    x, y, z = normals.T
-    first, second = _SH[1], _SH[2]
-    return np.stack(
-        [
-            *(np.full_like(x, _SH[0]), -first * y, first * z, -first * x),
-            *(second * x * y, -second * y * z, second * (3 * z**2 - 1) / (2 * np.sqrt(3))),
-            *(-second * x * z, second * (x**2 - y**2) / 2),
-        ],
-        axis=1,
-    )
+    one, x, y, z, xy, xz, yz, xx_yy, zz = (_SH_OF_BANDS * basis(normals)).T
+    return np.stack([one, -y, z, -x, xy, -yz, zz, -xz, xx_yy], axis=1)
 
 
 def shade(albedo: FloatArray, normals: DoubleArray, light: DoubleArray) -> DoubleArray:

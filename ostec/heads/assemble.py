@@ -8,17 +8,16 @@ import numpy as np
 
 from ostec.core.assets import load_manifest
 from ostec.core.correspondence import Correspondence, correspondence_file
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
+from ostec.fit.settings import MorphableFitSettings
 from ostec.heads import skin as skin_over
-from ostec.heads.eyeballs import with_eyeballs
-from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye
-from ostec.heads.lips import close_lips
-from ostec.heads.mouth import INSIDE, between_lips, mouth_light
+from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
+from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
-from ostec.heads.skin import FaceOnHead, FaceTexture, HeadTextureSettings, eyeball
-from ostec.heads.vertices import AtVertices, for_vertices
+from ostec.heads.settings import HeadTextureSettings
+from ostec.heads.skin import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
 
 EYE_SIZE, MOST_EYE_SIZE = 256, 1024
 """Texels across an eyeball in its texture, and the side of that texture at most."""
@@ -66,7 +65,11 @@ class HeadMaker:
     """Makes heads with one morphable model; holds what is computed once."""
 
     def __init__(
-        self, model: MorphableModel, correspondence: Correspondence, settings: HeadTextureSettings | None = None
+        self,
+        model: MorphableModel,
+        correspondence: Correspondence,
+        settings: HeadTextureSettings | None = None,
+        fit: MorphableFitSettings | None = None,
     ) -> None:
         self.hashes = {f"face model {model.name}": model.sha256}
         if correspondence.sha256 != model.sha256:
@@ -81,16 +84,21 @@ class HeadMaker:
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
         self._correspondence = correspondence
-        self._fitter = HeadFitter(model, correspondence)
+        self._fitter = HeadFitter(model, correspondence, fit)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
 
-    def __call__(self, textured: TexturedFace) -> Head:
-        """The head of one finished face; its textures are as large as the face's."""
+    def __call__(self, textured: TexturedFace, shape: ModelShape | None = None) -> Head:
+        """The head of one finished face; its textures are as large as the face's.
+
+        Args:
+            textured: the face.
+            shape: the model's coefficients, if a network read them from the photo.
+        """
         face, topology = textured.face, textured.topology
         whole = textured.completed.colour
         texture = self.apart(whole, topology)
-        fitted = self.fit(face.vertices[: len(face.landmarks)])
+        fitted = self.fit(face.vertices[: len(face.landmarks)], shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         base = self.carried(texture, fitted.vertices, on_head)
         skins = {}
@@ -120,9 +128,9 @@ class HeadMaker:
             return head
         return replace(head, parts=(*head.parts, mouth), notes=(*head.notes, MADE_MOUTH))
 
-    def fit(self, landmarks: FloatArray) -> FittedHead:
-        """Fit the model to landmarks [N, 3] in canonical millimetres. Raises FaceError: they are not finite."""
-        return self._fitter.fit(close_lips(landmarks))
+    def fit(self, landmarks: FloatArray, shape: ModelShape | None = None) -> FittedHead:
+        """Fit the model to landmarks [N, 3] in canonical millimetres; see :meth:`HeadFitter.fit`."""
+        return self._fitter.fit(close_lips(landmarks), shape)
 
     @property
     def has_layout(self) -> bool:

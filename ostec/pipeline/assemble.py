@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
 from ostec.core.progress import PhotoRun
+from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
 from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
 from ostec.export.record import versions
 from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
+from ostec.fit.regress import read_shape
 from ostec.heads.assemble import HeadMaker, described
 from ostec.io.images import to_bytes
 from ostec.pipeline.figures import photo_figures
@@ -72,7 +74,9 @@ class Assembler:
         pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, self.renderer)
         head = None
         if self.heads is not None:
-            head = self.heads(textured)
+            read = self.models.regressor
+            shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
+            head = self.heads(textured, shape)
             pictures["Fitted head"] = overlay_head(observed.photo, face, head)
         textured = replace(textured, stages=pictures)
         record = {
@@ -83,7 +87,7 @@ class Assembler:
             "face_model": described(head),
         }
         run.enter("")
-        return CompletedFace(textured, observed.photo, record, run.seconds, frames, view, head)
+        return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""
@@ -96,7 +100,6 @@ class Assembler:
     def _made_with(self) -> dict[str, Any]:
         return {
             "settings": to_json(self.settings),
-            "seed": self.settings.seed,
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),

@@ -18,7 +18,6 @@ from ostec.load.networks import Loaded
 from ostec.nets.arcface import arcface_from_tensors
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import Models, load_models
-from ostec.pipeline.settings import CompleteSettings
 from ostec.train.portraits import collect_texels
 from tests.nets.judge_files import made_weights
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
@@ -27,11 +26,6 @@ from tests.toy import toy_prior, toy_texture
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared/data"
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return load_models(CPU, CompleteSettings(iterations=0))
 
 
 @pytest.fixture(scope="module")
@@ -289,7 +283,7 @@ def test_identity_judge_tells_halves_of_one_face_from_those_of_others(
         for path in portraits.glob(f"*_{photo.stem}.jpg"):
             shutil.copy(path, tmp_path)
     prior = substitute.identity.prior
-    found = collect_texels(tmp_path, frozenset(), models.facemesh, models.topology, prior.size)
+    found = collect_texels((tmp_path,), frozenset(), models.facemesh, models.topology, prior.size)
     textures = [prior.image(torch.from_numpy(c.astype(np.float32) / 255)) for c in found.colour]
     weights = [prior.image(torch.from_numpy(w.astype(np.float32))[:, None])[..., 0] for w in found.weight]
     weight = np.median([np.minimum(w, w[:, ::-1]) for w in weights], 0)

@@ -10,9 +10,8 @@ import pytest
 from ostec.core.assets import MODELS_VARIABLE, face_models, load_manifest
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.morphable import MorphableModel
-from ostec.load.licences import LOGGER
 from ostec.load.morphable.flame import read_flame_skinning
-from ostec.load.morphable.read import READERS, read_morphable
+from ostec.load.morphable.read import LOGGER, READERS, read_morphable
 from tests.load import morphable_files as files
 
 FACE = files.made_face()
@@ -406,7 +405,7 @@ def test_every_reader_has_a_manifest_that_names_the_model_and_the_reader() -> No
     for name, (manifest, read) in READERS.items():
         found = load_manifest(manifest)
         assert (found.face_model, found.loader) == (name, f"{read.__module__}.{read.__name__}")
-        assert read.__module__ == f"ostec.io.morphable_{name}"
+        assert read.__module__ == f"ostec.load.morphable.{name}"
         assert not found.ships
 
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
+from tyro.conf import Positional
+
 from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval.options import RunOptions
+from ostec.app.options import Flag, Flat, Folder, option
 from ostec.core.errors import UsageError
 from ostec.core.text import counted, shown
 
@@ -38,29 +41,29 @@ class _Bound:
 class PhotoLimits:
     """What the manifest says of photo and face."""
 
-    max_yaw: Annotated[float | None, _Bound("yaw_deg", "high", absolute=True)] = None
+    max_yaw: Annotated[float | None, option(metavar="DEGREES"), _Bound("yaw_deg", "high", absolute=True)] = None
     """Degrees that the head may be turned to either side."""
-    max_pitch: Annotated[float | None, _Bound("pitch_deg", "high", absolute=True)] = None
+    max_pitch: Annotated[float | None, option(metavar="DEGREES"), _Bound("pitch_deg", "high", absolute=True)] = None
     """Degrees that it may be raised or lowered."""
-    min_confidence: Annotated[float | None, _Bound("confidence", "low", 1.0)] = None
+    min_confidence: Annotated[float | None, option(metavar="NUMBER"), _Bound("confidence", "low", 1.0)] = None
     """Certainty of the detection, 0 to 1."""
-    min_size: Annotated[float | None, _Bound("face_size_px", "low")] = None
+    min_size: Annotated[float | None, option(metavar="PX"), _Bound("face_size_px", "low")] = None
     """Side of the face in the photo, pixels."""
-    min_sharpness: Annotated[float | None, _Bound("sharpness", "low")] = None
+    min_sharpness: Annotated[float | None, option(metavar="NUMBER"), _Bound("sharpness", "low")] = None
     """Sharpness of the photo's texels; blurred photos have less."""
-    min_photo_share: Annotated[float | None, _Bound("photo_share", "low", 1.0)] = None
+    min_photo_share: Annotated[float | None, option(metavar="NUMBER"), _Bound("photo_share", "low", 1.0)] = None
     """Share of the texels that is from the photo, 0 to 1."""
-    min_brightness: Annotated[float | None, _Bound("brightness", "low", 1.0)] = None
+    min_brightness: Annotated[float | None, option(metavar="NUMBER"), _Bound("brightness", "low", 1.0)] = None
     """Mean luma of the photo's texels, 0 to 1."""
-    max_brightness: Annotated[float | None, _Bound("brightness", "high", 1.0)] = None
+    max_brightness: Annotated[float | None, option(metavar="NUMBER"), _Bound("brightness", "high", 1.0)] = None
     """The same, at most."""
-    max_residual: Annotated[float | None, _Bound("fit_residual_percent", "high")] = None
+    max_residual: Annotated[float | None, option(metavar="NUMBER"), _Bound("fit_residual_percent", "high")] = None
     """Misfit of the mesh, per cent."""
-    single_face: bool = False
+    single_face: Flag = False
     """Only photos in which one face was completed."""
-    no_occluders: bool = False
+    no_occluders: Flag = False
     """No face with hands, glasses or hair in front of it."""
-    no_warnings: bool = False
+    no_warnings: Flag = False
     """No face whose record has warnings."""
 
 
@@ -68,17 +71,17 @@ class PhotoLimits:
 class TextureLimits:
     """Figures of ostec eval textures, which are measured if any is asked for."""
 
-    max_symmetry: Annotated[float | None, _Bound("symmetry", "high")] = None
+    max_symmetry: Annotated[float | None, option(metavar="NUMBER"), _Bound("symmetry", "high")] = None
     """Difference of brightness between left and right, 0 to 255: light from one side."""
-    min_energy: Annotated[float | None, _Bound("energy", "low", least=-math.inf)] = None
+    min_energy: Annotated[float | None, option(metavar="NUMBER"), _Bound("energy", "low", least=-math.inf)] = None
     """Detail, in dB."""
-    max_spread: Annotated[float | None, _Bound("spread", "high")] = None
+    max_spread: Annotated[float | None, option(metavar="NUMBER"), _Bound("spread", "high")] = None
     """Distance of the identity from the mean of the dataset; faces that the prior draws have 1."""
-    min_area_photo: Annotated[float | None, _Bound("area_photo", "low", 1.0)] = None
+    min_area_photo: Annotated[float | None, option(metavar="NUMBER"), _Bound("area_photo", "low", 1.0)] = None
     """Share of the chart whose colour is the photo's, 0 to 1."""
-    no_twins: bool = False
+    no_twins: Flag = False
     """Of near-identical textures, keep the first."""
-    work: str = ""
+    work: Annotated[str, option(metavar="DIR")] = ""
     """Folder where the figures are kept for the next call; nothing is kept without it."""
 
 
@@ -89,15 +92,15 @@ class DatasetFilter:
     left_out.jsonl says why each other face is not in it.
     """
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str
+    out: Annotated[str, option(metavar="DS")]
     """Folder of the new dataset; it must not exist, or be empty."""
-    where: tuple[str, ...] = ()
+    where: Annotated[tuple[str, ...], option(metavar="NAME=VALUE...")] = ()
     """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
-    photo: PhotoLimits = field(default_factory=PhotoLimits)
-    texture: TextureLimits = field(default_factory=TextureLimits)
-    running: RunOptions = field(default_factory=RunOptions)
+    photo: Flat[PhotoLimits] = field(default_factory=PhotoLimits)
+    texture: Flat[TextureLimits] = field(default_factory=TextureLimits)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -139,9 +142,9 @@ class DatasetSplit:
     with --group, faces of one person stay together.
     """
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str
+    out: Folder
     """Folder of the new datasets train, val and test; it must not exist, or be empty."""
     train: float = 0.9
     """Share of the faces, about; the three sum up to 1."""
@@ -151,13 +154,13 @@ class DatasetSplit:
     """Share for testing."""
     seed: int = 0
     """Another one draws another split."""
-    group: str = ""
+    group: Annotated[str, option(metavar="NAME")] = ""
     """Name of an attribute, such as person: faces that share its value stay together."""
-    ignore_twins: bool = False
+    ignore_twins: Flag = False
     """Do not look for near-identical textures, which takes the time of ostec eval textures."""
-    work: str = ""
+    work: Annotated[str, option(metavar="DIR")] = ""
     """Folder where the figures of the textures are kept for the next call."""
-    running: RunOptions = field(default_factory=RunOptions)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -205,9 +208,10 @@ class DatasetSplit:
 def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
     """The limits that were asked for, by figure. Raises UsageError for those that mean nothing."""
     hints, found = get_type_hints(type(options), include_extras=True), dict[str, dict[str, Any]]()
-    for option in fields(options):
-        value = getattr(options, option.name)
-        for bound in getattr(hints[option.name], "__metadata__", ()) if value is not None else ():
+    for each in fields(options):
+        value = getattr(options, each.name)
+        metadata = getattr(hints[each.name], "__metadata__", ()) if value is not None else ()
+        for bound in (known for known in metadata if isinstance(known, _Bound)):
             if math.isnan(value):
                 raise UsageError(f"The limit of {bound.figure} is no number.")
             if not bound.least <= value <= bound.most:

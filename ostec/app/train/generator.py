@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.console import begin
+from ostec.app.options import Quiet, Verbose, option
 from ostec.app.train.prior import check_folders, excluded_numbers, read_portraits, training_device
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device, to_json
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TEXELS = 256
-"""Side of the training textures; a view of 128 px shows no finer detail."""
+"""Side of the training textures for views of up to 128 px; half as much again as larger views show finer detail."""
 _SAVE_SECONDS = 600.0
 _SAY_SECONDS = 60.0
-_FILE_LIMIT = 13_000_000
-"""Bytes: what the other weights leave of the 24 MB that models/ may hold."""
+_FILE_LIMIT = 20_000_000
+"""Bytes that a file in models/ may have."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ class TrainGenerator:
     The same command goes on where an interrupted one stopped.
     """
 
-    portraits: Path
-    """Folder of aligned portraits, one face each."""
-    work: Path
+    portraits: Annotated[tuple[Path, ...], option(metavar="DIR...")]
+    """Folders of aligned portraits, one face each, or of images/ and landmarks.npz, which tells how sharp each is."""
+    work: Annotated[Path, option(metavar="DIR")]
     """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
-    out: Path = Path("models/generator.safetensors")
+    out: Annotated[Path, option(metavar="FILE")] = Path("models/generator.safetensors")
     """File to write; a JSON with the networks' shapes and the figures is written beside it."""
-    exclude: Path | None = None
+    exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""
-    prior: str = "default"
+    prior: Annotated[str, option(metavar="default|FILE")] = "default"
     """default, or a file of ostec train prior: fills what the portraits do not show."""
     images: int = 53_000
     """Pictures to train on in all."""
@@ -60,7 +61,7 @@ class TrainGenerator:
     """Of Adam, at the start."""
     resolution: int = 128
     """Side of the generator's pictures, a power of two."""
-    grow: tuple[int, ...] = (3_000, 10_000)
+    grow: Annotated[tuple[int, ...], option(metavar="PICTURES...")] = (3_000, 10_000)
     """Pictures after which the resolution doubles, up to the full one."""
     latent: int = 256
     """Dimension of W."""
@@ -72,15 +73,19 @@ class TrainGenerator:
     """Pictures after which the discriminator joins; --images or more: never."""
     patch: int = 32
     """Side of what the discriminator sees of a picture; on a GPU, the resolution."""
+    patches: int = 2
+    """Patches a picture."""
+    adversarial: float = 0.15
+    """Weight of the discriminator's verdict."""
     poses: int = 192
     """Poses among which the views are drawn."""
     seed: int = 0
     """Seed of everything that is drawn."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Warnings and errors only."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Debug messages as well."""
 
     def run(self) -> int:
@@ -97,7 +102,7 @@ class TrainGenerator:
         from ostec.train.result import finish_training
 
         settings = self._settings()
-        check_folders(self.portraits, self.exclude)
+        check_folders(*self.portraits, self.exclude)
         device = training_device(self.device)
         for folder in (self.work, self.out.parent):
             remove_leftovers(make_folder(folder))
@@ -116,7 +121,7 @@ class TrainGenerator:
         bank = on_device(make_pose_bank(topology, frame, settings.resolution, settings.poses, settings.seed), device)
         with _finish_step_first() as stop:
             journal = _Journal(checkpoint, settings, state.images, stop)
-            train_generator(state, textures, trained, bank, settings, frame.ground, journal)
+            train_generator(state, textures, prepared.rows, bank, settings, frame.ground, journal)
             journal.save(state)
         model = finish_training(state, textures, trained, bank, settings, frame)
         facts = {
@@ -152,10 +157,11 @@ class TrainGenerator:
 
         path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
         prior = load_prior(path, topology, torch.device("cpu"))
-        if _TEXELS % prior.size:
-            raise UsageError(f"--prior must have a layout that divides {_TEXELS} texels, got {prior.size}.")
+        texels = max(_TEXELS, self.resolution * 3 // 2)
+        if texels % prior.size:
+            raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
         excluded = excluded_numbers(self.exclude)
-        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), _TEXELS)
+        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), texels)
 
     def _write(
         self,
