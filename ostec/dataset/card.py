@@ -21,6 +21,7 @@ from ostec.dataset.plan import NOT_GIVEN, Build
 from ostec.dataset.stats import attributes_of, ordered, stats_of
 from ostec.export.templates import render
 from ostec.io.files import open_plain, write_atomic
+from ostec.pipeline.settings import told
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def write_card(
         "card.md.j2",
         form=form,
         config=config,
-        settings=_settings(config["settings"], dict(models)),
+        settings=_settings(told(config["settings"]), dict(models)),
         stats=stats_of(table).values,
         size=next((name for most, name in _SIZES if len(faces) < most), "1M<n<10M"),
         hub=hub_licence(sorted(licences)),
@@ -121,13 +122,13 @@ def write_card(
 def _settings(settings: Mapping[str, Any], models: Mapping[str, str]) -> str:
     """The settings without the folders that files of them lay in."""
     known = {PurePath(name).name: digest for name, digest in models.items()}
-    told = []
+    lines = []
     for setting, value in settings.items():
         text = str(value)
         name = text.replace("\\", "/").rpartition("/")[2]
         about = f" (SHA-256 {known[name]})" if name != text and name in known else ""
-        told.append(f"{setting} {name}{about}")
-    return shown(", ".join(told))
+        lines.append(f"{setting} {name}{about}")
+    return shown(", ".join(lines))
 
 
 def _made_with(record: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ class DatasetBuild:
 
     source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Folders, photos, globs, lists of paths (.txt), tar or WebDataset archives, Parquet files with pictures."""
-    out: Annotated[str, option(metavar="DS")]
+    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
     """Folder of the dataset; made if it does not exist."""
     licence: Annotated[str, option(metavar="TEXT")] = ""
     """Licence of the sources, for the data card."""

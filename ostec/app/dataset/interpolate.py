@@ -40,7 +40,7 @@ class DatasetInterpolate:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset whose faces are mixed; filter it first."""
-    out: Annotated[str, option(metavar="DS")]
+    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
     """Folder of the new dataset; made if it does not exist."""
     count: int
     """New faces."""

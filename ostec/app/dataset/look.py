@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from ostec.app.checks import out_path
 from ostec.app.console import begin, say
-from ostec.app.options import Flag, Folder, Quiet, option
+from ostec.app.options import Flag, OutFolder, Quiet, option
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import counted, shown
 
@@ -33,7 +33,7 @@ class DatasetStats:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Folder = ""
+    out: OutFolder = ""
     """Folder for stats.json, stats.txt and stats.html; without it the table alone is shown."""
     quiet: Quiet = False
     """Say nothing but warnings and errors."""
@@ -71,7 +71,7 @@ class DatasetSheet:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Annotated[str, option(metavar="FILE.png")]
+    out: Annotated[str, option(aliases=["-o"], metavar="FILE.png")]
     """Picture that is written, FILE.png."""
     count: int = 100
     """Textures on the page, up to 1000."""

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval.options import RunOptions
-from ostec.app.options import Flag, Flat, Folder, option
+from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
 from ostec.core.text import counted, shown
 
@@ -94,7 +94,7 @@ class DatasetFilter:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Annotated[str, option(metavar="DS")]
+    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
     """Folder of the new dataset; it must not exist, or be empty."""
     where: Annotated[tuple[str, ...], option(metavar="NAME=VALUE...")] = ()
     """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
@@ -144,7 +144,7 @@ class DatasetSplit:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Folder
+    out: OutFolder
     """Folder of the new datasets train, val and test; it must not exist, or be empty."""
     train: float = 0.9
     """Share of the faces, about; the three sum up to 1."""
@@ -208,10 +208,10 @@ class DatasetSplit:
 def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
     """The limits that were asked for, by figure. Raises UsageError for those that mean nothing."""
     hints, found = get_type_hints(type(options), include_extras=True), dict[str, dict[str, Any]]()
-    for each in fields(options):
-        value = getattr(options, each.name)
-        metadata = getattr(hints[each.name], "__metadata__", ()) if value is not None else ()
-        for bound in (known for known in metadata if isinstance(known, _Bound)):
+    for field_ in fields(options):
+        value = getattr(options, field_.name)
+        marks = getattr(hints[field_.name], "__metadata__", ()) if value is not None else ()
+        for bound in (mark for mark in marks if isinstance(mark, _Bound)):
             if math.isnan(value):
                 raise UsageError(f"The limit of {bound.figure} is no number.")
             if not bound.least <= value <= bound.most:
@@ -226,7 +226,7 @@ def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
 
 
 def _others() -> "dict[str, Rule]":
-    """Rules of what is no number, by the name of their option."""
+    """Rules of what is no number, by the name of their limit."""
     import pyarrow.compute as pc
 
     from ostec.dataset.selection import Rule
