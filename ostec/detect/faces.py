@@ -63,6 +63,42 @@ def detect_faces(image: FloatArray, networks: Mtcnn, settings: DetectSettings | 
     return sorted(faces, key=lambda face: -face.area)
 
 
+def detect_turned_faces(
+    image: FloatArray, networks: Mtcnn, settings: DetectSettings | None = None, turns: int = 0
+) -> list[FaceBox]:
+    """Find the faces that are upright once the photo is turned by ``turns`` quarter turns counter-clockwise.
+
+    Boxes and points are in the frame of the photo as it is; other arguments and errors as :func:`detect_faces`.
+    """
+    height, width = image.shape[:2]
+    return [
+        turned_back(face, turns, width, height) for face in detect_faces(np.rot90(image, turns), networks, settings)
+    ]
+
+
+def turned_back(face: FaceBox, turns: int, width: int, height: int) -> FaceBox:
+    """Bring a face found in a turned photo into the frame of the photo itself.
+
+    Args:
+        face: as found in ``np.rot90(photo, turns)``.
+        turns: quarter turns counter-clockwise.
+        width: of the photo.
+        height: of the photo.
+
+    Returns:
+        The face with its points in the same order, so the first eye stays the one on the left of an upright face.
+    """
+
+    def back(points: FloatArray) -> FloatArray:
+        x, y = points.T
+        places = ((x, y), (width - y, x), (width - x, height - y), (y, height - x))
+        return np.stack(places[turns % 4], axis=1).astype(np.float32)
+
+    corners = back(face.box.reshape(2, 2))
+    box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+    return FaceBox(box, face.confidence, back(face.points))
+
+
 def largest(faces: Sequence[FaceBox]) -> FaceBox | None:
     """The face whose box has the largest area; None if there is no face."""
     return max(faces, key=lambda face: face.area, default=None)

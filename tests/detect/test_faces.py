@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from ostec.core.types import FaceBox
-from ostec.detect.faces import crop_and_resize, detect_faces, largest, resize_area, suppress
+from ostec.detect.faces import (
+    crop_and_resize,
+    detect_faces,
+    detect_turned_faces,
+    largest,
+    resize_area,
+    suppress,
+    turned_back,
+)
 from ostec.detect.settings import DetectSettings
 from ostec.io.images import read_image
 from ostec.io.weights import read_mtcnn
@@ -220,6 +228,45 @@ def test_largest_goes_by_area() -> None:
     faces = [FaceBox(box, 0.9, np.zeros((5, 2), np.float32)) for box in boxes]
     assert largest(faces) is faces[1]
     assert largest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("turns", "box", "eye"),
+    [
+        (0, (1, 2, 4, 6), (2, 3)),  # as found
+        (1, (14, 1, 18, 4), (17, 2)),  # a photo 20 px wide: its right edge is the turned photo's top
+        (2, (16, 4, 19, 8), (18, 7)),
+        (3, (2, 6, 6, 9), (3, 8)),  # 10 px high: its bottom edge is the turned photo's left
+        (5, (14, 1, 18, 4), (17, 2)),
+    ],
+)
+def test_a_face_of_a_turned_photo_is_brought_back(turns: int, box: tuple[float, ...], eye: tuple[float, ...]) -> None:
+    points = np.float32([[2, 3], [3, 3], [2, 4], [2, 5], [3, 5]])
+    found = turned_back(FaceBox(np.float32([1, 2, 4, 6]), 0.9, points), turns, width=20, height=10)
+    np.testing.assert_array_equal(found.box, np.float32(box))
+    np.testing.assert_array_equal(found.points[0], np.float32(eye))
+    assert found.box.dtype == found.points.dtype == np.float32
+    assert found.confidence == 0.9
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_points_brought_back_lie_on_the_same_pixels(turns: int) -> None:
+    photo = np.arange(6 * 9).reshape(6, 9)
+    y, x = np.mgrid[: (6, 9)[turns % 2], : (9, 6)[turns % 2]]
+    centres = np.stack([x.ravel(), y.ravel()], 1).astype(np.float32) + 0.5
+    back = turned_back(FaceBox(np.float32([0, 0, 1, 1]), 1.0, centres), turns, 9, 6).points.astype(int)
+    np.testing.assert_array_equal(photo[back[:, 1], back[:, 0]], np.rot90(photo, turns).ravel())
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_an_upright_face_is_found_in_a_photo_turned_against_it(networks: Mtcnn, hopper: np.ndarray, turns: int) -> None:
+    small = shrunk(hopper, 0.5)
+    (expected,) = detect_faces(small, networks)
+    turned = np.rot90(small, -turns)
+    (face,) = detect_turned_faces(turned, networks, turns=turns)
+    again = turned_back(face, -turns, small.shape[1], small.shape[0])
+    np.testing.assert_allclose(again.box, expected.box, atol=1e-3)
+    np.testing.assert_allclose(again.points, expected.points, atol=1e-3)
 
 
 def test_ordinary_photo_takes_less_than_half_a_second_of_one_core(networks: Mtcnn, hopper: np.ndarray) -> None:

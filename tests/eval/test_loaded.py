@@ -24,6 +24,7 @@ from ostec.eval.photos.stages import (
     without_generator,
 )
 from ostec.io.images import read_image
+from ostec.pipeline import observe
 from ostec.pipeline.settings import CompleteSettings
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,8 @@ def test_an_aligned_portrait_is_found_without_the_detector(
 ) -> None:
     found = look(portrait, loaded.observer)
     assert found.region == DETECTOR
-    monkeypatch.setattr(module, "detect_faces", lambda *_: [])
+    for detector in ("detect_faces", "detect_turned_faces"):
+        monkeypatch.setattr(observe, detector, lambda *_: [])
     with pytest.raises(FaceError, match=r"No face was found in the photo\."):
         look(portrait, loaded.observer)
     again = look(portrait, loaded.observer, aligned=True)

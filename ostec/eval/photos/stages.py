@@ -14,7 +14,6 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, FaceError
 from ostec.core.progress import PhotoRun
 from ostec.core.types import BoolArray, FittedFace, FloatArray, UvObservation
-from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks_in, whole_image
 from ostec.eval.jobs import Jobs, digest_of, program_digest
 from ostec.eval.judges import Judges, load_judges
@@ -95,20 +94,23 @@ def look(image: FloatArray, observer: Observer, aligned: bool = False) -> Sight:
     Raises:
         FaceError: there is none that can be used.
     """
-    face, region = _find(image, observer.models, aligned)
+    face, region = _find(image, observer, aligned)
     return Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, region)
 
 
-def _find(image: FloatArray, models: Models, aligned: bool) -> tuple[FittedFace, str]:
-    boxes = detect_faces(image, models.mtcnn)
-    tried = Tried[FoundFace](boxes, 1)
-    for box in tried:
-        with tried.attempt():
-            tried.results.append(find_face(image, box, models, PhotoRun(None)))
-    if tried.results:
+def _find(image: FloatArray, observer: Observer, aligned: bool) -> tuple[FittedFace, str]:
+    models = observer.models
+    try:
+        tried = Tried[FoundFace](observer.detect(image), 1)
+        for box in tried:
+            with tried.attempt():
+                tried.results.append(find_face(image, box, models, PhotoRun(None), observer.settings))
+        if not tried.results:
+            raise tried.errors[0]
         return tried.results[0].face, DETECTOR
-    if not aligned:
-        raise tried.errors[0] if tried.errors else FaceError("No face was found in the photo.")
+    except FaceError:
+        if not aligned:
+            raise
     landmarks = detect_landmarks_in(image, whole_image(image.shape[1], image.shape[0]), models.facemesh)
     if landmarks.confidence < MIN_CONFIDENCE:
         raise FaceError("No face was found in the photo.")

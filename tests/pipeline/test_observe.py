@@ -1,0 +1,101 @@
+"""Faces that are not upright in the photo, and landmarks that are not those of the detected face."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ostec.core.errors import FaceError
+from ostec.core.progress import PhotoRun
+from ostec.core.types import FaceBox, FaceLandmarks, FloatArray
+from ostec.detect.faces import detect_faces
+from ostec.detect.landmarks import detect_landmarks
+from ostec.pipeline import Completer, observe
+from ostec.pipeline.observe import DOUBTFUL, FoundFace, Observer, find_face
+
+
+@pytest.fixture(scope="module")
+def observer(completer: Completer) -> Observer:
+    return completer.observer
+
+
+@pytest.fixture(scope="module")
+def photo(astronaut: FloatArray) -> FloatArray:
+    """A photo that is wider than high, its face left of the middle."""
+    return np.ascontiguousarray(astronaut[:260, 100:400])
+
+
+@pytest.fixture(scope="module")
+def upright(observer: Observer, photo: FloatArray) -> FoundFace:
+    return found_in(photo, observer)
+
+
+def found_in(photo: FloatArray, observer: Observer) -> FoundFace:
+    (box,) = observer.detect(photo)
+    return find_face(photo, box, observer.models, PhotoRun(None))
+
+
+def roll_apart(one: FoundFace, other: FoundFace) -> float:
+    """Degrees, 0 to 360."""
+    return (one.face.pose_deg[2] - other.face.pose_deg[2]) % 360
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_photo_gives_the_upright_texture(
+    observer: Observer, photo: FloatArray, upright: FoundFace, turns: int
+) -> None:
+    turned = np.ascontiguousarray(np.rot90(photo, turns))
+    found = found_in(turned, observer)
+    assert abs(abs(roll_apart(found, upright)) - {1: 90, 2: 180, 3: 270}[turns]) < 2
+    expected, seen = observer.unwrap(photo, upright.face), observer.unwrap(turned, found.face)
+    both = expected.visible & seen.visible
+    assert both.sum() > 0.98 * expected.visible.sum()
+    error = ((expected.colour - seen.colour)[both] ** 2).mean()
+    assert -10 * np.log10(error) > 30
+
+
+def test_an_upright_face_is_not_looked_for_in_the_turned_photo(
+    observer: Observer, photo: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "detect_turned_faces", lambda *_: pytest.fail("looked in the turned photo"))
+    found = found_in(photo, observer)
+    assert found.doubt < DOUBTFUL
+    (box,) = detect_faces(photo, observer.models.mtcnn)
+    np.testing.assert_array_equal(found.box.box, box.box)
+
+
+def test_a_face_that_is_detected_only_in_the_turned_photo_is_found(
+    observer: Observer, photo: FloatArray, upright: FoundFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "detect_faces", lambda *_: [])
+    height, width = photo.shape[:2]
+    (box,) = observer.detect(np.ascontiguousarray(photo[::-1, ::-1]))
+    x0, y0, x1, y1 = upright.box.box
+    np.testing.assert_allclose(box.box, [width - x1, height - y1, width - x0, height - y0], atol=1e-3)
+
+
+def test_landmarks_of_another_place_are_refused(
+    observer: Observer, photo: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(image: FloatArray, box: FaceBox, *rest: Any) -> FaceLandmarks:
+        found = detect_landmarks(image, box, *rest)
+        return replace(found, points=found.points + np.float32([0.2 * box.side, 0, 0]))
+
+    monkeypatch.setattr(observe, "detect_landmarks", elsewhere)
+    sentence = (
+        r"^The landmarks do not match the detected face \(they deviate by (19|20|21)% of its size, and the fit by "
+        r"\d\.\d % of the distance between the eyes\); something may cover the face\.$"
+    )
+    with pytest.raises(FaceError, match=sentence):
+        found_in(photo, observer)
+
+
+def test_doubt_adds_deviation_and_residual(upright: FoundFace) -> None:
+    exact = replace(upright.box, points=observe.five_points(upright.face.landmarks)[:, :2])
+    apart = replace(exact, points=exact.points + [0.03 * exact.side, 0.04 * exact.side])
+    face = replace(upright.face, residual=5.0)
+    assert replace(upright, box=exact, face=face).doubt == pytest.approx(2.0)
+    moved = replace(upright, box=apart, face=face)
+    assert moved.deviation == pytest.approx(0.05)
+    assert moved.doubt == pytest.approx(0.05 / 0.03 + 2)
