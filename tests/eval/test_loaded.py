@@ -10,7 +10,6 @@ from ostec.complete.prior import PriorCompleter
 from ostec.core.errors import FaceError
 from ostec.core.types import FloatArray
 from ostec.eval.jobs import Jobs
-from ostec.eval.photos import stages as module
 from ostec.eval.photos.stages import (
     DETECTOR,
     WHOLE_PICTURE,

@@ -93,7 +93,7 @@ def test_landmarks_of_another_place_are_refused(
 
 def test_doubt_adds_deviation_and_residual(upright: FoundFace) -> None:
     exact = replace(upright.box, points=observe.five_points(upright.face.landmarks)[:, :2])
-    apart = replace(exact, points=exact.points + [0.03 * exact.side, 0.04 * exact.side])
+    apart = replace(exact, points=exact.points + exact.side * np.array([0.03, 0.04]))
     face = replace(upright.face, residual=5.0)
     assert replace(upright, box=exact, face=face).doubt == pytest.approx(2.0)
     moved = replace(upright, box=apart, face=face)
