@@ -43,11 +43,11 @@ DEVIATION_UNIT = 0.03
 RESIDUAL_UNIT = 2.5
 """Residual of the fit that adds 1 to the doubt, in per cent of the outer-eye distance."""
 DOUBTFUL = 1.8
-"""Doubt above which the face is looked for in the turned photo as well. Of 84 upright portraits none has more than 1.7;
-landmarks that are wrong because the face is turned by 90 degrees or more have at least 2.3."""
+"""Doubt above which the face is looked for in the turned photo as well. None of 84 upright portraits exceeds 1.7; the
+landmarks of faces that lie on their side or upside down have at least 2.3 if they are wrong."""
 REFUSED = 3.2
-"""Doubt above which the best landmarks are refused. A portrait stretched to twice its width has 3.1; landmarks that lie
-across two heads have 4.7."""
+"""Doubt above which the best landmarks are refused. A head turned by 60 degrees has 2.5, a portrait stretched to twice
+its width 3.1; landmarks across two heads have 4.5."""
 MASK_SIZE = 256
 HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
