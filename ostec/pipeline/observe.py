@@ -193,15 +193,16 @@ def find_face(
     if not tried.results:
         raise tried.errors[0]
     found = min(tried.results, key=lambda face: face.doubt)
-    if found.doubt > REFUSED:
-        raise FaceError(
-            f"The landmarks do not match the detected face (they deviate by {found.deviation:.0%} of its size, and the "
-            f"fit by {found.face.residual:.1f} % of the distance between the eyes); something may cover the face."
-        )
     yaw = found.face.pose_deg[1]
     if abs(yaw) > MAX_YAW_DEG:
         raise FaceError(
             f"The face is nearly in profile (yaw {abs(yaw):.0f} degrees; at most {MAX_YAW_DEG:.0f} can be used)."
+        )
+    if found.doubt > REFUSED:
+        raise FaceError(
+            f"The landmarks do not match the detected face (they deviate by {100 * found.deviation:.0f} % of its "
+            f"size, the fit by {found.face.residual:.1f} % of the distance between the eyes); something may cover the "
+            "face."
         )
     return found
 

@@ -84,7 +84,7 @@ def test_landmarks_of_another_place_are_refused(
 
     monkeypatch.setattr(observe, "detect_landmarks", elsewhere)
     sentence = (
-        r"^The landmarks do not match the detected face \(they deviate by (19|20|21)% of its size, and the fit by "
+        r"^The landmarks do not match the detected face \(they deviate by (19|20|21) % of its size, the fit by "
         r"\d\.\d % of the distance between the eyes\); something may cover the face\.$"
     )
     with pytest.raises(FaceError, match=sentence):
