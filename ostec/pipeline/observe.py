@@ -38,16 +38,12 @@ MAX_YAW_DEG = 62.0
 and 90 degrees is fitted at 38, 51, 58, 64 and 64."""
 OTHER_TURNS = (2, 1, 3)
 """Quarter turns of the photo in which faces are looked for when those of the photo as it is are doubtful."""
-DEVIATION_UNIT = 0.03
-"""Deviation of landmarks from the detector's five points that adds 1 to the doubt, in sides of the detector's box."""
-RESIDUAL_UNIT = 2.5
-"""Residual of the fit that adds 1 to the doubt, in per cent of the outer-eye distance."""
-DOUBTFUL = 1.8
-"""Doubt above which the face is looked for in the turned photo as well. None of 84 upright portraits exceeds 1.7; the
-landmarks of faces that lie on their side or upside down have at least 2.3 if they are wrong."""
-REFUSED = 3.2
-"""Doubt above which the best landmarks are refused. A head turned by 60 degrees has 2.5, a portrait stretched to twice
-its width 3.1; landmarks across two heads have 4.5."""
+DOUBTFUL = 6.0
+"""Doubt above which the face is looked for in the turned photo as well. None of 84 upright portraits exceeds 5.3; the
+landmarks of faces that lie on their side or upside down have at least 9.9 if they are wrong."""
+REFUSED = 20.0
+"""Doubt above which the best landmarks are refused. A head turned by 60 degrees has 12, a portrait stretched to twice
+its width 17, a face at a roll of 45 degrees up to 18; landmarks across two heads have 36 or more."""
 MASK_SIZE = 256
 HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
@@ -108,8 +104,8 @@ class FoundFace:
 
     @property
     def doubt(self) -> float:
-        """How far detector, landmarks and mean face disagree: about 1 in portraits, 2 or more if a face is missed."""
-        return self.deviation / DEVIATION_UNIT + self.face.residual / RESIDUAL_UNIT
+        """The deviation in per cent times the fit's residual: 2 or 3 in portraits, 10 or more if the face is missed."""
+        return 100 * self.deviation * self.face.residual
 
 
 @dataclass
