@@ -1,0 +1,89 @@
+"""Write docs/settings.md: one table for each settings dataclass, with the fields' defaults and docstrings.
+
+    python tools/make_tables.py [--check]
+"""
+
+import argparse
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/settings.md"
+CLASSES = {
+    "One photo": ("pipeline.settings.CompleteSettings", "pipeline.settings.InvertSettings"),
+    "Detection and landmarks": ("detect.faces.DetectSettings", "detect.landmarks.LandmarkSettings"),
+    "Fit": ("fit.dense.DenseFitSettings", "fit.morphable.MorphableFitSettings"),
+    "Mask": ("mask.skin.MaskSettings", "mask.spectacles.SpectacleSettings", "mask.hands.HandSettings"),
+    "Prior": ("prior.linear.PriorSettings", "prior.skin.SkinSettings"),
+    "Projection": (
+        "complete.generator.GeneratorSettings",
+        "project.objective.ProjectionSettings",
+        "complete.portrait.PortraitSettings",
+    ),
+    "Stitching": ("stitch.views.ViewSettings", "stitch.colour.ColourSettings", "stitch.blend.BlendSettings"),
+    "Full head": ("heads.skin.HeadTextureSettings",),
+    "Training": ("train.prior.PriorTrainSettings", "train.generator.GeneratorTrainSettings"),
+}
+HEAD = """# Settings
+
+<!-- Written by tools/make_tables.py from the dataclasses: edit the docstrings there, then run it. -->
+
+Every constant of the method is a field of one of these frozen dataclasses. Each stands in the module that reads it. The
+default is the recommendation. Lengths named `_mm` are millimetres on the face, where the outer eye corners are 90 mm
+apart.
+"""
+
+
+def plain(docstring: str) -> str:
+    """One line of Markdown: no roles, single backticks."""
+    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", docstring)
+    return " ".join(text.replace("``", "`").split())
+
+
+def shown(default: ast.expr) -> str:
+    """A default as it stands in the code; of a nested dataclass, its name."""
+    text = ast.unparse(default)
+    factory = re.fullmatch(r"field\(default_factory=(\w+)\)", text)
+    return f"[`{factory[1]}`](#{factory[1].lower()})" if factory and factory[1].endswith("Settings") else f"`{text}`"
+
+
+def table(path: str) -> str:
+    """The section of one dataclass."""
+    module, _, name = path.rpartition(".")
+    settings = getattr(importlib.import_module(f"ostec.{module}"), name)
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
+    assert isinstance(definition, ast.ClassDef)
+    lines = [f"### {name}", "", f"`ostec.{module}.{name}`. {plain((settings.__doc__ or '').split('Raises:')[0])}", ""]
+    lines += ["| field | default | meaning |", "|---|---|---|"]
+    for field, after in zip(definition.body, [*definition.body[1:], None], strict=True):
+        if not isinstance(field, ast.AnnAssign) or field.value is None:
+            continue
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        meaning = plain(str(after.value.value)).replace("|", "\\|") if is_text else ""  # type: ignore[union-attr]
+        lines.append(f"| `{ast.unparse(field.target)}` | {shown(field.value)} | {meaning} |")
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for title, paths in CLASSES.items():
+        parts += [f"## {title}\n", *(f"{table(path)}\n" for path in paths)]
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write the page, or say whether it is current."""
+    parser = argparse.ArgumentParser(description="Write docs/settings.md from the settings dataclasses.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is not current")
+    if parser.parse_args().check:
+        return int(PAGE.read_text(encoding="utf-8") != page())
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
