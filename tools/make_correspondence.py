@@ -27,7 +27,8 @@ from scipy.spatial import cKDTree
 from ostec.core.correspondence import OUTLINE, Correspondence, correspondence_file, landmark_trust
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import EYE_CORNER_DISTANCE_MM, Array, FloatArray, IntArray, Topology
-from ostec.fit.morphable import HeadFitter, MorphableFitSettings, skin_triangles
+from ostec.fit.morphable import HeadFitter, skin_triangles
+from ostec.fit.settings import MorphableFitSettings
 from ostec.io.images import write_png
 from ostec.io.obj import read_obj
 from ostec.load.morphable.files import pieces

@@ -1,10 +1,18 @@
 """What several commands ask of their options, in the same words."""
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ostec.core.errors import UsageError
 from ostec.core.text import shown
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
 
 
 def need_file(path: str | Path, what: str) -> None:
@@ -41,3 +49,21 @@ def need_sources(sources: Sequence[str], save_dir: str, verb: str) -> None:
     if not sources:
         raise UsageError(f"Name at least one photo, folder or glob to {verb}.")
     need_save_dir(save_dir)
+
+
+def refusal(error: ValueError, options: Iterable[str]) -> UsageError:
+    """What a record of settings refuses, as a sentence for users: one that begins with an option's name has dashes."""
+    sentence = str(error)
+    first = re.match(r"\w*", sentence)[0]  # type: ignore[index]
+    if first in options:
+        return UsageError(f"--{first.replace('_', '-')}{sentence[len(first) :]}")
+    return UsageError(sentence[:1].upper() + sentence[1:])
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The values of a TOML file; ``what`` it is begins the sentence. Raises UsageError where it is none."""
+    need_file(path, f"The file of {what}")
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{shown(path)} is no TOML file ({error}).") from error

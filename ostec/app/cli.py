@@ -2,31 +2,24 @@
 
 A command is a frozen dataclass in a module of its own in ``ostec.app``: its fields are the options, the strings below
 them the help, other dataclasses among them groups of options, and ``run() -> int`` carries it out and returns the exit
-code. To add one, write the module and give it a line in :data:`COMMANDS`. The module is imported only when its command
-is called and before anything is parsed, so it imports what is heavy in ``run``. It does not know tyro: short options,
-positional arguments and placeholders are in the tables below.
+code. Short names, placeholders and positions are annotations of the fields, as tyro reads them. To add a command, write
+the module and give it a line in :data:`COMMANDS`. The module is imported only when its command is called and before
+anything is parsed, so it imports what is heavy in ``run``.
 """
 
-import ast
 import contextlib
-import dataclasses
 import importlib
 import importlib.util
-import inspect
 import io
-import itertools
 import os
-import re
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, get_type_hints
-
-import tyro
+from typing import Protocol
 
 from ostec import __version__
+from ostec.app.parse import after_help, parse, wrapped
 from ostec.core.errors import OstecError
 from ostec.core.text import shown
 
@@ -88,115 +81,6 @@ COMMANDS = {
 """Words on the command line -> the command."""
 _RUN_OSTEC = Command("ostec.app.photos.complete", "RunOstec", "the command line of the paper's code")
 
-SHORT_OPTIONS = {
-    "frontalize": "-f",
-    "iterations": "-i",
-    "mode": "-m",
-    "pickle": "-p",
-    "quiet": "-q",
-    "verbose": "-v",
-}
-"""One letter means the same in every command."""
-POSITIONAL = frozenset(
-    (
-        "source",
-        "models",
-        "model",
-        "model_file",
-        "mesh",
-        "photos",
-        "folder",
-        "run_a",
-        "run_b",
-        "checkpoint",
-        "target",
-        "dataset",
-        "results",
-    )
-)
-PLACEHOLDERS = {
-    "source": "SOURCE...",
-    "mesh": "MESH.obj",
-    "results": "RESULT...",
-    "Transfer.out": "DIR",
-    "Transfer.size": "256..4096",
-    "photos": "PHOTO...",
-    "folder": "DIR",
-    "run_a": "RUN_A",
-    "run_b": "RUN_B",
-    "models": "[NAME...]",
-    "ModelsFetch.models": "NAME[:FILE]...",
-    "model": "NAME",
-    "model_file": "[FILE]",
-    "models_dir": "DIR",
-    **{f"Eval{name}.out": "DIR" for name in ("Head", "Views", "Holdout", "Textures", "Compare")},
-    "texture": "FILE",
-    "part": "MESH.obj...",
-    "part_texture": "FILE...",
-    "yaws": "DEGREES...",
-    "pitches": "DEGREES...",
-    "targets": "DEGREES...",
-    "pairs": "INPUT:TARGET...",
-    "lights": "{unlit,mild,hard}...",
-    "BenchPipeline.source": "PHOTO|DIR",
-    "BenchProject.generator": "default|FILE",
-    "BenchProject.resolution": "PX",
-    "BenchProject.channel_base": "CHANNELS",
-    "against": "FILE",
-    "profile": "FILE",
-    "json": "FILE",
-    "batches": "NUMBERS...",
-    "resolutions": "PX...",
-    "BenchScaling.threads": "NUMBERS...",
-    "truth": "PHOTO",
-    "mask": "FILE",
-    "method": "NAME",
-    "tolerance": "FIGURE=NUMBER...",
-    "portraits": "DIR",
-    "work": "DIR",
-    "exclude": "DIR",
-    "TrainPrior.out": "FILE",
-    "TrainGenerator.out": "FILE",
-    "grow": "PICTURES...",
-    "source_dir": "DIR",
-    "save_dir": "DIR",
-    "mask_dir": "DIR",
-    "generator": "default|none|FILE",
-    "InvertSettings.generator": "default|FILE",
-    "Generate.generator": "default|FILE",
-    "seeds": "SEEDS",
-    "latents": "FILE",
-    "checkpoint": "FILE",
-    "dataset": "DS",
-    "licence": "TEXT",
-    "attributes": "TABLE|sources",
-    "address": "HOST:PORT",
-    **{f"PhotoLimits.max_{name}": "DEGREES" for name in ("yaw", "pitch")},
-    "PhotoLimits.min_size": "PX",
-    **{
-        f"PhotoLimits.{name}": "NUMBER"
-        for name in (
-            *("min_confidence", "min_sharpness", "min_photo_share", "min_brightness", "max_brightness"),
-            "max_residual",
-        )
-    },
-    **{f"TextureLimits.{name}": "NUMBER" for name in ("max_symmetry", "min_energy", "max_spread", "min_area_photo")},
-    "DatasetBuild.out": "DS",
-    "DatasetFilter.out": "DS",
-    "DatasetInterpolate.out": "DS",
-    "by": "NAME...",
-    "where": "NAME=VALUE...",
-    **{f"Dataset{name}.out": "DIR" for name in ("Split", "Export", "Stats")},
-    "DatasetSheet.out": "FILE.png",
-    "sort": "COLUMN",
-    "group": "NAME",
-    "members": "ENDING...",
-    "target": "OUT.safetensors",
-    "prior": "default|none|FILE",
-    "uv_size": "256..4096",
-}
-"""By option, or by dataclass and option where one differs from the others."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command ``ostec``; returns the exit code."""
@@ -252,105 +136,15 @@ def _overview(commands: dict[tuple[str, ...], Command]) -> str:
 
 def _call(command: Command, program: str, words: list[str]) -> int:
     kind = command.load()
-    errors = io.StringIO()
+    shown = io.TextIOWrapper(io.BytesIO(), sys.stdout.encoding or "utf-8", "replace", newline="\n")
     try:
-        with contextlib.redirect_stderr(errors):
-            parsed: Any = tyro.cli(
-                _described(kind),
-                prog=program,
-                args=words,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-            )
+        with contextlib.nullcontext() if sys.stdout.isatty() else contextlib.redirect_stdout(shown):
+            parsed = parse(kind, program, words)
     except SystemExit as end:
-        if end.code in (0, None):
-            return 0
-        return _refuse(_as_sentence(errors.getvalue(), program))
-    plain: Runnable = _plain(kind, parsed)
-    return plain.run()
-
-
-def _described(kind: type) -> type:
-    """A command's dataclass with what tyro wants to know written into the types of its fields."""
-    hints = get_type_hints(kind, include_extras=True)
-    helps = _helps(kind)
-    fields: list[tuple[str, Any, Any]] = []
-    for field in dataclasses.fields(kind):
-        hint: Any = hints[field.name]
-        default: Any = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        if dataclasses.is_dataclass(hint):
-            hint = _described(hint)  # type: ignore[arg-type]
-            default = hint(**{f.name: getattr(default, f.name) for f in dataclasses.fields(default)})
-        elif field.name in POSITIONAL:
-            shape = tyro.conf.arg(
-                metavar=PLACEHOLDERS.get(f"{kind.__name__}.{field.name}", PLACEHOLDERS[field.name]),
-                help=helps.get(field.name),
-                help_behavior_hint="(required)" if default is dataclasses.MISSING else "",
-            )
-            hint = Annotated[hint, shape, tyro.conf.Positional]
-        else:
-            shape = tyro.conf.arg(
-                aliases=[SHORT_OPTIONS[field.name]] if field.name in SHORT_OPTIONS else None,
-                metavar=PLACEHOLDERS.get(f"{kind.__name__}.{field.name}", PLACEHOLDERS.get(field.name)),
-                help=helps.get(field.name),
-                help_behavior_hint="" if any(default is nothing for nothing in (None, False, ())) else None,
-            )
-            hint = Annotated[hint, shape]
-        fields.append((field.name, hint, dataclasses.field(default=default)))
-    described = dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True)
-    described.__doc__ = kind.__doc__
-    return described
-
-
-def _helps(kind: type) -> dict[str, str]:
-    """Field of a dataclass -> the string below it, in one line: as tyro reads it, every line would stand by itself."""
-    found: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if not dataclasses.is_dataclass(base):
-            continue
-        body: list[Any] = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]
-        for field, below in itertools.pairwise(body):
-            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                found[field.target.id] = " ".join(ast.literal_eval(below.value).split())  # type: ignore[union-attr]
-    return found
-
-
-def _plain(kind: Any, described: Any) -> Any:
-    """Turn an instance of :func:`_described`'s class back into one of ``kind``."""
-    hints = get_type_hints(kind)
-    values = {}
-    for field in dataclasses.fields(kind):
-        value = getattr(described, field.name)
-        values[field.name] = _plain(hints[field.name], value) if dataclasses.is_dataclass(value) else value
-    return kind(**values)
-
-
-def _as_sentence(box: str, program: str) -> str:
-    """What tyro says in a box (title, message, suggestions, ...; drawn as the encoding allows), as one line."""
-    parts: list[list[str]] = [[]]
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines():
-        text = line.strip("│ ")
-        if text.startswith("╭") or (text and not text.strip("─-╰╯")):
-            parts.append([])
-        elif text:
-            parts[-1].append(text)
-    message, suggestions = ([*parts, [], []])[1:3]
-    sentence = re.sub(r"^Error parsing (?!-)\S+: ", "", " ".join(message))
-    sentence = re.sub(r"^[a-z_]+(?= must )", lambda name: f"--{name[0].replace('_', '-')}", sentence)
-    if sentence.startswith("Missing from"):
-        named = {PLACEHOLDERS[name] for name in POSITIONAL}
-        missing = [text for text in message if text.startswith("-") or text in named]
-        sentence = f"{' and '.join(missing)} must be given."
-    elif valueless := re.match(r"Missing value for argument '([^']+)'", sentence):
-        name = PLACEHOLDERS.get(valueless[1], valueless[1])
-        sentence = f"{name} must be given." if name != valueless[1] else f"{name} needs a value."
-    elif unread := re.match(r"Error parsing (\S+): Could not find valid parse for arguments: \[(.*)\]", sentence):
-        sentence = f"{unread[1]} cannot take {unread[2]}."
-    told = " ".join(suggestions)
-    similar = re.findall(r"(?:^| )(--[\w-]+)", told) if "Unrecognized" in sentence and "For full" not in told else []
-    hint = f"did you mean {' or '.join(dict.fromkeys(similar))}? See" if similar else "see"
-    return f"{sentence[:1].upper()}{sentence[1:].rstrip('.')} ({hint} {program} --help)."
+        shown.seek(0)
+        sys.stdout.write(wrapped(shown.read()) + ("" if end.code else after_help(kind, program)))
+        return int(end.code or 0)
+    return parsed.run()
 
 
 def _refuse(sentence: str) -> int:

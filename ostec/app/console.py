@@ -103,6 +103,8 @@ class Display:
         self._current: TaskID | None = None
         self._ended = 0
         self._worked = 0
+        self._at_once = 0
+        self._fraction = 0.0
 
     def __enter__(self) -> "Display":
         if self._progress is not None:
@@ -119,25 +121,29 @@ class Display:
             with contextlib.suppress(OSError):
                 self._progress.stop()
 
-    def begin(self, label: str) -> None:
-        """Work on a photo begins."""
+    def begin(self, *labels: str) -> None:
+        """Work on some photos, at once, begins."""
+        self._at_once, self._fraction = len(labels), 0.0
         if self._progress is not None:
-            what = f"{self._ended + 1}/{self._total} {label}"
+            more = f"-{self._ended + len(labels)}" if len(labels) > 1 else ""
+            what = f"{self._ended + 1}{more}/{self._total} {', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"
             self._current = self._progress.add_task("", total=1.0, what=what, stage="")
 
     def stage(self, stage: str, fraction: float) -> None:
-        """A stage of the current photo begins, with ``fraction`` of the photo's work done."""
-        fraction = min(max(fraction, 0.0), 1.0)
+        """A stage of the current photos begins, with ``fraction`` of their work done."""
+        self._fraction = max(self._fraction, min(fraction, 1.0))
         if self._progress is not None and self._current is not None:
-            self._progress.update(self._current, completed=fraction, stage=stage)
+            self._progress.update(self._current, completed=self._fraction, stage=stage)
             if self._overall is not None:
-                self._progress.update(self._overall, completed=self._worked + fraction)
+                self._progress.update(self._overall, completed=self._worked + self._fraction * self._at_once)
 
     def end(self, label: str, outcome: str | None) -> None:
         """A photo is dealt with; ``outcome`` completes the line about it, None says nothing."""
         self._ended += 1
-        if self._progress is not None and self._current is not None:
+        if self._at_once:
             self._worked += 1
+            self._at_once -= 1
+        if self._progress is not None and not self._at_once and self._current is not None:
             self._progress.remove_task(self._current)
             self._current = None
             if self._overall is not None:

@@ -7,10 +7,12 @@ import numpy as np
 
 from ostec.complete.views import UvState
 from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide
-from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, prior_weight
+from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, prior_weight
+from ostec.prior.settings import PriorSettings
 from ostec.render.unwrap import enlarge_inside, resize_map
 from ostec.render.uv import UvLayout
-from ostec.stitch.blend import BlendSettings, feathered, pad, photo_weight, slanted_recoloured, spread, stitch
+from ostec.stitch.blend import feathered, pad, photo_weight, slanted_recoloured, spread, stitch
+from ostec.stitch.settings import BlendSettings
 from ostec.stitch.views import ViewFill
 
 INTERIOR_RIM = 0.2

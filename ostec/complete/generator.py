@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from ostec.complete.canvas import UvCanvas, chosen_mode
 from ostec.complete.completer import OnProgress, unwatched
+from ostec.complete.settings import PortraitSettings
 from ostec.complete.terms import GeneratorNetworks, Judging
 from ostec.complete.views import FaceViews, WaveItem, project_views
 from ostec.core.types import (
@@ -23,11 +24,13 @@ from ostec.core.types import (
 )
 from ostec.prior.linear import PriorFill
 from ostec.project.invert import Projection, project_each
-from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
+from ostec.project.objective import LatentSpace, ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 from ostec.project.space import latent_space, starting_latents
 from ostec.project.views import View, ViewStudio, views_of, waves_of
 from ostec.render.unwrap import enlarge_inside
-from ostec.stitch.views import ViewFill, ViewSettings, merge_views
+from ostec.stitch.settings import ViewSettings
+from ostec.stitch.views import ViewFill, merge_views
 
 WORK_SIZE = 512
 """Least side in texels at which views are joined, or the texture's own if that is smaller."""
@@ -49,6 +52,7 @@ class GeneratorSettings:
     """Of the frontal portrait, at most."""
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
+    portrait: PortraitSettings = field(default_factory=PortraitSettings)
 
 
 @dataclass(frozen=True)

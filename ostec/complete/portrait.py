@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ostec.complete.generator import GeneratorCompleter, PictureSearch
+from ostec.complete.settings import PortraitSettings
 from ostec.complete.views import projected_view
 from ostec.core.types import CompletedTexture, Evidence, FittedFace, FloatArray, ProjectedView, Provenance
 from ostec.project.invert import Projection
@@ -26,17 +27,6 @@ from ostec.stitch.views import Progress, add_view
 
 GUESSED = 0.6
 """Trust of the frontal projection in texels that are no photo's."""
-
-
-@dataclass(frozen=True)
-class PortraitSettings:
-    """What of the photo is kept; lengths in shares of the picture's side."""
-
-    turned_deg: tuple[float, float] = (6.0, 20.0)
-    """Angle between the photo's view and the frontal one up to which its surroundings are trusted, and from which they
-    are not at all: hair and background do not turn with the face."""
-    feather: float = 8 / 512
-    """Deviation of the blur of the joint."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,7 @@ def _sit(completer: GeneratorCompleter, person: FinishedFace) -> _Sitting:
     known: torch.Tensor | None = None
     if completer.draws_portraits:
         assert person.photo is not None
-        around = surroundings(person.photo, person.face, studio)
+        around = surroundings(person.photo, person.face, studio, completer.settings.portrait)
         known = studio.draw(texture, of_photo * inside, FRONT).trust
         target = with_surroundings(target, known, around)
         known = torch.maximum(known, around.trust.to(known))
@@ -119,7 +109,9 @@ def _developed(
     colour, settings, work = person.texture.colour, completer.settings.views, len(sitting.texture)
     view = replace(projected_view(FRONT, sitting.picture.target, found, b), name="frontal")
     if sitting.known is not None:
-        whole = join_portrait(view.generated, view.render, sitting.known[0, 0].cpu().numpy())
+        whole = join_portrait(
+            view.generated, view.render, sitting.known[0, 0].cpu().numpy(), completer.settings.portrait
+        )
         return Portrayed(view, colour, whole)
     read = sitting.studio.read(found.image[b], FRONT, work)
     added = add_view(Progress(sitting.texture, sitting.of_photo), read, settings)

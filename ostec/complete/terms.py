@@ -13,7 +13,8 @@ from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.perceptual import Lpips
 from ostec.project.identity import identity_crop, identity_loss
-from ostec.project.objective import ProjectionSettings, ProjectionTarget
+from ostec.project.objective import ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
 
 IDENTITY_EVERY = 5

@@ -13,7 +13,8 @@ from ostec.core.types import BoolArray, FloatArray, ProjectedView
 from ostec.project.invert import Projection
 from ostec.project.objective import ProjectionTarget
 from ostec.project.views import View, ViewStudio
-from ostec.stitch.views import Progress, ViewSettings, add_view
+from ostec.stitch.settings import ViewSettings
+from ostec.stitch.views import Progress, add_view
 
 
 @dataclass(frozen=True)

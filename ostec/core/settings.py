@@ -1,7 +1,8 @@
 """What settings may be, and their way to and from the JSON beside a result."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ostec.core.assets import face_models
 
@@ -33,7 +34,25 @@ def to_json(settings: Any) -> dict[str, Any]:
     return dataclasses.asdict(settings)
 
 
-def from_json(kind: type[_T], values: dict[str, Any]) -> _T:
+def from_json(kind: type[_T], values: Mapping[str, Any]) -> _T:
     """Build the settings dataclass ``kind`` from :func:`to_json`'s values; fields it does not know are left out."""
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    return kind(**{k: v for k, v in values.items() if k in known})
+    hints = get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)} & values.keys()  # type: ignore[arg-type]
+    return kind(**{name: _typed(hints[name], values[name]) for name in known})
+
+
+def _typed(hint: Any, value: Any) -> Any:
+    """A value of a JSON as the field's type: groups become records, lists tuples."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
+        return from_json(hint, value)
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(get_args(hint)[0], one) for one in value)
+    return value
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """:func:`to_json`'s values with the names of groups before those of their settings: ``project.ms_ssim``."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found

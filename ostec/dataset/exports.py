@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ostec.core.errors import AssetError, UsageError
-from ostec.core.kinds import RESULT
+from ostec.core.record import RESULT
 from ostec.core.settings import to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.arrow import MEMBERS, Found, write_arrow, write_parquet

@@ -21,7 +21,8 @@ from ostec.nets.arcface import ArcFace
 from ostec.nets.losses import feature_loss
 from ostec.nets.perceptual import MIN_SIDE, Lpips
 from ostec.pipeline.models import Models, load_prior
-from ostec.prior.linear import LinearPrior, PriorSettings, solve_coefficients
+from ostec.prior.linear import LinearPrior, solve_coefficients
+from ostec.prior.settings import PriorSettings
 from ostec.project.identity import identity_crop
 from ostec.project.space import encoder_features
 from ostec.render.crops import warp

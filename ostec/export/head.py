@@ -1,20 +1,38 @@
-"""A full head -> ``NAME_head.glb``, and ``NAME_head.obj`` with its MTL and textures."""
+"""Named parts with materials -> OBJ, MTL and GLB; a full head -> ``NAME_head.glb``, ``NAME_head.obj`` and its files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from ostec.core.errors import OutputError
-from ostec.export.mesh import EncodedPicture, text_lines
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_png
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
 METRES_PER_MILLIMETRE = 0.001
 ENDING = "_head"
 """What follows NAME in the names of a head's files."""
+
+
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture that trimesh embeds as it is, instead of encoding it once more: it asks for just these two."""
+
+    data: bytes
+    format: str
+    """``PNG`` or ``JPEG``."""
+
+    def save(self, stream: BinaryIO, format: str) -> None:  # noqa: A002 - the name by which trimesh passes it
+        """Write the picture as it is."""
+        if format.upper() != self.format:
+            raise ValueError(f"expected to be embedded as {self.format}, got {format}")
+        stream.write(self.data)
 
 
 def write_head(
@@ -35,8 +53,7 @@ def write_head(
     Raises:
         OutputError: a file cannot be written, or ``name`` holds a line break, which OBJ cannot express.
     """
-    if "\n" in name or "\r" in name:
-        raise OutputError(f"{name!r} holds a line break, which an OBJ file cannot express; please rename the photo.")
+    check_name(name)
     stem = f"{name}{ending}"
     textured = {part.name: part.texture for part in head.parts if part.texture is not None}
     stems = {part: f"{stem}_{part}" for part in textured} if pictures is None else dict(pictures)
@@ -48,13 +65,45 @@ def write_head(
     for picture, content in encoded.items():
         written.append(directory / f"{picture}.png")
         write_atomic(written[-1], content)
-    glb, obj, mtl = (directory / f"{stem}{suffix}" for suffix in (".glb", ".obj", ".mtl"))
-    materials = "".join(_material(part, stems.get(part.name)) for part in head.parts)
-    write_atomic(mtl, materials.encode("utf-8", "surrogateescape"))
-    write_atomic(obj, _obj_text(head, stem).encode("utf-8", "surrogateescape"))
-    of_part = {part: encoded[stems[part]] for part in textured}
-    write_atomic(glb, _scene(head, of_part).export(file_type="glb", include_normals=True))
-    return [*written, obj, mtl, glb]
+    about = f"{head.model}: {head.licence}"
+    written += write_parts(directory, stem, head.parts, {part: f"{stems[part]}.png" for part in textured}, about)
+    of_part = {part: EncodedPicture(encoded[stems[part]], "PNG") for part in textured}
+    materials = [pbr_material(part, of_part.get(part.name)) for part in head.parts]
+    scene = scene_of(head.parts, materials, METRES_PER_MILLIMETRE, {"model": head.model, "licence": head.licence})
+    written.append(directory / f"{stem}.glb")
+    write_atomic(written[-1], scene.export(file_type="glb", include_normals=True))
+    return written
+
+
+def check_name(name: str) -> None:
+    """Raise OutputError for a name that an OBJ file cannot refer to."""
+    if "\n" in name or "\r" in name:
+        raise OutputError(f"{name!r} holds a line break, which an OBJ file cannot express; please rename the photo.")
+
+
+def write_parts(
+    directory: Path, stem: str, parts: Sequence[HeadPart], pictures: Mapping[str, str], about: str = ""
+) -> list[Path]:
+    """Write ``STEM.obj`` and ``STEM.mtl``; millimetres, normals, v up.
+
+    Args:
+        directory: an existing folder.
+        stem: of the files' names.
+        parts: what to write.
+        pictures: name of a part -> name of its texture's file.
+        about: a line of comment.
+
+    Returns:
+        The two files.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    obj, mtl = directory / f"{stem}.obj", directory / f"{stem}.mtl"
+    material = "".join(_material(part, pictures.get(part.name)) for part in parts)
+    write_atomic(mtl, material.encode("utf-8", "surrogateescape"))  # a name that is no text keeps its bytes
+    write_atomic(obj, _obj_text(parts, stem, about).encode("utf-8", "surrogateescape"))
+    return [obj, mtl]
 
 
 def _material(part: HeadPart, picture: str | None) -> str:
@@ -67,29 +116,27 @@ def _material(part: HeadPart, picture: str | None) -> str:
         f"Ks {0.5 * shine:.4f} {0.5 * shine:.4f} {0.5 * shine:.4f}\n"
         f"Ns {10 + 190 * shine:.1f}\n"
         "d 1.0\n"
-        f"illum {2 if shine > 0 else 1}\n" + (f"map_Kd {picture}.png\n" if picture is not None else "") + "\n"
+        f"illum {2 if shine > 0 else 1}\n" + (f"map_Kd {picture}\n" if picture is not None else "") + "\n"
     )
 
 
-def _obj_text(head: Head, stem: str) -> str:
-    pieces = [
-        "# ostec: canonical frame, millimetres, y up, z towards the viewer\n",
-        f"# {head.model}: {head.licence}\n",
-        f"mtllib {stem}.mtl\n",
-    ]
+def _obj_text(parts: Sequence[HeadPart], stem: str, about: str) -> str:
+    pieces = ["# ostec: canonical frame, millimetres, y up, z towards the viewer\n"]
+    pieces += [f"# {about}\n"] if about else []
+    pieces.append(f"mtllib {stem}.mtl\n")
     first = 1
-    for part in head.parts:
+    for part in parts:
         corners = part.triangles.astype(np.int64) + first
         with_uv, without = ("f %d/%d/%d %d/%d/%d %d/%d/%d\n", 3), ("f %d//%d %d//%d %d//%d\n", 2)
         pattern, times = with_uv if len(part.uv) else without
         pieces += [
             f"o {part.name}\n",
             _vertices(part),
-            text_lines("vt %.7f %.7f\n", part.uv),
-            text_lines("vn %.4f %.4f %.4f\n", part.normals),
+            _lines("vt %.7f %.7f\n", part.uv),
+            _lines("vn %.4f %.4f %.4f\n", part.normals),
             f"usemtl {part.name}\n",
             "s 1\n",
-            text_lines(pattern, np.repeat(corners, times, axis=1)),
+            _lines(pattern, np.repeat(corners, times, axis=1)),
         ]
         first += len(part.vertices)
     return "".join(pieces)
@@ -98,25 +145,37 @@ def _obj_text(head: Head, stem: str) -> str:
 def _vertices(part: HeadPart) -> str:
     """Their lines. Colours behind the coordinates are no part of the format; MeshLab and Blender know them."""
     if part.vertex_colours is None:
-        return text_lines("v %.5f %.5f %.5f\n", part.vertices)
-    return text_lines("v %.5f %.5f %.5f %.4f %.4f %.4f\n", np.hstack([part.vertices, part.vertex_colours]))
+        return _lines("v %.5f %.5f %.5f\n", part.vertices)
+    return _lines("v %.5f %.5f %.5f %.4f %.4f %.4f\n", np.hstack([part.vertices, part.vertex_colours]))
 
 
-def _scene(head: Head, pictures: dict[str, bytes]) -> Any:
-    """One mesh and one node for each part; a scale on the nodes makes millimetres glTF's metres."""
-    import trimesh
+def _lines(pattern: str, rows: np.ndarray) -> str:
+    """One line of ``pattern`` for each row."""
+    # Adding zero turns -0.0 into 0.0, so that equal geometry gives equal text.
+    return (pattern * len(rows)) % tuple((rows + 0).ravel().tolist())
+
+
+def pbr_material(part: HeadPart, picture: "EncodedPicture | PilImage | None") -> Any:
+    """A part's material as glTF has it."""
     from trimesh.visual.material import PBRMaterial
 
-    scene = trimesh.Scene(metadata={"model": head.model, "licence": head.licence})
-    for part in head.parts:
-        picture = pictures.get(part.name)
-        material = PBRMaterial(
-            name=part.name,
-            baseColorFactor=[*(round(255 * linear(value)) for value in part.colour), 255],
-            baseColorTexture=EncodedPicture(picture, "PNG") if picture is not None else None,
-            metallicFactor=0.0,
-            roughnessFactor=part.roughness,
-        )
+    return PBRMaterial(
+        name=part.name,
+        baseColorFactor=[*(round(255 * linear(value)) for value in part.colour), 255],
+        baseColorTexture=picture,
+        metallicFactor=0.0,
+        roughnessFactor=part.roughness,
+    )
+
+
+def scene_of(
+    parts: Sequence[HeadPart], materials: Sequence[Any], scale: float, metadata: Mapping[str, str] | None = None
+) -> Any:
+    """One mesh and one node for each part, the nodes ``scale`` times as large; a GLB counts in metres."""
+    import trimesh
+
+    scene = trimesh.Scene(metadata=metadata)
+    for part, material in zip(parts, materials, strict=True):
         mesh = trimesh.Trimesh(
             vertices=part.vertices,
             faces=part.triangles,
@@ -124,8 +183,8 @@ def _scene(head: Head, pictures: dict[str, bytes]) -> Any:
             visual=_visual(part, material),
             process=False,
         )
-        scale = np.diag([*[METRES_PER_MILLIMETRE] * 3, 1.0])
-        scene.add_geometry(mesh, node_name=part.name, geom_name=part.name, transform=scale)
+        transform = np.diag([scale, scale, scale, 1.0])
+        scene.add_geometry(mesh, node_name=part.name, geom_name=part.name, transform=transform)
     return scene
 
 

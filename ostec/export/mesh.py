@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from ostec.core.types import (
     TexturedFace,
     Topology,
 )
+from ostec.export.head import METRES_PER_MILLIMETRE, EncodedPicture, check_name, pbr_material, scene_of, write_parts
+from ostec.heads.parts import HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
 from ostec.render.geometry import vertex_normals
@@ -37,7 +39,6 @@ PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
 }
 """8-bit RGB by which ``NAME_provenance.png`` shows where a texel came from."""
 
-_METRES_PER_MILLIMETRE = 0.001
 _VIEWER_QUALITY = 90
 _VIEWER_FOV_DEG = (30.0, 30.0)  # a portrait lens: a wide one would swell the nose
 
@@ -71,21 +72,6 @@ def provenance_palette() -> ByteArray:
     return np.array([PROVENANCE_COLOURS[p] for p in sorted(Provenance)], np.uint8)
 
 
-@dataclass(frozen=True)
-class EncodedPicture:
-    """A picture that trimesh embeds as it is, instead of encoding it once more: it asks for just these two."""
-
-    data: bytes
-    format: str
-    """``PNG`` or ``JPEG``."""
-
-    def save(self, stream: BinaryIO, format: str) -> None:  # noqa: A002 - the name by which trimesh passes it
-        """Write the picture as it is."""
-        if format.upper() != self.format:
-            raise ValueError(f"expected to be embedded as {self.format}, got {format}")
-        stream.write(self.data)
-
-
 def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path]:
     """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait.
 
@@ -114,42 +100,8 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
     Raises:
         OutputError: a file cannot be written, or ``name`` holds a line break, which the format cannot express.
     """
-    if "\n" in name or "\r" in name:
-        raise OutputError(f"{name!r} holds a line break, which an OBJ file cannot express; please rename the photo.")
-    normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
-    corners = np.repeat(topology.triangles.astype(np.int64) + 1, 3, axis=1)  # vertex, UV and normal share the number
-    text = "".join(
-        (
-            "# ostec: canonical frame, millimetres, y up, z towards the viewer\n",
-            f"mtllib {name}.mtl\n",
-            "o face\n",
-            text_lines("v %.5f %.5f %.5f\n", face.vertices),
-            text_lines("vt %.7f %.7f\n", topology.uv),
-            text_lines("vn %.4f %.4f %.4f\n", normals),
-            "usemtl face\n",
-            "s 1\n",
-            text_lines("f %d/%d/%d %d/%d/%d %d/%d/%d\n", corners),
-        )
-    )
-    material = (
-        "newmtl face\n"
-        "Ka 0.0 0.0 0.0\n"
-        "Kd 1.0 1.0 1.0\n"
-        "Ks 0.0 0.0 0.0\n"
-        "d 1.0\n"
-        "illum 1\n"  # diffuse without highlights: the texture carries the photo's own
-        f"map_Kd {name}.png\n"
-    )
-    obj, mtl = directory / f"{name}.obj", directory / f"{name}.mtl"
-    write_atomic(mtl, material.encode("utf-8", "surrogateescape"))  # a name that is no text keeps its bytes
-    write_atomic(obj, text.encode("utf-8", "surrogateescape"))
-    return [obj, mtl]
-
-
-def text_lines(pattern: str, rows: np.ndarray) -> str:
-    """One line of ``pattern`` for each row."""
-    # Adding zero turns -0.0 into 0.0, so that equal geometry gives equal text.
-    return (pattern * len(rows)) % tuple((rows + 0).ravel().tolist())
+    check_name(name)
+    return write_parts(directory, name, [_part(face, topology)], {"face": f"{name}.png"})
 
 
 def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
@@ -160,19 +112,17 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    from trimesh.visual.material import PBRMaterial
-
-    material = PBRMaterial(
-        name="face",
-        baseColorFactor=[255, 255, 255, 255],
-        baseColorTexture=EncodedPicture(encode_png(result.completed.colour), "PNG"),
-        metallicFactor=0.0,
-        roughnessFactor=1.0,
-    )
-    scene = _scene(result, material, _METRES_PER_MILLIMETRE)
+    part = _part(result.face, result.topology)
+    material = pbr_material(part, EncodedPicture(encode_png(result.completed.colour), "PNG"))
     path = directory / f"{name}.glb"
+    scene = scene_of([part], [material], METRES_PER_MILLIMETRE)
     write_atomic(path, scene.export(file_type="glb", include_normals=True))
     return path
+
+
+def _part(face: FittedFace, topology: Topology) -> HeadPart:
+    normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
+    return HeadPart("face", face.vertices, normals, topology.triangles, topology.uv, (1.0, 1.0, 1.0))
 
 
 def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
@@ -198,42 +148,18 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
         metallicFactor=1.0,
         roughnessFactor=1.0,
     )
-    scene = _scene(result, material, 1.0)
+    scene = scene_of([_part(result.face, result.topology)], [material], 1.0)
     scene.camera = Camera(name="camera", fov=_VIEWER_FOV_DEG)  # an unnamed one would be called at random
     scene.set_camera(fov=_VIEWER_FOV_DEG)
     return str(scene_to_html(scene)).rpartition("</body>")[0]
 
 
-def textured_mesh(result: TexturedFace, material: Any = None) -> Any:
-    """The face as a ``trimesh.Trimesh`` in millimetres, with its texture.
-
-    Args:
-        result: the face.
-        material: one of trimesh's; rough and non-metallic, with the texture as a PIL image, if None.
-    """
-    import trimesh
-
-    if material is None:
-        material = trimesh.visual.material.PBRMaterial(
-            name="face", baseColorTexture=as_pil(result.completed.colour), metallicFactor=0.0, roughnessFactor=1.0
-        )
-    vertices, triangles = result.face.vertices, result.topology.triangles
-    return trimesh.Trimesh(
-        vertices=vertices,
-        faces=triangles,
-        vertex_normals=vertex_normals(torch.as_tensor(vertices), torch.as_tensor(triangles)).numpy(),
-        visual=trimesh.visual.TextureVisuals(uv=result.topology.uv, material=material),
-        process=False,
-    )
-
-
-def _scene(result: TexturedFace, material: Any, scale: float) -> Any:
-    import trimesh
-
-    scene = trimesh.Scene()
-    mesh = textured_mesh(result, material)
-    scene.add_geometry(mesh, node_name="face", geom_name="face", transform=np.diag([scale, scale, scale, 1.0]))
-    return scene
+def textured_mesh(result: TexturedFace) -> Any:
+    """The face as a ``trimesh.Trimesh`` in millimetres: rough, non-metallic, its texture a PIL image."""
+    part = _part(result.face, result.topology)
+    scene = scene_of([part], [pbr_material(part, as_pil(result.completed.colour))], 1.0)
+    (mesh,) = scene.geometry.values()
+    return mesh
 
 
 def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:

@@ -10,8 +10,9 @@ from ostec.core.types import FloatArray, Provenance, TexturedFace
 from ostec.export.mesh import PROVENANCE_COLOURS, provenance_palette, viewer_html
 from ostec.export.record import read_failures, read_records
 from ostec.export.templates import data_url, render
+from ostec.io.animation import encode_webp
 from ostec.io.files import write_atomic
-from ostec.io.images import at_most, encode_gif, encode_jpeg, encode_png
+from ostec.io.images import at_most, encode_jpeg, encode_png
 
 _VIEWER_TEXTURE = 1024
 _PICTURE_SIDE = 560  # twice what the grid shows, for dense screens
@@ -90,21 +91,20 @@ def write_index(directory: Path) -> Path:
 
 
 def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | FloatArray, fps: float = 15.0) -> Path:
-    """Write ``NAME_turntable.gif``, an endless animation.
+    """Write ``NAME_turntable.webp``, an endless animation.
 
     Args:
         directory: the results' folder.
         name: the result's name.
         frames: [N, H, W, 3] in [0, 1].
-        fps: frames per second; GIF counts in hundredths of a second, and browsers show at most 50.
+        fps: frames per second.
 
     Raises:
         ValueError: there is no frame.
         OutputError: it cannot be written.
     """
-    data = encode_gif(frames, fps)
-    path = directory / f"{name}_turntable.gif"
-    write_atomic(path, data)
+    path = directory / f"{name}_turntable.webp"
+    write_atomic(path, encode_webp(frames, fps))
     return path
 
 

@@ -18,16 +18,11 @@ import numpy as np
 
 from ostec import __version__
 from ostec.core.errors import OutputError
-from ostec.core.kinds import RESULT
+from ostec.core.record import RESULT, RunRecord, checked_record
 from ostec.io.files import write_atomic
 
-KIND = RESULT
-"""Value of ``kind`` in every ``NAME.json``, by which other JSON files in the folder are told apart."""
-INVERSION = "ostec inversion"
-"""The same where a photo was projected into the generator, rather than completed."""
-TRANSFER = "ostec transfer"
-"""The same where a result's texture was brought into another model's layout."""
-
+_MAX_RECORD_BYTES = 16 << 20
+"""Larger JSON files are no records, and not worth reading to find out."""
 _LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 
 
@@ -54,7 +49,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: str = KIND) -> Path:
+def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: str = RESULT) -> Path:
     """Write ``NAME.json``: sorted, indented, the same bytes for the same record.
 
     Args:
@@ -72,16 +67,20 @@ def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: st
     return path
 
 
-def read_record(path: Path, kinds: Collection[str] = (KIND,)) -> dict[str, Any] | None:
-    """Read a ``NAME.json``; None if there is none, it is damaged, of another kind or another program's JSON file."""
+def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> RunRecord | None:
+    """Read a ``NAME.json``; None if there is none, it is damaged, too large, or no record of such a kind.
+
+    See :func:`ostec.core.record.checked_record` for what a record is.
+    """
     try:
-        record = json.loads(path.read_bytes())
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_RECORD_BYTES + 1)
+        return checked_record(json.loads(data), path.stem, kinds) if len(data) <= _MAX_RECORD_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("kind") in kinds else None
 
 
-def read_records(directory: Path) -> dict[str, dict[str, Any]]:
+def read_records(directory: Path) -> dict[str, RunRecord]:
     """Return every finished result of a folder by name, in order of name."""
     records = {path.stem: read_record(path) for path in sorted(directory.glob("*.json"))}
     return {name: record for name, record in records.items() if record is not None}

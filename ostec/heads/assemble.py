@@ -11,13 +11,15 @@ from ostec.core.correspondence import Correspondence, correspondence_file
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
+from ostec.fit.settings import MorphableFitSettings
 from ostec.heads import skin as skin_over
 from ostec.heads.eyeballs import with_eyeballs
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye
 from ostec.heads.lips import close_lips
 from ostec.heads.mouth import INSIDE, between_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
-from ostec.heads.skin import FaceOnHead, FaceTexture, HeadTextureSettings, eyeball
+from ostec.heads.settings import HeadTextureSettings
+from ostec.heads.skin import FaceOnHead, FaceTexture, eyeball
 from ostec.heads.vertices import AtVertices, for_vertices
 
 EYE_SIZE, MOST_EYE_SIZE = 256, 1024
@@ -66,7 +68,11 @@ class HeadMaker:
     """Makes heads with one morphable model; holds what is computed once."""
 
     def __init__(
-        self, model: MorphableModel, correspondence: Correspondence, settings: HeadTextureSettings | None = None
+        self,
+        model: MorphableModel,
+        correspondence: Correspondence,
+        settings: HeadTextureSettings | None = None,
+        fit: MorphableFitSettings | None = None,
     ) -> None:
         self.hashes = {f"face model {model.name}": model.sha256}
         if correspondence.sha256 != model.sha256:
@@ -81,7 +87,7 @@ class HeadMaker:
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
         self._correspondence = correspondence
-        self._fitter = HeadFitter(model, correspondence)
+        self._fitter = HeadFitter(model, correspondence, fit)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
 

@@ -1,15 +1,17 @@
 """Wavefront OBJ meshes to arrays, polygons and materials as the file has them."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ostec.core.errors import AssetError
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 
-_CORNERS_LIMIT = 64
-"""Of one polygon."""
+_LARGEST = 1e9
+"""Beyond it float32 keeps no shape."""
 
 
 @dataclass(frozen=True)
@@ -49,95 +51,113 @@ def read_vertices(path: Path) -> DoubleArray:
     """Read only the vertices of an OBJ file, [V, 3].
 
     Raises:
-        AssetError: the file cannot be read, or a vertex is no three numbers.
+        AssetError: as of :func:`read_obj`.
     """
-    return _numbers(path, [line for line in _lines(path) if line.startswith(b"v ")], 3, "vertex")
+    return _numbers(path, [(n, line) for n, line in enumerate(_lines(path), 1) if line[:2] in (b"v ", b"v\t")], 3)
 
 
-def read_obj(path: Path) -> ObjMesh:
-    """Read an OBJ file.
+def read_obj(path: Path, textured: bool = False) -> ObjMesh:
+    """Read vertices, texture coordinates, polygons and their materials; all else in the file is passed over.
+
+    Args:
+        path: the file.
+        textured: every corner must have texture coordinates.
 
     Raises:
-        AssetError: the file cannot be read, has no vertices or polygons, or a line is not as the format demands; the
-            sentence quotes the line.
+        AssetError: the file cannot be read, has no polygons, or a line is not as the format demands; the sentence has
+            the line.
     """
-    lines = _lines(path)
-    vertices = _numbers(path, [line for line in lines if line.startswith(b"v ")], 3, "vertex")
-    uv = _numbers(path, [line for line in lines if line.startswith(b"vt ")], 2, "texture coordinate")
+    points: dict[bytes, list[tuple[int, bytes]]] = {b"v": [], b"vt": []}
+    faces: list[_Face] = []
     names: dict[str, int] = {}
     current = 0
-    polygons, material = [], []
-    for line in lines:
-        if line.startswith(b"f "):
-            polygons.append(line)
-            if not names:
-                names[""] = 0
-            material.append(current)
-        elif line.startswith(b"usemtl"):
-            current = names.setdefault(line[6:].strip().decode("utf-8", "replace"), len(names))
-    if not len(vertices) or not polygons:
-        raise AssetError(f"{path} is no mesh: it has {len(vertices)} vertices and {len(polygons)} polygons.")
-    sides, corners, corners_uv = _polygons(path, polygons, len(vertices), len(uv))
+    for number, line in enumerate(_lines(path), 1):
+        kind, *rest = line.split(None, 1) or (b"",)
+        if kind in points:
+            points[kind].append((number, line))
+        elif kind == b"f":
+            current = current if names else names.setdefault("", 0)
+            try:
+                ring = _ring(rest[0].split() if rest else [], len(points[b"v"]), len(points[b"vt"]), textured)
+            except ValueError as error:
+                raise _wrong(path, number, line, str(error)) from None
+            faces.append(_Face(number, line, ring, current))
+        elif kind == b"usemtl":
+            current = names.setdefault(b"".join(rest).strip().decode("utf-8", "replace"), len(names))
+    if not faces:
+        raise AssetError(f"{path} holds no faces; an OBJ file of a mesh is expected.")
+    vertices, uv = _numbers(path, points[b"v"], 3), _numbers(path, points[b"vt"], 2)
+    for face in faces:
+        if not all(0 <= v < len(vertices) and (t is None or 0 <= t < len(uv)) for v, t in face.ring):
+            raise _wrong(path, face.number, face.line, "has a corner that does not exist")
+    with_uv = all(t is not None for face in faces for _, t in face.ring)
     return ObjMesh(
         vertices.astype(np.float32),
         uv.astype(np.float32),
-        sides,
-        corners,
-        corners_uv,
+        np.array([len(face.ring) for face in faces], np.int32),
+        np.array([v for face in faces for v, _ in face.ring], np.int32),
+        np.array([t for face in faces for _, t in face.ring] if with_uv else [], np.int32),
         tuple(names),
-        np.array(material, dtype=np.int32),
+        np.array([face.material for face in faces], np.int32),
     )
+
+
+class _Face(NamedTuple):
+    number: int
+    """Of its line, which follows."""
+    line: bytes
+    ring: list[tuple[int, int | None]]
+    """Its corners: vertex, and texture coordinate if it has one."""
+    material: int
+
+
+def _ring(words: list[bytes], vertices: int, uvs: int, textured: bool) -> list[tuple[int, int | None]]:
+    """The corners of a polygon that stands behind so many vertices and texture coordinates."""
+    if len(words) < 3:
+        raise ValueError("has a face of fewer than three corners")
+    ring = []
+    for word in words:
+        vertex, uv, *_ = *word.split(b"/"), b""
+        if textured and not uv:
+            raise ValueError("has a corner without texture coordinates")
+        try:
+            ring.append((_index(int(vertex), vertices), _index(int(uv), uvs) if uv else None))
+        except ValueError:
+            raise ValueError("has a corner that is no number") from None
+    return ring
+
+
+def _index(asked: int, count: int) -> int:
+    """From 1, or backwards from the latest if negative; below 0 where there is none."""
+    return count + asked if asked < 0 else asked - 1
 
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().splitlines()
+        return re.sub(rb"\\\r?\n", b" ", path.read_bytes()).splitlines()
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
-def _numbers(path: Path, lines: list[bytes], count: int, what: str) -> DoubleArray:
-    """The first ``count`` numbers of each line, [N, count]."""
-    rows = [line.split()[1 : count + 1] for line in lines]
-    short = next((line for line, row in zip(lines, rows, strict=True) if len(row) < count), None)
+def _numbers(path: Path, lines: list[tuple[int, bytes]], count: int) -> DoubleArray:
+    """The first ``count`` numbers of each line, [N, count]; colours and the like may follow."""
+    rows = [line.split()[1 : count + 1] for _, line in lines]
     try:
-        if short is not None:
-            raise ValueError
         values = np.array([float(word) for row in rows for word in row]).reshape(len(rows), count)
-    except ValueError as error:
-        line = short if short is not None else next(line for line in lines if not _is_numbers(line.split()[1:]))
-        raise AssetError(f"{path} is no mesh: the {what} {_quote(line)} is not {count} numbers.") from error
-    if not np.isfinite(values).all():
-        raise AssetError(f"{path} is no mesh: a {what} is not finite.")
-    return values
+        if (np.abs(values) < _LARGEST).all():
+            return values
+    except ValueError:
+        pass
+    number, line = next(each for each, row in zip(lines, rows, strict=True) if not _are_numbers(row, count))
+    raise _wrong(path, number, line, f"does not hold {count} numbers")
 
 
-def _is_numbers(words: list[bytes]) -> bool:
+def _are_numbers(words: list[bytes], count: int) -> bool:
     try:
-        return bool([float(word) for word in words])
+        return len(words) == count and all(abs(float(word)) < _LARGEST for word in words)
     except ValueError:
         return False
 
 
-def _polygons(path: Path, lines: list[bytes], vertices: int, uvs: int) -> tuple[IntArray, IntArray, IntArray]:
-    words = [line.split()[1:] for line in lines]
-    sides = np.array([len(each) for each in words], dtype=np.int32)
-    odd = np.flatnonzero((sides < 3) | (sides > _CORNERS_LIMIT))
-    if len(odd):
-        raise AssetError(f"{path} is no mesh: the polygon {_quote(lines[odd[0]])} has {sides[odd[0]]} corners.")
-    parts = [word.split(b"/") for each in words for word in each]
-    try:
-        corners = np.array([int(part[0]) for part in parts], dtype=np.int64) - 1
-        with_uv = all(len(part) > 1 and part[1] for part in parts)
-        corners_uv = np.array([int(part[1]) for part in parts] if with_uv else [], dtype=np.int64) - 1
-    except (ValueError, OverflowError) as error:
-        raise AssetError(f"{path} is no mesh: a polygon's corner is no number.") from error
-    for ids, count, what in ((corners, vertices, "vertices"), (corners_uv, uvs, "texture coordinates")):
-        if len(ids) and (ids.min() < 0 or ids.max() >= count):
-            wrong = int(ids.min() if ids.min() < 0 else ids.max()) + 1
-            raise AssetError(f"{path} is no mesh: a polygon names {wrong}, expected 1 to {count} ({what}).")
-    return sides, corners.astype(np.int32), corners_uv.astype(np.int32)
-
-
-def _quote(line: bytes) -> str:
-    return repr(line[:60].decode("utf-8", "replace"))
+def _wrong(path: Path, number: int, line: bytes, what: str) -> AssetError:
+    return AssetError(f"{path}, line {number}, {what} ({line[:60].decode('utf-8', 'replace')!r}).")

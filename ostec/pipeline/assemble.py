@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
 from ostec.core.progress import PhotoRun
+from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
 from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
 from ostec.export.record import versions
@@ -83,7 +84,7 @@ class Assembler:
             "face_model": described(head),
         }
         run.enter("")
-        return CompletedFace(textured, observed.photo, record, run.seconds, frames, view, head)
+        return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""
@@ -96,7 +97,6 @@ class Assembler:
     def _made_with(self) -> dict[str, Any]:
         return {
             "settings": to_json(self.settings),
-            "seed": self.settings.seed,
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),

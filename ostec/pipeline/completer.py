@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 
@@ -19,6 +19,7 @@ from ostec.complete.prior import PriorCompleter
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
+from ostec.core.record import RunRecord, with_warnings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
@@ -74,7 +75,7 @@ class Completer:
         completer: TextureCompleter | None = None,
     ) -> None:
         self.models, self.settings, self.device = models, settings, device
-        self.observer = Observer(models, settings.uv_size, device)
+        self.observer = Observer(models, settings.uv_size, device, settings.hands)
         self.completer = completer or texture_completer(models, settings, self.observer, device)
         generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._generator = generator
@@ -115,7 +116,7 @@ class Completer:
         """
         settings = replace(settings or CompleteSettings(), **changes)
         chosen, notes = pick_device(device)
-        heads = load_head_maker(settings.face_model) if settings.face_model != "facemesh" else None
+        heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != "facemesh" else None
         return cls(load_models(chosen, settings), settings, chosen, notes, heads, completer)
 
     @overload
@@ -279,12 +280,12 @@ class Completer:
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
                 # What judged the views before stays named where this run has no such network.
-                record |= {key: value for key, value in about.items() if value != "none" or key not in record}
-                record["losses"] = {**losses, **about["losses"]}
+                known = {key: value for key, value in about.items() if value != "none" or key not in record}
+                record = cast("RunRecord", {**record, **known, "losses": {**losses, **about["losses"]}})
         if turntable:
             write_turntable(directory, name, self._renderer.turntable(face, texture))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
-        added |= {"turntable": f"{name}_turntable.gif"} if turntable else {}
+        added |= {"turntable": f"{name}_turntable.webp"} if turntable else {}
         record["files"] = sorted({*record["files"], *added.values()})
         record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
         update_page(directory, name, frontal, record)
@@ -295,10 +296,18 @@ def texture_completer(
     models: Models, settings: CompleteSettings, observer: Observer, device: torch.device
 ) -> TextureCompleter:
     """The completer that settings ask for, on an observer's layout."""
-    canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior)
+    canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior, settings.fill, settings.blend)
     if models.generator is None:
         return PriorCompleter(canvas, settings.mode)
-    made = GeneratorSettings(settings.mode, settings.schedule, settings.iterations, settings.iterations_frontalize)
+    made = GeneratorSettings(
+        mode=settings.mode,
+        schedule=settings.schedule,
+        iterations=settings.iterations,
+        iterations_frontalize=settings.iterations_frontalize,
+        project=settings.project,
+        views=settings.views,
+        portrait=settings.portrait,
+    )
     return GeneratorCompleter(models.topology, canvas, models, made, device)
 
 
@@ -421,7 +430,7 @@ def _faces_of(outcome: PhotoOutcome) -> list[CompletedFace]:
 
 
 def _with_warnings(face: CompletedFace, notes: Sequence[str]) -> CompletedFace:
-    return replace(face, record={**face.record, "warnings": [*face.record["warnings"], *notes]}) if notes else face
+    return replace(face, record=with_warnings(face.record, notes)) if notes else face
 
 
 def _warn_of_view(observed: ObservedFace, run: PhotoRun) -> None:

@@ -17,10 +17,11 @@ from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
+from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
 from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, Provenance
 from ostec.detect.faces import detect_faces
-from ostec.export.record import INVERSION, versions, write_record
+from ostec.export.record import versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, texture_completer
@@ -81,7 +82,7 @@ class Inverter:
         self._notes = [*notes, *models.generator.notes]
         self._pose_range_deg = models.generator.frame.pose_range_deg
         complete = _stages(settings)
-        self._observer = Observer(models, complete.uv_size, device)
+        self._observer = Observer(models, complete.uv_size, device, complete.hands)
         completer = texture_completer(models, complete, self._observer, device)
         assert isinstance(completer, GeneratorCompleter)
         self._completer = completer
@@ -209,7 +210,13 @@ class _Mask:
 
 def _stages(settings: InvertSettings) -> CompleteSettings:
     """Up to the projection a photo goes the way of the completer."""
-    return CompleteSettings(generator=settings.generator, seed=settings.seed)
+    return CompleteSettings(
+        generator=settings.generator,
+        hands=settings.hands,
+        fill=settings.fill,
+        project=settings.project,
+        blend=settings.blend,
+    )
 
 
 def _read_mask(mask: str | Path | FloatArray | None, image: FloatArray) -> _Mask:

@@ -18,8 +18,9 @@ from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvOb
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
 from ostec.io.images import as_picture, decode_image, read_image
-from ostec.mask.hands import HandSettings, detect_hands, hand_mask
+from ostec.mask.hands import detect_hands, hand_mask
 from ostec.mask.parsing import ParsedFace, bare_face, believed
+from ostec.mask.settings import HandSettings
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
 from ostec.pipeline.models import Models
 from ostec.project.identity import identity_of
@@ -165,11 +166,13 @@ def find_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun) ->
 class Observer:
     """Brings the faces of photos into one topology's layout; holds what is computed once."""
 
-    def __init__(self, models: Models, size: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, models: Models, size: int, device: torch.device | str = "cpu", hands: HandSettings | None = None
+    ) -> None:
         """Observe with the networks of ``models``, at ``size`` texels."""
         self.models, self.size = models, size
         self.unwrapper = Unwrapper(models.topology, device)
-        self.hand_settings = HandSettings()
+        self.hand_settings = hands or HandSettings()
         self._guide = mask_guide(models.topology, self.unwrapper.layout(MASK_SIZE).inside.cpu().numpy())
         prior = models.prior
         self.guide = self._guide if prior is None else mask_guide(models.topology, prior.inside)

@@ -5,8 +5,9 @@ import tempfile
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ostec.core.record import RunRecord
 from ostec.core.types import ByteArray, FloatArray, IntArray, ProjectedView, TexturedFace
 from ostec.export.head import write_head
 from ostec.export.mesh import textured_mesh, viewer_html, write_glb, write_npz, write_obj, write_texture
@@ -32,7 +33,7 @@ class CompletedFace:
     textured: TexturedFace
     photo: FloatArray
     """[H, W, 3] in [0, 1]."""
-    record: dict[str, Any]
+    record: RunRecord
     """What NAME.json holds; nothing in it differs between two equal runs. ``warnings`` is a list of sentences."""
     seconds: dict[str, float]
     """Wall time by stage, for run.jsonl."""
@@ -135,7 +136,7 @@ class CompletedFace:
         written = self.save_data(folder, name)
         written += write_obj(folder, name, result.face, result.topology)
         written.append(write_glb(folder, name, result))
-        record = dict(self.record)
+        record = self.record.copy()
         names = {path.relative_to(folder).as_posix() for path in written}
         record["files"] = sorted(names | {f"{name}.html", f"{name}.json"})
         write_page(folder, name, result, record)

@@ -1,45 +1,69 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated
 
+from tyro.conf import arg
+
+from ostec.complete.settings import PortraitSettings
 from ostec.core.settings import FACE_MODELS, MAX_UV_SIZE, MIN_UV_SIZE, FaceModel, Faces, Mode, Schedule, check_choice
+from ostec.fit.settings import MorphableFitSettings
+from ostec.heads.settings import HeadTextureSettings
+from ostec.mask.settings import HandSettings
+from ostec.prior.settings import PriorSettings
+from ostec.project.settings import ProjectionSettings
+from ostec.stitch.settings import BlendSettings, ViewSettings
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How the full head is made."""
+
+    fit: MorphableFitSettings = field(default_factory=MorphableFitSettings)
+    texture: HeadTextureSettings = field(default_factory=HeadTextureSettings)
 
 
 @dataclass(frozen=True)
 class CompleteSettings:
-    """What decides the content of one completion; equal settings, seed, device and threads give equal files.
+    """What decides the content of one completion; equal settings, device and threads give equal files.
 
     Raises:
         ValueError: a value is out of range, or nothing is left that could fill unseen texels.
     """
 
-    mode: Mode = "auto"
+    mode: Annotated[Mode, arg(aliases=["-m"])] = "auto"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
-    iterations: int = 200
+    iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations per projected view at most; 0 projects none and leaves unseen texels to the prior."""
     schedule: Schedule = "progressive"
     """progressive: each view sees what those before it made; waves: mirror views are projected at once, which is
     faster."""
-    frontalize: bool = False
+    frontalize: Annotated[bool, arg(aliases=["-f"], help_behavior_hint="")] = False
     """Also write the frontal portrait."""
     iterations_frontalize: int = 300
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: str = "default"
+    generator: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
-    prior: str = "default"
+    prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
     """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
-    uv_size: int = 1024
+    uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
-    turntable: bool = False
+    turntable: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write an animation of the head turning."""
-    save_views: bool = False
+    save_views: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
+
+    hands: HandSettings = field(default_factory=HandSettings)
+    fill: PriorSettings = field(default_factory=PriorSettings)
+    project: ProjectionSettings = field(default_factory=ProjectionSettings)
+    views: ViewSettings = field(default_factory=ViewSettings)
+    blend: BlendSettings = field(default_factory=BlendSettings)
+    portrait: PortraitSettings = field(default_factory=PortraitSettings)
+    head: HeadSettings = field(default_factory=HeadSettings)
 
     @property
     def projects(self) -> bool:
@@ -51,7 +75,7 @@ class CompleteSettings:
         check_choice("schedule", self.schedule, ("progressive", "waves"))
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
-        for name in ("iterations", "iterations_frontalize", "seed"):
+        for name in ("iterations", "iterations_frontalize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
@@ -69,16 +93,17 @@ class InvertSettings:
         ValueError: a value is out of range, or there is no generator.
     """
 
-    generator: str = "default"
+    generator: Annotated[str, arg(metavar="default|FILE")] = "default"
     """default, or a file of ostec train generator."""
-    iterations: int = 200
+    iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
+    hands: HandSettings = field(default_factory=HandSettings)
+    fill: PriorSettings = field(default_factory=PriorSettings)
+    project: ProjectionSettings = field(default_factory=ProjectionSettings)
+    blend: BlendSettings = field(default_factory=BlendSettings)
 
     def __post_init__(self) -> None:
         if self.generator == "none":
             raise ValueError("generator must be default or a file, got 'none'.")
-        for name in ("iterations", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        if self.iterations < 0:
+            raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")

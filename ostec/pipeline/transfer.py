@@ -12,6 +12,7 @@ import numpy as np
 
 from ostec.core.assets import asset_path, cache_folder, sha256_of
 from ostec.core.errors import AssetError, OutputError
+from ostec.core.record import RunRecord
 from ostec.core.settings import MAX_UV_SIZE
 from ostec.core.types import FloatArray, Topology
 from ostec.export.mesh import read_npz
@@ -46,7 +47,7 @@ class SavedResult:
     """[V, 3] of its mesh, canonical millimetres; the landmarks are the first of them."""
     hashes: dict[str, str]
     """Name of each file that was read -> SHA-256."""
-    record: dict[str, Any]
+    record: RunRecord
     """NAME.json."""
 
 

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from ostec.core.types import BoolArray, DoubleArray, FloatArray
 from ostec.prior.carry import screened
+from ostec.prior.settings import SkinSettings
 
 _FLOOR = 0.03
 """Added before a logarithm is taken of a colour in [0, 1]."""
@@ -20,32 +21,6 @@ _SOFT = 2 / 128
 """Deviation in UV of the features' soft border."""
 _FEWEST = 1e-6
 """Weight of a texel without any: the solution is defined where nothing is near."""
-
-
-@dataclass(frozen=True)
-class SkinSettings:
-    """What is skin; lengths in UV, differences in the logarithm of colours."""
-
-    rim: tuple[float, float] = (0.12, 0.28)
-    """Distance from the chart's border up to which the limits hold, and from which none does."""
-    interior: float = 0.14
-    """Distance from which skin is continued outwards."""
-    smooth: float = 0.08
-    """Length below which the continued skin has no detail."""
-    guess: float = 0.5
-    """Trust in the model's own skin inside, where the photo shows none: it knows the side that lies in the shade."""
-    light: float = 0.12
-    """How much darker or brighter than the continued skin the texture may be."""
-    chroma: float = 0.025
-    """How far its colour may be from it."""
-    hair_light: float = 0.35
-    """How much darker a photo begins to be hair; half as much again is hair."""
-    hair_chroma: float = 0.09
-    """The same of its colour, unless it is brighter as well: that is a highlight."""
-    highlight: float = 0.15
-    """How much brighter that is."""
-    hair_smooth: float = 0.011
-    """Length over which that is judged: a freckle is no hair."""
 
 
 @dataclass(frozen=True)

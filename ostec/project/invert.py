@@ -11,15 +11,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ostec.project.objective import (
-    Drawer,
-    LatentSpace,
-    Objective,
-    ProjectionSettings,
-    ProjectionTarget,
-    smaller,
-    without_unknown,
-)
+from ostec.project.objective import Drawer, LatentSpace, Objective, ProjectionTarget, smaller, without_unknown
+from ostec.project.settings import ProjectionSettings
 from ostec.project.terms import PictureTerm, side_by_side
 
 LEAST_SIDE = 16

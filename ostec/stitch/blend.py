@@ -1,40 +1,10 @@
 """One texture from the photo's texels and a fill: weights, feathering, mirrored detail, padding."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import ndimage
 
 from ostec.core.types import BoolArray, ByteArray, CompletedTexture, FloatArray, Provenance, UvObservation
-
-
-@dataclass(frozen=True)
-class BlendSettings:
-    """How photo and fill are joined; lengths in UV, so that they do not depend on the texture's size."""
-
-    trust: float = 0.4
-    """Cosine of the view angle above which the photo is believed (OSTeC)."""
-    trust_profile: float = 0.6
-    """The same beyond ``profile_deg`` of yaw (OSTeC)."""
-    profile_deg: float = 30.0
-    """Yaw in degrees that counts as a profile."""
-    trust_interior: float = 0.15
-    """Cosine that is enough far from the silhouette, where no background can leak in."""
-    silhouette_mm: float = 5.0
-    """Photo texels nearer than this to the mesh's outline are not believed: 3 % of a face's height."""
-    interior_mm: float = 14.0
-    """Distance from the outline that counts as far."""
-    own_colour: tuple[float, float] = (0.4, 0.8)
-    """Cosine from which the photo's colour begins to count, and from which it counts fully; its detail counts before:
-    what is seen at a slant is darkened or shines."""
-    feather: float = 6 / 1024
-    """Deviation of the blur of the joint in UV; smaller than OSTeC's 40 px because the fill already meets the photo."""
-    detail: float = 20 / 1024
-    """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
-    detail_limit: float = 0.15
-    """Largest mirrored detail: brows and the lips' corners come over, a lamp's reflection does not."""
-    padding: float = 24 / 1024
-    """Width of the padding outside the chart."""
+from ostec.stitch.settings import BlendSettings
 
 
 def photo_weight(seen: UvObservation, yaw_deg: float, settings: BlendSettings | None = None) -> FloatArray:

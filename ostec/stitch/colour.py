@@ -1,25 +1,10 @@
 """A generated view's colours brought to those of the texture so far, by what both show."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ostec.core.types import FloatArray
 from ostec.stitch.blend import low_pass
-
-
-@dataclass(frozen=True)
-class ColourSettings:
-    """How colours are matched; lengths in UV."""
-
-    reach: float = 60 / 1024
-    """Deviation of the low-pass that carries the remaining difference over the joint."""
-    contrast: tuple[float, float] = (0.7, 1.4)
-    """Least and largest factor of the deviation: an overlap of bare skin says little about contrast."""
-    fade: float = 0.05
-    """Weight of the overlap, seen through the low-pass, at which a carried difference has faded to half."""
-    least: float = 0.01
-    """Share of the texels below which nothing is matched, for want of an overlap."""
+from ostec.stitch.settings import ColourSettings
 
 
 def match_colour(

@@ -8,31 +8,8 @@ from scipy import ndimage
 
 from ostec.core.types import BoolArray, ByteArray, FloatArray, GeneratedView, Provenance
 from ostec.stitch.blend import low_pass
-from ostec.stitch.colour import ColourSettings, match_colour
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """How generated views are used; lengths in UV."""
-
-    own: tuple[float, float] = (0.3, 0.5)
-    """Cosine from which a view begins to own a texel, and from which it owns it fully (OSTeC: 0.4)."""
-    outline_mm: tuple[float, float] = (8.0, 18.0)
-    """Distance from the view's outline over which ownership rises: the generator blurs its silhouette."""
-    sharpness: float = 8.0
-    """Power of a view's cosine times weight in the final choice: the best view wins, the second joins softly."""
-    detail: float = 20 / 1024
-    """Deviation of the low-pass that separates the fill's colour from its detail."""
-    colour_share: float = 0.75
-    """Share of the generator in the fill's colour; the rest is the prior's."""
-    detail_share: float = 1.0
-    """Share of the generator in the fill's detail."""
-    contrast: float = 3.5
-    """Factor of the fill's weak detail where a view gave it: means over what might be there are too smooth."""
-    strong: float = 0.05
-    """Root mean square of detail that is raised half as much; stronger detail (lids, nostrils, lips) needs nothing."""
-    strong_reach: float = 6 / 1024
-    """Deviation of the window of that mean."""
+from ostec.stitch.colour import match_colour
+from ostec.stitch.settings import ColourSettings, ViewSettings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ostec.fit.dense import fit_dense
 from ostec.io.images import IMAGE_SUFFIXES, read_image
 from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.nets.facemesh import FaceMesh
-from ostec.prior.linear import PriorSettings, prior_weight
+from ostec.prior.linear import prior_weight
+from ostec.prior.settings import PriorSettings
 from ostec.render.unwrap import Unwrapper
 
 log = logging.getLogger(__name__)

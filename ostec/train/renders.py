@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from ostec.core.types import POSE_RANGE_DEG, VIEW_POSES_DEG, BoolArray, Topology, ViewFrame
 from ostec.nets.encoder import pose_codes
-from ostec.prior.linear import PriorSettings
+from ostec.prior.settings import PriorSettings
 from ostec.render.geometry import centred_camera
 from ostec.render.uv import bake_layout, render_textured, view_surface
 from ostec.train.portraits import PortraitTexels

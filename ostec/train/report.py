@@ -7,7 +7,8 @@ import torch
 
 from ostec.core.types import BoolArray, FloatArray
 from ostec.nets.checkpoint import PortraitGenerator
-from ostec.prior.linear import LinearPrior, PriorSettings, fill_from_prior
+from ostec.prior.linear import LinearPrior, fill_from_prior
+from ostec.prior.settings import PriorSettings
 from ostec.train.generator import Draw, render_views
 from ostec.train.portraits import PortraitTexels
 from ostec.train.renders import PoseBank, TrainingTextures, nearest_inside, on_device

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class FakeFace:
         directory, name = Path(directory), name or self.photo.stem
         endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html"]
         endings += ["_frontal.png"] if self.settings.frontalize else []
-        endings += ["_turntable.gif"] if self.settings.turntable else []
+        endings += ["_turntable.webp"] if self.settings.turntable else []
         endings += HEAD_ENDINGS if self.settings.face_model == "ict" else []
         for ending in endings:
             if "kill" in self.words and ending == ".glb":
@@ -60,6 +60,16 @@ class FakeFace:
         return write_record(directory, name, {**self.record, "files": files})
 
 
+@dataclass(frozen=True)
+class PhotoOutcome:
+    """As in ``ostec.pipeline.completer``."""
+
+    faces: Sequence[FakeFace] = ()
+    error: Exception | None = None
+    stage: str = "read"
+    seconds: float = 0.0
+
+
 class FakeCompleter:
     device = "cpu"
 
@@ -73,19 +83,37 @@ class FakeCompleter:
             raise BackendError("CUDA is not available on this machine.")
         return cls(settings or CompleteSettings())
 
-    def complete_all(self, photo: Path, progress: Callable[[str, float], None] | None = None) -> list[FakeFace]:
+    def complete_many(
+        self, photos: Sequence[Path], progress: Callable[[str, float], None] | None = None
+    ) -> list[PhotoOutcome]:
+        if len(photos) > 1:
+            self._called(f"together {len(photos)}")
+        return [self._outcome(photo, progress) for photo in photos]
+
+    def _outcome(self, photo: Path, progress: Callable[[str, float], None] | None) -> PhotoOutcome:
+        stages = ["read"]
+
+        def report(stage: str, fraction: float) -> None:
+            stages.append(stage)
+            if progress is not None:
+                progress(stage, fraction)
+
+        try:
+            return PhotoOutcome(self._complete(photo, report))
+        except Exception as error:  # noqa: BLE001 - as the real one does
+            return PhotoOutcome(error=error, stage=stages[-1])
+
+    def _complete(self, photo: Path, progress: Callable[[str, float], None]) -> list[FakeFace]:
         self._called(f"complete {photo.name}")
         try:
             content = photo.read_bytes()
         except OSError as error:
             raise ImageError(f"{photo} does not exist.") from error
         words = content.decode()
-        if progress is not None:
-            progress("read", 0.0)
+        progress("read", 0.0)
         if "text" in words:
             raise ImageError(f"{photo.name} is not a picture that can be read.")
-        if progress is not None:
-            progress("detect", 0.1)
+        progress("detect", 0.1)
         if "noface" in words:
             raise FaceError("No face was found.")
         if "bug" in words:
@@ -112,7 +140,7 @@ class FakeCompleter:
         self._called(f"extend {name} {frontalize:d} {turntable:d}")
         record = read_record(directory / f"{name}.json")
         assert record is not None
-        added = [f"{name}_frontal.png"] * frontalize + [f"{name}_turntable.gif"] * turntable
+        added = [f"{name}_frontal.png"] * frontalize + [f"{name}_turntable.webp"] * turntable
         for file in added:
             write_atomic(directory / file, b"added")
         return write_record(directory, name, {**record, "files": sorted([*record["files"], *added])})

@@ -16,6 +16,7 @@ from ostec.app.photos import complete
 from ostec.app.photos.complete import BatchOptions, Complete, RunOstec
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
+from ostec.project.settings import ProjectionSettings
 from tests.app.conftest import Refuses
 
 
@@ -63,10 +64,16 @@ def test_papers_flags(parsed: list[Any]) -> None:
 
 
 def test_every_option_of_complete_arrives(parsed: list[Any]) -> None:
-    words = "--device cpu --faces all --generator g.pkl --prior none --uv-size 4096 --seed 3 --turntable --overwrite"
+    words = "--device cpu --faces all --generator g.pkl --prior none --project.ms-ssim 3 --turntable --overwrite"
     assert cli.main(["complete", "--save-dir", "o", *words.split(), "--dry-run", "-v", "--iterations", "1", "a"]) == 0
     settings = CompleteSettings(
-        iterations=1, faces="all", generator="g.pkl", prior="none", uv_size=4096, seed=3, turntable=True
+        iterations=1,
+        faces="all",
+        generator="g.pkl",
+        prior="none",
+        uv_size=4096,
+        project=ProjectionSettings(ms_ssim=3.0),
+        turntable=True,
     )
     batch = BatchOptions(device="cpu", overwrite=True, dry_run=True, verbose=True)
     assert parsed == [Complete(("a",), "o", settings, batch)]
@@ -85,12 +92,12 @@ def test_names_with_leading_dashes_follow_two_dashes(parsed: list[Any]) -> None:
         (["complete", "a.jpg"], "--save-dir DIR must be given (see ostec complete --help)."),
         (["complete", "--save-dir", "o"], "Name at least one photo, folder or glob to complete."),
         (["complete", "a", "--save-dir", ""], "--save-dir is empty."),
-        (["complete", "a", "--save-dir", "o", "-m", "sft"], "Invalid choice 'sft' for argument '-m/--mode'."),
+        (["complete", "a", "--save-dir", "o", "-m", "sft"], "--mode must be one of auto, soft, hard, got 'sft' (see"),
         (["complete", "a", "--save-dir", "o", "--uv-size", "255"], "--uv-size must be 256 to 4096, got 255 (see"),
         (["complete", "a", "--save-dir", "o", "--uv-size", "4097"], "--uv-size must be 256 to 4096, got 4097 (see"),
         (["complete", "a", "--save-dir", "o", "-i", "-1"], "--iterations must be 0 or more, got -1"),
         (["complete", "a", "--save-dir", "o", "-i", "0", "--prior", "none"], "nothing that could fill unseen texels"),
-        (["complete", "a", "--save-dir", "o", "--seed", "x"], "Error parsing --seed: invalid literal for int()"),
+        (["complete", "a", "--save-dir", "o", "-i", "x"], "--iterations: invalid literal for int()"),
         (
             ["complete", "a", "--save-dir", "o", "--iteration", "3"],
             "options: --iteration, 3 (did you mean --iterations",

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from ostec.app.checks import refusal
 from ostec.app.console import Display, set_up_logging
-from ostec.app.eval.options import CompletionOptions, RunOptions, refusal
+from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.eval.run import finish, out_folder, run_shown
 from ostec.core.errors import FaceError, OutputError, UsageError
 from ostec.eval.jobs import Jobs

@@ -204,14 +204,14 @@ def test_a_photo_that_another_run_has_finished_is_not_done_again(
     from tests.app.fake import FakeCompleter
 
     photos({"a.jpg": "ok", "b.jpg": "ok b"})
-    complete = FakeCompleter.complete_all
+    complete = FakeCompleter.complete_many
 
-    def meanwhile(self: FakeCompleter, photo: Path, progress: Any = None) -> Any:
-        if photo.name == "a.jpg":
-            complete(self, Path("in/b.jpg"))[0].save("out", "b")
-        return complete(self, photo, progress)
+    def meanwhile(self: FakeCompleter, photos: list[Path], progress: Any = None) -> Any:
+        if photos[0].name == "a.jpg":
+            complete(self, [Path("in/b.jpg")])[0].faces[0].save("out", "b")
+        return complete(self, photos, progress)
 
-    monkeypatch.setattr(FakeCompleter, "complete_all", meanwhile)
+    monkeypatch.setattr(FakeCompleter, "complete_many", meanwhile)
     said = ostec("complete", "in", "--save-dir", "out")
     assert said.out.splitlines()[-1] == "1 done, 1 skipped, 0 failed; open out/index.html."
 

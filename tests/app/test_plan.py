@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ostec.app.photos.plan import Action, decide
+from ostec.app.photos.plan import decide
+from ostec.app.photos.runner import Action
 from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
 from ostec.core.settings import to_json
@@ -36,4 +37,4 @@ def test_a_result_is_told_from_one_of_other_settings(
     record = {"files": ["a.json"], "source_sha256": sha256_of(photo), "settings": to_json(settings[0])}
     write_record(tmp_path, "a", record)
     step = decide(Photo(photo, "a"), tmp_path, settings[1], overwrite=False)
-    assert (step.action, step.other_settings) == (Action.SKIP, other)
+    assert (step.action, bool(step.differs)) == (Action.SKIP, other)

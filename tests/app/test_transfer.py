@@ -10,7 +10,8 @@ from ostec.app.cli import main
 from ostec.app.photos.results import listed_files
 from ostec.app.photos.transfers import find_results
 from ostec.core.errors import UsageError
-from ostec.export.record import INVERSION, write_record
+from ostec.core.record import INVERSION
+from ostec.export.record import write_record
 from ostec.heads.assemble import HeadMaker
 from ostec.io.images import write_png
 from ostec.pipeline.transfer import TextureTransfer
@@ -92,7 +93,7 @@ def test_done_is_skipped_until_the_result_changes(
     save_result(results, "a", TOPOLOGY, 1 - toy_texture(256))
     assert _run(results) == 0
     assert toy_model == ["a", "a"]
-    assert "a_ict is done again: the result has changed since." in capsys.readouterr().err
+    assert "a is done again: the result has changed since." in capsys.readouterr().err
     (results / "a_ict.mtl").unlink()
     assert _run(results) == 0
     assert toy_model == ["a"] * 3

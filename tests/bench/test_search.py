@@ -7,7 +7,8 @@ import torch
 
 from bench.search import WHOLE_PICTURES, search
 from ostec.nets.stylegan2 import Generator, GeneratorShape
-from ostec.project.objective import ProjectionSettings, smaller
+from ostec.project.objective import smaller
+from ostec.project.settings import ProjectionSettings
 
 SHAPE = GeneratorShape(64, z_dim=16, w_dim=16, mapping_layers=2, channel_base=512, channel_max=16)
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.complete.portrait import PortraitSettings, Surroundings, join_portrait, surroundings, with_surroundings
+from ostec.complete.portrait import Surroundings, join_portrait, surroundings, with_surroundings
+from ostec.complete.settings import PortraitSettings
 from ostec.core.types import Provenance
 from ostec.io.images import read_image
 from ostec.nets.checkpoint import NATURAL_FRAME, natural_generator

@@ -19,7 +19,8 @@ from ostec.nets.stylegan2 import Discriminator
 from ostec.pipeline import CompletedFace, Completer, Models
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_of
-from ostec.project.objective import ProjectionSettings, ProjectionTarget
+from ostec.project.objective import ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 from ostec.project.terms import REALISM_EVERY, PictureTerm
 from ostec.project.views import FRONT, TURNED, ViewStudio
 from ostec.render.uv import bake_layout

@@ -243,7 +243,7 @@ def test_a_part_of_a_dataset_takes_no_photos(tmp_path: Path) -> None:
 
 def test_settings_can_be_corrected_before_anything_is_done(tmp_path: Path) -> None:
     photos = many_photos(tmp_path / "in", 5)
-    dataset = Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(seed=3), shard_size=8))
+    dataset = Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=8))
     dataset.note_sources([str(photos)], "CC0")
     dataset.plan_noted(lambda _: (), lambda _: None)
     with pytest.raises(UsageError, match=r"was begun with seed 3 .*, shard_size 8 \(asked for: 7\)"):
@@ -334,7 +334,7 @@ def test_the_second_build_of_a_folder_is_refused(tmp_path: Path) -> None:
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     build(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": "one"}), shard_size=500)
     with pytest.raises(UsageError, match=r"was begun with seed 0 \(asked for: 3\), shard_size 500 \(asked for: 7\)"):
-        Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(seed=3), shard_size=7))
+        Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=7))
 
 
 def test_folders_of_others_are_refused(tmp_path: Path) -> None:

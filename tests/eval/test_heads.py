@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.core.errors import ImageError, UsageError
+from ostec.core.errors import AssetError, ImageError, UsageError
 from ostec.eval.head import mesh as heads
-from ostec.eval.head.mesh import PartFiles, load_head, read_obj
+from ostec.eval.head.mesh import PartFiles, load_head, read_surface
 from ostec.io.images import write_png
 from ostec.render.rasterize import sample_texture
 
@@ -38,7 +38,7 @@ def write(folder: Path, text: str, name: str = "mesh.obj") -> Path:
 
 
 def test_a_quad_becomes_a_fan(tmp_path: Path) -> None:
-    mesh = read_obj(write(tmp_path, PYRAMID))
+    mesh = read_surface(write(tmp_path, PYRAMID))
     assert mesh.corners[:2, :, 0].tolist() == [[0, 1, 2], [0, 2, 3]]
     assert mesh.corners.shape == (6, 3, 2)
     assert mesh.vertices[4].tolist() == [0, 2, 0]
@@ -58,7 +58,7 @@ def test_a_quad_becomes_a_fan(tmp_path: Path) -> None:
     ids=["CRLF", "from the end", "normals and groups", "continued line", "colours", "comment"],
 )
 def test_the_same_surface_written_otherwise(tmp_path: Path, change: object) -> None:
-    plain, other = read_obj(write(tmp_path, PYRAMID)), read_obj(write(tmp_path, change(PYRAMID), "other.obj"))  # type: ignore[operator]
+    plain, other = read_surface(write(tmp_path, PYRAMID)), read_surface(write(tmp_path, change(PYRAMID), "other.obj"))  # type: ignore[operator]
     for name in ("vertices", "uv", "corners"):
         assert np.array_equal(getattr(plain, name), getattr(other, name))
 
@@ -67,7 +67,7 @@ def test_a_mesh_that_runs_clockwise_is_turned_round(tmp_path: Path) -> None:
     flipped = "\n".join(
         " ".join(["f", *reversed(line.split()[1:])]) if line.startswith("f") else line for line in PYRAMID.splitlines()
     )
-    mesh = read_obj(write(tmp_path, flipped))
+    mesh = read_surface(write(tmp_path, flipped))
     points = mesh.vertices[mesh.corners[..., 0]]
     outward = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
     assert ((points.mean(1) - [0, 0.5, 0]) * outward).sum(1).min() > 0
@@ -92,22 +92,22 @@ def test_a_mesh_that_runs_clockwise_is_turned_round(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_textured_mesh_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
-    with pytest.raises(UsageError, match=f"mesh.obj.*{sentence}"):
-        read_obj(write(tmp_path, text))
+    with pytest.raises(AssetError, match=f"mesh.obj.*{sentence}"):
+        read_surface(write(tmp_path, text))
 
 
 def test_what_is_too_large_or_missing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"none.obj cannot be read"):
-        read_obj(tmp_path / "none.obj")
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_obj(tmp_path)
+    with pytest.raises(AssetError, match=r"none.obj cannot be read"):
+        read_surface(tmp_path / "none.obj")
+    with pytest.raises(AssetError, match="cannot be read"):
+        read_surface(tmp_path)
     path = write(tmp_path, PYRAMID)
     monkeypatch.setattr(heads, "MAX_TRIANGLES", 5)
-    with pytest.raises(UsageError, match="more than 5 triangles"):
-        read_obj(path)
+    with pytest.raises(AssetError, match="more than 5 triangles"):
+        read_surface(path)
     monkeypatch.setattr(heads, "MAX_OBJ_BYTES", 100)
-    with pytest.raises(UsageError, match="more than 0 MB"):
-        read_obj(path)
+    with pytest.raises(AssetError, match="more than 0 MB"):
+        read_surface(path)
 
 
 def test_parts_share_an_atlas_in_which_each_keeps_its_colours(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_parts_share_an_atlas_in_which_each_keeps_its_colours(tmp_path: Path) ->
     assert len(head.vertices) == 15
     inner = torch.tensor([[0.3, 0.4], [0.7, 0.6]])
     for k, name in enumerate(names):
-        corner = read_obj(mesh).uv
+        corner = read_surface(mesh).uv
         own = head.uv[5 * k : 5 * k + 5]
         # Affine from the part's own texture coordinates to the atlas, read off three corners.
         origin, across, up = own[0], own[1] - own[0], (own[3] - own[0]) / corner[3, 1]

@@ -18,7 +18,6 @@ from ostec.load.networks import Loaded
 from ostec.nets.arcface import arcface_from_tensors
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import Models, load_models
-from ostec.pipeline.settings import CompleteSettings
 from ostec.train.portraits import collect_texels
 from tests.nets.judge_files import made_weights
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
@@ -27,11 +26,6 @@ from tests.toy import toy_prior, toy_texture
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared/data"
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def models() -> Models:
-    return load_models(CPU, CompleteSettings(iterations=0))
 
 
 @pytest.fixture(scope="module")

@@ -161,15 +161,17 @@ def test_index_opens_every_finished_result(tmp_path: Path) -> None:
 def test_marks_that_turn_the_text_and_bytes_that_are_no_text_are_escaped(tmp_path: Path, result: TexturedFace) -> None:
     name = "a\u202egnp\udcff"
     record = {"source": name, "warnings": [f"{name} is dark."], "files": [f"{name}.png"]}
-    write_record(tmp_path, "b", record)
+    write_record(tmp_path, name, record)
     write_failures(tmp_path, [Failure(name, "read", f"{name} is damaged.")])
     result.stages["\u2066Photo"] = result.completed.colour
-    for path in (page.write_page(tmp_path, "b", result, record), page.write_index(tmp_path)):
+    for path in (page.write_page(tmp_path, name, result, record), page.write_index(tmp_path)):
         text = path.read_text(encoding="utf-8")
         assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
         assert r"a\u202egnp\udcff is dark." in text
     assert r"a\u202egnp\udcff is damaged." in text
-    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / "b.html").read_text(encoding="utf-8")  # links keep the name's bytes
+    assert "./a%E2%80%AEgnp%FF.png" in (tmp_path / f"{name}.html").read_text(
+        encoding="utf-8"
+    )  # links keep the name's bytes
 
 
 def test_index_of_an_empty_folder_is_a_page(tmp_path: Path) -> None:
@@ -181,15 +183,16 @@ def test_turntable_moves_and_never_ends(tmp_path: Path) -> None:
     frame = np.stack(np.broadcast_arrays(ramp[None, :], ramp[:32, None], np.float32(0.5)), axis=2)
     frames = np.stack([np.roll(frame, 8 * step, axis=1) for step in range(6)])
     path = page.write_turntable(tmp_path, "a b", frames, fps=10)
-    assert path == tmp_path / "a b_turntable.gif"
+    assert path == tmp_path / "a b_turntable.webp"
     with Image.open(path) as animation:
         assert (animation.n_frames, animation.size) == (6, (48, 32))
-        assert animation.info["duration"] == 100
         assert animation.info["loop"] == 0
         for step in range(6):
             animation.seek(step)
             shown = np.asarray(animation.convert("RGB"), np.float32) / 255
             assert np.abs(shown - frames[step]).mean() < 0.04
+            assert animation.info["duration"] == 100
+    assert page.write_turntable(tmp_path, "again", frames, fps=10).read_bytes() == path.read_bytes()
     with pytest.raises(ValueError, match="at least one frame"):
         page.write_turntable(tmp_path, "c", frames[:0])
 

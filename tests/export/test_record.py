@@ -8,6 +8,7 @@ import pytest
 
 from ostec import __version__
 from ostec.core.errors import OutputError
+from ostec.core.record import RESULT
 from ostec.export import record
 
 
@@ -20,7 +21,7 @@ def test_record_is_sorted_and_reads_back(tmp_path: Path) -> None:
     assert "Käse" in text
     reordered = {"pose_deg": [1.0, 2.0, 3.0], "b": {"a": 0.5, "z": 1}, "warnings": ["Käse"]}
     assert record.write_record(tmp_path, "other", reordered).read_text(encoding="utf-8") == text
-    assert record.read_record(path) == {**reordered, "kind": record.KIND}
+    assert record.read_record(path) == {**reordered, "kind": RESULT}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ostec.core.types import FloatArray
+from ostec.heads.settings import HeadTextureSettings
 from ostec.heads.skin import (
     IRIS,
     SCLERA,
     Chart,
     FaceOnHead,
     FaceTexture,
-    HeadTextureSettings,
     carry_colour,
     eye_texture,
     eyeball,

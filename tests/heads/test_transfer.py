@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ostec.core.types import FloatArray
-from ostec.heads.skin import Chart, HeadTextureSettings, sample, surface_normals
+from ostec.heads.settings import HeadTextureSettings
+from ostec.heads.skin import Chart, sample, surface_normals
 from ostec.heads.transfer import PLACES, SHARES, TileMap, map_tile, sheets_of
 from tests.toy import toy_face, toy_topology
 from tests.toy_head import toy_head_model

@@ -11,7 +11,8 @@ from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import detect_landmarks
 from ostec.io.images import read_image
 from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
-from ostec.mask.hands import Hand, HandSettings, Palms, decode_palms, detect_hands, hand_mask, merge_palms
+from ostec.mask.hands import Hand, Palms, decode_palms, detect_hands, hand_mask, merge_palms
+from ostec.mask.settings import HandSettings
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks, PalmOutput
 from ostec.nets.mtcnn import Mtcnn

@@ -15,21 +15,11 @@ import ostec
 from ostec import CompletedFace, Completer, CompleteSettings, OstecWarning
 from ostec.complete.completer import OnProgress, unwatched
 from ostec.core.types import CompletedTexture, Completion, Evidence, FloatArray, Provenance
-from ostec.io.images import as_picture, read_image
+from ostec.io.images import as_picture
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
 SETTINGS = CompleteSettings(iterations=0, uv_size=256)
-
-
-@pytest.fixture(scope="module")
-def completer() -> Completer:
-    return Completer.from_pretrained(SETTINGS, "cpu")
-
-
-@pytest.fixture(scope="module")
-def image() -> FloatArray:
-    return read_image(ASTRONAUT)
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +43,9 @@ KINDS: dict[str, Callable[[FloatArray], object]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_photo_is_the_same_however_it_is_handed_over(
-    completer: Completer, face: CompletedFace, image: FloatArray, kind: str
+    completer: Completer, face: CompletedFace, astronaut: FloatArray, kind: str
 ) -> None:
-    found = completer(KINDS[kind](image))  # type: ignore[call-overload]
+    found = completer(KINDS[kind](astronaut))  # type: ignore[call-overload]
     np.testing.assert_array_equal(found.texture, face.texture)
 
 
@@ -94,13 +84,13 @@ def test_a_list_gives_a_list(completer: Completer, face: CompletedFace) -> None:
     np.testing.assert_array_equal(second.texture, face.texture)
 
 
-def test_a_finished_face_tells_what_it_is(face: CompletedFace, image: FloatArray) -> None:
+def test_a_finished_face_tells_what_it_is(face: CompletedFace, astronaut: FloatArray) -> None:
     assert face.texture.shape == (256, 256, 3)
     assert face.albedo is None
     assert face.frontal is None
     assert face.vertices.shape == (len(face.uv), 3)
     assert face.triangles.max() == len(face.vertices) - 1
-    np.testing.assert_array_equal(face.photo, image)
+    np.testing.assert_array_equal(face.photo, astronaut)
     np.testing.assert_array_equal(np.asarray(face.to_pil()), np.round(face.texture * 255).astype(np.uint8))
     np.testing.assert_array_equal(face.mesh.faces, face.triangles)
     np.testing.assert_allclose(face.mesh.visual.uv, face.uv)
@@ -132,8 +122,8 @@ def test_settings_by_name() -> None:
         Completer.from_pretrained(mode="hrad")
 
 
-def test_warnings_are_warned_of(completer: Completer, image: FloatArray) -> None:
-    small = image[::4, ::4]
+def test_warnings_are_warned_of(completer: Completer, astronaut: FloatArray) -> None:
+    small = astronaut[::4, ::4]
     with pytest.warns(OstecWarning, match="pixels large, so its texture is blurred"):
         found = completer(small)
     assert found.warnings == found.record["warnings"]

@@ -40,11 +40,6 @@ Make = Callable[..., Completer]
 
 
 @pytest.fixture(scope="module")
-def completer() -> Completer:
-    return Completer.from_pretrained(SETTINGS, "cpu")
-
-
-@pytest.fixture(scope="module")
 def with_settings(completer: Completer) -> Make:
     """A completer of other settings that shares the networks."""
 
@@ -204,7 +199,7 @@ def test_record_says_how_the_result_was_made(result: Result) -> None:
     assert record["source"] == result.photo.name
     assert record["source_sha256"] == sha256_of(result.photo)
     assert record["settings"] == to_json(SETTINGS)
-    assert record["seed"] == 0
+    assert "seed" not in record  # nothing is drawn
     assert {"ostec", "python", "torch", "numpy"} <= set(record["versions"])
     for path in (
         ROOT / "models/prior.safetensors",
@@ -281,7 +276,7 @@ def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(with_
     for path in at_once.iterdir():
         assert (later / path.name).read_bytes() == path.read_bytes(), path.name
     assert read_image(later / "grace_hopper_frontal.png").shape == (512, 512, 3)
-    with Image.open(later / "grace_hopper_turntable.gif") as turning:
+    with Image.open(later / "grace_hopper_turntable.webp") as turning:
         assert turning.n_frames == 32  # type: ignore[attr-defined]
 
 
@@ -348,10 +343,6 @@ def test_a_false_detection_larger_than_the_face_is_not_called_completed(
 def test_photo_given_as_an_array(completer: Completer, astronaut: CompletedFace, tmp_path: Path) -> None:
     np.testing.assert_array_equal(texture(astronaut), texture(completer(str(ASTRONAUT))))
     assert astronaut.save(tmp_path).name == "array.json"
-    with pytest.raises(ValueError, match=r"float32 image \[H, W, 3\], got uint8 \(8, 8, 3\)"):
-        completer(np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"got float32 \(8, 8\)"):
-        completer(np.zeros((8, 8), np.float32))
 
 
 def _with_alpha(photo: Image.Image) -> bytes:

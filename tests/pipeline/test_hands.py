@@ -7,18 +7,11 @@ import numpy as np
 import pytest
 
 from ostec.core.types import FloatArray, Provenance
-from ostec.io.images import read_image
 from ostec.pipeline import CompletedFace, Completer
-from ostec.pipeline.settings import CompleteSettings
 from tests.mask.drawn_hand import draw_hand, hand_points
 
 ASTRONAUT = Path(__file__).parents[2] / "examples/astronaut.png"
 SKIN = (0.9, 0.68, 0.56)
-
-
-@pytest.fixture(scope="module")
-def completer() -> Completer:
-    return Completer.from_pretrained(CompleteSettings(iterations=0, uv_size=256), "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +21,8 @@ def blind(completer: Completer) -> Completer:
 
 
 @pytest.fixture(scope="module")
-def photo() -> FloatArray:
-    return read_image(ASTRONAUT)
-
-
-@pytest.fixture(scope="module")
-def bare(blind: Completer, photo: FloatArray) -> CompletedFace:
-    return blind(photo)
+def bare(blind: Completer, astronaut: FloatArray) -> CompletedFace:
+    return blind(astronaut)
 
 
 def from_photo(face: CompletedFace) -> np.ndarray:
@@ -42,17 +30,17 @@ def from_photo(face: CompletedFace) -> np.ndarray:
 
 
 def test_fingers_flat_on_the_cheek_are_taken_out_with_the_rest_kept(
-    completer: Completer, blind: Completer, photo: FloatArray, bare: CompletedFace
+    completer: Completer, blind: Completer, astronaut: FloatArray, bare: CompletedFace
 ) -> None:
     landmarks = bare.textured.face.landmarks
     height = float(np.ptp(landmarks[:, 1]))
     points = hand_points((landmarks[4, 0] + 0.5 * height, landmarks[4, 1] + 0.75 * height), 0.35 * height, -25)
-    drawn = draw_hand(photo, points, SKIN)
-    covered = (np.abs(drawn - photo).max(axis=2, keepdims=True) > 0).astype(np.float32)
+    drawn = draw_hand(astronaut, points, SKIN)
+    covered = (np.abs(drawn - astronaut).max(axis=2, keepdims=True) > 0).astype(np.float32)
     found, missed = completer(drawn), blind(drawn)
     assert found.record["occluders"] == ["hand"]
     assert "hand" not in missed.record["occluders"]
-    # The layout of the hand, by the fit of the photo that shows it.
+    # The layout of the hand, by the fit of the astronaut that shows it.
     hand = completer.observer.unwrapper.unwrap(covered, found.textured.face, 256)
     under = hand.visible & (hand.colour[..., 0] > 0.5) & (hand.cosine > 0.5)
     assert under.sum() > 500
@@ -63,12 +51,12 @@ def test_fingers_flat_on_the_cheek_are_taken_out_with_the_rest_kept(
 
 
 def test_a_hand_beside_the_face_changes_nothing(
-    completer: Completer, blind: Completer, photo: FloatArray, bare: CompletedFace
+    completer: Completer, blind: Completer, astronaut: FloatArray, bare: CompletedFace
 ) -> None:
     landmarks = bare.textured.face.landmarks
     height = float(np.ptp(landmarks[:, 1]))
     points = hand_points((landmarks[4, 0] - 1.1 * height, landmarks[4, 1] + 0.6 * height), 0.3 * height)
-    drawn = draw_hand(photo, points, SKIN)
+    drawn = draw_hand(astronaut, points, SKIN)
     with_networks, without = completer(drawn), blind(drawn)
     assert with_networks.record["occluders"] == without.record["occluders"] == []
     np.testing.assert_array_equal(with_networks.textured.completed.colour, without.textured.completed.colour)

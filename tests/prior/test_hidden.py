@@ -13,8 +13,8 @@ from ostec.detect.landmarks import detect_landmarks
 from ostec.io.images import read_image
 from ostec.mask.skin import polygon_mask
 from ostec.pipeline import Completer
-from ostec.pipeline.settings import CompleteSettings
-from ostec.prior.linear import LinearPrior, PriorFill, PriorSettings, fill_from_prior, find_hidden
+from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, find_hidden
+from ostec.prior.settings import PriorSettings
 
 SIZE = 96
 SKIN = np.float32([0.75, 0.55, 0.45])
@@ -127,11 +127,6 @@ def test_what_was_not_seen_is_not_hidden(prior: LinearPrior) -> None:
 
 
 # --- photos ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def completer() -> Completer:
-    return Completer.from_pretrained(CompleteSettings(iterations=0, uv_size=256), "cpu")
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from ostec.prior.carry import carry_residual
 from ostec.prior.linear import (
     LinearPrior,
     PriorFill,
-    PriorSettings,
     fill_from_prior,
     hairline_trust,
     prior_from_tensors,
     prior_weight,
     solve_coefficients,
 )
+from ostec.prior.settings import PriorSettings
 from tests.toy import toy_prior
 
 SIZE = 48

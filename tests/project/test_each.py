@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ostec.project.invert import Projection, project_each
-from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
+from ostec.project.objective import LatentSpace, ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 from ostec.project.terms import PictureTerm
 
 SIDE = 16

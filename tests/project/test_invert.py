@@ -11,7 +11,8 @@ from torch.nn import functional
 from ostec.nets.losses import pixel_loss
 from ostec.nets.stylegan2 import Generator, GeneratorShape
 from ostec.project.invert import Projection, project, rate_at
-from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
+from ostec.project.objective import LatentSpace, ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 
 SIDE = 32
 SHAPE = GeneratorShape(SIDE, z_dim=16, w_dim=16, mapping_layers=2, channel_base=256, channel_max=16)

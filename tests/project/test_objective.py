@@ -7,16 +7,8 @@ import torch
 
 from ostec.nets.stylegan2 import Generator, GeneratorShape
 from ostec.project.invert import Stage, project, stages
-from ostec.project.objective import (
-    Drawer,
-    LatentSpace,
-    Level,
-    Objective,
-    ProjectionSettings,
-    ProjectionTarget,
-    smaller,
-    target_at,
-)
+from ostec.project.objective import Drawer, LatentSpace, Objective, ProjectionTarget, smaller, target_at
+from ostec.project.settings import Level, ProjectionSettings
 from ostec.project.terms import PictureTerm
 
 SIDE = 64

@@ -14,7 +14,8 @@ from ostec.nets.encoder import pose_codes
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.project.invert import project
-from ostec.project.objective import ProjectionSettings, ProjectionTarget
+from ostec.project.objective import ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 from ostec.project.space import JUDGE, NO_LPIPS, TOO_SMALL, encoder_features, latent_space, starting_latents
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 

@@ -17,7 +17,8 @@ from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.facemesh import INPUT_SIZE, FaceMesh
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.project.invert import Projection, project
-from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
+from ostec.project.objective import LatentSpace, ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term, side_by_side
 
 ROOT = Path(__file__).parents[2]

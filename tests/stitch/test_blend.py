@@ -6,7 +6,6 @@ from scipy import ndimage
 
 from ostec.core.types import Provenance, UvObservation
 from ostec.stitch.blend import (
-    BlendSettings,
     feathered,
     low_pass,
     mirrored_detail,
@@ -15,6 +14,7 @@ from ostec.stitch.blend import (
     slanted_recoloured,
     stitch,
 )
+from ostec.stitch.settings import BlendSettings
 
 SIZE = 96
 EVERYWHERE = np.ones((SIZE, SIZE), np.float32)

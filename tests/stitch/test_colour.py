@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ostec.stitch.colour import ColourSettings, match_colour
+from ostec.stitch.colour import match_colour
+from ostec.stitch.settings import ColourSettings
 
 SIZE = 128
 COLUMN = (np.arange(SIZE) + 0.5) / SIZE

@@ -9,7 +9,8 @@ import torch
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.encoder import Encoder, EncoderShape
 from ostec.nets.stylegan2 import Generator, GeneratorShape
-from ostec.prior.linear import LinearPrior, PriorSettings
+from ostec.prior.linear import LinearPrior
+from ostec.prior.settings import PriorSettings
 from ostec.train.portraits import PortraitTexels
 from ostec.train.renders import PoseBank, TrainingTextures
 from ostec.train.report import report_generator, report_prior

@@ -11,7 +11,8 @@ import torch
 from ostec.nets.checkpoint import mapped_samples
 from ostec.nets.stylegan2 import Generator
 from ostec.project.invert import Projection, project
-from ostec.project.objective import LatentSpace, ProjectionSettings, ProjectionTarget
+from ostec.project.objective import LatentSpace, ProjectionTarget
+from ostec.project.settings import ProjectionSettings
 
 WHOLE_PICTURES = ProjectionSettings(latent=0.002)
 """The pull towards the mean latent is weak: it is there for faces of which a part is hidden."""

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.console import begin
+from ostec.app.options import Quiet, Verbose, option
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
@@ -22,13 +23,13 @@ logger = logging.getLogger(__name__)
 class BenchOptions:
     """How the measurement goes about it."""
 
-    json: str | None = None
+    json: Annotated[str | None, option(metavar="FILE")] = None
     """File for all figures; an older one is replaced."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where it works, else the CPU."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but the table, warnings and errors."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
     def begin(self) -> None:

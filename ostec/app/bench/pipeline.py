@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import Positional
 
 from ostec.app.bench.options import BenchOptions, tell
+from ostec.app.options import Flat, option
 from ostec.core.errors import UsageError
 from ostec.core.text import align
 from ostec.pipeline.settings import CompleteSettings
@@ -19,14 +22,14 @@ class BenchPipeline:
     results themselves go into a folder that is removed.
     """
 
-    source: tuple[str, ...]
+    source: Annotated[tuple[str, ...], Positional, option(metavar="PHOTO|DIR", help_behavior_hint="(required)")]
     """A photo, or a folder of photos (with all that is below it)."""
     repeats: int = 3
     """How often each photo is done."""
-    settings: CompleteSettings = field(default_factory=CompleteSettings)
+    settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
     threads: int = 0
     """Threads; 0: as PyTorch chooses."""
-    running: BenchOptions = field(default_factory=BenchOptions)
+    running: Flat[BenchOptions] = field(default_factory=BenchOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code: 1 where some photos failed."""

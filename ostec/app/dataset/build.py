@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
 
 from ostec.app.console import begin, say
 from ostec.app.dataset.checks import absolute, need_device, need_models, need_photos, need_share
+from ostec.app.options import Flag, Flat, Quiet, Verbose, option
 from ostec.core.assets import MODELS_VARIABLE
 from ostec.core.errors import OstecError, OutputError, UsageError
 from ostec.core.settings import Device
@@ -40,19 +43,19 @@ class WorkerOptions:
     """Workers at once, each with the networks loaded; 0: one per GPU, else one per threads, as memory allows."""
     gpus_per_worker: float = -1.0
     """Share of a GPU that a worker takes, such as 0.5; -1: one GPU if there is any, none with --device cpu."""
-    address: str = ""
+    address: Annotated[str, option(metavar="HOST:PORT")] = ""
     """Of a running Ray cluster, as HOST:6379, or auto; without it Ray is started on this machine for this build."""
     time_limit: float = 3600.0
     """Seconds a photo after which a worker that has not answered is ended and another one tries; 0: never."""
     device: Device = "auto"
     """Where a worker computes; auto takes CUDA where it works, else the CPU."""
-    retry_failed: bool = False
+    retry_failed: Flag = False
     """Try again the photos that failed in an earlier run."""
-    copy_failed: bool = False
+    copy_failed: Flag = False
     """Put copies of photos that fail into DS/failures, named by id."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
 
@@ -64,13 +67,13 @@ class DatasetBuild:
     by further calls with the same settings.
     """
 
-    source: tuple[str, ...]
+    source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Folders, photos, globs, lists of paths (.txt), tar or WebDataset archives, Parquet files with pictures."""
-    out: str
+    out: Annotated[str, option(metavar="DS")]
     """Folder of the dataset; made if it does not exist."""
-    licence: str = ""
+    licence: Annotated[str, option(metavar="TEXT")] = ""
     """Licence of the sources, for the data card."""
-    attributes: str = ""
+    attributes: Annotated[str, option(metavar="TABLE|sources")] = ""
     """Table of the photos' attributes, such as age (.csv, .json, .jsonl, .parquet), or sources: what these have of
     their own, as columns or as NAME.json. They can be personal data."""
     shard_size: int = 500
@@ -80,10 +83,10 @@ class DatasetBuild:
     batch: int = 0
     """Photos whose faces a worker projects at once; results may differ in the last digit between numbers. 0: 4 with
     the generator that ships, 1 with another one, whose larger pictures gain little and need much memory."""
-    dry_run: bool = False
+    dry_run: Flag = False
     """Say what would be planned and done; write nothing."""
-    settings: CompleteSettings = field(default_factory=CompleteSettings)
-    work: WorkerOptions = field(default_factory=WorkerOptions)
+    settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
+    work: Flat[WorkerOptions] = field(default_factory=WorkerOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -132,9 +135,9 @@ class DatasetBuild:
 class DatasetResume:
     """Go on with a build that was interrupted, with the settings that it was begun with."""
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    work: WorkerOptions = field(default_factory=WorkerOptions)
+    work: Flat[WorkerOptions] = field(default_factory=WorkerOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -150,7 +153,7 @@ class DatasetResume:
 class DatasetStatus:
     """Tell how far a build is; may be asked while it runs."""
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
 
     def run(self) -> int:
@@ -176,9 +179,9 @@ class DatasetVerify:
     Exit code 1 if something is wrong.
     """
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    repair: bool = False
+    repair: Flag = False
     """Write anew what can be made from the rest; photos whose shard is damaged are done again by resume."""
 
     def run(self) -> int:

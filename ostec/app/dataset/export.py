@@ -3,9 +3,12 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import Positional
 
 from ostec.app.console import begin, say
+from ostec.app.options import Folder, Quiet, option
 from ostec.core.text import counted, shown
 
 logger = logging.getLogger(__name__)
@@ -15,16 +18,16 @@ logger = logging.getLogger(__name__)
 class DatasetExport:
     """Write the finished faces of a dataset in another layout; the folder appears whole or not at all."""
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str
+    out: Folder
     """Folder of the result; it must not exist, or be empty."""
     format: Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
     """ffhq-uv: uv-maps, face-latents and meta-info.json; folder: files as of ostec complete; webdataset: tar files;
     parquet: pictures in tables, for load_dataset of Hugging Face; datasets: for its load_from_disk."""
-    members: tuple[str, ...] = ()
+    members: Annotated[tuple[str, ...], option(metavar="ENDING...")] = ()
     """Endings of what is taken along, such as uv.png json; all if not given. Not with ffhq-uv."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors."""
 
     def run(self) -> int:

@@ -4,11 +4,14 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional
 
 from ostec.app.checks import need_files, out_path
 from ostec.app.console import begin
 from ostec.app.dataset.build import WorkerOptions, carry_out
+from ostec.app.options import Flat, option
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.settings import Device
 
@@ -33,18 +36,18 @@ class DatasetInterpolate:
     It may be stopped at any time; the same command goes on, and one with a greater --count adds faces.
     """
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset whose faces are mixed; filter it first."""
-    out: str
+    out: Annotated[str, option(metavar="DS")]
     """Folder of the new dataset; made if it does not exist."""
     count: int
     """New faces."""
-    by: tuple[str, ...] = ()
+    by: Annotated[tuple[str, ...], option(metavar="NAME...")] = ()
     """Attributes or columns that make the classes; without any, Gender, Age and Beard as far as the dataset has them,
     else yaw_deg and brightness."""
     mix_seed: int = 0
     """Another one draws other faces."""
-    work: WorkerOptions = field(default_factory=WorkerOptions)
+    work: Flat[WorkerOptions] = field(default_factory=WorkerOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

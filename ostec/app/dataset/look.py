@@ -5,12 +5,14 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from tyro.conf import Positional
 
 from ostec.app.checks import out_path
 from ostec.app.console import begin, say
+from ostec.app.options import Flag, Folder, Quiet, option
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import counted, shown
 
@@ -25,11 +27,11 @@ _MAX_MEGAPIXELS = 17.0
 class DatasetStats:
     """Count and measure a dataset: a table, and with --out stats.json, stats.txt and stats.html with histograms."""
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str = ""
+    out: Folder = ""
     """Folder for stats.json, stats.txt and stats.html; without it the table alone is shown."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors."""
 
     def run(self) -> int:
@@ -60,17 +62,17 @@ class DatasetStats:
 class DatasetSheet:
     """Draw a page of textures as small pictures, taken evenly from the whole dataset."""
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str
+    out: Annotated[str, option(metavar="FILE.png")]
     """Picture that is written, FILE.png."""
     count: int = 100
     """Textures on the page, up to 1000."""
     side: int = 160
     """Side of each in pixels."""
-    sort: str = ""
+    sort: Annotated[str, option(metavar="COLUMN")] = ""
     """Column of the manifest that gives order and labels, such as yaw_deg; without it, order of the plan and keys."""
-    frontal: bool = False
+    frontal: Flag = False
     """Show the frontal portraits, where there are any, instead of the textures."""
 
     def run(self) -> int:

@@ -5,11 +5,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional
 
 from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval.options import RunOptions
+from ostec.app.options import Flag, Flat, Folder, option
 from ostec.core.errors import UsageError
 from ostec.core.text import counted, shown
 
@@ -39,29 +42,29 @@ def _asked(*limits: "Limit") -> "list[Limit]":
 class PhotoLimits:
     """What the manifest says of photo and face."""
 
-    max_yaw: float | None = None
+    max_yaw: Annotated[float | None, option(metavar="DEGREES")] = None
     """Degrees that the head may be turned to either side."""
-    max_pitch: float | None = None
+    max_pitch: Annotated[float | None, option(metavar="DEGREES")] = None
     """Degrees that it may be raised or lowered."""
-    min_confidence: float | None = None
+    min_confidence: Annotated[float | None, option(metavar="NUMBER")] = None
     """Certainty of the detection, 0 to 1."""
-    min_size: float | None = None
+    min_size: Annotated[float | None, option(metavar="PX")] = None
     """Side of the face in the photo, pixels."""
-    min_sharpness: float | None = None
+    min_sharpness: Annotated[float | None, option(metavar="NUMBER")] = None
     """Sharpness of the photo's texels; blurred photos have less."""
-    min_photo_share: float | None = None
+    min_photo_share: Annotated[float | None, option(metavar="NUMBER")] = None
     """Share of the texels that is from the photo, 0 to 1."""
-    min_brightness: float | None = None
+    min_brightness: Annotated[float | None, option(metavar="NUMBER")] = None
     """Mean luma of the photo's texels, 0 to 1."""
-    max_brightness: float | None = None
+    max_brightness: Annotated[float | None, option(metavar="NUMBER")] = None
     """The same, at most."""
-    max_residual: float | None = None
+    max_residual: Annotated[float | None, option(metavar="NUMBER")] = None
     """Misfit of the mesh, per cent."""
-    single_face: bool = False
+    single_face: Flag = False
     """Only photos in which one face was completed."""
-    no_occluders: bool = False
+    no_occluders: Flag = False
     """No face with hands, glasses or hair in front of it."""
-    no_warnings: bool = False
+    no_warnings: Flag = False
     """No face whose record has warnings."""
 
     def limits(self) -> "list[Limit]":
@@ -94,17 +97,17 @@ class PhotoLimits:
 class TextureLimits:
     """Figures of ostec eval textures, which are measured if any is asked for."""
 
-    max_symmetry: float | None = None
+    max_symmetry: Annotated[float | None, option(metavar="NUMBER")] = None
     """Difference of brightness between left and right, 0 to 255: light from one side."""
-    min_energy: float | None = None
+    min_energy: Annotated[float | None, option(metavar="NUMBER")] = None
     """Detail, in dB."""
-    max_spread: float | None = None
+    max_spread: Annotated[float | None, option(metavar="NUMBER")] = None
     """Distance of the identity from the mean of the dataset; faces that the prior draws have 1."""
-    min_area_photo: float | None = None
+    min_area_photo: Annotated[float | None, option(metavar="NUMBER")] = None
     """Share of the chart whose colour is the photo's, 0 to 1."""
-    no_twins: bool = False
+    no_twins: Flag = False
     """Of near-identical textures, keep the first."""
-    work: str = ""
+    work: Annotated[str, option(metavar="DIR")] = ""
     """Folder where the figures are kept for the next call; nothing is kept without it."""
 
     def limits(self) -> "list[Limit]":
@@ -126,15 +129,15 @@ class DatasetFilter:
     left_out.jsonl says why each other face is not in it.
     """
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str
+    out: Annotated[str, option(metavar="DS")]
     """Folder of the new dataset; it must not exist, or be empty."""
-    where: tuple[str, ...] = ()
+    where: Annotated[tuple[str, ...], option(metavar="NAME=VALUE...")] = ()
     """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
-    photo: PhotoLimits = field(default_factory=PhotoLimits)
-    texture: TextureLimits = field(default_factory=TextureLimits)
-    running: RunOptions = field(default_factory=RunOptions)
+    photo: Flat[PhotoLimits] = field(default_factory=PhotoLimits)
+    texture: Flat[TextureLimits] = field(default_factory=TextureLimits)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -189,9 +192,9 @@ class DatasetSplit:
     with --group, faces of one person stay together.
     """
 
-    dataset: str
+    dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: str
+    out: Folder
     """Folder of the new datasets train, val and test; it must not exist, or be empty."""
     train: float = 0.9
     """Share of the faces, about; the three sum up to 1."""
@@ -201,13 +204,13 @@ class DatasetSplit:
     """Share for testing."""
     seed: int = 0
     """Another one draws another split."""
-    group: str = ""
+    group: Annotated[str, option(metavar="NAME")] = ""
     """Name of an attribute, such as person: faces that share its value stay together."""
-    ignore_twins: bool = False
+    ignore_twins: Flag = False
     """Do not look for near-identical textures, which takes the time of ostec eval textures."""
-    work: str = ""
+    work: Annotated[str, option(metavar="DIR")] = ""
     """Folder where the figures of the textures are kept for the next call."""
-    running: RunOptions = field(default_factory=RunOptions)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

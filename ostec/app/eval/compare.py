@@ -1,6 +1,11 @@
 """``ostec eval compare``: two evaluations held against each other."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional
+
+from ostec.app.options import Quiet, Verbose, option
 
 
 @dataclass(frozen=True)
@@ -11,22 +16,22 @@ class EvalCompare:
     the logarithm. The exit code is 1 if a figure is worse or B failed where A did not, so that a change can be guarded.
     """
 
-    run_a: str
+    run_a: Annotated[str, Positional, option(metavar="RUN_A")]
     """The run before: a folder with an eval.json, or that file."""
-    run_b: str
+    run_b: Annotated[str, Positional, option(metavar="RUN_B")]
     """The run after."""
-    tolerance: tuple[str, ...] = ()
+    tolerance: Annotated[tuple[str, ...], option(metavar="FIGURE=NUMBER...")] = ()
     """How much worse a figure's mean may get, in its own unit: psnr_unseen=0.5 ssim=0.01; a number alone is for psnr.
 
     Else psnr 0.1 dB, ssim 0.003, perceptual 0.005, sharpness 0.03 (of its logarithm), identity 0.01, symmetry 0.3,
     spread 0.02, area 0.01, energy 0.3 dB, duplicates 0."""
-    method: str | None = None
+    method: Annotated[str | None, option(metavar="NAME")] = None
     """Compare this method only; else all that both runs have."""
-    out: str | None = None
+    out: Annotated[str | None, option(metavar="DIR")] = None
     """Folder for compare.txt, with every row, and compare.html, with pictures; made if it does not exist."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Print no table: the exit code tells."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
     def run(self) -> int:

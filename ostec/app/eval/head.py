@@ -4,9 +4,13 @@ import logging
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ostec.app.eval.options import CompletionOptions, RunOptions, refusal
+from tyro.conf import Positional
+
+from ostec.app.checks import refusal
+from ostec.app.eval.options import CompletionOptions, RunOptions
+from ostec.app.options import Flag, Flat, Folder, option
 from ostec.core.errors import UsageError
 from ostec.core.settings import FaceModel
 
@@ -28,34 +32,34 @@ class EvalHead:
     so that the same command goes on after an interruption.
     """
 
-    mesh: Path
+    mesh: Annotated[Path, Positional, option(metavar="MESH.obj")]
     """The head's OBJ, in any unit, looking along +z with y up."""
-    texture: Path
+    texture: Annotated[Path, option(metavar="FILE")]
     """Its texture."""
-    out: str
+    out: Folder
     """Folder of the results; made if it does not exist."""
-    part: tuple[Path, ...] = ()
+    part: Annotated[tuple[Path, ...], option(metavar="MESH.obj...")] = ()
     """Further OBJs in the head's frame: eyeballs, teeth."""
-    part_texture: tuple[Path, ...] = ()
+    part_texture: Annotated[tuple[Path, ...], option(metavar="FILE...")] = ()
     """Their textures, in the same order; one for all, or none if they are in the head's."""
-    yaws: tuple[int, ...] = (-60, -45, -25, 0, 25, 45, 60)
+    yaws: Annotated[tuple[int, ...], option(metavar="DEGREES...")] = (-60, -45, -25, 0, 25, 45, 60)
     """Yaws of the photos in degrees; positive turns the nose to the image's right."""
-    pitches: tuple[int, ...] = (-20, 0, 20)
+    pitches: Annotated[tuple[int, ...], option(metavar="DEGREES...")] = (-20, 0, 20)
     """Pitches of the photos; positive is up."""
-    lights: tuple[LightName, ...] = ("unlit", "mild", "hard")
+    lights: Annotated[tuple[LightName, ...], option(metavar="{unlit,mild,hard}...")] = ("unlit", "mild", "hard")
     """Lights of the photos."""
-    targets: tuple[int, ...] = (-40, 0, 40)
+    targets: Annotated[tuple[int, ...], option(metavar="DEGREES...")] = (-40, 0, 40)
     """Yaws at which the completed face is compared."""
-    pairs: tuple[str, ...] = ()
+    pairs: Annotated[tuple[str, ...], option(metavar="INPUT:TARGET...")] = ()
     """INPUT:TARGET yaws, as 25:-40, in place of yaws, pitches and targets."""
-    baselines: bool = False
+    baselines: Flag = False
     """Also judge median colour, mirroring, inpainting, the prior alone, and the true texture itself."""
     face_model: FaceModel = "facemesh"
     """facemesh judges the face alone; the others judge the head that is made with them as well."""
     seed: int = 0
     """Seed of everything that is drawn."""
-    completion: CompletionOptions = field(default_factory=CompletionOptions)
-    running: RunOptions = field(default_factory=RunOptions)
+    completion: Flat[CompletionOptions] = field(default_factory=CompletionOptions)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code: 1 if some photos could not be completed."""
@@ -91,7 +95,7 @@ class EvalHead:
     def _settings(self) -> "HeadSettings":
         from ostec.eval.head.run import HeadSettings
 
-        completion = self.completion.settings(seed=self.seed, face_model=self.face_model)
+        completion = self.completion.settings(face_model=self.face_model)
         try:
             pairs = tuple(_pair(text) for text in self.pairs)
             return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import Positional
 
 from ostec.app.eval.options import CompletionOptions, RunOptions
+from ostec.app.options import Flag, Flat, Folder, option
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 class MaskedOptions(CompletionOptions):
     """What is judged."""
 
-    mode: Literal["soft", "hard"] = "soft"
+    mode: Annotated[Literal["soft", "hard"], option(aliases=["-m"])] = "soft"
     """soft keeps the photo's texels, hard lets the photo only guide."""
 
 
@@ -29,25 +32,25 @@ class EvalHoldout:
     is kept, so that the same command goes on after an interruption.
     """
 
-    folder: str
+    folder: Annotated[str, Positional, option(metavar="DIR")]
     """Folder of photos, one face each."""
-    out: str
+    out: Folder
     """Folder of the results; made if it does not exist."""
     masks: Literal["half", "random", "profile"] = "half"
     """What is hidden: one side of the face by turns, irregular blobs over a third of it, or what a yaw of 60 degrees
     would hide."""
     count: int = 0
     """Photos at most, evenly chosen; 0 takes all."""
-    held_out: bool = False
+    held_out: Flag = False
     """Only photos that the models that ship have not been trained on: the CRC-32 of the name is 0 modulo 20."""
-    exclude: str | None = None
+    exclude: Annotated[str | None, option(metavar="DIR")] = None
     """With --held-out: folder of photos whose people (same number in the name) were held out as well."""
-    baselines: bool = False
+    baselines: Flag = False
     """Also fill with the median colour, the mirrored other side and inpainting."""
     seed: int = 0
     """Seed of the random masks."""
-    completion: MaskedOptions = field(default_factory=MaskedOptions)
-    running: RunOptions = field(default_factory=RunOptions)
+    completion: Flat[MaskedOptions] = field(default_factory=MaskedOptions)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

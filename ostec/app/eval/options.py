@@ -1,11 +1,10 @@
 """Options that ``ostec eval`` commands share. Nothing heavy is imported here, so that ``--help`` is quick."""
 
-import re
-from collections.abc import Collection
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
-from ostec.app.checks import need_files
+from ostec.app.checks import need_files, refusal
+from ostec.app.options import Quiet, Verbose, option
 from ostec.core.errors import UsageError
 from ostec.core.settings import Mode
 from ostec.pipeline.settings import CompleteSettings
@@ -17,9 +16,9 @@ class RunOptions:
 
     workers: int = 0
     """Processes, one per core at most; 0 takes one per core."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors; the table is in table.txt."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
     def begin(self) -> None:
@@ -35,13 +34,13 @@ class RunOptions:
 class CompletionOptions:
     """What is judged."""
 
-    iterations: int = 50
+    iterations: Annotated[int, option(aliases=["-i"])] = 50
     """Iterations per projected view at most."""
-    mode: Mode = "soft"
+    mode: Annotated[Mode, option(aliases=["-m"])] = "soft"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
-    generator: str = "default"
+    generator: Annotated[str, option(metavar="default|none|FILE")] = "default"
     """default, none, which is as 0 iterations, or a file of ostec train generator."""
-    prior: str = "default"
+    prior: Annotated[str, option(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
 
     def settings(self, **others: Any) -> CompleteSettings:
@@ -52,12 +51,3 @@ class CompletionOptions:
             return CompleteSettings(**own, **others)
         except ValueError as error:
             raise refusal(error, [field.name for field in fields(CompleteSettings)]) from error
-
-
-def refusal(error: ValueError, options: Collection[str]) -> UsageError:
-    """What a record of settings refuses, as a sentence for users: one that begins with an option's name has dashes."""
-    sentence = str(error)
-    first = re.match(r"\w*", sentence)[0]  # type: ignore[index]
-    if first in options:
-        return UsageError(f"--{first.replace('_', '-')}{sentence[len(first) :]}")
-    return UsageError(sentence[:1].upper() + sentence[1:])

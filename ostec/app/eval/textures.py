@@ -3,9 +3,12 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import Positional
 
 from ostec.app.eval.options import RunOptions
+from ostec.app.options import Flat, Folder, option
 from ostec.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -19,15 +22,15 @@ class EvalTextures:
     and eval.json, for ostec eval compare. What is done already is kept.
     """
 
-    folder: str
+    folder: Annotated[str, Positional, option(metavar="DIR")]
     """Results of ostec complete (NAME.png with NAME.json beside it), or any folder of pictures that are textures."""
-    out: str
+    out: Folder
     """Folder of the results; made if it does not exist."""
     layout: Literal["default", "whole"] = "default"
     """default: the chart of this program's UV layout; whole: the whole square, for textures of other layouts."""
-    mask: str | None = None
+    mask: Annotated[str | None, option(metavar="FILE")] = None
     """A picture in the same layout: white texels count, black ones do not."""
-    running: RunOptions = field(default_factory=RunOptions)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional
 
 from ostec.app.checks import need_file
 from ostec.app.eval.options import CompletionOptions, RunOptions
+from ostec.app.options import Flat, Folder, option
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
 
@@ -27,19 +30,19 @@ class EvalViews:
     already is kept, so that the same command goes on after an interruption.
     """
 
-    photos: tuple[str, ...]
+    photos: Annotated[tuple[str, ...], Positional, option(metavar="PHOTO...", help_behavior_hint="(required)")]
     """Two photos or more, or one and --truth."""
-    out: str
+    out: Folder
     """Folder of the results; made if it does not exist."""
-    yaws: tuple[float, ...] = ()
+    yaws: Annotated[tuple[float, ...], option(metavar="DEGREES...")] = ()
     """Known yaws of the photos in degrees, one for each, positive where the nose points to the image's right; they are
     recorded, and a fit that is more than 15 degrees off is warned about."""
-    truth: str | None = None
+    truth: Annotated[str | None, option(metavar="PHOTO")] = None
     """A true frontal photo; the frontal portraits are compared with it."""
     iterations_frontalize: int = 300
     """Iterations of a frontal portrait's own projection, with --truth."""
-    completion: CompletionOptions = field(default_factory=CompletionOptions)
-    running: RunOptions = field(default_factory=RunOptions)
+    completion: Flat[CompletionOptions] = field(default_factory=CompletionOptions)
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

@@ -4,9 +4,13 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
 
 from ostec.app.checks import need_file
 from ostec.app.console import begin, say, shown
+from ostec.app.options import Flag, Quiet, Verbose, option
 from ostec.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -20,15 +24,15 @@ class Convert:
     dicts with NVIDIA's names. Nothing in the file is executed. Its licence holds for the new file too.
     """
 
-    checkpoint: Path
+    checkpoint: Annotated[Path, Positional, option(metavar="FILE")]
     """The file as it was published."""
-    target: Path
+    target: Annotated[Path, Positional, option(metavar="OUT.safetensors")]
     """File to write."""
-    overwrite: bool = False
+    overwrite: Flag = False
     """Replace what is there."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
     def run(self) -> int:

@@ -6,8 +6,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional
 
 from ostec.app.console import Display, begin, say
+from ostec.app.options import Flag, Flat, Quiet, Verbose, option
 from ostec.core.assets import (
     Pin,
     load_manifest,
@@ -36,11 +40,11 @@ _LINE_SECONDS = 10.0
 class ModelsOptions:
     """Where models are, and how much is said."""
 
-    models_dir: str | None = None
+    models_dir: Annotated[str | None, option(metavar="DIR")] = None
     """Where models are looked for first and fetched to; without it $OSTEC_MODELS, then the user's cache folder."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but what was asked for, warnings and errors."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
     def begin(self) -> None:
@@ -59,7 +63,7 @@ class ModelsList:
     are compared by ostec models verify.
     """
 
-    common: ModelsOptions = field(default_factory=ModelsOptions)
+    common: Flat[ModelsOptions] = field(default_factory=ModelsOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -84,9 +88,9 @@ class ModelsList:
 class ModelsShow:
     """Show all that is known of a model: purpose, licence, what it expects, its files and where they are."""
 
-    model: str
+    model: Annotated[str, Positional, option(metavar="NAME")]
     """Name, as ostec models list shows it."""
-    common: ModelsOptions = field(default_factory=ModelsOptions)
+    common: Flat[ModelsOptions] = field(default_factory=ModelsOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -127,15 +131,15 @@ class ModelsFetch:
     named as NAME:FILE.
     """
 
-    models: tuple[str, ...]
+    models: Annotated[tuple[str, ...], Positional, option(metavar="NAME[:FILE]...", help_behavior_hint="(required)")]
     """Names, as ostec models list shows them; NAME:FILE for one file."""
-    all_files: bool = False
+    all_files: Flag = False
     """Of alternatives fetch all that have an address."""
-    allow_http: bool = False
+    allow_http: Flag = False
     """Follow redirects to addresses without encryption, too; what arrives is checked all the same."""
-    dry_run: bool = False
+    dry_run: Flag = False
     """Say what would be fetched, from where and to where; nothing is downloaded or written."""
-    common: ModelsOptions = field(default_factory=ModelsOptions)
+    common: Flat[ModelsOptions] = field(default_factory=ModelsOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -188,9 +192,9 @@ class ModelsVerify:
     A file of which nobody knows the checksum is pinned: from then on it must stay as it is.
     """
 
-    models: tuple[str, ...] = ()
+    models: Annotated[tuple[str, ...], Positional, option(metavar="[NAME...]", help_behavior_hint="")] = ()
     """Names, as ostec models list shows them; without any, all that are there."""
-    common: ModelsOptions = field(default_factory=ModelsOptions)
+    common: Flat[ModelsOptions] = field(default_factory=ModelsOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -217,11 +221,11 @@ class ModelsVerify:
 class ModelsPath:
     """Print where the files of a model are, one path in each line; nothing is checked."""
 
-    model: str
+    model: Annotated[str, Positional, option(metavar="NAME")]
     """Name, as ostec models list shows it."""
-    model_file: str | None = None
+    model_file: Annotated[str | None, Positional, option(metavar="[FILE]")] = None
     """One of its files; without it all, or of alternatives the one that is used."""
-    common: ModelsOptions = field(default_factory=ModelsOptions)
+    common: Flat[ModelsOptions] = field(default_factory=ModelsOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

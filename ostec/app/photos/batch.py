@@ -1,20 +1,32 @@
-"""From sources and settings to a folder of results: checks, plan, run, index, and the line at the end."""
+"""From sources and settings to a folder of completed faces: checks, and what the run does with a photo."""
 
 import contextlib
+import dataclasses
 import logging
 import secrets
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from ostec.app.checks import need_files, need_sources
-from ostec.app.console import Display, say, shown
+from ostec.app.console import shown
+from ostec.app.photos.journal import Journal
 from ostec.app.photos.options import BatchOptions
-from ostec.app.photos.plan import Action, Step, decide
-from ostec.app.photos.results import face_name, remove_stale_marks
-from ostec.app.photos.runner import BatchRun, Completes, summary, tell_end, terminate_like_interrupt
+from ostec.app.photos.plan import decide, lacking
+from ostec.app.photos.results import (
+    ALL_KINDS,
+    EARLIER_TURNTABLE,
+    HEAD_ENDINGS,
+    face_name,
+    pending,
+    read_record,
+    remove_files,
+    remove_stale_marks,
+)
+from ostec.app.photos.runner import Action, Run, Step, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
-from ostec.core.errors import AssetError, OstecError, OutputError
+from ostec.core.errors import OstecError, OutputError, UsageError
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 from ostec.pipeline.settings import CompleteSettings
 
@@ -22,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _PROBE_BYTES = 1 << 20
 """A disk on which not even this fits is full."""
+_OPTIONAL_ENDINGS = ("_frontal.png", "_turntable.webp", EARLIER_TURNTABLE, "_target.png", "_trust.png", *HEAD_ENDINGS)
 
 
 def complete_sources(
@@ -41,17 +54,19 @@ def complete_sources(
     """
     need_sources(sources, save_dir, "complete")
     need_files(generator=settings.generator, prior=settings.prior)
+    if options.batch < 1:
+        raise UsageError(f"--batch must be 1 or more, got {options.batch}.")
     folder = Path(save_dir)
     found = find_photos(sources, recursive)
     if found.results:
         logger.info("Left out as results of earlier runs: %d.", found.results)
     photos = assign_names(found.photos)
     refuse_replacing(photos, folder, settings.faces, options.overwrite)
+    run = CompleteRun(folder, settings, options)
     if options.dry_run:
-        return _describe([_plan(photo, folder, settings, options.overwrite) for photo in photos], settings)
+        return run.describe(photos)
     with prepared(folder), terminate_like_interrupt():
-        steps = [_plan(photo, folder, settings, options.overwrite) for photo in photos]
-        return _run(steps, folder, settings, options)
+        return run.run(photos)
 
 
 @contextlib.contextmanager
@@ -87,40 +102,146 @@ def _prepare(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def _plan(photo: Photo, folder: Path, settings: CompleteSettings, overwrite: bool) -> Step:
-    try:
-        return decide(photo, folder, settings, overwrite)
-    except AssetError:  # the run meets it again, and records it
-        return Step(photo, Action.COMPLETE)
+class Completes(Protocol):
+    """What the run needs of an :class:`ostec.pipeline.Completer`."""
+
+    device: Any
+
+    def complete_many(self, photos: Sequence[Path], progress: Any = None) -> Sequence[Any]:
+        """Complete the faces of photos."""
+
+    def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
+        """Add to a finished result."""
 
 
-def _describe(steps: Sequence[Step], settings: CompleteSettings) -> int:
-    """The lines of ``--dry-run``."""
-    verbs = {
-        Action.COMPLETE: "would be done",
-        Action.EXTEND: "would be added to",
-        Action.SKIP: "would be skipped",
-        Action.REFUSE: "would fail",
-    }
-    for step in steps:
-        name = step.photo.name if settings.faces == "largest" else face_name(step.photo.name, 1) + ", ..."
-        reason = f" ({step.reason})" if step.reason else " (made with other settings)" if step.other_settings else ""
-        say(f"{shown(step.photo.path)} -> {name} {verbs[step.action]}{reason}")
-    counts = Counter(step.action for step in steps)
-    say(", ".join(f"{counts[action]} {verb}" for action, verb in verbs.items() if counts[action]) + ".")
-    return 0
+class CompleteRun(Run[Photo]):
+    """Completes the faces of photos, and adds to results what they lack."""
 
+    way_out: ClassVar[str] = "; redo it with --overwrite, or choose another --save-dir."
 
-def _run(steps: Sequence[Step], folder: Path, settings: CompleteSettings, options: BatchOptions) -> int:
-    to_do = sum(step.action in (Action.COMPLETE, Action.EXTEND) for step in steps)
-    completer = _load(settings, options.device) if to_do else None
-    with Display(len(steps), to_do, options.quiet) as display:
-        outcome = BatchRun(folder, settings, completer, display, options.overwrite).run(steps)
-    _write_index(folder)
-    tell_end(outcome)
-    if not options.quiet:
-        say(summary(outcome, folder))
-    return outcome.exit_code
+    def __init__(self, folder: Path, settings: CompleteSettings, options: BatchOptions) -> None:
+        super().__init__(folder, options)
+        self.group = options.batch
+        self._settings, self._device = settings, options.device
+        self._completer: Completes | None = None
+        self._journal = Journal(folder, "none")
+        self._started = self._journal.start()
+
+    def target(self, item: Photo) -> str:
+        """What the results of a photo are called."""
+        return item.name if self._settings.faces == "largest" else face_name(item.name, 1) + ", ..."
+
+    def decide(self, item: Photo) -> Step[Photo]:
+        """What is to be done with a photo. Raises AssetError: it cannot be read."""
+        self.stage = "read"
+        step = decide(item, self.folder, self._settings, self.options.overwrite)
+        if step.action is Action.REFUSE:
+            self.stage = "plan"
+        return step
+
+    def load(self) -> None:
+        """Load the networks."""
+        self._completer = _load(self._settings, self._device)
+        self._journal = Journal(self.folder, str(self._completer.device))
+
+    def begin(self) -> None:
+        """Empty the list of failures."""
+        self._journal.write()
+
+    def end(self) -> None:
+        """Write the list of failures and the index."""
+        from ostec.export.page import write_index
+
+        with contextlib.suppress(OutputError):  # has been reported with the photo
+            self._journal.write()
+        try:
+            write_index(self.folder)
+        except OstecError as error:
+            logger.warning("%s", error)
+
+    def where(self) -> str:
+        """The page, and the list of failures if there is any."""
+        where = f"open {shown(self.folder / 'index.html')}"
+        return where + f"; the reasons are in {shown(self.folder / 'failures.jsonl')}" * bool(self.outcome.failed)
+
+    def note_failure(self, item: Photo, reason: str) -> None:
+        """Note it in ``failures.jsonl``."""
+        try:
+            self._journal.failed(item, self.stage, reason)
+        except OutputError as failure:
+            logger.warning("%s", failure)
+
+    def make(self, steps: Sequence[Step[Photo]]) -> Sequence[Any]:
+        """Complete photos side by side; what is to be extended needs nothing."""
+        self._started = self._journal.start()
+        if steps[0].action is Action.EXTEND:
+            return [None]
+        self.stage = "read"
+        return self._built().complete_many([step.item.path for step in steps], self._on_progress)
+
+    def save(self, step: Step[Photo], made: Any) -> str:
+        """Write the faces of a photo, or add to them."""
+        begin = time.perf_counter()
+        if step.action is Action.EXTEND:
+            self._extend(step)
+            return f"added to in {time.perf_counter() - begin:.1f} s"
+        if made.error is not None:
+            self.stage = made.stage
+            raise made.error
+        self.stage = "export"
+        photo, faces = step.item, made.faces
+        names = [photo.name]
+        if self._settings.faces == "all":
+            names = [face_name(photo.name, number) for number in range(1, len(faces) + 1)]
+        with pending(self.folder, photo.name, names):
+            for number, (face, name) in enumerate(zip(faces, names, strict=True), start=1):
+                self._save_face(face, name, number, len(faces))
+        seconds = made.seconds + time.perf_counter() - begin
+        for face, name in zip(faces, names, strict=True):
+            for sentence in face.record.get("warnings", ()):
+                logger.warning("%s", sentence)
+            self._note(photo, name, face.seconds, seconds)
+        return f"done in {seconds:.1f} s" + (f", {len(faces)} faces" if len(faces) > 1 else "")
+
+    def _save_face(self, face: Any, name: str, number: int, count: int) -> None:
+        if self._settings.faces == "all":
+            # Tells a later run whether all faces of the photo are there.
+            face = dataclasses.replace(face, record={**face.record, "faces": {"index": number, "count": count}})
+        # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
+        # Nor may a portrait of the older result be left beside a new one that has none.
+        older = read_record(self.folder / f"{name}.json", ALL_KINDS)
+        optional = [name + ending for ending in _OPTIONAL_ENDINGS if older and name + ending in older["files"]]
+        remove_files(self.folder, (f"{name}.json", *optional))
+        face.save(self.folder, name)
+
+    def _extend(self, step: Step[Photo]) -> None:
+        self.stage = "export"
+        begin, photo = time.perf_counter(), step.item
+        with pending(self.folder, photo.name, step.names):
+            for name in step.names:
+                record = read_record(self.folder / f"{name}.json")
+                if record is not None:
+                    frontalize, turntable = lacking(name, record, self._settings)
+                    self._built().extend(self.folder, name, photo.path, frontalize, turntable)
+        seconds = time.perf_counter() - begin
+        for name in step.names:
+            self._note(photo, name, {"extend": seconds}, seconds)
+
+    def _note(self, photo: Photo, name: str, stages: Mapping[str, float], seconds: float) -> None:
+        try:
+            self._journal.done(self._started, photo, name, stages, seconds)
+        except OutputError as error:  # the result is there all the same
+            logger.warning("%s", error)
+            self.stop_if_lost(error)
+
+    def _built(self) -> Completes:
+        if self._completer is None:
+            raise ValueError("A step needs a completer, and none was loaded.")
+        return self._completer
+
+    def _on_progress(self, stage: str, fraction: float) -> None:
+        self.stage = stage
+        self.display.stage(stage, fraction)
 
 
 def _load(settings: CompleteSettings, device: str) -> Completes:
@@ -128,12 +249,3 @@ def _load(settings: CompleteSettings, device: str) -> Completes:
 
     logger.debug("Loading the networks.")
     return Completer.from_pretrained(settings, device)
-
-
-def _write_index(folder: Path) -> None:
-    from ostec.export.page import write_index
-
-    try:
-        write_index(folder)
-    except OstecError as error:
-        logger.warning("%s", error)

@@ -3,7 +3,11 @@
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
+from tyro.conf import Positional
+
+from ostec.app.options import Flat, Folder, option
 from ostec.app.photos.options import BatchOptions
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
@@ -18,12 +22,12 @@ class Complete:
     What is done already is skipped, so that the same command goes on after an interruption.
     """
 
-    source: tuple[str, ...]
+    source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Photos, folders (with all that is below them) and globs."""
-    save_dir: str
+    save_dir: Folder
     """Folder of the results; made if it does not exist."""
-    settings: CompleteSettings = field(default_factory=CompleteSettings)
-    batch: BatchOptions = field(default_factory=BatchOptions)
+    settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
+    batch: Flat[BatchOptions] = field(default_factory=BatchOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
@@ -38,14 +42,14 @@ class Complete:
 class RunOstec:
     """Complete the face in each photo of a folder, with the options and defaults of the OSTeC paper's code."""
 
-    source_dir: str
+    source_dir: Folder
     """Folder of the photos; folders in it are not searched."""
-    save_dir: str
+    save_dir: Folder
     """Folder of the results; made if it does not exist."""
-    pickle: bool = False
+    pickle: Annotated[bool, option(aliases=["-p"])] = False
     """Also save every projected view: render, what of it was trusted, generated picture, latent."""
-    settings: CompleteSettings = field(default_factory=lambda: CompleteSettings(mode="hard"))
-    batch: BatchOptions = field(default_factory=BatchOptions)
+    settings: Flat[CompleteSettings] = field(default_factory=lambda: CompleteSettings(mode="hard"))
+    batch: Flat[BatchOptions] = field(default_factory=BatchOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ostec.app.checks import need_file, need_files, need_save_dir
 from ostec.app.console import Display, begin, say, shown
+from ostec.app.options import Flag, Folder, Quiet, Verbose, option
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
@@ -33,13 +34,13 @@ class Generate:
     behind the same ones adds their pictures.
     """
 
-    save_dir: str
+    save_dir: Folder
     """Folder of the pictures; made if it does not exist."""
-    generator: str = "default"
+    generator: Annotated[str, option(metavar="default|FILE")] = "default"
     """default, a file of ostec train generator or models convert, or a published StyleGAN2 (.pkl, .pt, .pth)."""
-    seeds: str | None = None
+    seeds: Annotated[str | None, option(metavar="SEEDS")] = None
     """Draw z of these seeds, such as 0-9 or 3,5,8-10."""
-    latents: str | None = None
+    latents: Annotated[str | None, option(metavar="FILE")] = None
     """Draw these: an .npz with z [N, Z] or w [N, num_ws, W], or a .pt of FFHQ-UV."""
     psi: float = 0.7
     """Truncation of z towards the mean face, 1 for none; a given w is taken as it is."""
@@ -47,13 +48,13 @@ class Generate:
     """The network's own noise, noise of each picture's seed, or none."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
-    overwrite: bool = False
+    overwrite: Flag = False
     """Redo what is done already, and replace what is in the way of a result."""
-    dry_run: bool = False
+    dry_run: Flag = False
     """Say what would be drawn; write nothing."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Say nothing but warnings and errors."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
     def run(self) -> int:
@@ -176,7 +177,7 @@ def _remove_pictures(folder: Path, names: Sequence[str]) -> None:
                 raise UsageError(f"{shown(path)} cannot be replaced ({error.strerror}).") from error
 
 
-def _made(folder: Path) -> dict[str, Any] | None:
+def _made(folder: Path) -> Mapping[str, Any] | None:
     """The record of what was asked for before, if there is one."""
     from ostec.export.record import read_record
 

@@ -2,20 +2,20 @@
 
 import logging
 import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ostec.app.checks import need_files, need_sources
-from ostec.app.console import Display, say, shown
+from ostec.app.console import shown
 from ostec.app.photos.batch import prepared
-from ostec.app.photos.invert import Invert
-from ostec.app.photos.plan import Action, Step
+from ostec.app.photos.options import DeviceOptions
+from ostec.app.photos.plan import other_settings
 from ostec.app.photos.results import (
     INVERSION_ENDINGS,
+    Record,
     is_foreign,
     is_whole,
     pending,
@@ -23,22 +23,21 @@ from ostec.app.photos.results import (
     remove_files,
     source_sha256,
 )
-from ostec.app.photos.runner import Outcome, Terminated, is_lost, reason_of, tell_end, terminate_like_interrupt
+from ostec.app.photos.runner import Action, Run, Step, seconds_since, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.assets import sha256_of
-from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
-from ostec.core.settings import to_json
-from ostec.export.record import INVERSION
+from ostec.core.errors import UsageError
+from ostec.core.record import INVERSION
 from ostec.io.images import IMAGE_SUFFIXES
-
-if TYPE_CHECKING:
-    from ostec.pipeline import Inverter
+from ostec.pipeline.settings import InvertSettings
 
 logger = logging.getLogger(__name__)
 
 
-def invert_sources(asked: Invert) -> int:
-    """Invert all photos that ``asked`` names.
+def invert_sources(
+    sources: Sequence[str], save_dir: str, mask_dir: str | None, settings: InvertSettings, options: DeviceOptions
+) -> int:
+    """Invert all photos in ``sources`` into ``save_dir``, with the masks of ``mask_dir``.
 
     Returns:
         The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
@@ -46,43 +45,57 @@ def invert_sources(asked: Invert) -> int:
     Raises:
         OstecError: nothing could start: wrong use, no photo, something is missing, results cannot be written.
     """
-    _check(asked)
-    folder = Path(asked.save_dir)
-    masks = None if asked.mask_dir is None else find_masks(Path(asked.mask_dir))
-    photos = _photos(asked)
-    refuse_replacing(photos, folder, "largest", asked.overwrite, INVERSION_ENDINGS)
+    need_sources(sources, save_dir, "invert")
+    need_files(generator=settings.generator)
+    folder = Path(save_dir)
+    masks = None if mask_dir is None else find_masks(Path(mask_dir), folder)
+    photos = _photos(sources, masks, mask_dir)
+    refuse_replacing(photos, folder, "largest", options.overwrite, INVERSION_ENDINGS)
+    run = InvertRun(folder, settings, options)
+    if options.dry_run:
+        return run.describe(photos)
     with prepared(folder), terminate_like_interrupt():
-        return InversionRun(asked, folder, masks).run(photos)
+        return run.run(photos)
 
 
-def _check(asked: Invert) -> None:
-    need_sources(asked.source, asked.save_dir, "invert")
-    need_files(generator=asked.settings.generator)
-    if asked.mask_dir is not None and not Path(asked.mask_dir).is_dir():
-        raise UsageError(f"--mask-dir must be a folder, and {shown(asked.mask_dir)!r} is none.")
-    if asked.mask_dir is not None and os.path.realpath(asked.mask_dir) == os.path.realpath(asked.save_dir):
-        raise UsageError("--save-dir and --mask-dir must be two folders: the results are called like the masks.")
+@dataclass(frozen=True)
+class MaskedPhoto(Photo):
+    """A photo, and the mask that belongs to it."""
+
+    mask: Path | None = None
+    lacks_mask: bool = False
+    """Masks were asked for, and there is none for this photo."""
 
 
-def _photos(asked: Invert) -> list[Photo]:
-    found = find_photos(asked.source)
+def _photos(sources: Sequence[str], masks: Mapping[str, Path] | None, mask_dir: str | None) -> list[MaskedPhoto]:
+    found = find_photos(sources)
     if found.results:
         logger.info("Left out as results of earlier runs: %d.", found.results)
     paths = found.photos
-    if asked.mask_dir is not None:
-        masks = os.path.realpath(asked.mask_dir)
-        paths = [path for path in paths if os.path.realpath(path.parent) != masks]
+    if mask_dir is not None:
+        place = os.path.realpath(mask_dir)
+        paths = [path for path in paths if os.path.realpath(path.parent) != place]
     if not paths:
         raise UsageError("No photo was found apart from what lies in --mask-dir.")
-    return assign_names(paths, INVERSION_ENDINGS)
+    named = assign_names(paths, INVERSION_ENDINGS)
+    if masks is None:
+        return [MaskedPhoto(photo.path, photo.name) for photo in named]
+    belonging = [masks.get(photo.path.stem) for photo in named]
+    return [
+        MaskedPhoto(photo.path, photo.name, mask, mask is None) for photo, mask in zip(named, belonging, strict=True)
+    ]
 
 
-def find_masks(folder: Path) -> dict[str, Path]:
+def find_masks(folder: Path, save_dir: Path) -> dict[str, Path]:
     """The masks in a folder by stem; PNG files come first, then the others sorted by name.
 
     Raises:
-        UsageError: the folder cannot be read.
+        UsageError: the folder cannot be read, or is that of the results.
     """
+    if not folder.is_dir():
+        raise UsageError(f"--mask-dir must be a folder, and {shown(folder)!r} is none.")
+    if os.path.realpath(folder) == os.path.realpath(save_dir):
+        raise UsageError("--save-dir and --mask-dir must be two folders: the results are called like the masks.")
     try:
         files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_png_first)
     except OSError as error:
@@ -97,137 +110,69 @@ def _png_first(path: Path) -> tuple[bool, str]:
     return path.suffix.lower() != ".png", path.name
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A photo, and the mask that belongs to it."""
+class InvertRun(Run[MaskedPhoto]):
+    """Projects photos into the generator."""
 
-    photo: Photo
-    mask: Path | None
+    def __init__(self, folder: Path, settings: InvertSettings, options: DeviceOptions) -> None:
+        super().__init__(folder, options)
+        self._settings, self._device = settings, options.device
 
+    def decide(self, item: MaskedPhoto) -> Step[MaskedPhoto]:
+        """What is to be done with a photo. Raises AssetError: it, or its mask, cannot be read."""
+        path = self.folder / f"{item.name}.json"
+        if read_record(path) is not None:
+            reason = f"{path.name} belongs to a completed face; choose another --save-dir."
+            return Step(item, Action.REFUSE, reason=reason)
+        if self.options.overwrite or not path.exists():
+            return Step(item, Action.MAKE)
+        way_out = "redo it with --overwrite, or choose another --save-dir."
+        if is_foreign(path, (INVERSION,)):
+            reason = f"{path.name} is in the way, which no earlier run has made; {way_out}"
+            return Step(item, Action.REFUSE, reason=reason)
+        record = read_record(path, (INVERSION,))
+        if record is None:
+            return Step(item, Action.MAKE, reason=f"{path.name} is damaged")
+        if source_sha256(record) != sha256_of(item.path):
+            reason = f"{path.name} belongs to another photo, or this one has been edited since; {way_out}"
+            return Step(item, Action.REFUSE, reason=reason)
+        if not is_whole(self.folder, record):
+            return Step(item, Action.MAKE, reason="files of its result are missing")
+        return Step(item, Action.SKIP, (item.name,), differs=self._differs(record, item))
 
-class InversionRun:
-    """One run; call :meth:`run` once."""
+    def _differs(self, record: Record, item: MaskedPhoto) -> str:
+        if _mask_sha256(record) != (item.mask and sha256_of(item.mask)):
+            return "masks"
+        return other_settings(record, self._settings)
 
-    def __init__(self, asked: Invert, save_dir: Path, masks: Mapping[str, Path] | None) -> None:
-        """``masks`` by stem; None where none were asked for. ``save_dir`` exists."""
-        self._asked, self._save_dir, self._masks = asked, save_dir, masks
-        self._outcome = Outcome()
-        self._inverter: Inverter | None = None
+    def load(self) -> None:
+        """Load the networks."""
+        from ostec.pipeline import Inverter  # torch and the networks: not before there is work for them
 
-    def run(self, photos: Sequence[Photo]) -> int:
-        """Invert the photos; returns the exit code. Raises OstecError where the networks cannot be loaded."""
-        outcome, asked = self._outcome, self._asked
-        sources = [_Source(photo, (self._masks or {}).get(photo.path.stem)) for photo in photos]
-        to_do = sum(self._decide(source).action is Action.COMPLETE for source in sources)
-        if to_do:
-            from ostec.pipeline import Inverter  # torch and the networks: not before there is work for them
+        self._inverter = Inverter.from_pretrained(self._settings, self._device)
 
-            self._inverter = Inverter.from_pretrained(asked.settings, asked.device)
-        handled = 0
-        with Display(len(sources), to_do, asked.quiet) as display:
-            try:
-                for source in sources:
-                    self._carry_out(source, display)
-                    handled += 1
-                    if outcome.stopped:
-                        break
-            except KeyboardInterrupt as interrupt:
-                outcome.signal = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
-        outcome.untried = len(sources) - handled
-        self._conclude()
-        return outcome.exit_code
+    def make(self, steps: Sequence[Step[MaskedPhoto]]) -> Sequence[Any]:
+        """Invert one photo."""
+        (step,) = steps
+        self._begun = time.perf_counter()
+        return [self._inverter(step.item.path, step.item.mask, self.display.stage)]
 
-    def _decide(self, source: _Source) -> Step:
-        try:
-            return decide_inversion(source.photo, source.mask, self._asked)
-        except AssetError:  # the run meets it again, and reports it
-            return Step(source.photo, Action.COMPLETE)
-
-    def _carry_out(self, source: _Source, display: Display) -> None:
-        photo = source.photo
-        outcome = None
-        try:
-            step = self._decide(source)
-            if step.action is Action.SKIP:
-                self._outcome.skipped += 1
-                self._outcome.other_settings += step.other_settings
-                logger.debug("%s is done: %s.", photo.label, photo.name)
-            elif step.action is Action.REFUSE:
-                self._fail(photo, step.reason)
-            else:
-                if step.reason:
-                    logger.info("%s is done again: %s.", photo.label, step.reason)
-                outcome = self._invert(source, display)
-        except OutputError as error:
-            self._fail(photo, str(error), error)
-            if is_lost(error, self._save_dir):
-                self._outcome.stopped = str(error)
-        except Exception as error:  # noqa: BLE001 - a defect that one photo brings out must not cost the others
-            self._fail(photo, reason_of(error), error)
-        display.end(photo.label, outcome)
-
-    def _invert(self, source: _Source, display: Display) -> str:
-        """Do one photo; returns what there is to say about it."""
-        photo = source.photo
-        if self._inverter is None:
-            raise ValueError("A photo is to be inverted, and nothing was loaded.")
-        display.begin(photo.label)
-        begin = time.perf_counter()
-        face = self._inverter(photo.path, source.mask, display.stage)
-        if self._masks is not None and source.mask is None:
-            warning = f"There is no mask for {photo.label}: all of its face is trusted."
-            face = replace(face, record={**face.record, "warnings": [*face.record["warnings"], warning]})
-        with pending(self._save_dir, photo.name, [photo.name]):
+    def save(self, step: Step[MaskedPhoto], made: Any) -> str:
+        """Write the result."""
+        photo = step.item
+        warnings = list(made.record["warnings"])
+        if photo.lacks_mask:
+            warnings.append(f"There is no mask for {photo.label}: all of its face is trusted.")
+        with pending(self.folder, photo.name, [photo.name]):
             # An older record must not vouch for a mixture of old and new files, should the run be killed here.
-            remove_files(self._save_dir, (f"{photo.name}.json",))
-            face.save(self._save_dir, photo.name)
-        for sentence in face.record["warnings"]:
+            remove_files(self.folder, (f"{photo.name}.json",))
+            replace(made, record={**made.record, "warnings": warnings}).save(self.folder, photo.name)
+        for sentence in warnings:
             logger.warning("%s", sentence)
-        self._outcome.done += 1
-        return f"done in {time.perf_counter() - begin:.1f} s"
+        return seconds_since(self._begun)
 
-    def _fail(self, photo: Photo, reason: str, error: Exception | None = None) -> None:
-        self._outcome.failed += 1
-        logger.error("%s failed: %s", shown(photo.path), reason.replace("\n", " "))
-        if error is not None and not isinstance(error, OstecError):
-            logger.debug("Where it failed:", exc_info=error)
-
-    def _conclude(self) -> None:
-        outcome = self._outcome
-        tell_end(outcome, "settings or masks")
-        if not self._asked.quiet:
-            untried = f", {outcome.untried} not tried" if outcome.untried else ""
-            counts = f"{outcome.done} done, {outcome.skipped} skipped, {outcome.failed} failed{untried}"
-            say(f"{counts}; the pictures are in {shown(self._save_dir)}.")
-
-
-def decide_inversion(photo: Photo, mask: Path | None, asked: Invert) -> Step:
-    """What is to be done with a photo, from what lies in the folder of results; REFUSE has the whole sentence.
-
-    Raises:
-        AssetError: a result exists, and the photo or its mask cannot be read to compare it.
-    """
-    folder = Path(asked.save_dir)
-    path = folder / f"{photo.name}.json"
-    if read_record(path) is not None:
-        reason = f"{path.name} belongs to a completed face; choose another --save-dir."
-        return Step(photo, Action.REFUSE, reason=reason)
-    if asked.overwrite or not path.exists():
-        return Step(photo, Action.COMPLETE)
-    way_out = "redo it with --overwrite, or choose another --save-dir."
-    if is_foreign(path, (INVERSION,)):
-        reason = f"{path.name} is in the way, which no earlier run has made; {way_out}"
-        return Step(photo, Action.REFUSE, reason=reason)
-    record = read_record(path, (INVERSION,))
-    if record is None:
-        return Step(photo, Action.COMPLETE, reason=f"{path.name} is damaged")
-    if source_sha256(record) != sha256_of(photo.path):
-        reason = f"{path.name} belongs to another photo, or this one has been edited since; {way_out}"
-        return Step(photo, Action.REFUSE, reason=reason)
-    if not is_whole(folder, record):
-        return Step(photo, Action.COMPLETE, reason="files of its result are missing")
-    same = record.get("settings") == to_json(asked.settings) and _mask_sha256(record) == (mask and sha256_of(mask))
-    return Step(photo, Action.SKIP, (photo.name,), other_settings=not same)
+    def where(self) -> str:
+        """The folder."""
+        return f"the pictures are in {shown(self.folder)}"
 
 
 def _mask_sha256(record: Mapping[str, Any]) -> str | None:

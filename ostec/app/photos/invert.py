@@ -1,8 +1,12 @@
 """``ostec invert``: photos projected into the face generator."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from ostec.core.settings import Device
+from tyro.conf import Positional
+
+from ostec.app.options import Flat, Folder, option
+from ostec.app.photos.options import DeviceOptions
 from ostec.pipeline.settings import InvertSettings
 
 
@@ -13,26 +17,19 @@ class Invert:
     What is done already is skipped, so that the same command goes on after an interruption.
     """
 
-    source: tuple[str, ...]
+    source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Photos, folders (with all that is below them) and globs."""
-    save_dir: str
+    save_dir: Folder
     """Folder of the results; made if it does not exist."""
-    mask_dir: str | None = None
+    mask_dir: Annotated[str | None, option(metavar="DIR")] = None
     """Folder of masks named like the photos (STEM.png, or another picture): white is trusted, black is not."""
-    settings: InvertSettings = field(default_factory=InvertSettings)
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA where it works, else the CPU."""
-    overwrite: bool = False
-    """Redo what is done already, and replace what is in the way of a result."""
-    quiet: bool = False
-    """Say nothing but warnings and errors."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    settings: Flat[InvertSettings] = field(default_factory=InvertSettings)
+    running: Flat[DeviceOptions] = field(default_factory=DeviceOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.app.console import begin
         from ostec.app.photos.inversions import invert_sources
 
-        begin(self.quiet, self.verbose)
-        return invert_sources(self)
+        begin(self.running.quiet, self.running.verbose)
+        return invert_sources(self.source, self.save_dir, self.mask_dir, self.settings, self.running)

@@ -6,7 +6,6 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ostec.app.photos.sources import Photo
@@ -14,19 +13,6 @@ from ostec.export.record import Failure, append_run, write_failures
 
 _MIN_INTERVAL_S = 2.0
 """Between two rewritings of failures.jsonl, which would otherwise cost a square of the number of failures."""
-
-
-@dataclass(frozen=True)
-class Clock:
-    """When the work on a photo began."""
-
-    photo: Photo
-    started: datetime.datetime
-    counter: float
-
-    def seconds(self) -> float:
-        """Wall time since then."""
-        return time.perf_counter() - self.counter
 
 
 class Journal:
@@ -39,25 +25,35 @@ class Journal:
         self._failures: list[Failure] = []
         self._written = float("-inf")
 
-    def start(self, photo: Photo) -> Clock:
-        """Note the time at which work on a photo begins."""
+    def start(self) -> datetime.datetime:
+        """The time, at which work on some photos begins; the peak of the GPU's memory is counted from now."""
         if self._device.startswith("cuda"):
             import torch
 
             torch.cuda.reset_peak_memory_stats()
-        return Clock(photo, datetime.datetime.now(datetime.timezone.utc), time.perf_counter())
+        return datetime.datetime.now(datetime.timezone.utc)
 
-    def done(self, clock: Clock, name: str, stages: Mapping[str, float]) -> None:
-        """Append the line of one finished result to ``run.jsonl``."""
+    def done(
+        self, started: datetime.datetime, photo: Photo, name: str, stages: Mapping[str, float], seconds: float
+    ) -> None:
+        """Append the line of one finished result to ``run.jsonl``.
+
+        Args:
+            started: what :meth:`start` gave.
+            photo: that it was made from.
+            name: of the result.
+            stages: seconds by stage.
+            seconds: of the photo in all.
+        """
         entry = {
             "name": name,
-            "file": clock.photo.path,
-            "started": clock.started.isoformat(timespec="milliseconds"),
+            "file": photo.path,
+            "started": started.isoformat(timespec="milliseconds"),
             "host": platform.node(),
             "pid": os.getpid(),
             "device": self._device,
-            "seconds": {stage: round(seconds, 4) for stage, seconds in stages.items()},
-            "total_s": round(clock.seconds(), 3),
+            "seconds": {stage: round(value, 4) for stage, value in stages.items()},
+            "total_s": round(seconds, 3),
             "peak_memory_mb": _peak_memory_mb(),
         }
         if self._device.startswith("cuda"):

@@ -1,21 +1,39 @@
 """Options that the commands on photos share."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from ostec.app.options import Flag, Quiet, Verbose, option
 from ostec.core.settings import Device
 
 
 @dataclass(frozen=True)
-class BatchOptions:
-    """How the run goes about it."""
+class RunOptions:
+    """How a run goes about it."""
+
+    overwrite: Flag = False
+    """Redo what is done already, and replace what is in the way of a result."""
+    dry_run: Flag = False
+    """List what would be done and skipped, with the names of the results; write nothing."""
+    quiet: Quiet = False
+    """Say nothing but warnings and errors."""
+    verbose: Verbose = False
+    """Say everything, and where unexpected errors come from."""
+
+
+@dataclass(frozen=True)
+class DeviceOptions(RunOptions):
+    """The same of a run with networks."""
 
     device: Device = "auto"
     """Where to compute; auto takes CUDA where it works, else the CPU."""
-    overwrite: bool = False
-    """Redo what is done already, and replace what is in the way of a result."""
-    dry_run: bool = False
-    """List what would be done and skipped, with the names of the results; write nothing."""
-    quiet: bool = False
-    """Say nothing but warnings and errors."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    config: Annotated[str | None, option(metavar="FILE")] = None
+    """TOML file of settings, such as iterations = 100 and [project] ms_ssim = 2; options of the command count more."""
+
+
+@dataclass(frozen=True)
+class BatchOptions(DeviceOptions):
+    """The same of a run that can take several photos at once."""
+
+    batch: int = 1
+    """Photos completed side by side; more is faster on a GPU. The last digits depend on it."""

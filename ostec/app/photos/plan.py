@@ -1,11 +1,11 @@
 """What a run does with each photo: complete it, add to its result, skip it or refuse it."""
 
 import dataclasses
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from ostec.app.photos.results import (
+    EARLIER_TURNTABLE,
     Record,
     face_name,
     faces_of,
@@ -14,36 +14,17 @@ from ostec.app.photos.results import (
     read_record,
     source_sha256,
 )
+from ostec.app.photos.runner import Action, Step
 from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
-from ostec.core.settings import from_json
-from ostec.export.record import INVERSION
+from ostec.core.record import INVERSION
+from ostec.core.settings import flat, from_json, to_json
 from ostec.pipeline.settings import CompleteSettings
 
-
-class Action(Enum):
-    """What a run does with a photo."""
-
-    COMPLETE = "complete"
-    EXTEND = "extend"
-    SKIP = "skip"
-    REFUSE = "refuse"
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Step:
-    """A photo and what is to be done with it."""
-
-    photo: Photo
-    action: Action
-    names: tuple[str, ...] = ()
-    """The results that exist: to be extended, or skipped."""
-    reason: str = ""
-    other_settings: bool = False
-    """The results that exist were made with other settings, and are kept."""
-
-
-def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: bool) -> Step:
+def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: bool) -> Step[Photo]:
     """What is to be done with a photo, from what lies in the folder of results.
 
     A result is the photo's if its record holds the photo's SHA-256. One of another photo (of another folder, or of this
@@ -53,17 +34,17 @@ def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: 
         AssetError: results exist, and the photo cannot be read to compare it.
     """
     if overwrite:
-        return Step(photo, Action.COMPLETE)
+        return Step(photo, Action.MAKE)
     first = photo.name if settings.faces == "largest" else face_name(photo.name, 1)
     if not (save_dir / f"{first}.json").exists():
-        return Step(photo, Action.COMPLETE)
+        return Step(photo, Action.MAKE)
     if read_record(save_dir / f"{first}.json", (INVERSION,)) is not None:
         return Step(photo, Action.REFUSE, reason=f"{first}.json belongs to an inversion")
     if is_foreign(save_dir / f"{first}.json"):
         return Step(photo, Action.REFUSE, reason=f"{first}.json is in the way, which no earlier run has made")
     record = read_record(save_dir / f"{first}.json")
     if record is None:
-        return Step(photo, Action.COMPLETE, reason=f"{first}.json is damaged")
+        return Step(photo, Action.MAKE, reason=f"{first}.json is damaged")
     names = (
         [first] if settings.faces == "largest" else [face_name(photo.name, k) for k in range(1, faces_of(record) + 1)]
     )
@@ -74,33 +55,29 @@ def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: 
         return Step(photo, Action.REFUSE, reason=reason)
     whole = [r for r in records if r is not None and is_whole(save_dir, r)]
     if len(whole) < len(records):
-        return Step(photo, Action.COMPLETE, reason="files of its result are missing")
-    other = any(_differs(_settings_of(r), settings) for r in whole)
+        return Step(photo, Action.MAKE, reason="files of its result are missing")
+    differs = next((found for r in whole if (found := _kept_with(r, settings))), "")
     short = tuple(n for n, r in zip(names, whole, strict=True) if lacking(n, r, settings) != (False, False))
     action = Action.EXTEND if short else Action.SKIP
-    return Step(photo, action, short or tuple(names), other_settings=other)
+    return Step(photo, action, short or tuple(names), differs=differs)
 
 
 def lacking(name: str, record: Record, settings: CompleteSettings) -> tuple[bool, bool]:
     """Whether a finished result lacks the frontal portrait and the turntable that ``settings`` ask for."""
     files = record["files"]
     frontal = settings.frontalize and f"{name}_frontal.png" not in files
-    turntable = settings.turntable and f"{name}_turntable.gif" not in files
+    turntable = settings.turntable and not {f"{name}_turntable.webp", f"{name}{EARLIER_TURNTABLE}"} & {*files}
     return frontal, turntable
 
 
-def _settings_of(record: Record) -> CompleteSettings | None:
-    try:
-        return from_json(CompleteSettings, record["settings"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
-
-
-def _differs(made: CompleteSettings | None, asked: CompleteSettings) -> bool:
-    """Whether a result made with other settings is not what is asked for: views cannot be added later."""
+def _kept_with(record: Record, asked: CompleteSettings) -> str:
+    """With what other settings a result was made; empty if it is what is asked for."""
+    made = _settings_of(record, asked)
     if made is None:
-        return True
-    return _decisive(made) != _decisive(asked) or (asked.save_views and not made.save_views)
+        return "settings"
+    # Views cannot be added later.
+    wanted = dataclasses.replace(_decisive(asked), save_views=asked.save_views and not made.save_views)
+    return _difference(_decisive(made), wanted)
 
 
 def _decisive(settings: CompleteSettings) -> CompleteSettings:
@@ -110,3 +87,25 @@ def _decisive(settings: CompleteSettings) -> CompleteSettings:
     return dataclasses.replace(
         settings, frontalize=False, turntable=False, save_views=False, iterations_frontalize=0, faces="largest"
     )
+
+
+def other_settings(record: Record, asked: T) -> str:
+    """``settings (project.ms_ssim 100.0, asked for 200.0)``; empty if the result was made with these.
+
+    What a record does not tell was the default.
+    """
+    made = _settings_of(record, asked)
+    return "settings" if made is None else _difference(made, asked)
+
+
+def _settings_of(record: Record, asked: T) -> T | None:
+    try:
+        return from_json(type(asked), record["settings"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _difference(made: object, asked: object) -> str:
+    before, after = flat(to_json(made)), flat(to_json(asked))
+    found = [f"{name} {before[name]}, asked for {value}" for name, value in after.items() if before[name] != value]
+    return f"settings ({'; '.join(found)})" if found else ""

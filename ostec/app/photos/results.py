@@ -9,9 +9,9 @@ import contextlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from ostec.core.errors import OutputError
+from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
@@ -36,10 +36,12 @@ RESULT_ENDINGS = (
     ".json",
     ".npz",
     ".html",
-    "_turntable.gif",
+    "_turntable.webp",
     *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
+EARLIER_TURNTABLE = "_turntable.gif"
+"""The same for what earlier versions wrote in place of ``_turntable.webp``."""
 INVERSION_ENDINGS = (".png", "_target.png", "_trust.png", ".npz", ".json")
 """The same for a photo that was projected into the generator."""
 VIEWS_ENDING = "_views"
@@ -49,18 +51,18 @@ PENDING = ".{name}.ostec-pending"
 _MAX_RECORD_BYTES = 16 << 20
 """Larger JSON files are no records, and not worth reading to find out."""
 
-ALL_KINDS = (record_file.KIND, record_file.INVERSION, record_file.TRANSFER)
+ALL_KINDS = RESULT_KINDS
 
-Record = dict[str, Any]
+Record = RunRecord
 
 
-def read_record(path: Path, kinds: Collection[str] = (record_file.KIND,)) -> Record | None:
+def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> Record | None:
     """A result's record; None if there is none, it is damaged (a power cut can empty a file) or something else."""
     record = record_file.read_record(path, kinds) if _is_small(path) else None
     return record if record is not None and isinstance(record.get("files"), list) else None
 
 
-def is_foreign(path: Path, kinds: Collection[str] = (record_file.KIND,)) -> bool:
+def is_foreign(path: Path, kinds: Collection[str] = (RESULT,)) -> bool:
     """Whether a file called NAME.json is whole and yet no record, so that somebody else must have put it there."""
     if read_record(path, kinds) is not None:
         return False
@@ -96,7 +98,8 @@ def listed_files(folder: Path) -> set[str]:
         if record is not None:
             files.update(str(name) for name in record["files"])
     for marker in folder.glob(PENDING.format(name="*")):
-        files.update(name + ending for name in _pending_names(marker) for ending in RESULT_ENDINGS + INVERSION_ENDINGS)
+        endings = (*RESULT_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
+        files.update(name + ending for name in _pending_names(marker) for ending in endings)
     return files
 
 

@@ -1,48 +1,27 @@
-"""The run over many photos: each is done, skipped or recorded as failed, and none stops the others."""
+"""The run over many items, such as photos: each is done, skipped or recorded as failed, and none stops the others."""
 
+import abc
 import contextlib
-import dataclasses
 import errno
 import logging
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from ostec.app.console import Display, shown
-from ostec.app.photos.journal import Clock, Journal
-from ostec.app.photos.plan import Action, Step, decide, lacking
-from ostec.app.photos.results import ALL_KINDS, HEAD_ENDINGS, face_name, pending, read_record, remove_files
-from ostec.app.photos.sources import Photo
-from ostec.core.errors import OstecError, OutputError
-from ostec.pipeline.settings import CompleteSettings
+from ostec.app.console import Display, say, shown
+from ostec.app.photos.options import RunOptions
+from ostec.core.errors import AssetError, OstecError, OutputError
 
 logger = logging.getLogger(__name__)
 
-# The place where results go is lost for the other photos too: full, over quota, read-only, broken, gone.
+# The place where results go is lost for the other items too: full, over quota, read-only, broken, gone.
 _LOST = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN))
-
-
-class Face(Protocol):
-    """What the run needs of a :class:`ostec.pipeline.CompletedFace`; a dataclass."""
-
-    record: Any
-    seconds: Any
-
-    def save(self, directory: str | Path, name: str | None = None) -> Path:
-        """Write the files of the result."""
-
-
-class Completes(Protocol):
-    """What the run needs of an :class:`ostec.pipeline.Completer`."""
-
-    def complete_all(self, photo: Path, progress: Callable[[str, float], None] | None = None) -> Sequence[Any]:
-        """Complete the faces of a photo."""
-
-    def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
-        """Add to a finished result."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -75,18 +54,61 @@ def terminate_like_interrupt() -> Iterator[Ending]:
         signal.signal(signal.SIGTERM, before)
 
 
+class Item(Protocol):
+    """What a run does something with."""
+
+    @property
+    def path(self) -> Path:
+        """Of its file."""
+
+    @property
+    def name(self) -> str:
+        """Of its results."""
+
+    @property
+    def label(self) -> str:
+        """For the lines about it."""
+
+
+T = TypeVar("T", bound=Item)
+R = TypeVar("R")
+
+
+class Action(Enum):
+    """What a run does with an item."""
+
+    MAKE = "would be done"
+    EXTEND = "would be added to"
+    SKIP = "would be skipped"
+    REFUSE = "would fail"
+
+
+@dataclass(frozen=True)
+class Step(Generic[T]):
+    """An item and what is to be done with it."""
+
+    item: T
+    action: Action
+    names: tuple[str, ...] = ()
+    """The results that exist: to be extended, or skipped."""
+    reason: str = ""
+    """Why it is refused, or made again."""
+    differs: str = ""
+    """The settings that the results were made with, where these are kept and others are asked for."""
+
+
 @dataclass
 class Outcome:
-    """What a run came to, in photos."""
+    """What a run came to, in items."""
 
     done: int = 0
     extended: int = 0
     """Finished before, and now given the frontal portrait or turntable that they lacked."""
     skipped: int = 0
-    other_settings: int = 0
-    """Of those skipped or extended: made with other settings, and kept."""
     failed: int = 0
     untried: int = 0
+    kept: list[str] = field(default_factory=list)
+    """``Step.differs`` of those skipped or extended that were made with other settings."""
     stopped: str = ""
     """Why the run ended early."""
     signal: int | None = None
@@ -99,170 +121,219 @@ class Outcome:
             return 128 + self.signal
         return 1 if self.failed or self.stopped else 0
 
+    def __str__(self) -> str:
+        parts = [f"{self.done} done"]
+        parts += [f"{self.extended} added to"] if self.extended else []
+        parts += [f"{self.skipped} skipped", f"{self.failed} failed"]
+        parts += [f"{self.untried} not tried"] if self.untried else []
+        return ", ".join(parts)
 
-class BatchRun:
-    """One run; call :meth:`run` once."""
 
-    def __init__(
-        self,
-        save_dir: Path,
-        settings: CompleteSettings,
-        completer: Completes | None,
-        display: Display,
-        overwrite: bool = False,
-    ) -> None:
-        """``completer`` may be None where every step is to be skipped; ``save_dir`` exists."""
-        self._save_dir = save_dir
-        self._settings = settings
-        self._completer = completer
-        self._display = display
-        self._overwrite = overwrite
-        self._journal = Journal(save_dir, str(getattr(completer, "device", "none")))
-        self._outcome = Outcome()
-        self._stage = ""
+class Run(abc.ABC, Generic[T]):
+    """One run; a command says what is made of an item. Call :meth:`run` once."""
+
+    noun: ClassVar[str] = "photos"
+    way_out: ClassVar[str] = ""
+    """What follows the reason why an item is refused."""
+    group: int = 1
+    """Items that are made at once."""
+    stage: str = ""
+    """That the current item has reached, where the command tells."""
+
+    def __init__(self, folder: Path, options: RunOptions) -> None:
+        """``folder`` is where the results go."""
+        self.folder, self.options = folder, options
+        self.outcome = Outcome()
+        self.display = Display(0, 0, quiet=True)
         self._unwritten = 0
-        """Photos in a row whose results could not be written."""
+        """Items in a row whose results could not be written."""
 
-    def run(self, steps: Sequence[Step]) -> Outcome:
-        """Carry out the steps; Ctrl-C and SIGTERM end the run, not the process."""
-        outcome = self._outcome
-        handled = 0
-        try:
-            self._journal.write()
-            for step in steps:
-                self._carry_out(step)
-                handled += 1
-                if outcome.stopped:
-                    break
-        except Terminated:
-            outcome.signal = signal.SIGTERM
-        except KeyboardInterrupt:
-            outcome.signal = signal.SIGINT
-        except OutputError as error:
-            outcome.stopped = str(error)
-        with contextlib.suppress(OutputError):  # has been reported with the photo
-            self._journal.write()
-        outcome.untried = len(steps) - handled
-        return outcome
+    @abc.abstractmethod
+    def decide(self, item: T) -> Step[T]:
+        """What is to be done, from what lies in the folder of results. Raises AssetError: an item cannot be read."""
 
-    def _carry_out(self, step: Step) -> None:
-        photo = step.photo
-        self._stage = "read"
+    @abc.abstractmethod
+    def load(self) -> None:
+        """Load what makes results; called once, where there is work. Raises OstecError."""
+
+    @abc.abstractmethod
+    def make(self, steps: Sequence[Step[T]]) -> Sequence[Any]:
+        """What :meth:`save` needs for each of some items, at most ``group``."""
+
+    @abc.abstractmethod
+    def save(self, step: Step[T], made: Any) -> str:
+        """Write the results of an item; returns what there is to say about it."""
+
+    @abc.abstractmethod
+    def where(self) -> str:
+        """What the line at the end says of the place of the results."""
+
+    def begin(self) -> None:
+        """Before the first item. Raises OutputError."""
+
+    def end(self) -> None:
+        """After the last."""
+
+    def note_failure(self, item: T, reason: str) -> None:
+        """One more item failed."""
+
+    def plan(self, item: T) -> Step[T]:
+        """What is likely to be done; :meth:`decide` has the last word."""
         try:
-            if step.action is Action.COMPLETE:
-                # Again, because another run may have finished it in the meantime.
-                step = decide(photo, self._save_dir, self._settings, self._overwrite)
-            if step.other_settings:
-                self._outcome.other_settings += 1
-                logger.debug("%s was done before with other settings and is kept.", photo.label)
-            if step.action is Action.COMPLETE:
-                self._complete(photo, step.reason)
-            elif step.action is Action.EXTEND:
-                self._extend(step)
-            elif step.action is Action.SKIP:
-                self._outcome.skipped += 1
-                logger.debug("%s is done: %s.", photo.label, ", ".join(step.names))
-                self._display.end(photo.label, None)
+            return self.decide(item)
+        except AssetError:  # the run meets it again, and records it
+            return Step(item, Action.MAKE)
+
+    def describe(self, items: Sequence[T]) -> int:
+        """The lines of ``--dry-run``; returns the exit code."""
+        steps = [self.plan(item) for item in items]
+        for step in steps:
+            differs = f", made with other {step.differs}; --overwrite redoes it" if step.differs else ""
+            reason = f" ({step.reason.rstrip('.')})" if step.reason else differs
+            say(f"{shown(step.item.path)} -> {self.target(step.item)} {step.action.value}{reason}")
+        counts = Counter(step.action for step in steps)
+        say(", ".join(f"{counts[action]} {action.value}" for action in Action if counts[action]) + ".")
+        return 0
+
+    def target(self, item: T) -> str:
+        """What the results of an item are called."""
+        return item.name
+
+    def run(self, items: Sequence[T]) -> int:
+        """Carry out the steps; Ctrl-C and SIGTERM end the run, not the process. Returns the exit code.
+
+        Raises:
+            OstecError: what makes the results cannot be loaded.
+        """
+        outcome, quiet = self.outcome, self.options.quiet
+        steps = [self.plan(item) for item in items]
+        to_do = sum(step.action in (Action.MAKE, Action.EXTEND) for step in steps)
+        if to_do:
+            self.load()
+        with Display(len(steps), to_do, quiet, self.noun) as self.display:
+            try:
+                self.begin()
+                for group in self._groups(steps):
+                    self._carry_out(group)
+                    if outcome.stopped:
+                        break
+            except KeyboardInterrupt as interrupt:
+                outcome.signal = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+            except OutputError as error:
+                outcome.stopped = str(error)
+        outcome.untried = len(steps) - outcome.done - outcome.extended - outcome.skipped - outcome.failed
+        self.end()
+        self._tell_end()
+        if not quiet:
+            say(f"{outcome}; {self.where()}.")
+        return outcome.exit_code
+
+    def _groups(self, steps: Sequence[Step[T]]) -> Iterator[list[Step[T]]]:
+        """What is to be made or extended, in groups; the others are dealt with on the way."""
+        waiting: list[Step[T]] = []
+        for step in steps:
+            # Once more, because another run may have finished it in the meantime.
+            found = self._attempt(step, lambda step=step: self._decided(step))  # type: ignore[misc]
+            if found is None:
+                self.display.end(step.item.label, None)
+            elif found.action is Action.MAKE:
+                waiting.append(found)
+                if len(waiting) >= self.group:
+                    yield waiting
+                    waiting = []
+            elif found.action is Action.EXTEND:
+                yield [found]
             else:
-                self._stage = "plan"
-                self._fail(photo, f"{step.reason}; redo it with --overwrite, or choose another --save-dir.")
-        except OutputError as error:
-            self._fail(photo, str(error), error)
-            self._unwritten += 1
-            if self._is_lost(error):
-                self._outcome.stopped = str(error)
-        except Exception as error:  # noqa: BLE001 - a defect that one photo brings out must not cost the others
-            self._fail(photo, reason_of(error), error)
-        else:
+                self._pass(found)
+            if self.outcome.stopped:
+                return
+        if waiting:
+            yield waiting
+
+    def _decided(self, step: Step[T]) -> Step[T]:
+        found = self.decide(step.item) if step.action is Action.MAKE else step
+        if found.differs:
+            self.outcome.kept.append(found.differs)
+            logger.debug("%s: made with other %s, kept; --overwrite redoes it.", found.item.label, found.differs)
+        if found.action is Action.MAKE and found.reason:
+            logger.info("%s is done again: %s.", found.item.label, found.reason)
+        return found
+
+    def _pass(self, step: Step[T]) -> None:
+        if step.action is Action.SKIP:
+            self.outcome.skipped += 1
             self._unwritten = 0
+            logger.debug("%s is done: %s.", step.item.label, ", ".join(step.names))
+        else:
+            self._fail(step.item, step.reason + self.way_out)
+        self.display.end(step.item.label, None)
 
-    def _complete(self, photo: Photo, reason: str) -> None:
-        if reason:
-            logger.info("%s is done again: %s.", photo.label, reason)
-        self._display.begin(photo.label)
-        clock = self._journal.start(photo)
-        faces = self._built().complete_all(photo.path, self._on_progress)
-        names = [photo.name]
-        if self._settings.faces == "all":
-            names = [face_name(photo.name, number) for number in range(1, len(faces) + 1)]
-        self._stage = "export"
-        with pending(self._save_dir, photo.name, names):
-            for number, (face, name) in enumerate(zip(faces, names, strict=True), start=1):
-                self._save(face, name, number, len(faces))
-        seconds = clock.seconds()
-        for face, name in zip(faces, names, strict=True):
-            for sentence in face.record.get("warnings", ()):
-                logger.warning("%s", sentence)
-            self._note(clock, name, face.seconds)
-        self._outcome.done += 1
-        what = f"done in {seconds:.1f} s" if len(faces) == 1 else f"done in {seconds:.1f} s, {len(faces)} faces"
-        self._display.end(photo.label, what)
-
-    def _save(self, face: Any, name: str, number: int, count: int) -> None:
-        if self._settings.faces == "all":
-            # Tells a later run whether all faces of the photo are there.
-            face = dataclasses.replace(face, record={**face.record, "faces": {"index": number, "count": count}})
-        # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
-        # Nor may a portrait of the older result be left beside a new one that has none.
-        older = read_record(self._save_dir / f"{name}.json", ALL_KINDS)
-        endings = ("_frontal.png", "_turntable.gif", "_target.png", "_trust.png", *HEAD_ENDINGS)
-        optional = [f"{name}{e}" for e in endings]
-        optional = [f for f in optional if older and f in older["files"]]
-        remove_files(self._save_dir, (f"{name}.json", *optional))
-        face.save(self._save_dir, name)
-
-    def _extend(self, step: Step) -> None:
-        photo = step.photo
-        self._display.begin(photo.label)
-        self._stage = "export"
-        clock = self._journal.start(photo)
-        with pending(self._save_dir, photo.name, step.names):
-            for name in step.names:
-                record = read_record(self._save_dir / f"{name}.json")
-                if record is not None:
-                    frontalize, turntable = lacking(name, record, self._settings)
-                    self._built().extend(self._save_dir, name, photo.path, frontalize, turntable)
-        seconds = clock.seconds()
-        for name in step.names:
-            self._note(clock, name, {"extend": seconds})
-        self._outcome.extended += 1
-        self._display.end(photo.label, f"added to in {seconds:.1f} s")
-
-    def _note(self, clock: Clock, name: str, seconds: Mapping[str, float]) -> None:
+    def _carry_out(self, steps: Sequence[Step[T]]) -> None:
+        self.display.begin(*(step.item.label for step in steps))
         try:
-            self._journal.done(clock, name, seconds)
-        except OutputError as error:  # the result is there all the same
-            logger.warning("%s", error)
-            if self._is_lost(error):
-                self._outcome.stopped = str(error)
+            made = self.make(steps)
+        except Exception as error:  # noqa: BLE001 - a defect that one item brings out must not cost the others
+            made = [error] * len(steps)
+        for step, one in zip(steps, made, strict=True):
+            said = self._attempt(step, lambda step=step, one=one: self._saved(step, one))  # type: ignore[misc]
+            if said is not None:
+                self._unwritten = 0
+            self.display.end(step.item.label, said)
 
-    def _built(self) -> Completes:
-        if self._completer is None:
-            raise ValueError("A step needs a completer, and the run was given none.")
-        return self._completer
+    def _saved(self, step: Step[T], made: Any) -> str:
+        if isinstance(made, Exception):
+            raise made
+        said = self.save(step, made)
+        if step.action is Action.EXTEND:
+            self.outcome.extended += 1
+        else:
+            self.outcome.done += 1
+        return said
 
-    def _on_progress(self, stage: str, fraction: float) -> None:
-        self._stage = stage
-        self._display.stage(stage, fraction)
+    def _attempt(self, step: Step[T], call: Callable[[], R]) -> R | None:
+        """What ``call`` returns; None if it failed, which is recorded."""
+        try:
+            return call()
+        except OutputError as error:
+            self._fail(step.item, str(error), error)
+            self._unwritten += 1
+            self.stop_if_lost(error)
+        except Exception as error:  # noqa: BLE001 - a defect that one item brings out must not cost the others
+            self._fail(step.item, reason_of(error), error)
+        return None
 
-    def _fail(self, photo: Photo, reason: str, error: Exception | None = None) -> None:
-        self._outcome.failed += 1
+    def stop_if_lost(self, error: OutputError) -> None:
+        """End the run where the results of the other items could not be written either."""
+        if self._unwritten > 1 or is_lost(error, self.folder):
+            self.outcome.stopped = str(error)
+
+    def _fail(self, item: T, reason: str, error: Exception | None = None) -> None:
+        self.outcome.failed += 1
         reason = reason.replace("\n", " ")
-        logger.error("%s failed (%s): %s", shown(photo.path), self._stage, reason)
+        stage = f" ({self.stage})" if self.stage else ""
+        logger.error("%s failed%s: %s", shown(item.path), stage, reason)
         if error is not None and not isinstance(error, OstecError):
             logger.debug("Where it failed:", exc_info=error)
-        self._display.end(photo.label, None)
-        try:
-            self._journal.failed(photo, self._stage, reason)
-        except OutputError as failure:
-            logger.warning("%s", failure)
+        self.note_failure(item, reason)
 
-    def _is_lost(self, error: OutputError) -> bool:
-        return is_lost(error, self._save_dir) or self._unwritten > 1
+    def _tell_end(self) -> None:
+        outcome = self.outcome
+        if outcome.kept:
+            differs = " or ".join(sorted(set(outcome.kept))[:3])
+            logger.info("Made before with other %s and kept: %d; --overwrite redoes them.", differs, len(outcome.kept))
+        if outcome.stopped:
+            logger.error("The run stops early: %s", outcome.stopped)
+        if outcome.signal is not None:
+            logger.warning("Interrupted: what is done is kept, and the same command goes on with the rest.")
+
+
+def seconds_since(begin: float) -> str:
+    """``done in 3.1 s``, of work that began at that ``time.perf_counter()``."""
+    return f"done in {time.perf_counter() - begin:.1f} s"
 
 
 def reason_of(error: Exception) -> str:
-    """Why a photo could not be done, as a sentence."""
+    """Why an item could not be done, as a sentence."""
     if isinstance(error, OstecError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -270,35 +341,11 @@ def reason_of(error: Exception) -> str:
     return f"Unexpected {type(error).__name__}: {error}"
 
 
-def is_lost(error: OutputError, save_dir: Path) -> bool:
-    """Whether the other photos' results could not be written either."""
+def is_lost(error: OutputError, folder: Path) -> bool:
+    """Whether other results could not be written into the folder either."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _LOST:
             return True
         cause = cause.__cause__ or cause.__context__
-    return not save_dir.is_dir()
-
-
-def tell_end(outcome: Outcome, made_with: str = "settings") -> None:
-    """Log how a run ended, beside the counts; ``made_with`` is what those kept may differ in."""
-    if outcome.other_settings:
-        logger.info(
-            "Made before with other %s and kept: %d; --overwrite redoes them.", made_with, outcome.other_settings
-        )
-    if outcome.stopped:
-        logger.error("The run stops early: %s", outcome.stopped)
-    if outcome.signal is not None:
-        logger.warning("Interrupted: what is done is kept, and the same command goes on with the rest.")
-
-
-def summary(outcome: Outcome, save_dir: Path) -> str:
-    """The line at the end of a run."""
-    parts = [f"{outcome.done} done"]
-    parts += [f"{outcome.extended} added to"] if outcome.extended else []
-    parts += [f"{outcome.skipped} skipped", f"{outcome.failed} failed"]
-    parts += [f"{outcome.untried} not tried"] if outcome.untried else []
-    where = f"open {shown(save_dir / 'index.html')}"
-    if outcome.failed:
-        where += f"; the reasons are in {shown(save_dir / 'failures.jsonl')}"
-    return f"{', '.join(parts)}; {where}."
+    return not folder.is_dir()

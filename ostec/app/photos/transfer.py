@@ -1,8 +1,12 @@
 """``ostec transfer``: finished textures in the layouts of other models."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from tyro.conf import Positional
+
+from ostec.app.options import Flat, option
+from ostec.app.photos.options import RunOptions
 from ostec.core.settings import FACE_MODELS
 
 if TYPE_CHECKING:
@@ -18,25 +22,20 @@ class Transfer:
     What is done already is skipped, so that the same command goes on after an interruption.
     """
 
-    results: tuple[str, ...]
+    results: Annotated[tuple[str, ...], Positional, option(metavar="RESULT...", help_behavior_hint="(required)")]
     """Results of ostec complete: NAME.json, NAME.npz, or a folder with all that are in it."""
     to: Target
     """The model; ostec models show says where its files are looked for."""
-    out: str | None = None
+    out: Annotated[str | None, option(metavar="DIR")] = None
     """Folder to write into, made if it does not exist; beside each result if not given."""
-    size: int | None = None
+    size: Annotated[int | None, option(metavar="256..4096")] = None
     """Side of the textures in texels; that of the result's texture if not given."""
-    overwrite: bool = False
-    """Redo what is done already, and replace what is in the way of a file."""
-    quiet: bool = False
-    """Say nothing but warnings and errors."""
-    verbose: bool = False
-    """Say everything, and where unexpected errors come from."""
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.app.console import begin
         from ostec.app.photos.transfers import transfer_results
 
-        begin(self.quiet, self.verbose)
-        return transfer_results(self)
+        begin(self.running.quiet, self.running.verbose)
+        return transfer_results(self.results, self.to, self.out, self.size, self.running)

@@ -1,20 +1,20 @@
-"""From results to transfers of them: checks, what is done, the run over the results."""
+"""From results to transfers of them: checks, and what the run does with a result."""
 
 import logging
-import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ostec.app.console import Display, say, shown
+from ostec.app.console import shown
+from ostec.app.photos.options import RunOptions
 from ostec.app.photos.results import ALL_KINDS, is_whole, listed_files, pending, read_record, remove_files
-from ostec.app.photos.runner import Outcome, Terminated, is_lost, reason_of, tell_end, terminate_like_interrupt
-from ostec.app.photos.transfer import Transfer
-from ostec.core.errors import OstecError, OutputError, UsageError
+from ostec.app.photos.runner import Action, Run, Step, seconds_since, terminate_like_interrupt
+from ostec.core.errors import UsageError
+from ostec.core.record import TRANSFER
 from ostec.core.settings import MAX_UV_SIZE, MIN_UV_SIZE
-from ostec.export.record import TRANSFER, append_run, read_records, write_record
+from ostec.export.record import append_run, read_records, write_record
 from ostec.export.transfer import files_of, write_transfer
 from ostec.io.files import make_folder, remove_leftovers
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def transfer_results(asked: Transfer) -> int:
-    """Transfer all results that ``asked`` names.
+def transfer_results(results: Sequence[str], to: str, out: str | None, size: int | None, options: RunOptions) -> int:
+    """Transfer all results that are named to the model ``to``.
 
     Returns:
         The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
@@ -33,17 +33,19 @@ def transfer_results(asked: Transfer) -> int:
     Raises:
         OstecError: nothing could start: wrong use, no result, the model is missing.
     """
-    found = find_results(asked.results)
-    if asked.out == "":
+    found = find_results(results)
+    if out == "":
         raise UsageError("--out is empty.")
-    if asked.size is not None and not MIN_UV_SIZE <= asked.size <= MAX_UV_SIZE:
-        raise UsageError(f"--size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {asked.size}.")
-    if asked.out is not None:
+    if size is not None and not MIN_UV_SIZE <= size <= MAX_UV_SIZE:
+        raise UsageError(f"--size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {size}.")
+    if out is not None:
         _need_different_names(found)
     from ostec.pipeline.transfer import TextureTransfer  # torch and the model: not before there is work for them
 
+    items = [Finished(record, f"{record.stem}_{to}") for record in found]
     with terminate_like_interrupt():
-        return TransferRun(asked, TextureTransfer.from_files(asked.to)).run(found)
+        run = TransferRun(None if out is None else Path(out), TextureTransfer.from_files(to), size, options)
+        return run.describe(items) if options.dry_run else run.run(items)
 
 
 def find_results(asked: Sequence[str]) -> list[Path]:
@@ -83,6 +85,21 @@ def _need_different_names(found: Sequence[Path]) -> None:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """A result that is transferred."""
+
+    path: Path
+    """Of its NAME.json."""
+    name: str
+    """Of the transfer."""
+
+    @property
+    def label(self) -> str:
+        """NAME."""
+        return self.path.stem
+
+
+@dataclass(frozen=True)
 class _Taken:
     """What lay in a folder before the run."""
 
@@ -92,91 +109,75 @@ class _Taken:
     """Names that a killed run has left."""
 
 
-class TransferRun:
-    """One run; call :meth:`run` once."""
+class TransferRun(Run[Finished]):
+    """Brings results into another model's layout."""
 
-    def __init__(self, asked: Transfer, transfer: "TextureTransfer") -> None:
-        self._asked, self._transfer = asked, transfer
-        self._outcome = Outcome()
+    noun = "results"
+
+    def __init__(self, out: Path | None, transfer: "TextureTransfer", size: int | None, options: RunOptions) -> None:
+        super().__init__(out or Path(), options)
+        self._out, self._transfer, self._size = out, transfer, size
         self._taken: dict[Path, _Taken] = {}
 
-    def run(self, found: Sequence[Path]) -> int:
-        """Transfer the results of these records; returns the exit code."""
-        asked, outcome = self._asked, self._outcome
+    def load(self) -> None:
+        """The model is there."""
         if not self._transfer.maker.has_layout:
-            logger.info("The model %s has no UV layout, so its vertices get the colours.", asked.to)
-        handled = 0
-        with Display(len(found), len(found), asked.quiet, "results") as display:
-            try:
-                for record in found:
-                    self._carry_out(record, display)
-                    handled += 1
-                    if outcome.stopped:
-                        break
-            except KeyboardInterrupt as interrupt:
-                outcome.signal = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
-        outcome.untried = len(found) - handled
-        tell_end(outcome, "settings, or another version of the model,")
-        if not asked.quiet:
-            untried = f", {outcome.untried} not tried" if outcome.untried else ""
-            where = f"in {shown(asked.out)}" if asked.out is not None else "beside the results"
-            counts = f"{outcome.done} done, {outcome.skipped} skipped, {outcome.failed} failed{untried}"
-            say(f"{counts}; the transfers are {where}.")
-        return outcome.exit_code
+            logger.info("The model has no UV layout, so its vertices get the colours.")
 
-    def _carry_out(self, record: Path, display: Display) -> None:
-        folder = Path(self._asked.out) if self._asked.out is not None else record.parent
-        said = None
-        display.begin(record.stem)
-        try:
-            said = self._do(record, folder)
-        except Exception as error:
-            self._outcome.failed += 1
-            logger.error("%s failed: %s", shown(record), reason_of(error).replace("\n", " "))
-            if not isinstance(error, OstecError):
-                logger.debug("Where it failed:", exc_info=error)
-            if isinstance(error, OutputError) and is_lost(error, folder):
-                self._outcome.stopped = str(error)
-        display.end(record.stem, said)
+    def plan(self, item: Finished) -> Step[Finished]:
+        """Reading a result takes a while: nothing is decided before its turn, but for ``--dry-run``."""
+        return self.decide(item) if self.options.dry_run else Step(item, Action.MAKE)
 
-    def _do(self, record: Path, folder: Path) -> str | None:
-        """Do one result; returns what there is to say about it."""
+    def decide(self, item: Finished) -> Step[Finished]:
+        """What is to be done with a result. Raises AssetError: it cannot be read."""
         from ostec.pipeline.transfer import read_result
 
-        started = time.perf_counter()
-        stem = f"{record.stem}_{self._asked.to}"
-        result = read_result(record, self._transfer.topology)
-        size = self._asked.size or len(result.texture)
-        older = read_record(folder / f"{stem}.json", (TRANSFER,))
-        if older is not None and not self._asked.overwrite and is_whole(folder, older):
-            if older.get("result") == result.hashes:
-                same = older.get("made_with") == self._transfer.digest and older.get("size") in (size, None)
-                self._outcome.skipped += 1
-                self._outcome.other_settings += not same
-                logger.debug("%s is done.", stem)
-                return None
-            logger.info("%s is done again: the result has changed since.", stem)
-        self._save(result, folder, stem, size, older)
-        seconds = time.perf_counter() - started
-        cache = "read from the cache" if self._transfer.cached.get(size) else "computed"
-        append_run(folder, {"transfer": stem, "correspondence": cache, "total_s": round(seconds, 3)})
-        self._outcome.done += 1
-        return f"done in {seconds:.1f} s" + (f", correspondence {cache}" if self._outcome.done == 1 else "")
+        self._begun = time.perf_counter()
+        self._result = result = read_result(item.path, self._transfer.topology)
+        folder = self._folder(item)
+        older = read_record(folder / f"{item.name}.json", (TRANSFER,))
+        if older is None or self.options.overwrite or not is_whole(folder, older):
+            return Step(item, Action.MAKE)
+        if older.get("result") != result.hashes:
+            return Step(item, Action.MAKE, reason="the result has changed since")
+        same = older.get("made_with") == self._transfer.digest and older.get("size") in (self._side(result), None)
+        differs = "" if same else "settings, or another version of the model,"
+        return Step(item, Action.SKIP, (item.name,), differs=differs)
 
-    def _save(self, result: "SavedResult", folder: Path, stem: str, size: int, older: Mapping[str, Any] | None) -> None:
-        """Make and write the files of one result."""
-        made = self._transfer(result, size)
+    def make(self, steps: Sequence[Step[Finished]]) -> Sequence[Any]:  # noqa: ARG002 - it is the one just read
+        """Transfer the result that was decided about last."""
+        return [self._transfer(self._result, self._side(self._result))]
+
+    def save(self, step: Step[Finished], made: Any) -> str:
+        """Write the files of one result."""
+        folder, stem, size = self._folder(step.item), step.item.name, self._side(self._result)
+        self.folder = folder
         files = [*files_of(stem, made.sheets, tuple(made.known)), f"{stem}.json"]
+        older = read_record(folder / f"{stem}.json", (TRANSFER,))
         ours = {str(name) for name in older["files"]} if older is not None else set()
         self._need_room(folder, files, ours)
         with pending(folder, stem, [stem, *(name.removesuffix(".png") for name in files if name.endswith(".png"))]):
             # An older record must not vouch for a mixture of old and new files, should the run be killed here.
             remove_files(folder, (f"{stem}.json", *sorted(ours - set(files))))
             write_transfer(folder, stem, made.head, made.sheets, made.known)
-            write_record(folder, stem, self._transfer.record(result, made, files), TRANSFER)
+            write_record(folder, stem, self._transfer.record(self._result, made, files), TRANSFER)
+        cache = "read from the cache" if self._transfer.cached.get(size) else "computed"
+        seconds = round(time.perf_counter() - self._begun, 3)
+        append_run(folder, {"transfer": stem, "correspondence": cache, "total_s": seconds})
+        return seconds_since(self._begun) + ("" if self.outcome.done else f", correspondence {cache}")
+
+    def where(self) -> str:
+        """The folder."""
+        return f"the transfers are {'beside the results' if self._out is None else f'in {shown(self._out)}'}"
+
+    def _folder(self, item: Finished) -> Path:
+        return self._out if self._out is not None else item.path.parent
+
+    def _side(self, result: "SavedResult") -> int:
+        return self._size or len(result.texture)
 
     def _need_room(self, folder: Path, files: Sequence[str], ours: set[str]) -> None:
-        """Raise OutputError where the folder cannot be written to, or a file that no transfer made is in the way."""
+        """Raise where the folder cannot be written to, or a file that no transfer made is in the way."""
         if folder not in self._taken:
             remove_leftovers(make_folder(folder))
             records = (read_record(path, ALL_KINDS) for path in folder.glob("*.json"))
@@ -185,8 +186,6 @@ class TransferRun:
         taken = self._taken[folder]
         for name in (name for name in files if name not in ours):
             if name in taken.files:
-                raise OutputError(f"{folder / name} belongs to another result; choose another --out.")
-            if (folder / name).exists() and name not in taken.unfinished and not self._asked.overwrite:
-                raise OutputError(
-                    f"{folder / name} is in the way, which no transfer has made; --overwrite replaces it."
-                )
+                raise UsageError(f"{folder / name} belongs to another result; choose another --out.")
+            if (folder / name).exists() and name not in taken.unfinished and not self.options.overwrite:
+                raise UsageError(f"{folder / name} is in the way, which no transfer has made; --overwrite replaces it.")

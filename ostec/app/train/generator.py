@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.console import begin
+from ostec.app.options import Quiet, Verbose, option
 from ostec.app.train.prior import check_folders, excluded_numbers, read_portraits, training_device
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device, to_json
@@ -42,15 +43,15 @@ class TrainGenerator:
     The same command goes on where an interrupted one stopped.
     """
 
-    portraits: Path
+    portraits: Annotated[Path, option(metavar="DIR")]
     """Folder of aligned portraits, one face each."""
-    work: Path
+    work: Annotated[Path, option(metavar="DIR")]
     """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
-    out: Path = Path("models/generator.safetensors")
+    out: Annotated[Path, option(metavar="FILE")] = Path("models/generator.safetensors")
     """File to write; a JSON with the networks' shapes and the figures is written beside it."""
-    exclude: Path | None = None
+    exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""
-    prior: str = "default"
+    prior: Annotated[str, option(metavar="default|FILE")] = "default"
     """default, or a file of ostec train prior: fills what the portraits do not show."""
     images: int = 53_000
     """Pictures to train on in all."""
@@ -60,7 +61,7 @@ class TrainGenerator:
     """Of Adam, at the start."""
     resolution: int = 128
     """Side of the generator's pictures, a power of two."""
-    grow: tuple[int, ...] = (3_000, 10_000)
+    grow: Annotated[tuple[int, ...], option(metavar="PICTURES...")] = (3_000, 10_000)
     """Pictures after which the resolution doubles, up to the full one."""
     latent: int = 256
     """Dimension of W."""
@@ -78,9 +79,9 @@ class TrainGenerator:
     """Seed of everything that is drawn."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Warnings and errors only."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Debug messages as well."""
 
     def run(self) -> int:

@@ -4,9 +4,10 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.console import begin
+from ostec.app.options import Quiet, Verbose, option
 from ostec.core.errors import BackendError, UsageError
 from ostec.core.settings import Device
 
@@ -25,15 +26,15 @@ log = logging.getLogger(__name__)
 class TrainPrior:
     """Fit the texture prior to a folder of aligned portraits and report on those held out."""
 
-    portraits: Path
+    portraits: Annotated[Path, option(metavar="DIR")]
     """Folder of aligned portraits, one face each."""
-    out: Path = Path("models/prior.safetensors")
+    out: Annotated[Path, option(metavar="FILE")] = Path("models/prior.safetensors")
     """File to write; a JSON with the figures is written beside it."""
-    exclude: Path | None = None
+    exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""
     components: int = 120
     """Dimension of the linear model."""
-    iterations: int = 10
+    iterations: Annotated[int, option(aliases=["-i"])] = 10
     """Rounds of expectation maximisation."""
     size: int = 128
     """Side of the layout in texels."""
@@ -41,9 +42,9 @@ class TrainPrior:
     """Seed of the random start."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
-    quiet: bool = False
+    quiet: Quiet = False
     """Warnings and errors only."""
-    verbose: bool = False
+    verbose: Verbose = False
     """Debug messages as well."""
 
     def run(self) -> int:

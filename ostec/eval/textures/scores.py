@@ -9,7 +9,8 @@ from scipy import ndimage
 from ostec.core.types import BoolArray, ByteArray, DoubleArray, FloatArray
 from ostec.eval.scores import LUMA, RIM_PX, gradient_energy
 from ostec.io.images import resize_image, to_bytes
-from ostec.prior.linear import LinearPrior, PriorSettings
+from ostec.prior.linear import LinearPrior
+from ostec.prior.settings import PriorSettings
 
 BLUR_TEXELS = 55
 """Side of FFHQ-UV's Gaussian window at 1024 texels; in proportion at other sizes."""

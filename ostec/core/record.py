@@ -1,0 +1,107 @@
+"""``NAME.json``: what is known of one result, as it is written and read back."""
+
+import re
+from collections.abc import Collection
+from typing import Any, TypedDict, get_type_hints
+
+RESULT = "ostec result"
+"""Value of ``kind`` where a photo was completed, by which other JSON files in a folder are told apart."""
+INVERSION = "ostec inversion"
+"""The same where a photo was projected into the generator."""
+TRANSFER = "ostec transfer"
+"""The same where a result's texture was brought into another model's layout."""
+RESULT_KINDS = (RESULT, INVERSION, TRANSFER)
+
+
+class RunRecord(TypedDict, total=False):
+    """One result; nothing in it differs between two equal runs. Each kind has the keys that it needs."""
+
+    kind: str
+    source: str | None
+    """The photo's name."""
+    source_sha256: str
+    files: list[str]
+    """Names of the result's files, relative to its folder."""
+    settings: dict[str, Any]
+    device: str
+    threads: int
+    versions: dict[str, str]
+    """Of the libraries that a result can depend on."""
+    weights: dict[str, str]
+    """Name of each file that was loaded -> SHA-256."""
+    warnings: list[str]
+    """What the user should know, one sentence each."""
+    faces: dict[str, int]
+    """``index``, from 1, and ``count`` of the faces of the photo that were completed together."""
+    face_box: list[float]
+    """x0, y0, x1, y1 in photo pixels."""
+    face_confidence: float
+    fit_residual_percent: float
+    pose_deg: list[float]
+    """Pitch, yaw, roll."""
+    view_pose_deg: list[float]
+    """Pitch, yaw that an inversion was drawn at."""
+    mode: str
+    mode_reason: str
+    texel_shares: dict[str, float]
+    """Source of the texels -> share of the face."""
+    occluders: list[str]
+    figures: dict[str, float]
+    """What the photo is like: brightness, contrast, sharpness."""
+    losses: dict[str, Any]
+    iterations: int
+    features: str | None
+    """What pictures were compared by in the projection."""
+    parsing: str
+    """Which network said what of the photo is bare face; so ``landmarks``, ``identity`` and ``realism``."""
+    landmarks: str
+    identity: str
+    realism: str
+    face_model: dict[str, Any]
+    mask: dict[str, str] | None
+    """Name and SHA-256 of the user's mask."""
+    result: dict[str, str]
+    """Of a transfer: name of each file of the result -> SHA-256."""
+    size: int | None
+    made_with: str
+    pictures: list[list[str]]
+
+
+_HINTS = get_type_hints(RunRecord)
+_ENDING = re.compile(r"(_[a-z0-9]+)*\.(png|obj|mtl|glb|json|npz|html|gif|webp)|_views/[a-z0-9_]+\.(png|npz)", re.ASCII)
+"""What may follow NAME in the name of a result's file."""
+
+
+def checked_record(values: object, name: str, kinds: Collection[str] = (RESULT,)) -> RunRecord | None:
+    """The record that JSON values hold; None if they are of another kind or hold what a record never does.
+
+    A record may come from somebody else: its values have the types of :class:`RunRecord`, and its files are named as
+    the files of the result ``name`` are, so that none of them is a path to something else.
+
+    Args:
+        values: what was read.
+        name: of the result: the file's stem.
+        kinds: that are wanted.
+    """
+    from typeguard import TypeCheckError, check_type
+
+    if not isinstance(values, dict) or values.get("kind") not in kinds:
+        return None
+    try:
+        check_type({key: value for key, value in values.items() if key in _HINTS}, RunRecord)
+    except TypeCheckError:
+        return None
+    if values["kind"] in RESULT_KINDS and not all(is_file_of(name, file) for file in values.get("files", ())):
+        return None
+    record: RunRecord = values  # type: ignore[assignment]
+    return record
+
+
+def is_file_of(name: str, file: str) -> bool:
+    """Whether ``file`` is what a file of the result ``name`` may be called."""
+    return file.startswith(name) and _ENDING.fullmatch(file, len(name)) is not None
+
+
+def with_warnings(record: RunRecord, sentences: Collection[str]) -> RunRecord:
+    """A record with more warnings."""
+    return {**record, "warnings": [*record.get("warnings", ()), *sentences]}

@@ -1,0 +1,26 @@
+"""How a head model is fitted."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MorphableFitSettings:
+    """How coefficients and residual are found."""
+
+    iterations: int = 10
+    """Rounds of similarity, coefficients and weights; the head moves by less than 0.1 mm after eight."""
+    noise_mm: float = 4.0
+    """Deviation of a landmark from the model. Neighbouring landmarks err together, so it is larger than a single one's
+    error."""
+    depth_noise: float = 2.0
+    """How much larger the deviation is along z, which landmark networks guess."""
+    robust_mm: float = 8.0
+    """Residual at which a landmark's weight has fallen to a half."""
+    expression_deviation: float = 0.35
+    """Prior deviation of an expression's coefficient from zero, as a fraction of the upper end of its range."""
+    residual_reach_mm: float = 25.0
+    """Length over which the residual fades out beyond the landmarks."""
+    residual_follow: float = 30.0
+    """How strongly the skin follows a landmark, in units of the smoothness at the reach."""
+    residual_limit_mm: float = 10.0
+    """Longest displacement that a landmark may ask for."""
