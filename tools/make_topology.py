@@ -25,6 +25,7 @@ from scipy.spatial import ConvexHull, cKDTree
 from scipy.spatial.distance import cdist
 
 from butterfly import butterfly_level
+from ostec.fit.dense import weighted_similarity
 
 LANDMARKS = 468
 LEVELS = 2
@@ -77,11 +78,8 @@ def boundary_loops(triangles: np.ndarray) -> list[list[int]]:
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """``source`` [N, 3] moved onto ``target`` by the least-squares similarity (Umeyama 1991)."""
-    ms, mt = source.mean(0), target.mean(0)
-    u, s, vt = np.linalg.svd((source - ms).T @ (target - mt))
-    d = np.diag([1, 1, np.sign(np.linalg.det(u @ vt))])
-    scale = (s * np.diag(d)).sum() / ((source - ms) ** 2).sum()
-    return scale * (source - ms) @ (u @ d @ vt) + mt
+    scale, rotation, offset = weighted_similarity(source, target, np.ones(len(source)))
+    return scale * source @ rotation.T + offset
 
 
 def mean_face(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

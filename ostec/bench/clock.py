@@ -104,18 +104,6 @@ class PeakMemory:
         return round(int(found[1]) / 1024, 1) if found else None
 
 
-def available_bytes(device: torch.device) -> int | None:
-    """Memory that can still be taken; None where the system does not tell."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
-    try:
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    except OSError:
-        return None
-    return int(found[1]) * 1024 if found else None
-
-
 def described(device: torch.device) -> dict[str, Any]:
     """The machine: what another measurement must share to be compared, and how busy it is, as plain values."""
     found: dict[str, Any] = {

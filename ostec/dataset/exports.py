@@ -22,7 +22,7 @@ from ostec.dataset.readme import NAME, Loading
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import pack_members, read_members, write_shard
-from ostec.load.latents import encode_latent
+from ostec.load.generators import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
 _FFHQ_UV_VIEWS = (FRONT, "left", "right")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import DoubleArray, FloatArray
+from ostec.render.geometry import harmonics as basis
 
 _MM_PER_DECIMETRE = 100.0
 _CROP_FACTOR = 102.0
@@ -29,6 +30,8 @@ _SH = np.array([np.pi, 2 * np.pi / np.sqrt(3), 2 * np.pi / np.sqrt(8)]) * np.arr
     [1 / np.sqrt(4 * np.pi), np.sqrt(3 / (4 * np.pi)), 3 * np.sqrt(5 / (12 * np.pi))]
 )
 """Of the bands 0, 1 and 2: the cosine's weight times the basis function's."""
+_SH_OF_BANDS = _SH[[0, 1, 1, 1, 2, 2, 2, 2, 2]] * [1, 1, 1, 1, 1, 1, 1, 1 / 2, 1 / (2 * np.sqrt(3))]
+"""Of the functions of :func:`ostec.render.geometry.harmonics`, in their order."""
 AMBIENT = 0.8
 """Added to the first coefficient of each colour."""
 
@@ -148,16 +151,8 @@ def harmonics(normals: DoubleArray) -> DoubleArray:
     Args:
         normals: [V, 3] of unit length, in the posed axes before the camera.
     """
-    x, y, z = normals.T
-    first, second = _SH[1], _SH[2]
-    return np.stack(
-        [
-            *(np.full_like(x, _SH[0]), -first * y, first * z, -first * x),
-            *(second * x * y, -second * y * z, second * (3 * z**2 - 1) / (2 * np.sqrt(3))),
-            *(-second * x * z, second * (x**2 - y**2) / 2),
-        ],
-        axis=1,
-    )
+    one, x, y, z, xy, xz, yz, xx_yy, zz = (_SH_OF_BANDS * basis(normals)).T
+    return np.stack([one, -y, z, -x, xy, -yz, zz, -xz, xx_yy], axis=1)
 
 
 def shade(albedo: FloatArray, normals: DoubleArray, light: DoubleArray) -> DoubleArray:

@@ -1,6 +1,6 @@
 """A finished face texture on a full head: carried over by the closest surface, its skin colour beyond the face."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +12,7 @@ from scipy.spatial import cKDTree
 
 from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, Topology
 from ostec.heads.settings import HeadTextureSettings
-from ostec.render.geometry import vertex_normals
-from ostec.render.polygon import in_polygon
+from ostec.render.geometry import in_polygon, vertex_normals
 from ostec.render.rasterize import sample_texture
 from ostec.render.surface import border_edges, closest_points, cotangent_laplacian
 from ostec.render.uv import bake_chart
@@ -300,3 +299,39 @@ def eyeball(vertices: FloatArray) -> tuple[DoubleArray, float]:
     points = vertices.astype(np.float64)
     found = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0]
     return found[:3], float(np.sqrt(found[3] + (found[:3] ** 2).sum()))
+
+
+SPREAD = 0.4
+"""Deviation of the low-pass that precedes reading a texture at vertices, in distances between neighbours."""
+
+
+class AtVertices(Chart):
+    """V vertices that stand in for the texels of a tile: ``[V]`` for ``[S, S]``."""
+
+    def __init__(self, count: int) -> None:
+        self.inside = np.ones(count, bool)
+
+    def attribute(self, values: Array) -> FloatArray:
+        """[V, C] as it is."""
+        return np.asarray(values, np.float32)
+
+    def padded(self, picture: Array) -> FloatArray:
+        """[V, C] limited to [0, 1]."""
+        return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def for_vertices(texture: FaceTexture, on_head: FaceOnHead, triangles: IntArray) -> FaceTexture:
+    """The face's texture without the detail that lies between vertices; nothing else of it changes.
+
+    Args:
+        texture: of the face.
+        on_head: where the V vertices lie on it.
+        triangles: [F, 3] between them.
+    """
+    one, other = triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()
+    on_face = np.minimum(on_head.weight[one], on_head.weight[other]) > 0
+    if not on_face.any():
+        return texture
+    apart = np.linalg.norm(on_head.uv[one[on_face]] - on_head.uv[other[on_face]], axis=1)
+    sigma = SPREAD * float(np.median(apart)) * len(texture.colour)
+    return replace(texture, colour=gaussian_filter(texture.colour, (sigma, sigma, 0)), grain=0.0)

@@ -80,7 +80,7 @@ class NpyHeader:
     dtype: np.dtype[Any]
 
 
-def read_npy_header(stream: IO[bytes], name: str) -> NpyHeader:
+def read_npy_header(stream: Any, name: str) -> NpyHeader:
     """Read the head of a .npy file; the stream is at the array's bytes then.
 
     Args:

@@ -3,9 +3,12 @@
 Formats built on pickle are read by :mod:`ostec.io.pickles`.
 """
 
+import io
+import math
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +20,7 @@ from ostec.core.assets import check_file, verified_path
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.tensors import require_same_shapes
 from ostec.core.types import Array
-from ostec.io.opcodes import Malformed
-from ostec.io.pickles import load_joblib, read_objects, told
+from ostec.io.pickles import Budget, Interpreter, Malformed, Name, Stub, read_objects, told
 
 _STATE_KEYS = ("state_dict", "g_ema", "net_recon", "model", "net", "params", "module")
 """Where training programs put a state dict."""
@@ -181,12 +183,42 @@ def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) ->
     """
     unpacked = _unpack_lz4(packed, source, limit)
     try:
-        content = load_joblib(unpacked)
+        content = _JoblibInterpreter(unpacked).load()
     except Malformed as error:
         raise WeightsError(f"{source} does not hold plain arrays alone: found {error}.") from error
     if not isinstance(content, list) or not all(isinstance(item, np.ndarray) for item in content):
         raise WeightsError(f"{source} does not hold a list of arrays.")
     return content
+
+
+class _JoblibInterpreter(Interpreter):
+    """Of what ``joblib.dump`` writes without compression.
+
+    It is a pickle, except that each array's wrapper is followed by one byte that counts the bytes of padding, the
+    padding, and the array's bytes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+        super().__init__(self._file, Budget(len(data)))
+
+    def _build(self, target: Any, state: Any) -> Any:
+        if isinstance(target, Stub) and (target.module, target.name) == ("joblib.numpy_pickle", "NumpyArrayWrapper"):
+            return self._read_array(state if isinstance(state, dict) else {})
+        return super()._build(target, state)
+
+    def _read_array(self, wrapper: dict[str, Any]) -> Any:
+        shape, dtype = wrapper.get("shape"), wrapper.get("dtype")
+        if wrapper.get("subclass") != Name("numpy", "ndarray") or not isinstance(dtype, np.dtype) or dtype.hasobject:
+            raise Malformed("an array of an unknown class or type")
+        if not isinstance(shape, tuple) or not all(type(side) is int and side > 0 for side in shape):
+            raise Malformed("an array with an impossible shape")
+        if wrapper.get("numpy_array_alignment_bytes") is not None:  # joblib before 1.2 wrote no padding
+            self._file.seek(self._file.read(1)[0], io.SEEK_CUR)
+        data = self._file.read(math.prod(shape) * dtype.itemsize) if math.prod(shape) < 1 << 48 else b""
+        if len(data) < math.prod(shape) * dtype.itemsize:
+            raise Malformed("an array larger than the file")
+        return self._array(shape, dtype, wrapper.get("order") == "F", data)
 
 
 def _unpack_lz4(packed: bytes, source: str, limit: int) -> bytes:

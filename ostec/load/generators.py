@@ -4,6 +4,7 @@ Pickles are read by :mod:`ostec.io.pickles`: nothing in them is executed, and th
 alone.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from ostec.core.errors import AssetError, WeightsError, kind_of
+from ostec.core.types import FloatArray
 from ostec.io.pickles import Stub, read_objects, told
 from ostec.io.weights import is_safetensors, read_safetensors
 from ostec.nets import published
@@ -299,3 +301,10 @@ class _Reader:
 
 def _is_tf_network(item: Any) -> bool:
     return isinstance(item, Stub) and item.name == "Network" and item.module.startswith(("dnnlib.tflib", "tfutil"))
+
+
+def encode_latent(latent: FloatArray) -> bytes:
+    """W+ [num_ws, W] as PyTorch saves it: a dictionary with ``latent`` float32 [1, num_ws, W], as FFHQ-UV reads it."""
+    stream = io.BytesIO()
+    torch.save({"latent": torch.from_numpy(latent.copy())[None]}, stream)
+    return stream.getvalue()

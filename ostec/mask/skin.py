@@ -19,7 +19,7 @@ from scipy.spatial import ConvexHull
 
 from ostec.core.types import BoolArray, FloatArray, LayoutGuide, Topology, UvObservation
 from ostec.mask.spectacles import RimGuide, SpectacleSettings, spectacles
-from ostec.render.polygon import in_polygon
+from ostec.render.geometry import harmonics, in_polygon
 
 _FLOOR = 0.03
 """Added before the logarithm, so that black does not dominate."""
@@ -214,16 +214,16 @@ def _log_colour(colour: FloatArray) -> FloatArray:
 def _skin_model(seen: UvObservation, seed: FloatArray, guide: MaskGuide) -> _SkinModel:
     """Shading by spherical harmonics and a constant tint, fitted robustly to the seed texels."""
     log = _log_colour(seen.colour)
-    harmonics = _harmonics(seen.normal)
+    functions = harmonics(seen.normal)
     known = seed > 0
     weight = seed
     ridge = np.diag([1e-3, 0.3, 0.3, 0.3, 1, 1, 1, 1, 1]) * seed.sum() * 0.02
-    rows, light = harmonics[known], log[..., 0]
+    rows, light = functions[known], log[..., 0]
     for _ in range(8):
         w = weight[known][:, None]
         shading = np.linalg.solve(rows.T @ (rows * w) + ridge, rows.T @ (light[known][:, None] * w))[:, 0]
         tint = np.median(log[weight > 0.1 * weight.max()], axis=0)[1:]
-        error = np.dstack([light - harmonics @ shading, log[..., 1:] - tint])
+        error = np.dstack([light - functions @ shading, log[..., 1:] - tint])
         # Deviation from the median absolute deviation; a floor for photos without any texture.
         spread = 1.48 * np.median(np.abs(error[known]), axis=0) + np.array([0.02, 0.015, 0.015])
         weight = seed / (1 + ((error / (2 * spread)) ** 2).sum(-1)) ** 2
@@ -261,9 +261,3 @@ def _other_likelihood(colour: FloatArray, surround: FloatArray, skin: _SkinModel
         density += len(group) / len(log) * np.exp(-0.5 * distance) / (np.prod(spread) * (2 * np.pi) ** 1.5)
     share = min(1.0, len(log) / max(1, len(surround)) * 2)
     return np.logaddexp(anything, np.log(np.maximum(share * density, 1e-12)))
-
-
-def _harmonics(normal: FloatArray) -> FloatArray:
-    """Second-order real spherical harmonics [..., 9] of unit normals, without their constants."""
-    x, y, z = normal[..., 0], normal[..., 1], normal[..., 2]
-    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], axis=-1)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ostec.nets.ops import LRELU_GAIN, filter_planes, leaky_relu, lowpass_filter, upsample2d
+from ostec.nets.ops import LRELU_GAIN, downsample2d, filter_planes, leaky_relu, lowpass_filter, upsample2d
 
 NoiseMode = Literal["const", "random", "none"]
 
@@ -288,7 +288,7 @@ class ConvLayer(nn.Module):
         """[B, inputs, H, W] -> [B, outputs, H, W] or half that size."""
         weight = self.weight * self.weight_gain
         if self.down and self.kernel == 1:
-            x = functional.conv2d(filter_planes(x, self.resample_filter, (1, 1))[:, :, ::2, ::2], weight)
+            x = functional.conv2d(downsample2d(x, self.resample_filter), weight)
         elif self.down:
             x = functional.conv2d(filter_planes(x, self.resample_filter, (2, 2)), weight, stride=2)
         else:

@@ -1,4 +1,4 @@
-"""Rotations, cameras and normals, in the conventions of :mod:`ostec.core.types`."""
+"""Rotations, cameras, normals and polygons, in the conventions of :mod:`ostec.core.types`."""
 
 from dataclasses import dataclass
 from math import asin, atan2, cos, radians, sin
@@ -6,7 +6,7 @@ from math import asin, atan2, cos, radians, sin
 import numpy as np
 import torch
 
-from ostec.core.types import DoubleArray
+from ostec.core.types import Array, BoolArray, DoubleArray
 
 
 def rotation_from_pose(pitch_deg: float, yaw_deg: float, roll_deg: float = 0.0) -> DoubleArray:
@@ -167,3 +167,39 @@ def vertex_normals(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Ten
     for k in range(3):
         normals = normals.index_add(-2, index[:, k], face)
     return torch.nn.functional.normalize(normals, dim=-1, eps=1e-12)
+
+
+def in_polygon(x: Array, y: Array, polygon: Array) -> BoolArray:
+    """Whether points lie in a polygon: a ray from each to the right crosses an odd number of edges (even-odd rule).
+
+    Args:
+        x: coordinates of the points, any shape.
+        y: the same shape.
+        polygon: [K, 2] corners in order; the last is joined to the first.
+
+    Returns:
+        The shape of ``x``. Of two polygons that share an edge, a point on it lies in one alone.
+
+    Raises:
+        ValueError: the shapes differ, or the polygon is no [K, 2].
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"expected x and y of one shape, got {x.shape} and {y.shape}")
+    if polygon.ndim != 2 or polygon.shape[1] != 2:
+        raise ValueError(f"expected a polygon [K, 2], got {polygon.shape}")
+    inside = np.zeros(x.shape, bool)
+    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        if y0 != y1:
+            crosses = (y0 > y) != (y1 > y)
+            inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
+    return inside
+
+
+def harmonics(normals: Array) -> Array:
+    """Real spherical harmonics up to the second order of unit normals [..., 3], without their constants.
+
+    Returns:
+        [..., 9]: 1, x, y, z, xy, xz, yz, x^2 - y^2, 3z^2 - 1.
+    """
+    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
+    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], axis=-1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from ostec.heads.eyeballs import LIDS, OFFSET, RADIUS, sphere, with_eyeballs
+from ostec.heads.eyes import LIDS, OFFSET, RADIUS, sphere, with_eyeballs
 from tests.toy_head import toy_correspondence, toy_head_model
 
 MODEL = toy_head_model()

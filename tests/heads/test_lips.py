@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ostec.core.types import FloatArray
-from ostec.heads.lips import CLOSED_MM, INNER_LIPS, OPEN_MM, PRESSED_MM, close_lips
+from ostec.heads.mouth import CLOSED_MM, INNER_LIPS, OPEN_MM, PRESSED_MM, close_lips
 
 AXIS = np.float32([0.36, 0.8, -0.48])
 """From lower to upper lip: no axis of the frame."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ostec.core.errors import WeightsError
-from ostec.io.npy import read_npy_object
+from ostec.io.pickles import read_npy_object
 
 
 def saved(path: Path, value: object) -> Path:
@@ -57,7 +57,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.npy", {"a": np.arange(100)})
     whole = path.read_bytes()
     for content, message in (
-        (b"", "no header"),
+        (b"", "an empty file"),
         (b"\x93NUMPY", "no header"),
         (b"\x93NUMPY\x01\x00" + struct.pack("<H", 14) + b"{'descr': (   ", "no header"),
         (b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"-" * 9000, "no header"),

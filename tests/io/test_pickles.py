@@ -2,6 +2,7 @@
 
 import argparse
 import builtins
+import contextlib
 import io
 import os
 import pickle
@@ -18,7 +19,7 @@ import pytest
 import torch
 
 from ostec.core.errors import WeightsError
-from ostec.io import opcodes
+from ostec.io import pickles
 from ostec.io.pickles import Stub, read_objects
 from ostec.io.weights import read_state
 
@@ -333,7 +334,7 @@ def test_claims_and_damage_are_one_sentence(tmp_path: Path, stream: bytes, sente
 
 
 def test_a_pickle_without_end_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opcodes, "MAX_INSTRUCTIONS", 10_000)
+    monkeypatch.setattr(pickles, "MAX_INSTRUCTIONS", 10_000)
     refused(written(tmp_path, b"]" + b"0]" * 6_000 + b"."), "found more than 10000 instructions")
 
 
@@ -389,6 +390,84 @@ def test_an_array_copied_without_number_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, data + copy + b".")
     assert read_objects(path) == bytes(1 << 20)
     refused(written(tmp_path, data + copy * 50 + b"."), "more data than the file has room for")
+
+
+def number(value: int) -> bytes:
+    return (
+        b"\x8a" + bytes([(data := value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)).__len__()]) + data
+    )
+
+
+MODULUS = sys.hash_info.modulus
+"""Whole numbers that differ by a multiple of it have the same hash."""
+
+
+def colliding_pairs(count: int) -> list[tuple[int, int]]:
+    """Pairs of numbers of 64 bits with the same hash: that of a tuple is a formula that can be solved."""
+    one, two, five = 11400714785074694791, 14029467366897019727, 2870177450012600261
+    word = (1 << 64) - 1
+
+    def turned(x: int, by: int) -> int:
+        return ((x << by) | (x >> (64 - by))) & word
+
+    pairs: list[tuple[int, int]] = []
+    first = 0
+    while len(pairs) < count:
+        first += 1
+        before = turned((five + first * two) & word, 31) * one & word
+        lane = (12345 - before) * pow(two, -1, 1 << 64) & word  # so that what follows does not depend on the first
+        lane -= (1 << 64) if lane >> 63 else 0
+        if abs(lane) < MODULUS and lane != -1:
+            pairs.append((first, lane))
+    return pairs
+
+
+def test_keys_that_share_a_hash_take_no_time(tmp_path: Path) -> None:
+    """Were they taken, each would be compared with all before it: minutes for some MB."""
+    pairs = colliding_pairs(5_000)
+    assert len(set(map(hash, pairs))) == 1
+    tuples, marked, single = (
+        b"".join(number(a) + number(b) + b"\x86" + after for a, b in pairs) for after in (b"", b"N", b"Ns")
+    )
+    for stream in (
+        b"}(" + marked + b"u.",
+        b"(" + marked + b"d.",
+        b"\x8f(" + tuples + b"\x90.",
+        b"(" + tuples + b"\x91.",
+        b"}" + single + b".",
+        b"cbuiltins\nset\n(](" + tuples + b"etR.",
+    ):
+        refused(written(tmp_path, stream), "found (too many numbers for keys|more data than)", share=16)
+
+
+def test_enormous_keys_are_refused(tmp_path: Path) -> None:
+    large = number(3 * MODULUS << 20)
+    refused(written(tmp_path, b"}" + large + b"Ns."), "a dictionary with enormous numbers for keys")
+    refused(written(tmp_path, b"}" + large + b"\x85Ns."), "a dictionary with enormous numbers for keys")
+    refused(written(tmp_path, b"\x8f(" + large + b"\x90."), "a dictionary with enormous numbers for keys")
+    largest = {2**64 - 1: 1, -(2**63): 2}
+    assert read_objects(pickled(tmp_path, largest)) == largest
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_honest_dictionaries_of_numbers_come_back(tmp_path: Path, protocol: int) -> None:
+    table = {number: number + 1 for number in range(10_000)}
+    assert read_objects(pickled(tmp_path, table, protocol)) == table
+
+
+@pytest.mark.parametrize(
+    "stream", [b"]p-1\n.", b"]p5\n0g-1\n.", b"]p5\n0g3\n.", b"]p99999999999\n.", b"]r\xff\xff\xff\x7f."]
+)
+def test_places_of_the_memo_are_those_of_the_file(tmp_path: Path, stream: bytes) -> None:
+    refused(written(tmp_path, stream), "broken off or garbled|more data than the file has room for")
+
+
+def test_an_array_that_is_remembered_and_built_without_number_takes_no_time(tmp_path: Path) -> None:
+    head, tail = numpy_stream(b"(K\x01t").split(b"tR", 1)[0] + b"tR", b""
+    state = b"(K\x01(K\x01tcnumpy\ndtype\n(Vf4\nI00\nI01\ntRI00\nC\x04abcdtb"
+    stream = head + b"\x94" * 30_000 + (b"2" + state + b"0") * 5_000 + b"."
+    with contextlib.suppress(WeightsError):
+        read_objects(written(tmp_path, stream + tail))
 
 
 # damaged files of torch

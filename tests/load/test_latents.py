@@ -5,7 +5,7 @@ import io
 import numpy as np
 import torch
 
-from ostec.load.latents import encode_latent
+from ostec.load.generators import encode_latent
 
 
 def test_a_latent_comes_back_with_the_shape_of_ffhq_uv() -> None:

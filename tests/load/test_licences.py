@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ostec.core.manifests import Manifest
-from ostec.load.licences import LOGGER, show_licence
+from ostec.load.morphable.read import LOGGER, show_licence
 
 MANIFEST = Manifest("toy", "A toy model", "https://example.org", "", "MIT (code)", ())
 

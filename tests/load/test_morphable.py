@@ -10,9 +10,8 @@ import pytest
 from ostec.core.assets import MODELS_VARIABLE, face_models, load_manifest
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.morphable import MorphableModel
-from ostec.load.licences import LOGGER
 from ostec.load.morphable.flame import read_flame_skinning
-from ostec.load.morphable.read import READERS, read_morphable
+from ostec.load.morphable.read import LOGGER, READERS, read_morphable
 from tests.load import morphable_files as files
 
 FACE = files.made_face()

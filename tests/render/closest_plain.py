@@ -3,7 +3,7 @@
 import numpy as np
 
 from ostec.core.types import DoubleArray, IntArray
-from ostec.render.closest import unit_normals
+from ostec.render.surface import unit_normals
 
 
 def closest_among_plain(
@@ -13,7 +13,7 @@ def closest_among_plain(
     normals: DoubleArray | None = None,
     least_cosine: float = 0.0,
 ) -> tuple[IntArray, DoubleArray, DoubleArray]:
-    """What :func:`ostec.render.closest.closest_among` does, in NumPy."""
+    """What :func:`ostec.render.surface.closest_among` does, in NumPy."""
     weights = barycentric_of_closest(corners[near], points[:, None])  # [Q, C, 3]
     distance = np.linalg.norm((weights[..., None] * corners[near]).sum(-2) - points[:, None], axis=-1)
     cost = distance

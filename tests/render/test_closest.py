@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ostec.render.closest import closest_among, unit_normals
+from ostec.render.surface import closest_among, unit_normals
 from tests.render.closest_plain import closest_among_plain
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ostec.render.polygon import in_polygon
+from ostec.render.geometry import in_polygon
 
 L_SHAPE = np.array([[0, 0], [4, 0], [4, 1], [1, 1], [1, 3], [0, 3]], np.float32)
 

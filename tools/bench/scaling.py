@@ -1,8 +1,10 @@
 """``tools/bench_scaling.py``: seconds per step of this program's projection over batch, resolution and threads."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -12,7 +14,7 @@ from bench.judge import JUDGED_SIDE, VggShaped, judged_size
 from bench.network import draw_target, random_network
 from bench.reference import PlainNetwork, project_reference
 from bench.search import search
-from ostec.bench.clock import Clock, Now, available_bytes, described
+from ostec.bench.clock import Clock, Now, described
 from ostec.nets.stylegan2 import Generator, GeneratorShape
 
 _MAPS = 7
@@ -60,6 +62,18 @@ class Cell:
     threads: int
     batch: int
     seconds: list[float] = field(default_factory=list)
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Memory that can still be taken; None where the system does not tell."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    try:
+        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
 
 
 def memory_needed(shape: GeneratorShape, batch: int, side: str) -> int:

@@ -9,7 +9,7 @@ from ostec.core.assets import load_manifest
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
-from ostec.io.npy import read_npy_object
+from ostec.io.pickles import read_npy_object
 from ostec.load.morphable.files import Arrays, basis, checked, digest, not_there, outward, places_of
 
 MANIFEST = "faceverse_v4"

@@ -12,9 +12,8 @@ from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel, Skinning
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.arrays import read_npz
-from ostec.io.npy import read_npy_object
 from ostec.io.obj import read_obj
-from ostec.io.pickles import Stub, read_objects
+from ostec.io.pickles import Stub, read_npy_object, read_objects
 from ostec.load.morphable.files import Arrays, checked, digest, not_there, outward, pieces, places_of, wrong_shape
 
 MANIFEST = "flame"
