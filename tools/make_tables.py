@@ -5,35 +5,40 @@
 
 import argparse
 import ast
+import dataclasses
 import importlib
 import inspect
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/settings.md"
 CLASSES = {
     "One photo": ("pipeline.settings.CompleteSettings", "pipeline.settings.InvertSettings"),
     "Detection and landmarks": ("detect.faces.DetectSettings", "detect.landmarks.LandmarkSettings"),
-    "Fit": ("fit.dense.DenseFitSettings", "fit.morphable.MorphableFitSettings"),
-    "Mask": ("mask.skin.MaskSettings", "mask.spectacles.SpectacleSettings", "mask.hands.HandSettings"),
-    "Prior": ("prior.linear.PriorSettings", "prior.skin.SkinSettings"),
+    "Fit": ("fit.dense.DenseFitSettings", "fit.settings.MorphableFitSettings"),
+    "Mask": ("mask.skin.MaskSettings", "mask.spectacles.SpectacleSettings", "mask.settings.HandSettings"),
+    "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",
-        "project.objective.ProjectionSettings",
-        "complete.portrait.PortraitSettings",
+        "project.settings.ProjectionSettings",
+        "complete.settings.PortraitSettings",
     ),
-    "Stitching": ("stitch.views.ViewSettings", "stitch.colour.ColourSettings", "stitch.blend.BlendSettings"),
-    "Full head": ("heads.skin.HeadTextureSettings",),
+    "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "Full head": ("pipeline.settings.HeadSettings", "heads.settings.HeadTextureSettings",),
     "Training": ("train.prior.PriorTrainSettings", "train.generator.GeneratorTrainSettings"),
 }
 HEAD = """# Settings
 
 <!-- Written by tools/make_tables.py from the dataclasses: edit the docstrings there, then run it. -->
 
-Every constant of the method is a field of one of these frozen dataclasses. Each stands in the module that reads it. The
-default is the recommendation. Lengths named `_mm` are millimetres on the face, where the outer eye corners are 90 mm
-apart.
+Every constant of the method is a field of one of these frozen dataclasses. The default is the recommendation. Lengths
+named `_mm` are millimetres on the face, where the outer eye corners are 90 mm apart.
+
+Where a class has an option prefix, its fields are options of `ostec complete` (`--project.ms-ssim 2`) and keys of a
+`--config` file (`[project]`, `ms_ssim = 2`). From Python, they are part of `CompleteSettings`. The others are constants of
+the code.
 """
 
 
@@ -50,13 +55,25 @@ def shown(default: ast.expr) -> str:
     return f"[`{factory[1]}`](#{factory[1].lower()})" if factory and factory[1].endswith("Settings") else f"`{text}`"
 
 
-def table(path: str) -> str:
+def prefixes(settings: type, prefix: str = "") -> dict[str, str]:
+    """Name of each dataclass within another -> what its options begin with."""
+    found = {}
+    for field in dataclasses.fields(settings):
+        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
+            inner = f"{prefix}{field.name}."
+            found |= {field.default_factory.__name__: inner, **prefixes(field.default_factory, inner)}
+    return found
+
+
+def table(path: str, options: Mapping[str, str]) -> str:
     """The section of one dataclass."""
     module, _, name = path.rpartition(".")
     settings = getattr(importlib.import_module(f"ostec.{module}"), name)
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(definition, ast.ClassDef)
     lines = [f"### {name}", "", f"`ostec.{module}.{name}`. {plain((settings.__doc__ or '').split('Raises:')[0])}", ""]
+    if name in options:
+        lines[-2] += f" Option prefix: `--{options[name]}`"
     lines += ["| field | default | meaning |", "|---|---|---|"]
     for field, after in zip(definition.body, [*definition.body[1:], None], strict=True):
         if not isinstance(field, ast.AnnAssign) or field.value is None:
@@ -69,9 +86,9 @@ def table(path: str) -> str:
 
 def page() -> str:
     """The whole page."""
-    parts = [HEAD]
+    parts, options = [HEAD], prefixes(importlib.import_module("ostec.pipeline.settings").CompleteSettings)
     for title, paths in CLASSES.items():
-        parts += [f"## {title}\n", *(f"{table(path)}\n" for path in paths)]
+        parts += [f"## {title}\n", *(f"{table(path, options)}\n" for path in paths)]
     return "\n".join(parts)
 
 
