@@ -22,7 +22,13 @@ from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.parsing import BiSeNet, bisenet_from_tensors
 from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
+from ostec.nets.regressor import DEEP3D, FACEVERSE, Regressor, regressor_from_tensors
 
+REGRESSORS = {
+    "deep3d": ("deep3dfacerecon", "deep3dfacerecon/epoch_20.pth", DEEP3D),
+    "faceverse": ("faceverse_v4", "faceverse_v4/faceverse_resnet50.pth", FACEVERSE),
+}
+"""Name in ``--fit`` -> manifest, file, and the network that the file must hold."""
 _Network = TypeVar("_Network", bound=torch.nn.Module)
 _NetworkCo = TypeVar("_NetworkCo", bound=torch.nn.Module, covariant=True)
 
@@ -92,6 +98,26 @@ def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
         AssetError: a file is there, but is damaged or not the expected one.
     """
     return _load_first("arcface", arcface_from_tensors, device)
+
+
+def load_regressor(name: str, device: torch.device) -> Loaded[Regressor]:
+    """Load a network that reads a morphable model's coefficients from a photo.
+
+    Args:
+        name: ``deep3d`` or ``faceverse``.
+        device: where it shall run.
+
+    Raises:
+        AssetError: its file is not there, damaged, or another network's; the sentence says how to get it.
+    """
+    manifest, file, layout = REGRESSORS[name]
+    path = find_model(manifest, file)
+    if path is None:
+        raise AssetError(f"--fit {name} needs {file}, which is not there; please run: ostec models show {manifest}")
+    network = regressor_from_tensors(read_state(path), str(path))
+    if network.layout is not layout:
+        raise AssetError(f"{path} is {network.layout.name}'s network, not {layout.name}'s.")
+    return Loaded(network.to(device), {f"{manifest}/{path.name}": sha256_of(path)})
 
 
 def load_parsing(device: torch.device) -> Loaded[BiSeNet] | None:

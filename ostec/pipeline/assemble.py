@@ -14,6 +14,7 @@ from ostec.core.settings import to_json
 from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
 from ostec.export.record import versions
 from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
+from ostec.fit.regress import read_shape
 from ostec.heads.assemble import HeadMaker, described
 from ostec.io.images import to_bytes
 from ostec.pipeline.figures import photo_figures
@@ -73,7 +74,9 @@ class Assembler:
         pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, self.renderer)
         head = None
         if self.heads is not None:
-            head = self.heads(textured)
+            read = self.models.regressor
+            shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
+            head = self.heads(textured, shape)
             pictures["Fitted head"] = overlay_head(observed.photo, face, head)
         textured = replace(textured, stages=pictures)
         record = {

@@ -22,6 +22,7 @@ from ostec.load.networks import (
     load_hands,
     load_lpips,
     load_parsing,
+    load_regressor,
 )
 from ostec.load.topology import read_topology
 from ostec.nets.arcface import ArcFace
@@ -31,6 +32,7 @@ from ostec.nets.hands import HandNetworks
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import Lpips
+from ostec.nets.regressor import Regressor
 from ostec.pipeline.settings import CompleteSettings, HeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
@@ -58,6 +60,8 @@ class Models:
     """Says what of a photo is bare face; None where no file is found."""
     hands: HandNetworks | None = None
     """Finds hands before the face; None where they are not looked for."""
+    regressor: Regressor | None = None
+    """Reads the face model's coefficients from the photo; None where landmarks decide them."""
 
 
 def load_models(device: torch.device, settings: CompleteSettings | None = None) -> Models:
@@ -95,6 +99,8 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     arcface = load_arcface(device) if generator is not None else None
     parsing = load_parsing(device)
     hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
+    regressor = load_regressor(settings.fit, device) if settings.fit != "landmarks" else None
+    hashes |= regressor.hashes if regressor else {}
     return Models(
         mtcnn.eval(),
         facemesh,
@@ -107,6 +113,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
         arcface.network if arcface else None,
         parsing.network if parsing else None,
         load_hands(device),
+        regressor.network if regressor else None,
     )
 
 

@@ -6,13 +6,27 @@ from typing import Annotated
 from tyro.conf import arg
 
 from ostec.complete.settings import PortraitSettings
-from ostec.core.settings import FACE_MODELS, MAX_UV_SIZE, MIN_UV_SIZE, FaceModel, Faces, Mode, Schedule, check_choice
+from ostec.core.settings import (
+    FACE_MODELS,
+    MAX_UV_SIZE,
+    MIN_UV_SIZE,
+    FaceModel,
+    Faces,
+    Fit,
+    Mode,
+    Schedule,
+    Way,
+    check_choice,
+)
 from ostec.fit.settings import MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
 from ostec.mask.settings import HandSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
+
+READ_MODELS = {"deep3d": "bfm", "faceverse": "faceverse"}
+"""Network that reads coefficients -> the face model that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,9 @@ class CompleteSettings:
         ValueError: a value is out of range, or nothing is left that could fill unseen texels.
     """
 
+    completer: Way = "auto"
+    """prior fills what the photo does not show with the most probable face, generator projects views of it into a
+    StyleGAN2; auto is generator, unless there are 0 iterations or no generator."""
     mode: Annotated[Mode, arg(aliases=["-m"])] = "auto"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
@@ -50,6 +67,9 @@ class CompleteSettings:
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
     """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
+    fit: Fit = "landmarks"
+    """What decides the face model's shape: landmarks, or a published network that reads it from the photo (deep3d for
+    bfm, faceverse for faceverse)."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -68,9 +88,11 @@ class CompleteSettings:
     @property
     def projects(self) -> bool:
         """Whether views are projected into a generator."""
-        return self.iterations > 0 and self.generator != "none"
+        return self.completer != "prior" and self.iterations > 0 and self.generator != "none"
 
     def __post_init__(self) -> None:
+        check_choice("completer", self.completer, ("auto", "prior", "generator"))
+        check_choice("fit", self.fit, ("landmarks", *READ_MODELS))
         check_choice("mode", self.mode, ("auto", "soft", "hard"))
         check_choice("schedule", self.schedule, ("progressive", "waves"))
         check_choice("faces", self.faces, ("largest", "all"))
@@ -80,8 +102,13 @@ class CompleteSettings:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
             raise ValueError(f"uv_size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {self.uv_size}.")
+        if self.fit != "landmarks" and self.face_model != READ_MODELS[self.fit]:
+            raise ValueError(f"fit {self.fit} reads {READ_MODELS[self.fit]}, so face_model must be that.")
+        if self.completer == "generator" and not self.projects:
+            raise ValueError("completer generator needs a generator and iterations above 0.")
         if self.prior == "none" and not self.projects:
-            lack = "iterations 0" if self.iterations == 0 else "generator none"
+            named = {"completer": "prior"} if self.completer == "prior" else {"generator": "none"}
+            lack = " ".join(*named.items()) if self.iterations else "iterations 0"
             raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
 
 

@@ -16,9 +16,13 @@ from torch.nn import functional
 
 from ostec.nets.encoder import Encoder, EncoderShape
 from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape, SynthesisBlock
-from ostec.train.losses import cut_patches, reconstruction_loss, take_patches
+from ostec.train.losses import augmentation, cut_patches, reconstruction_loss, take_patches
 from ostec.train.renders import PoseBank, TrainingTextures, on_device
 
+PORTRAIT_SPAN_MM = 254.0
+"""Side of an aligned portrait, at the scale of the mean face."""
+AUGMENT_PATCHES = 100_000
+"""Real patches over which the probability of augmentation can grow from 0 to 1."""
 DISCRIMINATOR_GROUP = 4
 """Patches whose deviation the discriminator sees."""
 
@@ -121,18 +125,21 @@ class TrainingState:
     random: torch.Generator
     images: int = 0
     step: int = 0
+    augment: float = 0.0
+    """Probability with which the discriminator's patches are augmented."""
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""
         named = {k: v.state_dict() for k, v in self._stateful().items()}
-        return {**named, "random": self.random.get_state(), "images": self.images, "step": self.step}
+        numbers = {"images": self.images, "step": self.step, "augment": self.augment}
+        return {**named, "random": self.random.get_state(), **numbers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume from :meth:`state_dict`."""
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
         self.random.set_state(state["random"].cpu())
-        self.images, self.step = int(state["images"]), int(state["step"])
+        self.images, self.step, self.augment = int(state["images"]), int(state["step"]), float(state["augment"])
 
     def _stateful(self) -> dict[str, Any]:
         names = ("generator", "encoder", "discriminator", "generator_mean", "encoder_mean", "optimiser", "optimiser_d")
@@ -203,6 +210,8 @@ class ViewBatch:
     """[B, 1, R, R]: 1 where the imagined photo shows the face, and on the ground."""
     code: torch.Tensor
     """[B, Z]: the portrait's coefficients in the prior and the pose."""
+    carried: torch.Tensor
+    """[B] side in pixels up to which the portrait's detail fills the view."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +259,8 @@ def render_views(textures: TrainingTextures, draw: Draw, bank: PoseBank, ground:
     hint = guess + (colour - guess) * share
     image, hint = ((x + rest * ground) * 2 - 1 for x in (colour, hint))
     code = torch.cat([textures.codes[draw.portrait, draw.mirrored.long()], bank.codes[draw.pose]], dim=1)
-    return ViewBatch(image, shown + rest, hint, shown * share + rest, code)
+    carried = textures.native_side[draw.portrait] * (bank.span_mm / PORTRAIT_SPAN_MM)
+    return ViewBatch(image, shown + rest, hint, shown * share + rest, code, carried)
 
 
 def train_generator(
@@ -307,19 +317,23 @@ def _step(state: TrainingState, batch: ViewBatch, settings: GeneratorTrainSettin
     factor = settings.resolution // level
     real, shown = functional.avg_pool2d(batch.image, factor), functional.avg_pool2d(batch.shown, factor)
     weight = shown + (1 - shown) * settings.unseen
-    reconstruction = reconstruction_loss(fake, real, weight, settings.gradient)
+    reconstruction = reconstruction_loss(fake, real, weight, settings.gradient, batch.carried)
     code = (encoded.z - batch.code).square().mean()
     spread = encoded.offset.square().mean()
     loss = reconstruction + settings.code * code + settings.offset * spread
     losses = {"reconstruction": reconstruction, "code": code, "offset": spread}
-    if state.images >= settings.adversarial_from:
-        corners, owner = cut_patches(real, shown, settings.patch, settings.patches, state.random)
+    sharp = (batch.carried >= level).nonzero()[:, 0]
+    if state.images >= settings.adversarial_from and len(sharp):
+        # Blurred portraits would teach the discriminator that blur is real: the others stand in for them.
+        sharp = sharp[torch.arange(len(real), device=sharp.device) % len(sharp)]
+        corners, owner = cut_patches(real[sharp], shown[sharp], settings.patch, settings.patches, state.random)
         seen_fake, seen_real = (
-            take_patches(torch.cat([x * shown, shown], dim=1), corners, owner, settings.patch) for x in (fake, real)
+            take_patches(torch.cat([x * shown, shown], dim=1)[sharp], corners, owner, settings.patch)
+            for x in (fake, real)
         )
         losses |= _discriminator_step(state, seen_fake.detach(), seen_real, settings)
         state.discriminator.requires_grad_(False)
-        verdict = functional.softplus(-state.discriminator(seen_fake)).mean()
+        verdict = functional.softplus(-state.discriminator(augmentation(state.augment)(seen_fake))).mean()
         state.discriminator.requires_grad_(True)
         losses["verdict"] = verdict
         loss = loss + settings.adversarial * verdict
@@ -332,9 +346,13 @@ def _step(state: TrainingState, batch: ViewBatch, settings: GeneratorTrainSettin
 def _discriminator_step(
     state: TrainingState, fake: torch.Tensor, real: torch.Tensor, settings: GeneratorTrainSettings
 ) -> dict[str, torch.Tensor]:
-    """Non-saturating logistic loss with a lazy gradient penalty on real patches."""
+    """Non-saturating logistic loss with a lazy gradient penalty on real patches.
+
+    The augmentation grows while the discriminator knows more than 80 % of the real patches (ADA's r_t is above 0.6).
+    """
     penalise = state.step % settings.r1_every == 0
-    real = real.detach().requires_grad_(penalise)
+    augment = augmentation(state.augment)
+    real, fake = augment(real).detach().requires_grad_(penalise), augment(fake)
     said = state.discriminator(real)
     loss = functional.softplus(state.discriminator(fake)).mean() + functional.softplus(-said).mean()
     if penalise:
@@ -343,7 +361,10 @@ def _discriminator_step(
     state.optimiser_d.zero_grad(set_to_none=True)
     loss.backward()
     state.optimiser_d.step()
-    return {"discriminator": loss.detach(), "said_real": said.detach().mean()}
+    sure = float((said.detach() > 0).float().mean())
+    state.augment += math.copysign(len(said) / AUGMENT_PATCHES, sure - 0.8)
+    state.augment = min(max(state.augment, 0.0), 0.8)
+    return {"discriminator": loss.detach(), "said_real": said.detach().mean(), "augment": torch.tensor(state.augment)}
 
 
 @torch.no_grad()

@@ -1,13 +1,16 @@
 """What the generator's training minimises, and the patches that its discriminator sees."""
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 _LEVELS = 4
 """Of the pyramid; a picture has at least 8 px."""
 
 
-def reconstruction_loss(fake: torch.Tensor, real: torch.Tensor, weight: torch.Tensor, gradient: float) -> torch.Tensor:
+def reconstruction_loss(
+    fake: torch.Tensor, real: torch.Tensor, weight: torch.Tensor, gradient: float, carried: torch.Tensor
+) -> torch.Tensor:
     """Mean absolute difference of colours and of neighbours' differences over four levels of a pyramid.
 
     Args:
@@ -15,6 +18,8 @@ def reconstruction_loss(fake: torch.Tensor, real: torch.Tensor, weight: torch.Te
         real: [B, 3, R, R].
         weight: [B, 1, R, R].
         gradient: weight of the differences.
+        carried: [B] side in pixels up to which the real pictures hold detail: a level that is finer than that counts
+            less, and nothing from twice that side.
     """
     total = fake.new_zeros(())
     difference = fake - real
@@ -23,12 +28,13 @@ def reconstruction_loss(fake: torch.Tensor, real: torch.Tensor, weight: torch.Te
             difference, weight = functional.avg_pool2d(difference * weight, 2), functional.avg_pool2d(weight, 2)
             difference = difference / weight.clamp(min=1e-3)
         norm = weight.sum() * 3 + 1e-6
-        total = total + (difference.abs() * weight).sum() / norm
+        share = (2 * carried / fake.shape[-1] * 2**level - 1).clamp(0, 1)[:, None, None, None]
+        total = total + (difference.abs() * weight * share).sum() / norm
         for axis in (-1, -2):
             span = difference.shape[axis] - 1
             step = difference.narrow(axis, 1, span) - difference.narrow(axis, 0, span)
             both = torch.minimum(weight.narrow(axis, 1, span), weight.narrow(axis, 0, span))
-            total = total + gradient * (step.abs() * both).sum() / norm
+            total = total + gradient * (step.abs() * both * share).sum() / norm
     return total
 
 
@@ -63,3 +69,19 @@ def take_patches(planes: torch.Tensor, corners: torch.Tensor, owner: torch.Tenso
     """Patches [N, C, size, size] of planes [B, C, R, R]."""
     cut = [planes[k, :, y : y + size, x : x + size] for (x, y), k in zip(corners.tolist(), owner.tolist(), strict=True)]
     return torch.stack(cut)
+
+
+def augmentation(probability: float) -> nn.Module:
+    """What real and drawn patches go through before the discriminator, so that it cannot learn few portraits by heart.
+
+    Moves, turns, scales and cuts out patches [N, C, s, s] with this probability each, after ADA (Karras et al.,
+    *Training generative adversarial networks with limited data*, 2020).
+    """
+    from kornia import augmentation as k
+
+    return k.AugmentationSequential(
+        k.RandomHorizontalFlip(),
+        k.RandomAffine(20.0, translate=(0.125, 0.125), scale=(0.8, 1.25), p=probability),
+        k.RandomErasing(scale=(0.05, 0.25), p=probability),
+        data_keys=["input"],
+    )

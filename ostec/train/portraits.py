@@ -1,4 +1,4 @@
-"""A folder of aligned portraits to masked texels in the UV layout."""
+"""Folders of aligned portraits to masked texels in the UV layout."""
 
 import logging
 import zlib
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ostec.core.errors import ImageError, UsageError
-from ostec.core.types import BoolArray, ByteArray, FloatArray, Topology, UvObservation
+from ostec.core.types import BoolArray, ByteArray, FittedFace, FloatArray, Topology, UvObservation
 from ostec.detect.landmarks import LandmarkSettings, detect_landmarks_batch, whole_image
 from ostec.fit.dense import fit_dense
 from ostec.io.images import IMAGE_SUFFIXES, read_image
@@ -18,11 +18,13 @@ from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.nets.facemesh import FaceMesh
 from ostec.prior.linear import prior_weight
 from ostec.prior.settings import PriorSettings
-from ostec.render.unwrap import Unwrapper
+from ostec.render.unwrap import Unwrapper, resize_map
 
 log = logging.getLogger(__name__)
 
 _BATCH = 32
+_MASK_SIZE = 256
+"""Largest layout that masks are found on, as at run time; they are enlarged to larger ones."""
 TRAINING_OUTLINE_MM = (-0.15, 7.0)
 """Gentler at the silhouette than the prior is asked with: the jaw's rim is seen nowhere else, so it keeps 2 %."""
 TRAINING_COSINE = (0.05, 0.45)
@@ -43,6 +45,14 @@ class PortraitTexels:
     """[N]: never trained on."""
     inside: BoolArray
     """[S, S] the chart."""
+    native_side: FloatArray
+    """[N] side of each portrait in its source photo, in pixels: more detail it has not; infinite if unknown."""
+
+
+def picture_paths(folder: Path) -> list[Path]:
+    """The pictures of a folder, or of its subfolder ``images``, by name."""
+    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    return sorted(path for path in pictures.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def is_held_out(stem: str, excluded: frozenset[str] = frozenset()) -> bool:
@@ -54,17 +64,19 @@ def is_held_out(stem: str, excluded: frozenset[str] = frozenset()) -> bool:
 
 
 def collect_texels(
-    folder: Path,
+    folders: Sequence[Path],
     excluded: frozenset[str],
     network: FaceMesh,
     topology: Topology,
     size: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> PortraitTexels:
-    """Detect, fit, unwrap and mask every portrait of a folder.
+    """Detect, fit, unwrap and mask every portrait of the folders.
 
     Args:
-        folder: aligned portraits, one face each, filling most of the picture.
+        folders: aligned portraits, one face each, filling most of the picture. A folder with ``images/`` and
+            ``landmarks.npz`` says there what its portraits hold (``names``, ``native_side``) and what other portraits
+            show the same people (``old_names``, separated by commas), who are held out together.
         excluded: numbers (the stem after its first underscore) that are held out beside the CRC rule.
         network: FaceMesh.
         topology: the layout.
@@ -72,32 +84,56 @@ def collect_texels(
         progress: called with the number done and the total.
 
     Raises:
-        UsageError: the folder holds no picture.
+        UsageError: a folder holds no picture.
     """
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise UsageError(f"{folder} holds no portraits.")
+    paths: list[Path] = []
+    sides: dict[Path, float] = {}
+    twins: set[str] = set()
+    for folder in folders:
+        pictures = picture_paths(folder)
+        if not pictures:
+            raise UsageError(f"{folder} holds no portraits.")
+        paths += pictures
+        for path, side, others in _facts(folder):
+            sides[path] = side
+            if is_held_out(path.stem, excluded):
+                twins |= others
     unwrapper = Unwrapper(topology)
     inside = unwrapper.layout(size).inside.numpy()
-    guide = mask_guide(topology, inside)
-    names, colours, weights = [], [], []
+    guide = mask_guide(topology, unwrapper.layout(min(size, _MASK_SIZE)).inside.numpy())
+    found, colours, weights = [], [], []
     for start in range(0, len(paths), _BATCH):
-        for stem, image, seen, up in _observe(paths[start : start + _BATCH], network, topology, unwrapper, size):
-            names.append(stem)
+        for path, image, face in _observe(paths[start : start + _BATCH], network, topology):
+            seen = unwrapper.unwrap(image, face, size)
+            small = seen if size <= _MASK_SIZE else unwrapper.unwrap(image, face, _MASK_SIZE)
+            weight = resize_map(_training_weight(image, face, small, guide), size)
+            found.append(path)
             colours.append(np.round(seen.colour[inside] * 255).astype(np.uint8))
-            weights.append(_training_weight(image, seen, guide, up)[inside].astype(np.float16))
+            weights.append((weight * seen.visible)[inside].astype(np.float16))
         if progress is not None:
             progress(min(start + _BATCH, len(paths)), len(paths))
-    held_out = np.array([is_held_out(n, excluded) for n in names])
-    return PortraitTexels(tuple(names), np.stack(colours), np.stack(weights), held_out, inside)
+    names = tuple(path.stem for path in found)
+    held_out = np.array([is_held_out(name, excluded) or name in twins for name in names])
+    native = np.array([sides.get(path.with_suffix(""), np.inf) for path in found], np.float32)
+    return PortraitTexels(names, np.stack(colours), np.stack(weights), held_out, inside, native)
 
 
-_Outline = tuple[FloatArray, FloatArray]
+def _facts(folder: Path) -> list[tuple[Path, float, set[str]]]:
+    """Path without ending, native side and the other names of each portrait that ``landmarks.npz`` lists."""
+    path = folder / "landmarks.npz"
+    if not (folder / "images").is_dir() or not path.is_file():
+        return []
+    with np.load(path, allow_pickle=False) as archive:
+        names, sides = archive["names"], archive["native_side"]
+        others = archive["old_names"] if "old_names" in archive.files else [""] * len(names)
+    return [
+        (folder / "images" / str(name), float(side), set(filter(None, str(other).split(","))))
+        for name, side, other in zip(names, sides, others, strict=True)
+    ]
 
 
-def _observe(
-    paths: Sequence[Path], network: FaceMesh, topology: Topology, unwrapper: Unwrapper, size: int
-) -> list[tuple[str, FloatArray, UvObservation, _Outline]]:
+def _observe(paths: Sequence[Path], network: FaceMesh, topology: Topology) -> list[tuple[Path, FloatArray, FittedFace]]:
+    """Pictures [H, W, 3] in [0, 1] that show a face, with what was fitted to it."""
     found = []
     for path in paths:
         try:
@@ -111,15 +147,12 @@ def _observe(
         if landmarks.confidence < 0.5:
             log.warning("%s shows no face.", path)
             continue
-        face = fit_dense(landmarks, topology)
-        outline = face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]
-        up = face.camera_matrix[:2, 1]
-        seen = unwrapper.unwrap(image, face, size)
-        found.append((path.stem, image, seen, (outline.astype(np.float32), up.astype(np.float32))))
+        found.append((path, image, fit_dense(landmarks, topology)))
     return found
 
 
-def _training_weight(image: FloatArray, seen: UvObservation, guide: MaskGuide, outline: _Outline) -> FloatArray:
-    mask = face_mask(seen, guide, surround_colours(image, *outline)).mask
+def _training_weight(image: FloatArray, face: FittedFace, seen: UvObservation, guide: MaskGuide) -> FloatArray:
+    outline = face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]
+    surround = surround_colours(image, outline.astype(np.float32), face.camera_matrix[:2, 1].astype(np.float32))
     settings = PriorSettings(cosine=TRAINING_COSINE, outline_mm=TRAINING_OUTLINE_MM)
-    return prior_weight(seen.cosine, seen.visible, seen.margin_mm, settings) * mask
+    return prior_weight(seen.cosine, seen.visible, seen.margin_mm, settings) * face_mask(seen, guide, surround).mask

@@ -46,6 +46,8 @@ class PoseBank:
     """[P, 1, R, R] in [0, 1]."""
     pose_deg: torch.Tensor
     """[P, 2] (pitch, yaw)."""
+    span_mm: torch.Tensor
+    """[] side of the pictures."""
 
     @property
     def codes(self) -> torch.Tensor:
@@ -87,7 +89,7 @@ def make_pose_bank(topology: Topology, frame: ViewFrame, resolution: int, count:
         grid = torch.stack([view.uv[..., 0] * 2 - 1, 1 - view.uv[..., 1] * 2], dim=-1)
         grids.append(torch.where(view.coverage[..., None] > 0, grid, torch.tensor(-3.0)))
         covers.append(functional.avg_pool2d(view.coverage[None, None], _OVERSAMPLE)[0])
-    return PoseBank(torch.stack(grids), torch.stack(covers), torch.from_numpy(poses))
+    return PoseBank(torch.stack(grids), torch.stack(covers), torch.from_numpy(poses), torch.tensor(frame.span_mm))
 
 
 def hiding_patterns(topology: Topology, size: int) -> torch.Tensor:
@@ -120,6 +122,8 @@ class TrainingTextures:
     """[H, S, S] from :func:`hiding_patterns`."""
     codes: torch.Tensor
     """[N, 2, K] the prior's coefficients of each portrait and of its mirror image."""
+    native_side: torch.Tensor
+    """[N] as in :class:`PortraitTexels`."""
 
     def __len__(self) -> int:
         return len(self.colour)
@@ -158,7 +162,13 @@ def make_training_textures(
         both = ((colour, weight), (colour.flip(-1), weight.flip(-1)))
         codes.append(torch.stack([filler.codes(c, w) for c, w in both], dim=1))
     return TrainingTextures(
-        torch.cat(colours), torch.cat(shown), torch.cat(guesses), torch.from_numpy(drawn), patterns, torch.cat(codes)
+        torch.cat(colours),
+        torch.cat(shown),
+        torch.cat(guesses),
+        torch.from_numpy(drawn),
+        patterns,
+        torch.cat(codes),
+        torch.from_numpy(data.native_side),
     )
 
 

@@ -283,7 +283,7 @@ def test_identity_judge_tells_halves_of_one_face_from_those_of_others(
         for path in portraits.glob(f"*_{photo.stem}.jpg"):
             shutil.copy(path, tmp_path)
     prior = substitute.identity.prior
-    found = collect_texels(tmp_path, frozenset(), models.facemesh, models.topology, prior.size)
+    found = collect_texels((tmp_path,), frozenset(), models.facemesh, models.topology, prior.size)
     textures = [prior.image(torch.from_numpy(c.astype(np.float32) / 255)) for c in found.colour]
     weights = [prior.image(torch.from_numpy(w.astype(np.float32))[:, None])[..., 0] for w in found.weight]
     weight = np.median([np.minimum(w, w[:, ::-1]) for w in weights], 0)

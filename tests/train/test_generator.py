@@ -12,6 +12,7 @@ from ostec.core.errors import WeightsError
 from ostec.core.types import Topology
 from ostec.train.checkpoint import load_checkpoint, save_checkpoint
 from ostec.train.generator import (
+    AUGMENT_PATCHES,
     Draw,
     GeneratorTrainSettings,
     TrainingState,
@@ -108,10 +109,31 @@ def test_adversarial_steps_train_the_discriminator_too(textures: TrainingTexture
     start = start_training(ADVERSARIAL, Z, CPU).discriminator.state_dict()
     state = train(textures, bank, ADVERSARIAL, lambda _, losses: names.append(set(losses)))
     assert ["verdict" in found for found in names] == [False] * 2 + [True] * 4
-    assert names[-1] == {"reconstruction", "code", "offset", "discriminator", "said_real", "verdict"}
+    assert names[-1] == {"reconstruction", "code", "offset", "discriminator", "said_real", "augment", "verdict"}
     assert not same(state.discriminator.state_dict(), start)
     assert all(p.requires_grad for p in state.discriminator.parameters())
     assert all(torch.isfinite(t).all() for t in state.generator_mean.state_dict().values())
+
+
+def test_blurred_portraits_teach_the_discriminator_nothing(textures: TrainingTextures, bank: PoseBank) -> None:
+    blurred = replace(textures, native_side=torch.full_like(textures.native_side, SIDE))  # it fills more than a view
+    start = start_training(ADVERSARIAL, Z, CPU).discriminator.state_dict()
+    state = train(blurred, bank, ADVERSARIAL)
+    assert same(state.discriminator.state_dict(), start)
+    assert not same(train(textures, bank, ADVERSARIAL).generator.state_dict(), state.generator.state_dict())
+
+
+@pytest.mark.parametrize(("logit", "grows"), [(9.0, True), (-9.0, False)])
+def test_augmentation_follows_how_sure_the_discriminator_is(
+    textures: TrainingTextures, bank: PoseBank, logit: float, grows: bool
+) -> None:
+    state = start_training(ADVERSARIAL, Z, CPU)
+    state.augment = 0.3
+    with torch.no_grad():
+        state.discriminator.b4.out.bias.fill_(logit)
+    go_on(state, textures, bank, replace(ADVERSARIAL, adversarial_from=0, images=4))
+    assert (state.augment > 0.3) is grows
+    assert abs(state.augment - 0.3) == pytest.approx(8 / AUGMENT_PATCHES)
 
 
 @pytest.mark.parametrize("stop_at", [4, 12, 20])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from ostec.app.cli import main
 from ostec.core.assets import asset_path, verified_path
@@ -55,7 +56,7 @@ def texels(network: FaceMesh, topology: Topology, tmp_path_factory: pytest.TempP
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (144, 144, 3), np.uint8)).save(folder / "noise.png")
     (folder / "broken.jpg").write_text("This is no picture.", encoding="utf-8")
     (folder / "landmarks.npz").write_bytes(b"not read")
-    return collect_texels(folder, frozenset(), network, topology, SIZE)
+    return collect_texels((folder,), frozenset(), network, topology, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_broken_pictures_and_such_without_a_face_are_left_out(
     calls: list[tuple[int, int]] = []
     with caplog.at_level(logging.WARNING):
         data = collect_texels(
-            tmp_path, frozenset({"1"}), network, topology, 32, lambda done, total: calls.append((done, total))
+            (tmp_path,), frozenset({"1"}), network, topology, 32, lambda done, total: calls.append((done, total))
         )
     assert data.names == ("us_1",)
     assert data.held_out.tolist() == [True]
@@ -119,9 +120,42 @@ def test_broken_pictures_and_such_without_a_face_are_left_out(
     assert "us_3.png shows no face." in caplog.text
 
 
+def test_folders_say_what_their_portraits_hold(network: FaceMesh, topology: Topology, tmp_path: Path) -> None:
+    plain, rich = tmp_path / "plain", tmp_path / "rich"
+    for name in ("us_1", "us_2", "usw_3"):
+        save(plain / f"{name}.png")
+    for name in ("a_7", "a_8", "a_9"):
+        save(rich / f"images/{name}.png")
+    names, others = np.array(["a_7", "a_8", "a_10"]), np.array(["us_2,usw_3", "us_1", ""])
+    np.savez(rich / "landmarks.npz", names=names, native_side=np.array([300.0, 90.5, 1.0]), old_names=others)
+    data = collect_texels((plain, rich), frozenset({"7"}), network, topology, 16)
+    assert data.names == ("us_1", "us_2", "usw_3", "a_7", "a_8", "a_9")
+    assert data.native_side.tolist() == [np.inf, np.inf, np.inf, 300.0, 90.5, np.inf]
+    assert data.held_out.tolist() == [False, True, True, True, False, False], "7 is held out in both folders"
+
+
+def test_weights_of_a_large_layout_are_those_of_the_run_time_mask(
+    network: FaceMesh, topology: Topology, tmp_path: Path
+) -> None:
+    save(tmp_path / "us_1.png")
+    planes = []
+    for size in (256, 512):
+        data = collect_texels((tmp_path,), frozenset(), network, topology, size)
+        planes.append(np.zeros((size, size), np.float32))
+        planes[-1][data.inside] = data.weight[0]
+    pooled = planes[1].reshape(256, 2, 256, 2).mean((1, 3))
+    inner = ndimage.binary_erosion(planes[0] > 0, iterations=3)
+    assert np.abs(pooled - planes[0])[inner].mean() < 0.003
+
+
+def save(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    portrait("astronaut.png").save(path)
+
+
 def test_folder_without_portraits(network: FaceMesh, topology: Topology, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no portraits"):
-        collect_texels(tmp_path, frozenset(), network, topology, 32)
+        collect_texels((tmp_path,), frozenset(), network, topology, 32)
 
 
 def test_train_prior_writes_a_file_that_completes_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

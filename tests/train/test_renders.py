@@ -150,7 +150,9 @@ def model(topology: Topology) -> PriorModel:
 def texels(inside: np.ndarray, colour: np.ndarray, weight: np.ndarray) -> PortraitTexels:
     count = len(colour)
     names = tuple(f"us_{k}" for k in range(count))
-    return PortraitTexels(names, colour, weight.astype(np.float16), np.zeros(count, bool), inside)
+    return PortraitTexels(
+        names, colour, weight.astype(np.float16), np.zeros(count, bool), inside, np.arange(count, dtype=np.float32)
+    )
 
 
 def faces(inside: np.ndarray, hidden: np.ndarray) -> PortraitTexels:

@@ -62,6 +62,7 @@ def portraits(prior: LinearPrior, held_out: list[bool], spoilt: bool = False) ->
         np.ones(colour.shape[:2], np.float16),
         np.array(held_out),
         prior.inside,
+        np.full(FACES, np.inf, np.float32),
     )
 
 

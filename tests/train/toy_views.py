@@ -43,4 +43,5 @@ def toy_textures(topology: Topology, count: int = 5, seed: int = 0) -> TrainingT
         torch.randint(len(patterns), (count, 2), generator=random),
         patterns,
         torch.randn(count, 2, COEFFICIENTS, generator=random),
+        torch.full((count,), torch.inf),
     )

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TEXELS = 256
-"""Side of the training textures; a view of 128 px shows no finer detail."""
+"""Side of the training textures for views of up to 128 px; half as much again as larger views show finer detail."""
 _SAVE_SECONDS = 600.0
 _SAY_SECONDS = 60.0
-_FILE_LIMIT = 13_000_000
-"""Bytes: what the other weights leave of the 24 MB that models/ may hold."""
+_FILE_LIMIT = 20_000_000
+"""Bytes that a file in models/ may have."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class TrainGenerator:
     The same command goes on where an interrupted one stopped.
     """
 
-    portraits: Annotated[Path, option(metavar="DIR")]
-    """Folder of aligned portraits, one face each."""
+    portraits: Annotated[tuple[Path, ...], option(metavar="DIR...")]
+    """Folders of aligned portraits, one face each, or of images/ and landmarks.npz, which tells how sharp each is."""
     work: Annotated[Path, option(metavar="DIR")]
     """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
     out: Annotated[Path, option(metavar="FILE")] = Path("models/generator.safetensors")
@@ -73,6 +73,10 @@ class TrainGenerator:
     """Pictures after which the discriminator joins; --images or more: never."""
     patch: int = 32
     """Side of what the discriminator sees of a picture; on a GPU, the resolution."""
+    patches: int = 2
+    """Patches a picture."""
+    adversarial: float = 0.15
+    """Weight of the discriminator's verdict."""
     poses: int = 192
     """Poses among which the views are drawn."""
     seed: int = 0
@@ -98,7 +102,7 @@ class TrainGenerator:
         from ostec.train.result import finish_training
 
         settings = self._settings()
-        check_folders(self.portraits, self.exclude)
+        check_folders(*self.portraits, self.exclude)
         device = training_device(self.device)
         for folder in (self.work, self.out.parent):
             remove_leftovers(make_folder(folder))
@@ -117,7 +121,7 @@ class TrainGenerator:
         bank = on_device(make_pose_bank(topology, frame, settings.resolution, settings.poses, settings.seed), device)
         with _finish_step_first() as stop:
             journal = _Journal(checkpoint, settings, state.images, stop)
-            train_generator(state, textures, trained, bank, settings, frame.ground, journal)
+            train_generator(state, textures, prepared.rows, bank, settings, frame.ground, journal)
             journal.save(state)
         model = finish_training(state, textures, trained, bank, settings, frame)
         facts = {
@@ -153,10 +157,11 @@ class TrainGenerator:
 
         path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
         prior = load_prior(path, topology, torch.device("cpu"))
-        if _TEXELS % prior.size:
-            raise UsageError(f"--prior must have a layout that divides {_TEXELS} texels, got {prior.size}.")
+        texels = max(_TEXELS, self.resolution * 3 // 2)
+        if texels % prior.size:
+            raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
         excluded = excluded_numbers(self.exclude)
-        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), _TEXELS)
+        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), texels)
 
     def _write(
         self,

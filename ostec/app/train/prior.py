@@ -61,7 +61,7 @@ class TrainPrior:
         settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.seed)
         topology = read_topology(asset_path("topology/facemesh.npz"))
         log.info("Reading portraits.")
-        data = read_portraits(self.portraits, excluded_numbers(self.exclude), topology, self.size)
+        data = read_portraits((self.portraits,), excluded_numbers(self.exclude), topology, self.size)
         colour, weight = _training_set(data)
         log.info("Fitting to %d portraits and their mirror images.", len(colour) // 2)
         model = fit_prior(
@@ -108,9 +108,9 @@ class TrainPrior:
         log.info("Wrote %s.", self.out)
 
 
-def check_folders(portraits: Path, exclude: Path | None) -> None:
-    """Raise UsageError unless both are folders."""
-    for folder in (portraits, exclude):
+def check_folders(*folders: Path | None) -> None:
+    """Raise UsageError unless those that are given are folders."""
+    for folder in folders:
         if folder is not None and not folder.is_dir():
             raise UsageError(f"{folder} is no folder.")
 
@@ -129,8 +129,10 @@ def excluded_numbers(exclude: Path | None) -> frozenset[str]:
     return frozenset(path.stem for path in exclude.iterdir()) if exclude else frozenset()
 
 
-def read_portraits(portraits: Path, excluded: frozenset[str], topology: "Topology", size: int) -> "PortraitTexels":
-    """Masked texels of a folder of portraits on ``size`` x ``size``, with the landmark network that ships."""
+def read_portraits(
+    portraits: tuple[Path, ...], excluded: frozenset[str], topology: "Topology", size: int
+) -> "PortraitTexels":
+    """Masked texels of folders of portraits on ``size`` x ``size``, with the landmark network that ships."""
     import torch
 
     from ostec.load.networks import load_facemesh
