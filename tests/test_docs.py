@@ -48,9 +48,8 @@ def test_every_settings_class_of_the_method_has_its_table() -> None:
     shown = {path.rpartition(".")[2] for paths in tables.CLASSES.values() for path in paths}
     folders = ("detect", "fit", "mask", "prior", "project", "stitch", "complete", "heads", "train")
     modules = [path for folder in folders for path in (ROOT / "ostec" / folder).glob("*.py")]
-    assert {
-        name for path in modules for name in re.findall(r"^class (\w+Settings)\b", path.read_text("utf-8"), re.MULTILINE)
-    } <= shown
+    written = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    assert set(re.findall(r"(?m)^class (\w+Settings)\b", written)) <= shown
 
 
 def test_every_constant_that_a_page_names_exists() -> None:

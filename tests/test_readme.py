@@ -52,7 +52,7 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     ):
         assert call([*words, "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line)))
+        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line))) | {"--help-all"}
     for script in sorted((ROOT / "tools").glob("*.py")):
         text = script.read_text(encoding="utf-8")
         found[f"python tools/{script.name}"] = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', text))
@@ -61,7 +61,7 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 def test_option_table_has_every_option_and_no_other(offered: dict[str, set[str]]) -> None:
     named = options_of("\n".join(cells[0] for cells in rows(section("cli.md", "## Complete"))))
-    assert named == offered["ostec complete"] - {"-h", "--help"}
+    assert named == offered["ostec complete"] - {"-h", "--help", "--help-all"}
 
 
 def test_defaults_in_the_option_table_are_those_of_the_help(
@@ -76,6 +76,17 @@ def test_defaults_in_the_option_table_are_those_of_the_help(
         assert entry, f"the help has no {name}"
         said = re.search(r"\(default: (\S+)\)", entry[0])
         assert default.strip("`") == (said[1] if said else "off"), name
+
+
+def test_settings_of_stages_in_the_texts_are_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    main(["complete", "--help-all"])
+    offered = set(re.findall(r"--[a-z]+\.[a-z.-]+", capsys.readouterr().out))
+    named = {name for path in TEXTS for name in re.findall(r"--[a-z]+\.[a-z-]+(?=[ `])", path.read_text("utf-8"))}
+    assert named
+    assert named <= offered
 
 
 def test_commands_in_the_texts_have_the_options_that_they_are_given(offered: dict[str, set[str]]) -> None:

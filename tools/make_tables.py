@@ -1,9 +1,5 @@
-"""Write docs/settings.md: one table for each settings dataclass, with the fields' defaults and docstrings.
+"""Write docs/settings.md: one table for each settings dataclass, with the fields' defaults and docstrings."""
 
-    python tools/make_tables.py [--check]
-"""
-
-import argparse
 import ast
 import dataclasses
 import importlib
@@ -26,7 +22,10 @@ CLASSES = {
         "complete.settings.PortraitSettings",
     ),
     "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
-    "Full head": ("pipeline.settings.HeadSettings", "heads.settings.HeadTextureSettings",),
+    "Full head": (
+        "pipeline.settings.HeadSettings",
+        "heads.settings.HeadTextureSettings",
+    ),
     "Training": ("train.prior.PriorTrainSettings", "train.generator.GeneratorTrainSettings"),
 }
 HEAD = """# Settings
@@ -37,8 +36,8 @@ Every constant of the method is a field of one of these frozen dataclasses. The 
 named `_mm` are millimetres on the face, where the outer eye corners are 90 mm apart.
 
 Where a class has an option prefix, its fields are options of `ostec complete` (`--project.ms-ssim 2`) and keys of a
-`--config` file (`[project]`, `ms_ssim = 2`). From Python, they are part of `CompleteSettings`. The others are constants of
-the code.
+`--config` file (`[project]`, `ms_ssim = 2`). From Python, they are part of `CompleteSettings`. The others are
+constants of the code.
 """
 
 
@@ -92,15 +91,5 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def main() -> int:
-    """Write the page, or say whether it is current."""
-    parser = argparse.ArgumentParser(description="Write docs/settings.md from the settings dataclasses.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is not current")
-    if parser.parse_args().check:
-        return int(PAGE.read_text(encoding="utf-8") != page())
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    PAGE.write_text(page(), encoding="utf-8")
