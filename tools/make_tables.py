@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/settings.md"
 CLASSES = {
@@ -54,13 +55,14 @@ def shown(default: ast.expr) -> str:
     return f"[`{factory[1]}`](#{factory[1].lower()})" if factory and factory[1].endswith("Settings") else f"`{text}`"
 
 
-def prefixes(settings: type, prefix: str = "") -> dict[str, str]:
+def prefixes(settings: Any, prefix: str = "") -> dict[str, str]:
     """Name of each dataclass within another -> what its options begin with."""
-    found = {}
+    found: dict[str, str] = {}
     for field in dataclasses.fields(settings):
-        if isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory):
+        made: Any = field.default_factory
+        if hasattr(made, "__dataclass_fields__"):
             inner = f"{prefix}{field.name}."
-            found |= {field.default_factory.__name__: inner, **prefixes(field.default_factory, inner)}
+            found |= {made.__name__: inner, **prefixes(made, inner)}
     return found
 
 
@@ -77,8 +79,8 @@ def table(path: str, options: Mapping[str, str]) -> str:
     for field, after in zip(definition.body, [*definition.body[1:], None], strict=True):
         if not isinstance(field, ast.AnnAssign) or field.value is None:
             continue
-        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        meaning = plain(str(after.value.value)).replace("|", "\\|") if is_text else ""  # type: ignore[union-attr]
+        text = after.value if isinstance(after, ast.Expr) else None
+        meaning = plain(str(text.value)).replace("|", "\\|") if isinstance(text, ast.Constant) else ""
         lines.append(f"| `{ast.unparse(field.target)}` | {shown(field.value)} | {meaning} |")
     return "\n".join(lines)
 
