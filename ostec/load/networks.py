@@ -11,7 +11,15 @@ from typing import Generic, TypeVar
 
 import torch
 
-from ostec.core.assets import check_file, expected_file, find_model, load_manifest, sha256_of, verified_path
+from ostec.core.assets import (
+    check_file,
+    expected_file,
+    find_model,
+    generator_names,
+    load_manifest,
+    sha256_of,
+    verified_path,
+)
 from ostec.core.errors import AssetError
 from ostec.core.types import Topology
 from ostec.io.weights import load_strict, read_safetensors, read_state, read_torch
@@ -64,11 +72,15 @@ def asset_file(name: str, asked: str) -> Path:
 
     Args:
         name: ``prior`` or ``generator``.
-        asked: ``default``, or a path.
+        asked: ``default``, a path, or a generator's name in the catalogue.
 
     Raises:
-        AssetError: what ships is missing or damaged.
+        AssetError: what ships or was fetched is missing or damaged.
     """
+    if name == "generator" and asked in generator_names() and not Path(asked).is_file():
+        entries = load_manifest(asked).files
+        found = next((entry.name for entry in entries if find_model(asked, entry.name)), entries[0].name)
+        return verified_path(asked, found)
     if asked != "default":
         return Path(asked)
     verified_path(name, f"{name}.json")

@@ -21,7 +21,6 @@ from ostec.core.errors import FaceError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
-from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.record import read_record, write_record
@@ -75,7 +74,7 @@ class Completer:
         completer: TextureCompleter | None = None,
     ) -> None:
         self.models, self.settings, self.device = models, settings, device
-        self.observer = Observer(models, settings.uv_size, device, settings.hands)
+        self.observer = Observer(models, settings.uv_size, device, settings.observe)
         self.completer = completer or texture_completer(models, settings, self.observer, device)
         generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._generator = generator
@@ -352,9 +351,7 @@ class _Work:
             read = read_photo(self.photo)
             self.source = read.source
             self._run.enter("detect")
-            self._boxes = detect_faces(read.image, self.completer.models.mtcnn)
-            if not self._boxes:
-                raise FaceError("No face was found in the photo.")
+            self._boxes = self.completer.observer.detect(read.image)
             self._image, self._left = read.image, list(self._boxes)
             return read.image.shape[0] * read.image.shape[1]
         except Exception as error:  # noqa: BLE001 - it costs the others nothing

@@ -15,12 +15,11 @@ from ostec.complete.portrait import invert_photo
 from ostec.complete.views import projected_view
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
-from ostec.core.errors import FaceError, ImageError
+from ostec.core.errors import ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
 from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, Provenance
-from ostec.detect.faces import detect_faces
 from ostec.export.record import versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
@@ -82,7 +81,7 @@ class Inverter:
         self._notes = [*notes, *models.generator.notes]
         self._pose_range_deg = models.generator.frame.pose_range_deg
         complete = _stages(settings)
-        self._observer = Observer(models, complete.uv_size, device, complete.hands)
+        self._observer = Observer(models, complete.uv_size, device, complete.observe)
         completer = texture_completer(models, complete, self._observer, device)
         assert isinstance(completer, GeneratorCompleter)
         self._completer = completer
@@ -123,9 +122,7 @@ class Inverter:
         read = read_photo(photo)
         hiding = _read_mask(mask, read.image)
         run.enter("detect")
-        boxes = detect_faces(read.image, self.models.mtcnn)
-        if not boxes:
-            raise FaceError("No face was found in the photo.")
+        boxes = self._observer.detect(read.image)
         tried = Tried[InvertedFace](boxes, 1)
         for box in tried:
             with tried.attempt():
@@ -212,7 +209,7 @@ def _stages(settings: InvertSettings) -> CompleteSettings:
     """Up to the projection a photo goes the way of the completer."""
     return CompleteSettings(
         generator=settings.generator,
-        hands=settings.hands,
+        observe=settings.observe,
         fill=settings.fill,
         project=settings.project,
         blend=settings.blend,

@@ -33,7 +33,7 @@ from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import Lpips
 from ostec.nets.regressor import Regressor
-from ostec.pipeline.settings import CompleteSettings, HeadSettings
+from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
 _Network = TypeVar("_Network", bound=torch.nn.Module)
@@ -128,12 +128,12 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
 
 
-def load_head_maker(name: str, settings: HeadSettings | None = None) -> HeadMaker:
+def load_head_maker(name: str, settings: FullHeadSettings | None = None) -> HeadMaker:
     """Read a morphable model and its correspondence.
 
     Raises:
         AssetError: a file is missing or damaged; the sentence says which, or how to get it.
     """
     model = read_morphable(name)
-    settings = settings or HeadSettings()
+    settings = settings or FullHeadSettings()
     return HeadMaker(model, correspondence_of(model), settings.texture, settings.fit)

@@ -1,7 +1,9 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
@@ -17,10 +19,13 @@ from ostec.core.settings import (
     Schedule,
     Way,
     check_choice,
+    flat,
+    to_json,
 )
-from ostec.fit.settings import MorphableFitSettings
+from ostec.detect.settings import DetectSettings, LandmarkSettings
+from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.mask.settings import HandSettings
+from ostec.mask.settings import HandSettings, MaskSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
@@ -30,7 +35,18 @@ READ_MODELS = {"deep3d": "bfm", "faceverse": "faceverse"}
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class ObserveSettings:
+    """How a photo's face is found, fitted and masked."""
+
+    detect: DetectSettings = field(default_factory=DetectSettings)
+    landmarks: LandmarkSettings = field(default_factory=LandmarkSettings)
+    mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    hands: HandSettings = field(default_factory=HandSettings)
+
+
+@dataclass(frozen=True)
+class FullHeadSettings:
     """How the full head is made."""
 
     fit: MorphableFitSettings = field(default_factory=MorphableFitSettings)
@@ -61,8 +77,8 @@ class CompleteSettings:
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: Annotated[str, arg(metavar="default|none|FILE")] = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
+    generator: Annotated[str, arg(metavar="default|none|NAME|FILE")] = "default"
+    """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
@@ -77,13 +93,13 @@ class CompleteSettings:
     save_views: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
 
-    hands: HandSettings = field(default_factory=HandSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     fill: PriorSettings = field(default_factory=PriorSettings)
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
-    head: HeadSettings = field(default_factory=HeadSettings)
+    head: FullHeadSettings = field(default_factory=FullHeadSettings)
 
     @property
     def projects(self) -> bool:
@@ -120,11 +136,11 @@ class InvertSettings:
         ValueError: a value is out of range, or there is no generator.
     """
 
-    generator: Annotated[str, arg(metavar="default|FILE")] = "default"
-    """default, or a file of ostec train generator."""
+    generator: Annotated[str, arg(metavar="default|NAME|FILE")] = "default"
+    """default, a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
-    hands: HandSettings = field(default_factory=HandSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     fill: PriorSettings = field(default_factory=PriorSettings)
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
@@ -134,3 +150,9 @@ class InvertSettings:
             raise ValueError("generator must be default or a file, got 'none'.")
         if self.iterations < 0:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
+
+
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`to_json` gave, by name, for people: settings of stages only where they are not the defaults."""
+    usual = flat(json.loads(json.dumps(to_json(CompleteSettings()))))
+    return {name: value for name, value in flat(values).items() if "." not in name or value != usual.get(name)}

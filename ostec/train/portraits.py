@@ -11,7 +11,8 @@ import torch
 
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import BoolArray, ByteArray, FittedFace, FloatArray, Topology, UvObservation
-from ostec.detect.landmarks import LandmarkSettings, detect_landmarks_batch, whole_image
+from ostec.detect.landmarks import detect_landmarks_batch, whole_image
+from ostec.detect.settings import LandmarkSettings
 from ostec.fit.dense import fit_dense
 from ostec.io.images import IMAGE_SUFFIXES, read_image
 from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours

@@ -54,7 +54,7 @@ def test_attributes_come_from_a_table(tmp_path: Path, photos: Path, capsys: pyte
     assert main(words) == 2
     assert "expected a column that names the photo" in capsys.readouterr().err
     assert not out.exists()
-    table.write_text("file,Age\na,30\nb,40\n")
+    table.write_text("file,Age\na.jpg,30\nb.jpg,40\n")
     assert main(words) == 1
     assert capsys.readouterr().err.splitlines() == [
         "ostec: warning: Attributes: 2 photos have them; 1 have no row.",

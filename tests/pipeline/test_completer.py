@@ -329,7 +329,7 @@ def test_a_false_detection_larger_than_the_face_is_not_called_completed(
     image[:, :512] = read_image(ASTRONAUT)[..., :3]
     (true,) = detect_faces(image, completer.models.mtcnn)
     false = replace(true, box=np.float32([560, 40, 1000, 480]), points=true.points + np.float32([560, 0]))
-    monkeypatch.setattr("ostec.pipeline.completer.detect_faces", lambda *_: [false, true])
+    monkeypatch.setattr("ostec.pipeline.observe.detect_faces", lambda *_: [false, true])
     face = completer(image)
     assert face.record["face_box"][0] < 512
     said, why = face.record["warnings"]
