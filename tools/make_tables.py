@@ -12,10 +12,14 @@ from typing import Any
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/settings.md"
 CLASSES = {
-    "One photo": ("pipeline.settings.CompleteSettings", "pipeline.settings.InvertSettings"),
-    "Detection and landmarks": ("detect.faces.DetectSettings", "detect.landmarks.LandmarkSettings"),
-    "Fit": ("fit.dense.DenseFitSettings", "fit.settings.MorphableFitSettings"),
-    "Mask": ("mask.skin.MaskSettings", "mask.spectacles.SpectacleSettings", "mask.settings.HandSettings"),
+    "One photo": (
+        "pipeline.settings.CompleteSettings",
+        "pipeline.settings.InvertSettings",
+        "pipeline.settings.ObserveSettings",
+    ),
+    "Detection and landmarks": ("detect.settings.DetectSettings", "detect.settings.LandmarkSettings"),
+    "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings"),
+    "Mask": ("mask.settings.MaskSettings", "mask.settings.SpectacleSettings", "mask.settings.HandSettings"),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",
@@ -24,7 +28,7 @@ CLASSES = {
     ),
     "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
     "Full head": (
-        "pipeline.settings.HeadSettings",
+        "pipeline.settings.FullHeadSettings",
         "heads.settings.HeadTextureSettings",
     ),
     "Training": ("train.prior.PriorTrainSettings", "train.generator.GeneratorTrainSettings"),
