@@ -44,6 +44,9 @@ class Assembler:
     """Name -> SHA-256 of all that is loaded."""
     notes: tuple[str, ...]
     """Warnings of every face."""
+    judging: Judging
+    completer: str
+    """Who completed the textures."""
     features: str | None
     """What the projection's pictures are compared by; None where nothing is projected."""
     renderer: FaceRenderer
@@ -94,12 +97,13 @@ class Assembler:
         return {
             "losses": {view.name: {**view.losses, "iterations": view.iterations} for view in views},
             "features": self.features if views else None,
-            **Judging(self.models).described(views),
+            **self.judging.described(views),
         }
 
     def _made_with(self) -> dict[str, Any]:
         return {
             "settings": to_json(self.settings),
+            "completer": self.completer,
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),

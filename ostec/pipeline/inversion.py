@@ -23,7 +23,7 @@ from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, P
 from ostec.export.record import versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
-from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, texture_completer
+from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_generator, texture_completer
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried, read_photo
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
@@ -82,7 +82,7 @@ class Inverter:
         self._pose_range_deg = models.generator.frame.pose_range_deg
         complete = _stages(settings)
         self._observer = Observer(models, complete.uv_size, device, complete.observe)
-        completer = texture_completer(models, complete, self._observer, device)
+        completer = texture_completer(models, complete, self._observer, face_generator(models), device)
         assert isinstance(completer, GeneratorCompleter)
         self._completer = completer
 
@@ -161,7 +161,7 @@ class Inverter:
             "occluders": [*observed.occluders, *(["occluder"] if occluded else [])],
             "losses": projected.losses,
             "iterations": projected.iterations,
-            "features": completer.space.features_name,
+            "features": completer.generator.space.features_name,
             "parsing": observed.parsing,
             **completer.judging.described((projected,)),
         }

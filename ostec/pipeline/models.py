@@ -64,12 +64,13 @@ class Models:
     """Reads the face model's coefficients from the photo; None where landmarks decide them."""
 
 
-def load_models(device: torch.device, settings: CompleteSettings | None = None) -> Models:
+def load_models(device: torch.device, settings: CompleteSettings | None = None, with_generator: bool = True) -> Models:
     """Load what a run with these settings needs.
 
     Args:
         device: where the networks shall run.
         settings: the defaults if None; without iterations no generator is loaded.
+        with_generator: whether the generator that they name is loaded.
 
     Raises:
         AssetError: a file is missing, damaged or belongs to another layout.
@@ -88,7 +89,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
         hashes[file.name] = sha256_of(file)
     generator: PortraitGenerator | None = None
     shares_prior = False
-    if settings.projects:
+    if settings.projects and with_generator:
         file = asset_file("generator", settings.generator)
         generator = load_generator(file, topology, device)
         shares_prior = prior is not None and read_card(file).get("prior_sha256") in hashes.values()

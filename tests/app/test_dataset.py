@@ -126,8 +126,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
         "Planned: 0 new photos, 4 known from before.",
         "0 photos to do, 0 new shards; nothing was written.",
     ]
-    assert main([*words, "--dry-run", "--seed", "5"]) == 2
-    assert "was begun with seed 0 (asked for: 5)" in capsys.readouterr().err
+    assert main([*words, "--dry-run", "--iterations", "5"]) == 2
+    assert "was begun with iterations 200 (asked for: 5)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,10 @@ def test_settings_can_be_corrected_before_anything_is_done(tmp_path: Path) -> No
     dataset = Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=8))
     dataset.note_sources([str(photos)], "CC0")
     dataset.plan_noted(lambda _: (), lambda _: None)
-    with pytest.raises(UsageError, match=r"was begun with seed 3 .*, shard_size 8 \(asked for: 7\)"):
+    with pytest.raises(UsageError, match=r"was begun with uv_size 512 .*, shard_size 8 \(asked for: 7\)"):
         Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=7))  # photos are planned for shards of eight
     assert build(tmp_path / "ds", photos).done == 4
-    with pytest.raises(UsageError, match="was begun with seed 0"), dataset.locked():
+    with pytest.raises(UsageError, match="was begun with uv_size 1024"), dataset.locked():
         pass
 
 
@@ -334,7 +334,9 @@ def test_the_second_build_of_a_folder_is_refused(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     build(tmp_path / "ds", write_photos(tmp_path / "in", {"a.jpg": "one"}), shard_size=500)
-    with pytest.raises(UsageError, match=r"was begun with seed 0 \(asked for: 3\), shard_size 500 \(asked for: 7\)"):
+    with pytest.raises(
+        UsageError, match=r"was begun with uv_size 1024 \(asked for: 512\), shard_size 500 \(asked for: 7\)"
+    ):
         Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=7))
 
 

@@ -208,9 +208,10 @@ class DatasetSplit:
 def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
     """The limits that were asked for, by figure. Raises UsageError for those that mean nothing."""
     hints, found = get_type_hints(type(options), include_extras=True), dict[str, dict[str, Any]]()
-    for limit in fields(options):
-        value = getattr(options, limit.name)
-        for bound in getattr(hints[limit.name], "__metadata__", ()) if value is not None else ():
+    for field_ in fields(options):
+        value = getattr(options, field_.name)
+        marks = getattr(hints[field_.name], "__metadata__", ()) if value is not None else ()
+        for bound in (mark for mark in marks if isinstance(mark, _Bound)):
             if math.isnan(value):
                 raise UsageError(f"The limit of {bound.figure} is no number.")
             if not bound.least <= value <= bound.most:
