@@ -14,7 +14,9 @@ from ostec.core.morphable import MorphableModel
 from ostec.io.files import make_folder, write_atomic
 from ostec.load.morphable import bfm, faceverse, flame, hifi3d, ict, threeddfa
 
-_log = logging.getLogger(__name__)
+LOGGER = "ostec.licences"
+"""Name of the logger; the commands show what it says."""
+_log = logging.getLogger(LOGGER)
 
 READERS: dict[str, tuple[str, Callable[[], MorphableModel]]] = {
     "ict": (ict.MANIFEST, ict.read_ict),
@@ -46,11 +48,6 @@ def read_morphable(name: str) -> MorphableModel:
     for note in model.notes:
         _log.info("%s: %s", name, note)
     return model
-
-
-LOGGER = "ostec.licences"
-"""Name of the logger; the commands show what it says."""
-_log = logging.getLogger(LOGGER)
 
 
 def show_licence(manifest: Manifest) -> None:
