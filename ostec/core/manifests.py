@@ -81,8 +81,7 @@ class Manifest:
     def file(self, name: str) -> ManifestFile:
         """Return the entry called ``name``, or the only one whose name without folders it is.
 
-        Raises:
-            AssetError: the manifest has no such file.
+        Raises AssetError if the manifest has no such file.
         """
         found = [entry for entry in self.files if entry.name == name]
         found = found or [entry for entry in self.files if entry.basename == name]

@@ -69,8 +69,7 @@ class MorphableModel:
     def colours(self, albedo: FloatArray) -> FloatArray:
         """The colours [V, 3] RGB, mostly in [0, 1], not clipped, of the first coefficients [A'] (standard deviations).
 
-        Raises:
-            ValueError: the model has no colours, or fewer coefficients.
+        Raises ValueError if the model has no colours, or fewer coefficients.
         """
         if self.albedo_mean is None or self.albedo is None:
             raise ValueError(f"{self.name} has no colours")

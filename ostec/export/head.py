@@ -41,9 +41,6 @@ def write_head(
     """Write ``NAME_head.glb``, ``NAME_head.obj``, ``NAME_head.mtl`` and ``NAME_head_PART.png`` for textured parts.
 
     Args:
-        directory: an existing folder.
-        name: NAME.
-        head: what to write.
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
 
@@ -87,9 +84,7 @@ def write_parts(
     """Write ``STEM.obj`` and ``STEM.mtl``; millimetres, normals, v up.
 
     Args:
-        directory: an existing folder.
         stem: of the files' names.
-        parts: what to write.
         pictures: name of a part -> name of its texture's file.
         about: a line of comment.
 

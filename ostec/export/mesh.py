@@ -107,10 +107,8 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
 def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     """Write ``NAME.glb``: mesh and PNG texture in one file, as a rough, non-metallic material.
 
-    The vertices are in millimetres as in the other files; a scale of 0.001 on the node makes them glTF's metres.
-
-    Raises:
-        OutputError: it cannot be written.
+    The vertices are in millimetres as in the other files; a scale of 0.001 on the node makes them glTF's metres. Raises
+    OutputError if it cannot be written.
     """
     part = _part(result.face, result.topology)
     material = pbr_material(part, EncodedPicture(encode_png(result.completed.colour), "PNG"))
@@ -131,7 +129,6 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
     Its end tags, which HTML lets one omit, are left out, so that a script can follow.
 
     Args:
-        result: the face.
         texture: [S, S, 3] in [0, 1], the texture at the size to embed (as JPEG).
     """
     from trimesh.scene import Camera
@@ -165,8 +162,7 @@ def textured_mesh(result: TexturedFace) -> Any:
 def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
     """Write ``NAME.npz`` with the fields of :class:`SavedFace`; equal results give equal bytes.
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     face, topology = result.face, result.topology
     arrays = {
@@ -187,11 +183,7 @@ def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
 
 
 def read_npz(path: Path) -> SavedFace:
-    """Read ``NAME.npz`` back.
-
-    Raises:
-        OutputError: the file is missing, damaged or lacks a field.
-    """
+    """Read ``NAME.npz`` back. Raises OutputError if the file is missing, damaged or lacks a field."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             fields = {key: arrays[key] for key in arrays.files}

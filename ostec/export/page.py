@@ -25,14 +25,7 @@ _RECORD_MARK = b"</div>\n<!-- record -->\n"
 def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping[str, Any]) -> Path:
     """Write ``NAME.html``: the face in 3D to turn, pictures of every stage, and the record; one file, no network.
 
-    Args:
-        directory: the results' folder.
-        name: the result's name.
-        result: the face.
-        record: what ``NAME.json`` holds.
-
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     texture, provenance = result.completed.colour, result.completed.provenance
     embedded = at_most(texture, _VIEWER_TEXTURE)
@@ -57,10 +50,8 @@ def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping
 def update_page(directory: Path, name: str, frontal: FloatArray | None, record: Mapping[str, Any]) -> None:
     """Add the frontal portrait, if there is one, to ``NAME.html``, and write what it says of the record again.
 
-    The other pictures stay as they are. A page that is missing, or that somebody has changed, is left alone.
-
-    Raises:
-        OutputError: it cannot be written.
+    The other pictures stay as they are. A page that is missing, or that somebody has changed, is left alone. Raises
+    OutputError if it cannot be written.
     """
     path = directory / f"{name}.html"
     try:
@@ -74,8 +65,7 @@ def update_page(directory: Path, name: str, frontal: FloatArray | None, record: 
 def write_index(directory: Path) -> Path:
     """Write ``index.html`` from the ``NAME.json`` files and ``failures.jsonl`` of a folder.
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     tiles = [
         {
@@ -95,10 +85,7 @@ def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | F
     """Write ``NAME_turntable.webp``, an endless animation.
 
     Args:
-        directory: the results' folder.
-        name: the result's name.
         frames: [N, H, W, 3] in [0, 1].
-        fps: frames per second.
 
     Raises:
         ValueError: there is no frame.

@@ -53,8 +53,6 @@ def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: st
     """Write ``NAME.json``: sorted, indented, the same bytes for the same record.
 
     Args:
-        directory: the results' folder.
-        name: the result's name.
         record: plain values, NumPy numbers and arrays, paths.
         kind: of result.
 
@@ -89,8 +87,7 @@ def read_records(directory: Path) -> dict[str, RunRecord]:
 def append_run(directory: Path, entry: Mapping[str, Any]) -> None:
     """Append one line to ``run.jsonl``: what may differ between equal runs (time, place, seconds, memory).
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     path = directory / "run.jsonl"
     line = (_to_text(entry) + "\n").encode("utf-8")
@@ -112,8 +109,7 @@ def _ends_with_newline(stream: BinaryIO) -> bool:
 def write_failures(directory: Path, failures: Iterable[Failure]) -> Path:
     """Rewrite ``failures.jsonl``, one line per photo; empty if every photo was done.
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     path = directory / "failures.jsonl"
     write_atomic(path, "".join(_to_text(asdict(failure)) + "\n" for failure in failures).encode("utf-8"))

@@ -42,7 +42,6 @@ def write_transfer(directory: Path, stem: str, head: Head, sheets: Sheets, known
     """Write a head in another model's layout.
 
     Args:
-        directory: an existing folder.
         stem: NAME_MODEL.
         head: with one picture for the parts of each sheet.
         sheets: of the head; none where the model has no layout.

@@ -23,9 +23,8 @@ _TIMES = 20
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
     """Read those of the named arrays that an archive holds.
 
-    Raises:
-        AssetError: the file is missing, no such archive, damaged, unpacks to far more than it should, or one of the
-            arrays holds something else than numbers.
+    Raises AssetError if the file is missing, no such archive, damaged, unpacks to far more than it should, or one of
+    the arrays holds something else than numbers.
     """
     try:
         with path.open("rb") as stream:
@@ -99,7 +98,6 @@ def read_npy_header(stream: Any, name: str) -> NpyHeader:
 
     Args:
         stream: at the beginning of the file.
-        name: of the array, for the message.
 
     Raises:
         ValueError: it is none, or garbled.

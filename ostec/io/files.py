@@ -69,8 +69,7 @@ def part_of(folder: Path, number: int | None = None) -> Path:
 def make_folder(path: Path) -> Path:
     """Make a folder and its parents, and check that a file can be written in it.
 
-    Raises:
-        OutputError: it cannot be made, is a file, or cannot be written to.
+    Raises OutputError if it cannot be made, is a file, or cannot be written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -118,8 +117,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove the unfinished files and folders of processes of this machine that were killed; of running ones, none.
 
-    Raises:
-        OutputError: one cannot be removed.
+    Raises OutputError if one cannot be removed.
     """
     for part in folder.glob(".ostec-*.part"):
         match = _PART.fullmatch(part.name)
@@ -137,8 +135,7 @@ def remove_leftovers(folder: Path) -> None:
 def open_plain(path: Path) -> BinaryIO:
     """Open a file for reading that must be one: neither a pipe, which would be waited for, nor an endless device.
 
-    Raises:
-        OSError: it is none, is missing or cannot be read.
+    Raises OSError if it is none, is missing or cannot be read.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no plain file")
@@ -148,10 +145,8 @@ def open_plain(path: Path) -> BinaryIO:
 def make_short_temp(prefix: str) -> Path:
     """Make a folder for files on their way, whose path leaves room for the 107 bytes of a socket's.
 
-    Those of the same prefix whose processes were killed are removed.
-
-    Raises:
-        OutputError: it cannot be made, or there is hardly any room in it, for which its users would wait in vain.
+    Those of the same prefix whose processes were killed are removed. Raises OutputError if it cannot be made, or there
+    is hardly any room in it, for which its users would wait in vain.
     """
     try:
         base = Path(tempfile.gettempdir())

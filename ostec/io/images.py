@@ -86,8 +86,6 @@ def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> Float
     """Decode the bytes of a file as :func:`read_image` does.
 
     Args:
-        data: the whole file.
-        name: what to call it in errors.
         max_megapixels: larger pictures are refused before they are decoded.
 
     Returns:
@@ -103,8 +101,6 @@ def pixels_of(data: bytes, name: str, max_megapixels: float = 100.0) -> int:
     """Pixels of a picture, as its header tells.
 
     Args:
-        data: the whole file.
-        name: what to call it in errors.
         max_megapixels: larger pictures are refused.
 
     Raises:
@@ -280,8 +276,7 @@ def as_pil(image: FloatArray) -> Image.Image:
 def to_bytes(image: FloatArray) -> ByteArray:
     """Quantise [...] in [0, 1] to 0..255, halves up; values beyond are clipped, and NaN is refused.
 
-    Raises:
-        ValueError: a value is NaN.
+    Raises ValueError if a value is NaN.
     """
     if np.isnan(image).any():
         raise ValueError("expected numbers, got NaN in the picture")
@@ -314,8 +309,7 @@ def encode_jpeg(image: FloatArray, quality: int = 90) -> bytes:
 def write_png(path: Path, image: FloatArray) -> None:
     """Write [H, W, 3] in [0, 1] as an 8-bit RGB PNG, whole or not at all.
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     write_atomic(path, encode_png(image))
 
@@ -324,7 +318,6 @@ def write_palette_png(path: Path, indices: ByteArray, palette: ByteArray) -> Non
     """Write a map of classes as an 8-bit palette PNG, whole or not at all.
 
     Args:
-        path: the file.
         indices: [H, W] uint8, each below K.
         palette: [K, 3] uint8 RGB, K up to 256.
 
@@ -348,8 +341,7 @@ def write_palette_png(path: Path, indices: ByteArray, palette: ByteArray) -> Non
 def read_palette_png(path: Path) -> ByteArray:
     """Read the indices [H, W] uint8 of a palette PNG.
 
-    Raises:
-        ImageError: the file is missing, damaged or has no palette.
+    Raises ImageError if the file is missing, damaged or has no palette.
     """
     try:
         with path.open("rb") as stream:

@@ -60,7 +60,6 @@ def read_obj(path: Path, textured: bool = False) -> ObjMesh:
     """Read vertices, texture coordinates, polygons and their materials; all else in the file is passed over.
 
     Args:
-        path: the file.
         textured: every corner must have texture coordinates.
 
     Raises:

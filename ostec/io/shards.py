@@ -62,9 +62,8 @@ class ShardMember:
 def pack_members(files: Iterable[tuple[str, bytes]]) -> bytes:
     """The part of a shard that holds some files, by name and content, in that order.
 
-    Raises:
-        ValueError: a name is none of ``KEY.ENDING`` of letters, digits, ``_`` and ``-``, or too long, or a file is too
-            large for the format.
+    Raises ValueError if a name is none of ``KEY.ENDING`` of letters, digits, ``_`` and ``-``, or too long, or a file is
+    too large for the format.
     """
     parts = []
     for name, data in files:
@@ -143,7 +142,6 @@ def read_members(path: Path, start: int = 0, stop: int | None = None) -> Iterato
     """The members of a shard, in order.
 
     Args:
-        path: of the shard.
         start: where the first header is expected.
         stop: where the last member ends; None reads to the end of the shard, which must be there.
 
@@ -171,11 +169,7 @@ def read_members(path: Path, start: int = 0, stop: int | None = None) -> Iterato
 
 
 def read_member(path: Path, member: ShardMember) -> bytes:
-    """The content of one member.
-
-    Raises:
-        AssetError: the file cannot be read or ends too early.
-    """
+    """The content of one member. Raises AssetError if the file cannot be read or ends too early."""
     try:
         return b"".join(read_blocks(path, member.offset, member.size))
     except OSError as error:

@@ -43,11 +43,7 @@ _UNREADABLE = (
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read every tensor of a safetensors file onto the CPU.
-
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
+    """Read every tensor of a safetensors file onto the CPU. Raises WeightsError if the file is missing or damaged."""
     try:
         return dict(load_file(path, device="cpu"))
     except (OSError, SafetensorError) as error:
@@ -60,7 +56,6 @@ def read_torch(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
     Nothing is read before size and SHA-256 are the expected ones, and nothing but tensors then.
 
     Args:
-        path: the file.
         size: its bytes.
         sha256: 64 hexadecimal digits.
 
@@ -131,7 +126,6 @@ def load_strict(module: nn.Module, tensors: dict[str, torch.Tensor], source: str
     Args:
         module: a built network.
         tensors: its whole state, by name.
-        source: where the tensors came from, for the message.
 
     Raises:
         WeightsError: a tensor is missing, superfluous or of another shape; the first few are named.
@@ -172,7 +166,6 @@ def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) ->
 
     Args:
         packed: the whole file.
-        source: where it came from, for messages.
         limit: the most bytes it may unpack to.
 
     Returns:

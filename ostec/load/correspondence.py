@@ -24,8 +24,7 @@ OWN_LANDMARKS = "mediapipe478"
 def correspondence_of(model: MorphableModel) -> Correspondence:
     """Where FaceMesh's 468 landmarks lie on a model: where its own file says so, or else a file in ``topology/``.
 
-    Raises:
-        AssetError: neither is there, or the file is damaged.
+    Raises AssetError if neither is there, or the file is damaged.
     """
     count = len(model.mean)
     if OWN_LANDMARKS in model.landmarks:
@@ -46,8 +45,7 @@ def correspondence_of(model: MorphableModel) -> Correspondence:
 def read_correspondence(path: Path) -> Correspondence:
     """Read a file of ``tools/make_correspondence.py``; ``topology/README.md`` describes its arrays.
 
-    Raises:
-        AssetError: the file is missing, damaged, or its arrays contradict each other.
+    Raises AssetError if the file is missing, damaged, or its arrays contradict each other.
     """
     return read_arrays(path, "correspondence", lambda arrays, sha256: _build(path.stem, sha256, arrays))
 

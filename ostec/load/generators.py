@@ -67,8 +67,7 @@ def read_generator(path: Path) -> ReadGenerator:
 def read_card(path: Path) -> dict[str, Any]:
     """The JSON beside a file of tensors; a published file has none, and all that is needed in itself.
 
-    Raises:
-        AssetError: it is missing or damaged.
+    Raises AssetError if it is missing or damaged.
     """
     if path.is_file() and not is_safetensors(path):
         return {}

@@ -90,8 +90,7 @@ def asset_file(name: str, asked: str) -> Path:
 def load_generator(path: Path, topology: Topology, device: torch.device) -> PortraitGenerator:
     """Read a generator: one of ``ostec train generator`` with the JSON beside it, or a published one.
 
-    Raises:
-        AssetError: a file is missing or damaged, or the generator draws another topology's mean shape.
+    Raises AssetError if a file is missing or damaged, or the generator draws another topology's mean shape.
     """
     read = read_generator(path)
     model = read.model
@@ -117,7 +116,6 @@ def load_regressor(name: str, device: torch.device) -> Loaded[Regressor]:
 
     Args:
         name: ``deep3d`` or ``faceverse``.
-        device: where it shall run.
 
     Raises:
         AssetError: its file is not there, damaged, or another network's; the sentence says how to get it.
@@ -175,7 +173,6 @@ def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAY
     """Build LPIPS on the first of some backbones whose file is found; nothing is downloaded.
 
     Args:
-        device: where it shall run.
         backbones: names as in ``LINEAR_LAYERS``, the preferred one first: VGG16, as OSTeC and StyleGAN2's projector.
 
     Returns:

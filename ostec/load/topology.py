@@ -20,8 +20,7 @@ _T = TypeVar("_T")
 def read_topology(path: Path) -> Topology:
     """Read a face topology as written by ``tools/make_topology.py``; ``topology/README.md`` describes its arrays.
 
-    Raises:
-        AssetError: the file is missing, damaged, or its arrays contradict each other.
+    Raises AssetError if the file is missing, damaged, or its arrays contradict each other.
     """
     return read_arrays(path, "topology", lambda arrays, sha256: _build(path.stem, sha256, arrays))
 

@@ -132,7 +132,6 @@ def generator_from_tensorflow(variables: Tensors, source: str) -> dict[str, torc
 
     Args:
         variables: name, the components' names and slashes before it -> values.
-        source: where they came from, for messages.
 
     Raises:
         WeightsError: there is a tensor that such a generator does not have.
@@ -148,8 +147,7 @@ def discriminator_from_tensorflow(variables: Tensors, source: str) -> dict[str, 
 def generator_from_rosinality(state: Tensors, source: str) -> dict[str, torch.Tensor]:
     """Tensors of a generator of rosinality/stylegan2-pytorch, under our names; without ``mapping.w_avg``.
 
-    Raises:
-        WeightsError: there is a tensor that such a generator does not have, or a filter is another.
+    Raises WeightsError if there is a tensor that such a generator does not have, or a filter is another.
     """
     return _renamed(without_filters(state, source), _ROSINALITY, r"", source)
 
@@ -184,8 +182,7 @@ def silent_noise(tensors: Tensors) -> dict[str, torch.Tensor]:
 def without_filters(tensors: Tensors, source: str) -> dict[str, torch.Tensor]:
     """The tensors but for the resampling filters, which are checked to be those of the published networks.
 
-    Raises:
-        WeightsError: a filter is another.
+    Raises WeightsError if a filter is another.
     """
     kept = {}
     for name, tensor in tensors.items():
@@ -205,7 +202,6 @@ def build_generator(tensors: Tensors, source: str, conv_clamp: float | None = No
     Args:
         tensors: all of it under our names, but for the filters and perhaps ``mapping.w_avg``, which is then the mean
             of 10,000 mapped z.
-        source: where they came from, for messages.
         conv_clamp: as :class:`Generator` takes it.
 
     Raises:
@@ -233,7 +229,6 @@ def build_discriminator(
 
     Args:
         tensors: all of it under our names, but for the filters.
-        source: where they came from, for messages.
         group: pictures whose deviation is taken together; None: the whole batch.
         conv_clamp: as :class:`Discriminator` takes it.
 

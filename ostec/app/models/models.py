@@ -250,11 +250,7 @@ class ModelsPath:
 
 
 def named(model: str) -> Manifest:
-    """The manifest of a model that a user has named.
-
-    Raises:
-        UsageError: there is no such model.
-    """
+    """The manifest of a model that a user has named. Raises UsageError if there is no such model."""
     names = manifest_names()
     if model not in names:
         similar = difflib.get_close_matches(model, names, 2)

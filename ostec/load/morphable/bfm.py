@@ -31,10 +31,8 @@ def read_bfm() -> MorphableModel:
     ``BFM_model_front.mat`` is taken as it is; otherwise the model is built from ``01_MorphableModel.mat``,
     ``Exp_Pca.bin``, ``std_exp.txt`` and ``BFM_exp_idx.mat`` and, where ``BFM_front_idx.mat`` and ``facemodel_info.mat``
     are there too, cut to the front as Deep3DFaceRecon does (util/load_mats.py). All ids in these files count from 1.
-    The result is in decimetres and recentred on the mean vertex of the front; its axes are already ours.
-
-    Raises:
-        AssetError: a file is missing, damaged, or does not fit the others.
+    The result is in decimetres and recentred on the mean vertex of the front; its axes are already ours. Raises
+    AssetError if a file is missing, damaged, or does not fit the others.
     """
     front = _find(_FRONT)
     return _build(need(MANIFEST, _ORIGINAL, *_FOLDERS)) if front is None else _read_front(front)

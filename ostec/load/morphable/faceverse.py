@@ -26,10 +26,8 @@ def read_faceverse() -> MorphableModel:
 
     The file is a dictionary pickled by NumPy, of which nothing is executed. Ids count from 0; lengths are millimetres;
     colours go to 255; y points down and z away from the viewer, which is turned here (and seen from the 68 landmarks: a
-    file whose y points up is left as it is).
-
-    Raises:
-        AssetError: the file is missing, damaged, or one array does not fit the others.
+    file whose y points up is left as it is). Raises AssetError if the file is missing, damaged, or one array does not
+    fit the others.
     """
     path = need(MANIFEST, _FILE, *_FOLDERS)
     arrays = Arrays.by_name(path, read_npy_object(path))

@@ -89,8 +89,7 @@ class Arrays:
     def ids(self, name: str, count: int, *shape: Side, base: int = 0) -> IntArray:
         """Ids in [base, base + count) as an int32 array that counts from 0.
 
-        Raises:
-            AssetError: it is missing, has another shape, or names something that does not exist.
+        Raises AssetError if it is missing, has another shape, or names something that does not exist.
         """
         stored = self._numbers(name, shape)
         values = np.rint(stored) if stored.dtype.kind == "f" else stored
@@ -154,8 +153,7 @@ def digest(paths: Sequence[Path]) -> str:
 def read_mat(path: Path, names: tuple[str, ...]) -> Arrays:
     """Read those of the named arrays that a MATLAB file (version 4 to 7.2) holds.
 
-    Raises:
-        AssetError: the file is missing, no such file, damaged, or unpacks to far more than it should.
+    Raises AssetError if the file is missing, no such file, damaged, or unpacks to far more than it should.
     """
     from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError

@@ -34,10 +34,8 @@ def read_flame() -> MorphableModel:
     Arrays of old files are wrapped in objects of chumpy, and the joints are a matrix of scipy: both are unwrapped
     without being built. Axes are already ours, the unit is the metre. Texture coordinates come from
     ``head_template.obj`` or ``FLAME_texture.npz``, landmarks from ``landmark_embedding.npy``, if they lie beside it.
-    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads.
-
-    Raises:
-        AssetError: the file is missing, damaged, would call something, or one array does not fit the others.
+    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads. Raises
+    AssetError if the file is missing, damaged, would call something, or one array does not fit the others.
     """
     path, arrays = _open()
     shape = arrays.floats("v_template", None, 3)

@@ -22,10 +22,8 @@ def read_hifi3d() -> MorphableModel:
 
     Ids in the file count from 1, colours go to 255; axes are already ours, the unit is the decimetre. As published, the
     mean is recentred on its mean vertex. Expressions are components that are never negative, for the published network
-    ends them in a ReLU. The published eyeballs are meshes of their own, which are not read.
-
-    Raises:
-        AssetError: the file is missing, damaged, or one array does not fit the others.
+    ends them in a ReLU. The published eyeballs are meshes of their own, which are not read. Raises AssetError if the
+    file is missing, damaged, or one array does not fit the others.
     """
     path = need(MANIFEST, _FILE, *_FOLDERS)
     arrays = read_mat(path, _NAMES)

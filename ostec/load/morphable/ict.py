@@ -91,9 +91,7 @@ def read_ict() -> MorphableModel:
     The meshes are used as published, ``ict_facekit/FaceXModel/*.obj``; where some are missing, the archive
     ``ict_facekit/modes_f16.npz`` beside the neutral mesh, or else those meshes that are there. Axes are already ours: x
     to the head's left, y up, z forward; the unit is the centimetre; identities' coefficients are normally distributed.
-
-    Raises:
-        AssetError: the neutral mesh is missing, or a file is damaged or does not fit the others.
+    Raises AssetError if the neutral mesh is missing, or a file is damaged or does not fit the others.
     """
     neutral = need(MANIFEST, _NEUTRAL, *_FOLDERS)
     mesh = read_obj(neutral)

@@ -55,9 +55,6 @@ def show_licence(manifest: Manifest) -> None:
 
     What was said is remembered in the user's cache folder; another licence is said again. Where nobody listens nothing
     is said, and nothing remembered.
-
-    Args:
-        manifest: of the model.
     """
     if not _log.isEnabledFor(logging.INFO):
         return

@@ -30,9 +30,7 @@ def read_3ddfa() -> MorphableModel:
     ``param_mean_std_62d_120x120.pkl``. The triangles are those of ``tri.pkl``, one in each column, ids from 0; the
     landmarks number the coordinates x, y, z of all vertices in a row. Axes are already ours; the published code does
     not recentre, here the mean is moved to its mean vertex. ``indices.npy`` picks the vertices' rows in ``BFM_UV.mat``.
-
-    Raises:
-        AssetError: a file is missing, damaged, or one array does not fit the others.
+    Raises AssetError if a file is missing, damaged, or one array does not fit the others.
     """
     path, deviations_path, triangles_path = (
         need(MANIFEST, name, *_FOLDERS) for name in (_FILE, _DEVIATIONS, _TRIANGLES)
