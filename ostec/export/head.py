@@ -1,4 +1,7 @@
-"""Named parts with materials -> OBJ, MTL and GLB; a full head -> ``NAME_head.glb``, ``NAME_head.obj`` and its files."""
+"""Named parts with materials -> OBJ, MTL and GLB; a full head -> ``NAME_head.glb``, ``NAME_head.obj`` and its files.
+
+Writers raise OutputError where a file cannot be written.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,9 +47,6 @@ def write_head(
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
 
-    Returns:
-        The files written.
-
     Raises:
         OutputError: a file cannot be written, or ``name`` holds a line break, which OBJ cannot express.
     """
@@ -87,12 +87,6 @@ def write_parts(
         stem: of the files' names.
         pictures: name of a part -> name of its texture's file.
         about: a line of comment.
-
-    Returns:
-        The two files.
-
-    Raises:
-        OutputError: a file cannot be written.
     """
     obj, mtl = directory / f"{stem}.obj", directory / f"{stem}.mtl"
     material = "".join(_material(part, pictures.get(part.name)) for part in parts)

@@ -1,4 +1,7 @@
-"""A textured face -> OBJ with MTL, GLB, NPZ, UV texture and provenance map."""
+"""A textured face -> OBJ with MTL, GLB, NPZ, UV texture and provenance map.
+
+Writers raise OutputError where a file cannot be written.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +76,7 @@ def provenance_palette() -> ByteArray:
 
 
 def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path]:
-    """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait.
-
-    Returns:
-        The files written.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
+    """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait."""
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
     write_atomic(texture, encode_png(result.completed.colour))
     write_palette_png(provenance, result.completed.provenance, provenance_palette())
@@ -94,9 +90,6 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
 def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) -> list[Path]:
     """Write ``NAME.obj`` and ``NAME.mtl``, which show ``NAME.png`` on the face; millimetres, normals, v up.
 
-    Returns:
-        The two files.
-
     Raises:
         OutputError: a file cannot be written, or ``name`` holds a line break, which the format cannot express.
     """
@@ -107,8 +100,7 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
 def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     """Write ``NAME.glb``: mesh and PNG texture in one file, as a rough, non-metallic material.
 
-    The vertices are in millimetres as in the other files; a scale of 0.001 on the node makes them glTF's metres. Raises
-    OutputError if it cannot be written.
+    The vertices are in millimetres as in the other files; a scale of 0.001 on the node makes them glTF's metres.
     """
     part = _part(result.face, result.topology)
     material = pbr_material(part, EncodedPicture(encode_png(result.completed.colour), "PNG"))
@@ -160,10 +152,7 @@ def textured_mesh(result: TexturedFace) -> Any:
 
 
 def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
-    """Write ``NAME.npz`` with the fields of :class:`SavedFace`; equal results give equal bytes.
-
-    Raises OutputError if it cannot be written.
-    """
+    """Write ``NAME.npz`` with the fields of :class:`SavedFace`; equal results give equal bytes."""
     face, topology = result.face, result.topology
     arrays = {
         "vertices": face.vertices.astype(np.float32),

@@ -1,4 +1,7 @@
-"""``NAME.html``, ``index.html`` and the turntable: results to look at in any browser, without a network."""
+"""``NAME.html``, ``index.html`` and the turntable: results to look at in any browser, without a network.
+
+Writers raise OutputError where a file cannot be written.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +26,7 @@ _RECORD_MARK = b"</div>\n<!-- record -->\n"
 
 
 def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping[str, Any]) -> Path:
-    """Write ``NAME.html``: the face in 3D to turn, pictures of every stage, and the record; one file, no network.
-
-    Raises OutputError if it cannot be written.
-    """
+    """Write ``NAME.html``: the face in 3D to turn, pictures of every stage, and the record; one file, no network."""
     texture, provenance = result.completed.colour, result.completed.provenance
     embedded = at_most(texture, _VIEWER_TEXTURE)
     step = max(1, -(-max(provenance.shape) // _PICTURE_SIDE))
@@ -50,8 +50,7 @@ def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping
 def update_page(directory: Path, name: str, frontal: FloatArray | None, record: Mapping[str, Any]) -> None:
     """Add the frontal portrait, if there is one, to ``NAME.html``, and write what it says of the record again.
 
-    The other pictures stay as they are. A page that is missing, or that somebody has changed, is left alone. Raises
-    OutputError if it cannot be written.
+    The other pictures stay as they are. A page that is missing, or that somebody has changed, is left alone.
     """
     path = directory / f"{name}.html"
     try:
@@ -63,10 +62,7 @@ def update_page(directory: Path, name: str, frontal: FloatArray | None, record: 
 
 
 def write_index(directory: Path) -> Path:
-    """Write ``index.html`` from the ``NAME.json`` files and ``failures.jsonl`` of a folder.
-
-    Raises OutputError if it cannot be written.
-    """
+    """Write ``index.html`` from the ``NAME.json`` files and ``failures.jsonl`` of a folder."""
     tiles = [
         {
             "name": name,
