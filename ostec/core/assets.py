@@ -43,14 +43,9 @@ def _asset_root() -> Path:
 
 
 def asset_path(name: str) -> Path:
-    """Locate a file or folder of the program.
+    """Locate a file or folder of the program by its path, with slashes, below ``models``, ``topology`` or ``external``.
 
-    Args:
-        name: path with forward slashes that starts with ``models/``, ``topology/`` or ``external/``.
-
-    Raises:
-        ValueError: the path points elsewhere.
-        AssetError: it is missing.
+    Raises ValueError if the path points elsewhere, AssetError if nothing is there.
     """
     parts = name.split("/")
     if parts[0] not in _FOLDERS or ".." in parts:
@@ -74,14 +69,9 @@ def sha256_of(path: Path) -> str:
 
 
 def check_file(path: Path, size: int, sha256: str) -> Path:
-    """Return ``path`` if it holds exactly the expected bytes.
+    """Return ``path`` if it holds exactly the expected bytes; a size of 0 and an empty SHA-256 are unknown.
 
-    Args:
-        size: its bytes; 0 where unknown.
-        sha256: 64 hexadecimal digits; empty where unknown.
-
-    Raises:
-        AssetError: it is missing, or its size or SHA-256 is another.
+    Raises AssetError if it is missing, or its size or SHA-256 is another.
     """
     if not path.is_file():
         raise AssetError(f"{path} is missing.")
@@ -193,16 +183,11 @@ def cache_folder() -> Path | None:
 
 
 def find_model(name: str, file: str) -> Path | None:
-    """Locate one file of a manifest, unchecked: the first of what is there.
+    """Locate one file of a manifest, unchecked: the first of what is there, or None.
 
     In each of :func:`models_folders` it is looked for under its name in the manifest, then directly in the folder.
-    Files that ship are looked for where they ship.
-
-    Returns:
-        The file, or None if there is none.
-
-    Raises:
-        AssetError: there is no such manifest, or it lists no such file.
+    Files that ship are looked for where they ship. Raises AssetError if there is no such manifest, or it lists no such
+    file.
     """
     manifest = load_manifest(name)
     entry = manifest.file(file)
@@ -233,14 +218,7 @@ def pin_of(path: Path) -> Path:
 
 
 def read_pin(path: Path) -> Pin | None:
-    """Read what is pinned of a file.
-
-    Returns:
-        None where nothing is pinned.
-
-    Raises:
-        AssetError: the pin is damaged.
-    """
+    """Read what is pinned of a file; None where nothing is. Raises AssetError if the pin is damaged."""
     beside = pin_of(path)
     try:
         text = beside.read_text(encoding="utf-8")

@@ -56,12 +56,7 @@ class MorphableModel:
     def shape(self, identity: FloatArray, expression: FloatArray) -> FloatArray:
         """The head [V, 3], in model units, of the first coefficients of each kind; the others are zero.
 
-        Args:
-            identity: [K'], K' <= K, in standard deviations.
-            expression: [E'], E' <= E.
-
-        Raises:
-            ValueError: there are more coefficients than the model has.
+        Identities [K'] are in standard deviations. Raises ValueError if there are more coefficients than the model has.
         """
         changed = self.mean + _offsets(self.identity, identity, "identity")
         return changed + _offsets(self.expression, expression, "expression")

@@ -47,8 +47,7 @@ def write_head(
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
 
-    Raises:
-        OutputError: a file cannot be written, or ``name`` holds a line break, which OBJ cannot express.
+    Raises OutputError for a ``name`` with a line break, too, which OBJ cannot express. Returns the files written.
     """
     check_name(name)
     stem = f"{name}{ending}"

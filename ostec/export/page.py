@@ -78,15 +78,7 @@ def write_index(directory: Path) -> Path:
 
 
 def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | FloatArray, fps: float = 15.0) -> Path:
-    """Write ``NAME_turntable.webp``, an endless animation.
-
-    Args:
-        frames: [N, H, W, 3] in [0, 1].
-
-    Raises:
-        ValueError: there is no frame.
-        OutputError: it cannot be written.
-    """
+    """Write ``NAME_turntable.webp``, an endless animation of [N, H, W, 3] in [0, 1]. Raises ValueError for no frame."""
     path = directory / f"{name}_turntable.webp"
     write_atomic(path, encode_webp(frames, fps))
     return path

@@ -54,13 +54,7 @@ def versions() -> dict[str, str]:
 def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: str = RESULT) -> Path:
     """Write ``NAME.json``: sorted, indented, the same bytes for the same record.
 
-    Args:
-        record: plain values, NumPy numbers and arrays, paths.
-        kind: of result.
-
-    Raises:
-        ValueError: a number is NaN or infinite, or a value has no JSON form.
-        OutputError: it cannot be written.
+    Raises ValueError if a number is NaN or infinite, or a value is none that JSON, NumPy or pathlib knows.
     """
     path = directory / f"{name}.json"
     write_atomic(path, (_to_text({**record, "kind": kind}, indent=2) + "\n").encode("utf-8"))

@@ -47,8 +47,7 @@ def write_transfer(directory: Path, stem: str, head: Head, sheets: Sheets, known
         sheets: of the head; none where the model has no layout.
         known: [S, S] in [0, 1] by name of the part that is skin.
 
-    Raises:
-        OutputError: a file cannot be written, or ``stem`` holds a line break, which OBJ cannot express.
+    Raises OutputError if a file cannot be written, or ``stem`` holds a line break, which OBJ cannot express.
     """
     stems = picture_stems(stem, sheets, known)
     write_head(directory, stem, head, "", stems)

@@ -94,14 +94,7 @@ class NpyHeader:
 
 
 def read_npy_header(stream: Any, name: str) -> NpyHeader:
-    """Read the head of a .npy file; the stream is at the array's bytes then.
-
-    Args:
-        stream: at the beginning of the file.
-
-    Raises:
-        ValueError: it is none, or garbled.
-    """
+    """Read the head of a .npy file; the stream is at the array's bytes then. Raises ValueError if it is garbled."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:

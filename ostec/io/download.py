@@ -114,12 +114,8 @@ def download(wanted: Wanted, settings: DownloadSettings | None = None, progress:
     """Fetch a file unless it is there and right.
 
     What was received stays in ``FILE.part`` when the process is interrupted or the addresses fail, and the next call
-    goes on with it.
-
-    Raises:
-        DownloadError: no address gave the expected bytes, the disk has no room, or another process is at the same file.
-        AssetError: what is pinned of the file cannot be read.
-        OutputError: the folder cannot be written to.
+    goes on with it. Raises DownloadError if no address gave the expected bytes, the disk has no room, or another
+    process is at the same file, AssetError if its pin cannot be read, OutputError if the folder cannot be written to.
     """
     make_folder(wanted.path.parent)
     try:

@@ -25,16 +25,13 @@ _PART = re.compile(r"\.ostec-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
 
 
 def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object], synced: bool = False) -> None:
-    """Write a file aside in its own folder, then rename it into place; an older file is replaced.
+    """Write a file aside in its own folder, which must exist, then rename it into place; an older file is replaced.
 
     Args:
-        path: the file; its folder must exist.
         content: the bytes, or a function that writes them to the stream it is given.
-        synced: wait until they are on the disk before the name changes, so that a power cut too leaves the file whole;
-            for what later work relies on.
+        synced: wait until they are on the disk before the name changes: for what must outlive a power cut.
 
-    Raises:
-        OutputError: the folder is missing or unwritable, or the disk is full; nothing is left behind.
+    Raises OutputError if the folder is missing or unwritable, or the disk is full; nothing is left behind.
     """
     part = part_of(path.parent)
     try:

@@ -39,11 +39,8 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
         path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name.
         max_megapixels: larger pictures are refused before they are decoded (Pillow itself stops at about 179).
 
-    Returns:
-        [H, W, 3] RGB in [0, 1].
-
-    Raises:
-        ImageError: the file is missing, unreadable, no picture, damaged or too large.
+    Returns [H, W, 3] RGB in [0, 1]. Raises ImageError if the file is missing, unreadable, no picture, damaged or too
+    large.
     """
     path = Path(path)
     try:
@@ -176,18 +173,13 @@ def _through_profile(picture: Image.Image, profile: bytes | None) -> Image.Image
 
 
 def as_picture(value: object) -> FloatArray:
-    """A picture that a program hands over, as :func:`read_image` would give it.
+    """A program's picture as [H, W, 3] RGB float32 in [0, 1]; an array that is so already comes back as it is.
 
     Args:
         value: a PIL image; or a NumPy array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA, laid on white); or a
             PyTorch tensor like that or with its channels first; uint8, or floating point in [0, 1].
 
-    Returns:
-        [H, W, 3] RGB in [0, 1], float32; an array that is so already comes back as it is.
-
-    Raises:
-        TypeError: it is something else, or holds other numbers.
-        ValueError: it has another shape, or values outside [0, 1].
+    Raises TypeError for anything else or other numbers, ValueError for other shapes or values outside [0, 1].
     """
     if isinstance(value, Image.Image):
         return _to_rgb(_turn_upright(value))
@@ -261,15 +253,9 @@ def write_png(path: Path, image: FloatArray) -> None:
 
 
 def write_palette_png(path: Path, indices: ByteArray, palette: ByteArray) -> None:
-    """Write a map of classes as an 8-bit palette PNG, whole or not at all.
+    """Write a map of classes [H, W] uint8, each below K, as a palette PNG; ``palette`` is [K, 3] uint8, K up to 256.
 
-    Args:
-        indices: [H, W] uint8, each below K.
-        palette: [K, 3] uint8 RGB, K up to 256.
-
-    Raises:
-        ValueError: shapes, types or indices do not fit.
-        OutputError: it cannot be written.
+    Raises ValueError if shapes, types or indices do not fit, OutputError if the file cannot be written.
     """
     if indices.ndim != 2 or indices.dtype != np.uint8:
         raise ValueError(f"expected indices of shape [H, W] uint8, got {indices.shape} {indices.dtype}")

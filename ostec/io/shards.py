@@ -72,19 +72,13 @@ def pack_members(files: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def write_shard(path: Path, parts: Iterable[tuple[Path, int, int]], digests: Sequence[str] = ()) -> str:
-    """Write a shard from stretches of files that hold what :func:`pack_members` returned.
+    """Write a shard from stretches of files that hold what :func:`pack_members` returned; returns its SHA-256.
 
     Args:
-        path: of the shard; appears whole or not at all.
         parts: file, first byte, number of bytes.
         digests: of the parts, SHA-256, to compare them with; none if empty.
 
-    Returns:
-        The shard's SHA-256.
-
-    Raises:
-        OutputError: it cannot be written, or a part cannot be read.
-        DamagedPart: a part is not what its digest says.
+    Raises OutputError if it cannot be written, or a part not read, DamagedPart if a part is not what its digest says.
     """
     digest = hashlib.sha256()
 
@@ -139,14 +133,9 @@ def read_blocks(file: Path, start: int, length: int) -> Iterator[bytes]:
 
 
 def read_members(path: Path, start: int = 0, stop: int | None = None) -> Iterator[ShardMember]:
-    """The members of a shard, in order.
+    """The members of a shard, in order, between the bytes ``start`` and ``stop``; None: its end, which must be there.
 
-    Args:
-        start: where the first header is expected.
-        stop: where the last member ends; None reads to the end of the shard, which must be there.
-
-    Raises:
-        AssetError: the file cannot be read, is damaged, or is no shard that :func:`write_shard` has written.
+    Raises AssetError if the file cannot be read, is damaged, or is no shard that :func:`write_shard` has written.
     """
     try:
         with open_plain(path) as stream:

@@ -93,11 +93,7 @@ def mapped_samples(generator: Generator) -> torch.Tensor:
 def generator_to_tensors(model: PortraitGenerator, half: bool = True) -> StoredGenerator:
     """Tensors and card of a generator, the inverse of :func:`generator_from_tensors` up to half floats' precision.
 
-    Args:
-        half: whether the weights are rounded to half floats; else they are kept as they are.
-
-    Raises:
-        WeightsError: a weight is no number or too large for half floats.
+    Weights are rounded to half floats if ``half``. Raises WeightsError if one is no number or too large for that.
     """
     kind = torch.float16 if half else torch.float32
     tensors = {name: tensor.detach().cpu().to(kind) for name, tensor in _weights(model).items()}
@@ -180,12 +176,8 @@ def without_memory(build: Callable[[], _Network], source: str) -> _Network:
 def fill_network(network: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Give a network from :func:`without_memory` its tensors, and the constant filters; then it is ready for use.
 
-    Args:
-        network: in evaluation mode and without gradients afterwards, on the CPU.
-        tensors: by name, of the right shapes, in any floating type; they become float32.
-
-    Raises:
-        WeightsError: a tensor holds something that is no finite number.
+    It is in evaluation mode, without gradients, on the CPU, its tensors float32 from any floating type. Raises
+    WeightsError if a tensor holds something that is no finite number.
     """
     state = {}
     for name in network.state_dict():

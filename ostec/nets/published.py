@@ -128,13 +128,9 @@ _FILTERS = r"(?:.*\.)?(?:resample_filter|kernel)"
 
 
 def generator_from_tensorflow(variables: Tensors, source: str) -> dict[str, torch.Tensor]:
-    """Tensors of a generator of NVlabs/stylegan2, under our names.
+    """Tensors of a generator of NVlabs/stylegan2, whose names have their components' before them, under our names.
 
-    Args:
-        variables: name, the components' names and slashes before it -> values.
-
-    Raises:
-        WeightsError: there is a tensor that such a generator does not have.
+    Raises WeightsError if there is a tensor that such a generator does not have.
     """
     return _renamed(variables, _TENSORFLOW, _UNUSED, source)
 
@@ -231,9 +227,6 @@ def build_discriminator(
         tensors: all of it under our names, but for the filters.
         group: pictures whose deviation is taken together; None: the whole batch.
         conv_clamp: as :class:`Discriminator` takes it.
-
-    Raises:
-        WeightsError: as :func:`build_generator`.
     """
     widths = {
         int(m[1]): len(tensor)

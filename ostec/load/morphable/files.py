@@ -213,11 +213,9 @@ def build(manifest: str, sources: Sequence[Path], **values: Any) -> MorphableMod
     Args:
         manifest: its name.
         sources: files that the model was read from; errors name the first.
-        values: the fields of :class:`MorphableModel` that manifest and sources do not give; ``sha256`` may be another
-            than that of the sources.
+        values: the other fields of :class:`MorphableModel`; ``sha256`` may be another than that of the sources.
 
-    Raises:
-        AssetError: an array has another shape than the others demand, or names something that does not exist.
+    Raises AssetError if an array has another shape than the others demand, or names something that does not exist.
     """
     about = load_manifest(manifest)
     if _are_clockwise(values["mean"], values["triangles"]):

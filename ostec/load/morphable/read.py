@@ -30,15 +30,10 @@ READERS: dict[str, tuple[str, Callable[[], MorphableModel]]] = {
 
 
 def read_morphable(name: str) -> MorphableModel:
-    """Read a morphable model; its licence is said when it is first used.
+    """Read one of :data:`READERS`; its licence is said when it is first used.
 
-    Args:
-        name: one of :data:`READERS`.
-
-    Raises:
-        ValueError: there is no model of that name.
-        AssetError: its files are missing, damaged or do not fit each other; the sentence says which array, the shape
-            that was expected and the one found, or the command that leads to the files.
+    Raises ValueError if there is no such model, AssetError if its files are missing, damaged or do not fit each other;
+    the sentence says which array, which shape was expected and found, or the command that leads to the files.
     """
     if name not in READERS:
         raise ValueError(f"expected one of {', '.join(READERS)}, got {name!r}")
