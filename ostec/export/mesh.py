@@ -90,8 +90,7 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
 def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) -> list[Path]:
     """Write ``NAME.obj`` and ``NAME.mtl``, which show ``NAME.png`` on the face; millimetres, normals, v up.
 
-    Raises:
-        OutputError: a file cannot be written, or ``name`` holds a line break, which the format cannot express.
+    Raises OutputError if a file cannot be written, or ``name`` holds a line break, which the format cannot express.
     """
     check_name(name)
     return write_parts(directory, name, [_part(face, topology)], {"face": f"{name}.png"})

@@ -226,9 +226,7 @@ def _receive(address: str, part: _Part, known: Wanted, settings: DownloadSetting
 def _total(answer: Answer, part: _Part, known: Wanted, settings: DownloadSettings) -> int:
     """Size of the whole file, 0 where unknown.
 
-    Raises:
-        Failed: it is another than expected, or beyond the limit.
-        DownloadError: the disk has no room for it.
+    Raises Failed if it is another than expected, or beyond the limit, DownloadError if the disk has no room for it.
     """
     offset = part.size if answer.partial else 0
     offered = offset + answer.length if answer.length is not None else known.size

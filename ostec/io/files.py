@@ -87,9 +87,8 @@ def make_folder(path: Path) -> Path:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder ``.NAME.part`` beside ``path``, which takes its name if all goes well, and goes if not.
 
-    Raises:
-        UsageError: ``path`` is there and not an empty folder, or another process makes it at this moment.
-        OutputError: it cannot be made.
+    Raises UsageError if ``path`` is there and not an empty folder, or another process makes it at this moment,
+    OutputError if it cannot be made.
     """
     path = path.absolute()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):

@@ -118,9 +118,7 @@ class EndsEarly(OSError):
 def read_blocks(file: Path, start: int, length: int) -> Iterator[bytes]:
     """A stretch of a file, in blocks of a megabyte.
 
-    Raises:
-        EndsEarly: it is shorter than that.
-        OSError: it cannot be read.
+    Raises EndsEarly if it is shorter than that, OSError if it cannot be read.
     """
     with open_plain(file) as stream:
         stream.seek(start)
