@@ -13,8 +13,8 @@ from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.eval.run import finish, out_folder, run_shown
 from ostec.core.errors import FaceError, OutputError, UsageError
 from ostec.eval.jobs import Jobs
-from ostec.eval.photos.stages import rows_of
 from ostec.eval.report.record import Evaluation, Row, write_evaluation
+from ostec.eval.study import rows_of
 
 ONE = RunOptions(workers=1)
 

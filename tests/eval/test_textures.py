@@ -255,7 +255,7 @@ def test_small_copy_is_made_again_where_it_was_removed(tmp_path: Path) -> None:
     textures.thumbs_folder(tmp_path)
     made = textures.read_thumb(tmp_path, file)
     np.testing.assert_allclose(textures.read_thumb(tmp_path, file), made, atol=1 / 255)
-    assert textures.thumb_path(tmp_path, "a").is_file()
+    assert (tmp_path / file.thumb).is_file()
 
 
 def test_a_set_in_which_all_fail_has_no_rows(tmp_path: Path) -> None:

@@ -23,9 +23,6 @@ LABEL_PX = 20
 WIDEST_PX = 6000
 """A sheet's cells shrink before it grows wider than this."""
 LEAST_CELL_PX = 96
-_JPEG_QUALITY = 92
-_LETTERS = 0.4
-"""Size of a label's letters, as a share of the font's own."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def write_pictures(folder: Path, pictures: Mapping[str, FloatArray], small: bool
     for name, picture in pictures.items():
         clean = np.clip(picture, 0, 1).astype(np.float32)
         if small:
-            write_atomic(folder / paths[name], encode_jpeg(clean, _JPEG_QUALITY))
+            write_atomic(folder / paths[name], encode_jpeg(clean, 92))
         else:
             write_png(folder / paths[name], clean)
     return paths
@@ -84,18 +81,6 @@ def cell_of(folder: Path, path: str, label: str, crop: float = 0.0) -> Cell:
         return Cell(label, None)
     y, x = (round(crop * length) for length in picture.shape[:2])
     return Cell(label, np.ascontiguousarray(picture[y : len(picture) - y, x : picture.shape[1] - x]))
-
-
-def fit_cell(picture: FloatArray, side: int) -> FloatArray:
-    """A picture [H, W, 3] as large as it fits into a white square of ``side`` pixels."""
-    height, width = picture.shape[:2]
-    zoom = side / max(height, width)
-    size = max(1, round(width * zoom)), max(1, round(height * zoom))
-    small = resize_image(picture, *size, "area" if zoom < 1 else "bilinear")
-    cell = np.ones((side, side, 3), np.float32)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    cell[top : top + size[1], left : left + size[0]] = small
-    return cell
 
 
 def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
@@ -120,6 +105,18 @@ def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
     return canvas
 
 
+def fit_cell(picture: FloatArray, side: int) -> FloatArray:
+    """A picture [H, W, 3] as large as it fits into a white square of ``side`` pixels."""
+    height, width = picture.shape[:2]
+    zoom = side / max(height, width)
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
+    cell = np.ones((side, side, 3), np.float32)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    small = resize_image(picture, *size, "area" if zoom < 1 else "bilinear")
+    cell[top : top + size[1], left : left + size[0]] = small
+    return cell
+
+
 def label_strip(text: str, width: int) -> FloatArray:
     """A line of dark text on white, [``LABEL_PX``, width, 3]; long ones lose their middle, letters their accents.
 
@@ -127,12 +124,13 @@ def label_strip(text: str, width: int) -> FloatArray:
     """
     import cv2
 
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     plain = shown = "".join(c if " " <= c <= "~" else "?" for c in bare)
     half = len(plain) // 2
-    while half > 1 and cv2.getTextSize(shown, cv2.FONT_HERSHEY_SIMPLEX, _LETTERS, 1)[0][0] > width - 4:
+    while half > 1 and cv2.getTextSize(shown, font, size, 1)[0][0] > width - 4:
         half -= 1
         shown = f"{plain[:half]}..{plain[-half:]}"
     strip = np.full((LABEL_PX, width, 3), 255, np.uint8)
-    cv2.putText(strip, shown, (1, 14), cv2.FONT_HERSHEY_SIMPLEX, _LETTERS, (25, 25, 25), 1, cv2.LINE_AA)
+    cv2.putText(strip, shown, (1, 14), font, size, (25, 25, 25), 1, cv2.LINE_AA)
     return strip.astype(np.float32) / np.float32(255)

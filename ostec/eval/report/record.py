@@ -2,21 +2,24 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from ostec.core.errors import UsageError
+from ostec.core.settings import from_json
 from ostec.eval.scores import FIGURES, Direction
 from ostec.io.files import write_atomic
 
 FILE = "eval.json"
 VERSION = 1
+MOST_DB = 100.0
+"""What infinite PSNR counts as in a mean."""
 _LARGEST = 1e18
 """No figure is as large."""
-_T = TypeVar("_T")
 OSTEC, PRIOR = "ostec", "prior"
 """Methods: the completion, and the texture prior alone."""
 
@@ -69,73 +72,54 @@ def direction(name: str) -> Direction:
     return FIGURES[first]
 
 
-def means(rows: tuple[Row, ...], method: str) -> dict[str, float]:
-    """Mean of each figure over the rows of ``method`` in which it is a number; infinite PSNR counts as 100 dB."""
+def means(rows: Sequence[Row]) -> dict[str, float]:
+    """Mean of each figure over the rows in which it is a number; infinite PSNR counts as 100 dB."""
     found: dict[str, list[float]] = {}
     for row in rows:
-        if row.method == method:
-            for name, value in row.figures.items():
-                found.setdefault(name, []).append(min(value, 100.0) if not math.isnan(value) else math.nan)
-    numbers = {name: [v for v in values if not math.isnan(v)] for name, values in found.items()}
-    return {name: float(np.mean(values)) if values else math.nan for name, values in numbers.items()}
+        for name, value in row.figures.items():
+            found.setdefault(name, []).extend([] if math.isnan(value) else [min(value, MOST_DB)])
+    return {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write ``eval.json``, last of all: it means done. Raises OutputError."""
     plain = {"version": VERSION, **asdict(evaluation)}
     for row in plain["rows"]:
-        row["figures"] = {name: _stored(value) for name, value in row["figures"].items()}
+        for name, value in row["figures"].items():
+            row["figures"][name] = None if math.isnan(value) else round(value, 6) if math.isfinite(value) else "inf"
     text = json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomic(folder / FILE, text.encode())
 
 
 def read_evaluation(folder: Path) -> Evaluation:
     """Read the ``eval.json`` of a folder, or the file itself. Raises UsageError if there is none to be read."""
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
     path = folder / FILE if folder.is_dir() else folder
     try:
         plain = json.loads(path.read_text("utf-8"))
         if plain["version"] != VERSION:
             raise UsageError(f"{path} has version {plain['version']}, expected {VERSION}.")
-        return Evaluation(
-            _of(str, plain["kind"]),
-            _of(dict, plain["settings"]),
-            {_of(str, purpose): _of(str, judge) for purpose, judge in plain["models"].items()},
-            tuple(_row(row) for row in _of(list, plain["rows"])),
-            tuple({name: _of(str, text) for name, text in each.items()} for each in plain["failures"]),
-        )
+        for row in plain["rows"]:
+            row["figures"] = {name: _value(value) for name, value in row["figures"].items()}
+        found = from_json(Evaluation, plain)
+        for record in (found, *found.rows):
+            for name, hint in get_type_hints(type(record)).items():
+                check_type(getattr(record, name), hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TypeCheckError) as error:
         raise UsageError(f"{path} is no evaluation that can be read.") from error
-
-
-def _row(plain: dict[str, Any]) -> Row:
-    pictures = {_of(str, what): _of(str, path) for what, path in plain["pictures"].items()}
-    figures = {name: _value(value) for name, value in plain["figures"].items()}
-    return Row(_of(str, plain["item"]), _of(str, plain["method"]), figures, _of(dict, plain["labels"]), pictures)
-
-
-def _of(kind: type[_T], value: Any) -> _T:
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, got {value!r}")
-    return value
+    return found
 
 
 def _stands_for(pattern: str, item: str) -> bool:
     return item.startswith(pattern[:-1]) if pattern.endswith("*") else item == pattern
 
 
-def _stored(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return round(value, 6) if math.isfinite(value) else "inf"
-
-
 def _value(stored: Any) -> float:
-    if stored is None:
-        return math.nan
-    if stored == "inf":
-        return math.inf
+    if stored is None or stored == "inf":
+        return math.nan if stored is None else math.inf
     if isinstance(stored, bool) or not isinstance(stored, int | float) or not abs(stored) <= _LARGEST:
         raise ValueError(f"expected a figure, got {stored!r}")
     return float(stored)

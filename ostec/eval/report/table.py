@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,40 +84,27 @@ def _header(evaluation: Evaluation) -> list[str]:
 def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list[str]:
     if not evaluation.rows:
         return ["There are no rows."]
-    words = [name.removesuffix(OWN).split("_", 1) for name in names]
-    top = ["", *("" for _ in by), "", *(word[0] for word in words)]
-    below = ["method", *by, "n", *(word[1] if len(word) > 1 else "" for word in words)]
-    cells = [top, below]
+    words = [name.removesuffix(OWN).partition("_") for name in names]
+    cells = [["", *("" for _ in by), "", *(word[0] for word in words)]]
+    cells.append(["method", *by, "n", *(word[2] for word in words)])
     having = [row for row in evaluation.rows if not names or any(name in row.figures for name in names)]
     for method in dict.fromkeys(row.method for row in having):
-        rows = tuple(row for row in evaluation.rows if row.method == method)
-        for values in _groups(rows, by):
-            group = tuple(row for row in rows if _values(row, by) == values)
-            cells.append(_line(method, [_label(value) for value in values], group, names))
-        cells.append(_line(method, ["mean", *("" for _ in by[1:])] if by else [], rows, names))
+        rows = [row for row in evaluation.rows if row.method == method]
+        groups: dict[tuple[Any, ...], list[Row]] = {}
+        for row in rows if by else ():
+            groups.setdefault(tuple(map(row.labels.get, by)), []).append(row)
+        lines = [(list(map(_label, key)), groups[key]) for key in sorted(groups, key=lambda key: [*map(_place, key)])]
+        for labels, group in [*lines, (["mean", *("" for _ in by[1:])][: len(by)], rows)]:
+            found = means(group)
+            cells.append([method, *labels, str(len(group)), *(number(n, found.get(n, math.nan)) for n in names)])
     return align(cells, 1 + len(by))
 
 
-def _line(method: str, labels: list[str], rows: tuple[Row, ...], names: list[str]) -> list[str]:
-    found = means(tuple(replace(row, method=method) for row in rows), method)
-    return [method, *labels, str(len(rows)), *(number(name, found.get(name, math.nan)) for name in names)]
-
-
-def _groups(rows: tuple[Row, ...], by: tuple[str, ...]) -> list[tuple[Any, ...]]:
-    """The values of the labels that occur, numbers before words, none last."""
-    if not by:
-        return []
-    return sorted(dict.fromkeys(_values(row, by) for row in rows), key=lambda values: [_order(v) for v in values])
-
-
-def _values(row: Row, by: tuple[str, ...]) -> tuple[Any, ...]:
-    return tuple(value if isinstance(value, int | float) else _label(value) for value in map(row.labels.get, by))
-
-
-def _order(value: Any) -> tuple[int, float, str]:
+def _place(value: Any) -> tuple[int, float, str]:
+    """Numbers before words, none last."""
     if isinstance(value, int | float):
         return 0, float(value), ""
-    return (2 if value == _NONE else 1), 0.0, str(value)
+    return (2 if value is None else 1), 0.0, str(value)
 
 
 def _label(value: Any) -> str:

@@ -85,6 +85,11 @@ class TextureFile:
         stamps = [_stamp(path) for path in (self.path, self.provenance) if path]
         return f"{self.name[:_KEY_LETTERS]}-{digest_of(self.name, stamps)[:8]}"
 
+    @property
+    def thumb(self) -> str:
+        """Path of its small copy from the evaluation's folder."""
+        return f"{THUMBS}/{self.name}.png"
+
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
@@ -153,10 +158,10 @@ class TextureTask:
             "brightness": float(luma.mean()),
             "contrast": float(luma.std()),
         }
-        write_png(thumb_path(self.out, file.name), resize_image(image, TILE, TILE))
+        write_png(self.out / file.thumb, resize_image(image, TILE, TILE))
         return {
             "size": width,
-            "figures": {name: None if math.isnan(value) else value for name, value in figures.items()},
+            "figures": figures,
             "code": load_coder()(image).tolist() if self.layout == "default" else None,
             "copy": small_copy(image, valid).tobytes().hex(),
         }
@@ -168,11 +173,6 @@ def texture_jobs(task: TextureTask, settings: Mapping[str, Any]) -> Jobs:
     return Jobs(tuple(task.files), task.out, digest)
 
 
-def thumb_path(out: Path, name: str) -> Path:
-    """File of a texture's small copy."""
-    return out / THUMBS / f"{name}.png"
-
-
 def thumbs_folder(out: Path) -> Path:
     """The folder of the small copies, made if it does not exist. Raises OutputError."""
     folder = make_folder(out / THUMBS)
@@ -182,7 +182,7 @@ def thumbs_folder(out: Path) -> Path:
 
 def read_thumb(out: Path, file: TextureFile) -> FloatArray:
     """A texture's small copy [TILE, TILE, 3], made again where it was removed. Raises ImageError, OutputError."""
-    path = thumb_path(out, file.name)
+    path = out / file.thumb
     with contextlib.suppress(ImageError):
         image = read_image(path)
         if image.shape[:2] == (TILE, TILE):
@@ -267,32 +267,15 @@ def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, .
     if not good:
         return ()
     names = [file.name for file, _ in good]
-    energy = np.array([_number(outcome["figures"]["energy"]) for _, outcome in good])
+    energy = np.array([outcome["figures"]["energy"] for _, outcome in good])
     sharpness = 10 ** ((energy - np.nanmedian(energy)) / 10) if np.isfinite(energy).any() else energy
     codes = np.array([outcome["code"] or [] for _, outcome in good], np.float32)
-    apart = distances(codes)
     copies = np.stack([np.frombuffer(bytes.fromhex(outcome["copy"]), np.uint8) for _, outcome in good])
     pairs = twins(copies.reshape(-1, COPY_SIDE, COPY_SIDE, 3))
-    rows = [
-        Row(
-            item=file.name,
-            method=TEXTURE,
-            figures={
-                **{name: _number(value) for name, value in outcome["figures"].items()},
-                "sharpness": float(sharpness[k]),
-                "spread": float(apart[k]),
-            },
-            pictures={"made": f"{THUMBS}/{file.name}.png"},
-        )
-        for k, (file, outcome) in enumerate(good)
-    ]
-    figures = {
-        "spread": spread(codes) if codes.size else math.nan,
-        "duplicates": float(len({k for pair in pairs for k in pair})),
-    }
+    rows = []
+    for (file, outcome), sharp, apart in zip(good, sharpness, distances(codes), strict=True):
+        figures = {**outcome["figures"], "sharpness": float(sharp), "spread": float(apart)}
+        rows.append(Row(file.name, TEXTURE, figures, pictures={"made": file.thumb}))
+    figures = {"spread": spread(codes), "duplicates": float(len({k for pair in pairs for k in pair}))}
     labels = {"textures": len(good), "twins": [[names[a], names[b]] for a, b in pairs]}
     return (*rows, Row(WHOLE_SET, SET, figures, labels))
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -19,17 +19,16 @@ DUPLICATE_RMS = 2 / 255
 again differs by 0.2 / 255, the nearest two of 24 completed faces by 17 / 255."""
 COPY_SIDE = 16
 """Side of a small copy, by which twins are found."""
-_LEAST_ENERGY = 1e-12
 
 
 def symmetry_error(image: FloatArray, valid: BoolArray) -> float:
     """Brightness symmetry error, FFHQ-UV's BS Error: ||B(Y) - F(B(Y))||_1, the mean over the texels, 0 to 255.
 
     Y is the luma (BT.601, 0 to 255), F the flip left to right, B a Gaussian blur of 55 x 55 texels at 1024. Light that
-    comes from one side makes it large; a texture equal to its mirror image has 0. The formula is from memory, for the
-    paper's text was not at hand and their repository holds no code of it: the luma, the window's deviation (OpenCV's,
-    8.6 texels) and its growth with the size, and that texels outside ``valid`` neither count nor blur into those
-    inside are choices made here, so compare with the paper's table with care.
+    comes from one side makes it large; a texture equal to its mirror image has 0. Their repository holds no code
+    of it: the luma, the window's deviation (OpenCV's, 8.6 texels) and its growth with the size, and that texels outside
+    ``valid`` neither count nor blur into those inside are choices made here, so compare with the paper's table with
+    care.
 
     Args:
         image: [S, S, 3] in [0, 1].
@@ -55,7 +54,7 @@ def energy_db(image: FloatArray, valid: BoolArray) -> float:
     inner = ndimage.binary_erosion(valid, iterations=RIM_PX)
     if not inner.any():
         return math.nan
-    return 10 * math.log10(max(float(gradient_energy(image)[inner].mean(dtype=np.float64)), _LEAST_ENERGY))
+    return 10 * math.log10(max(float(gradient_energy(image)[inner].mean(dtype=np.float64)), 1e-12))
 
 
 class Coder:
@@ -85,18 +84,16 @@ class Coder:
         return np.asarray(z.numpy() / self.scale, np.float32)
 
 
-def spread(codes: FloatArray) -> float:
-    """Root mean square distance of coefficients [N, K] from their mean, per coefficient; NaN for fewer than two."""
-    if len(codes) < 2:
-        return math.nan
-    return float(np.sqrt(((codes - codes.mean(0)) ** 2).mean(dtype=np.float64)))
-
-
 def distances(codes: FloatArray) -> DoubleArray:
     """Root mean square distance [N] of each of [N, K] coefficients from their mean; NaN for none or fewer than two."""
     if not codes.size or len(codes) < 2:
         return np.full(len(codes), np.nan)
     return np.sqrt(((codes - codes.mean(0)) ** 2).mean(axis=1, dtype=np.float64))
+
+
+def spread(codes: FloatArray) -> float:
+    """Root mean square of :func:`distances`."""
+    return float(np.sqrt((distances(codes) ** 2).mean()))
 
 
 def small_copy(image: FloatArray, valid: BoolArray) -> ByteArray:
@@ -107,7 +104,7 @@ def small_copy(image: FloatArray, valid: BoolArray) -> ByteArray:
     return np.asarray(to_bytes(np.where(share < 0.5, np.float32(0), total / np.maximum(share, 1e-6))), np.uint8)
 
 
-def twins(copies: ByteArray, limit: float = DUPLICATE_RMS, block: int = 1024) -> list[tuple[int, int]]:
+def twins(copies: ByteArray, limit: float = DUPLICATE_RMS, block: int = 256) -> list[tuple[int, int]]:
     """Pairs (i, j), i < j, of :func:`small_copy` [N, 16, 16, 3] that differ by less than ``limit`` (of 1) in RMS.
 
     Blocks that are empty in all copies do not count.
@@ -115,15 +112,10 @@ def twins(copies: ByteArray, limit: float = DUPLICATE_RMS, block: int = 1024) ->
     used = copies.any(axis=(0, 3))
     if not used.any():
         return []
-    flat = copies[:, used].reshape(len(copies), -1).astype(np.float32)
-    squares = (flat.astype(np.float64) ** 2).sum(1)
-    bound = (255 * limit) ** 2 * flat.shape[1]
+    flat = copies[:, used].reshape(len(copies), -1).astype(np.float64)  # in which sums of squares of bytes are exact
+    squares, bound = (flat**2).sum(1), (255 * limit) ** 2 * flat.shape[1]
     found: list[tuple[int, int]] = []
     for i in range(0, len(flat), block):
-        for j in range(i, len(flat), block):
-            product = (flat[i : i + block] @ flat[j : j + block].T).astype(np.float64)
-            distance = squares[i : i + block, None] + squares[None, j : j + block] - 2 * product
-            # Float32 products are off by some 1e-7 of the squares: a candidate is measured again.
-            near = np.argwhere(distance < bound + 1e-5 * squares.max())
-            found += [(int(i + a), int(j + b)) for a, b in near if i + a < j + b]
-    return sorted((a, b) for a, b in found if ((flat[a] - flat[b]).astype(np.float64) ** 2).sum() < bound)
+        apart = squares[i : i + block, None] + squares[i:] - 2 * flat[i : i + block] @ flat[i:].T
+        found += [(int(i + a), int(i + b)) for a, b in np.argwhere(apart < bound) if a < b]
+    return found
