@@ -82,16 +82,8 @@ class IdentityJudge(ABC):
     def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
         """Compare two textures [S, S, 3] in [0, 1], in the prior's layout at any size, where ``weight`` says.
 
-        Args:
-            texture: anything where the weight is 0.
-            truth: the same.
-            weight: [S, S] in [0, 1].
-
-        Returns:
-            Cosine in [-1, 1]; NaN where nothing is weighed.
-
-        Raises:
-            ValueError: the shapes differ.
+        The weight is [S, S] in [0, 1]; where it is 0, textures may hold anything. NaN where nothing is weighed. Raises
+        ValueError where the shapes differ.
         """
         if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
             raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
@@ -154,14 +146,7 @@ class FaceIdentity(IdentityJudge):
     size = TEXELS
 
     def __init__(self, network: ArcFace, topology: Topology, prior: LinearPrior, name: str) -> None:
-        """Set up.
-
-        Args:
-            network: built ArcFace with its weights, on the CPU.
-            topology: of the textures.
-            prior: in its layout; gives the face under what does not count.
-            name: as records call it.
-        """
+        """Take a built network on the CPU; the prior, in the topology's layout, gives what does not count."""
         self.name, self.network = name, network
         nearest = ndimage.distance_transform_edt(~prior.inside, return_distances=False, return_indices=True)
         self._mean = resize_map(prior.image(prior.mean)[nearest[0], nearest[1]], TEXELS)
@@ -203,12 +188,8 @@ class Judges:
 def load_judges(models: Models) -> Judges:
     """Load the best judges of this machine; they run on the CPU.
 
-    Args:
-        models: give the topology, and what they hold of what ships.
-
-    Raises:
-        AssetError: a file that ships is missing or damaged, or one of LPIPS or ArcFace that was found is damaged.
-        BackendError: a backbone was found, and the packages to run it are not installed.
+    ``models`` give the topology, and what they hold of what ships. Raises AssetError where a file is missing or
+    damaged, BackendError where the packages for a backbone that was found are not installed.
     """
     device = torch.device("cpu")
     lpips, arcface = load_lpips(device, _PREFERRED), load_arcface(device)
@@ -254,11 +235,11 @@ def _square(values: FloatArray, mask: BoolArray, border: Literal["edge", "consta
 
     Where it does not, the picture is continued by its ``border``, or by zeros.
     """
-    found = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
-    side = max(int(index[-1] - index[0]) + 1 for index in found)
+    (found,) = ndimage.find_objects(mask.astype(np.uint8))
+    side = max(span.stop - span.start for span in found)
     spans, margins = [], []
-    for index, length in zip(found, mask.shape, strict=True):
-        middle = int(index[0] + index[-1] + 1) // 2
+    for span, length in zip(found, mask.shape, strict=True):
+        middle = (span.start + span.stop) // 2
         start = min(max(middle - side // 2, 0), max(length - side, 0))
         spans.append(slice(start, start + side))
         missing = max(side - length, 0)

@@ -58,11 +58,7 @@ def psnr(image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
 def ssim(image: FloatArray, truth: FloatArray, mask: BoolArray, valid: BoolArray) -> float:
     """Structural similarity (Wang et al. 2004, Gaussian window of 11 taps, sigma 1.5), mean over ``mask`` and channels.
 
-    Args:
-        image: [H, W, C] in [0, 1].
-        truth: the same.
-        mask: [H, W], where the index is averaged.
-        valid: [H, W], which pixels the windows take in.
+    Pictures [H, W, C] in [0, 1]; the windows take in the pixels that are ``valid`` [H, W].
     """
     import cv2
 

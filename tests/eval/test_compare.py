@@ -16,8 +16,7 @@ from ostec.eval.report.compare import (
     parse_tolerances,
     text_of,
 )
-from ostec.eval.report.record import Evaluation, Row
-from ostec.eval.report.table import in_order
+from ostec.eval.report.record import Evaluation, Row, in_order
 from ostec.eval.scores import FIGURES
 
 MODELS = {"perceptual": "LPIPS", "identity": "ArcFace"}

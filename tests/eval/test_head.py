@@ -20,8 +20,7 @@ from ostec.eval.head.run import MOST_ROWS, HeadSettings, HeadTask, Pair, head_st
 from ostec.eval.head.truth import UV_SIZE
 from ostec.eval.jobs import Jobs, run_jobs
 from ostec.eval.report.pictures import cell_of, sheet
-from ostec.eval.report.record import Evaluation, Row
-from ostec.eval.report.table import table
+from ostec.eval.report.record import Evaluation, Row, table
 from ostec.eval.scores import LEAST_SHARE
 from ostec.eval.study import load
 from ostec.io.images import read_image

@@ -16,7 +16,7 @@ from ostec.core.settings import FaceModel
 
 if TYPE_CHECKING:
     from ostec.eval.head.mesh import PartFiles
-    from ostec.eval.head.run import HeadSettings, Pair
+    from ostec.eval.head.run import HeadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class EvalHead:
         from ostec.app.eval.run import carry_out, finish, out_folder
         from ostec.eval.head.run import KIND, HeadTask, head_study
         from ostec.eval.report.pictures import SHEET
-        from ostec.eval.report.table import table
+        from ostec.eval.report.record import table
         from ostec.io.files import write_atomic
 
         for path in (path for part in parts for path in (part.mesh, part.texture)):
@@ -86,11 +86,14 @@ class EvalHead:
         return code
 
     def _settings(self) -> "HeadSettings":
-        from ostec.eval.head.run import HeadSettings
+        from ostec.eval.head.run import HeadSettings, Pair
 
         completion = self.completion.settings(face_model=self.face_model)
         try:
-            pairs = tuple(_pair(text) for text in self.pairs)
+            for text in self.pairs:
+                if not re.fullmatch(r"[+-]?\d{1,3}:[+-]?\d{1,3}", text):
+                    raise ValueError(f"pairs must be INPUT:TARGET yaws as 25:-40, got {text!r}.")
+            pairs = tuple(Pair(*map(int, text.split(":"))) for text in self.pairs)
             return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)
         except ValueError as error:
             raise refusal(error, [field.name for field in fields(self)]) from error
@@ -104,16 +107,6 @@ class EvalHead:
                 f"{len(self.part_texture)} for {len(self.part)}."
             )
         textures = self.part_texture or (self.texture,)
-        textures = textures * len(self.part) if len(textures) == 1 else textures
+        textures *= len(self.part) if len(textures) == 1 else 1
         parts = (PartFiles(mesh, texture) for mesh, texture in zip(self.part, textures, strict=True))
         return PartFiles(self.mesh, self.texture), *parts
-
-
-def _pair(text: str) -> "Pair":
-    """Raises ValueError where it is none."""
-    from ostec.eval.head.run import Pair
-
-    match = re.fullmatch(r"([+-]?\d{1,3}):([+-]?\d{1,3})", text)
-    if match is None:
-        raise ValueError(f"pairs must be INPUT:TARGET yaws as 25:-40, got {text!r}.")
-    return Pair(int(match[1]), int(match[2]))

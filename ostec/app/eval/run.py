@@ -10,8 +10,7 @@ from ostec.app.photos.runner import terminate_like_interrupt
 from ostec.core.errors import UsageError
 from ostec.eval.jobs import Jobs, Outcome, Task, run_jobs, workers_here
 from ostec.eval.report.pictures import PICTURES, SHEET, sheet
-from ostec.eval.report.record import FILE, Evaluation, read_evaluation
-from ostec.eval.report.table import write_report
+from ostec.eval.report.record import FILE, Evaluation, read_evaluation, write_report
 from ostec.eval.study import Study
 from ostec.io.files import make_folder, remove_leftovers
 from ostec.io.images import write_png
@@ -20,15 +19,9 @@ logger = logging.getLogger(__name__)
 
 
 def out_folder(text: str, kind: str | None = None) -> Path:
-    """The folder of the results, made if it does not exist.
+    """The folder of the results, made if it does not exist. Raises UsageError, OutputError.
 
-    Args:
-        text: as it was given.
-        kind: of the evaluation; None where the folder may hold whatever it likes.
-
-    Raises:
-        UsageError: the name is empty, or the folder holds an evaluation of another kind.
-        OutputError: it cannot be made or written to.
+    It may not hold an evaluation of another ``kind``, if one is given.
     """
     if not text:
         raise UsageError("--out must name a folder.")
@@ -57,21 +50,8 @@ def run_shown(
 ) -> dict[str, Outcome]:
     """Do the jobs, with a bar and the time left on a terminal, a line for each else; failures are warnings.
 
-    An eval.json of before is removed if there is anything to do: it means done.
-
-    Args:
-        jobs: what to do and where the outcomes are kept.
-        task: does one.
-        running: how many processes, and whether there are a bar and lines.
-        what: what the jobs are, in the plural, as it is shown (``renders``).
-        names: key -> name of the job, as it is shown; None shows the keys.
-
-    Returns:
-        As :func:`ostec.eval.jobs.run_jobs`.
-
-    Raises:
-        OstecError: an outcome cannot be written, or a process has died.
-        KeyboardInterrupt: on Ctrl-C and SIGTERM; what is done is kept.
+    As :func:`ostec.eval.jobs.run_jobs`. Shown are ``what`` the jobs are in the plural (``renders``), and their
+    ``names`` in place of the keys. An eval.json of before is removed if there is anything to do: it means done.
     """
     before = sum(jobs.found(key) is not None for key in jobs.keys)
     if before:
@@ -111,8 +91,7 @@ def carry_out(study: Study, running: RunOptions) -> Evaluation:
 def finish(folder: Path, evaluation: Evaluation, by: tuple[str, ...], running: RunOptions) -> int:
     """Write the table and, last, eval.json, and say the table; returns the exit code, 1 if something failed.
 
-    Raises:
-        OutputError: a file cannot be written.
+    Raises OutputError.
     """
     text = write_report(folder, evaluation, by)
     if not running.quiet:

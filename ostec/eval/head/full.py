@@ -163,15 +163,7 @@ class FullHeadJudge:
         """How the full head's rows are called."""
 
     def judge(self, made: TexturedFace, head: full.Head, target: Target, own: DrawnMesh, light: str) -> Judged:
-        """Judge a completion at a target.
-
-        Args:
-            made: the completion.
-            head: made of it.
-            target: true picture.
-            own: the completion's default mesh there.
-            light: of the true picture.
-        """
+        """Judge a completion and the head made of it; ``own`` is the completion's default mesh at the target."""
         view, texture, camera = target.view, made.completed.colour, camera_of(target.fit)
         true = view.images[light]
         there = draw_full_head(head, camera)

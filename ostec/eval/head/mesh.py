@@ -83,13 +83,8 @@ def read_surface(path: Path) -> Surface:
 def load_head(parts: Sequence[PartFiles]) -> Head:
     """Join the parts of a head, in one common frame, into one mesh with one atlas.
 
-    Args:
-        parts: at least one; those with the same texture share its tile.
-
-    Raises:
-        AssetError: an OBJ cannot be used.
-        UsageError: the head is flat.
-        ImageError: a texture cannot be read.
+    Parts with the same texture share its tile. Raises AssetError or ImageError where a file cannot be used, UsageError
+    for a flat head.
     """
     paths = list(dict.fromkeys(part.texture for part in parts))
     textures = [read_image(path, MAX_ATLAS_MEGAPIXELS / len(paths)) for path in paths]

@@ -165,11 +165,7 @@ def _large(region: BoolArray, inside: BoolArray) -> BoolArray:
 
 
 def hide(sight: Sight, mask: BoolArray) -> Hidden:
-    """Take the texels of ``mask`` [S, S] away from what a photo shows.
-
-    Raises:
-        FaceError: the photo shows too little of them to be scored.
-    """
+    """Take the texels of ``mask`` [S, S] away from what a photo shows. Raises FaceError for too few to score."""
     seen = sight.seen
     kept = seen.inside & ~mask
     shown = replace(
@@ -198,8 +194,7 @@ def score(made: FloatArray, hidden: Hidden, judges: Judges) -> dict[str, float]:
 def fill_hidden(methods: Sequence[str], image: FloatArray, hidden: Hidden, loaded: Loaded) -> dict[str, FloatArray]:
     """Method -> texture [S, S, 3] completed from what is left of the photo [H, W, 3].
 
-    Raises:
-        FaceError: nothing is left of it.
+    Raises FaceError where nothing is left.
     """
     face, shown, observer = hidden.sight.face, hidden.shown, loaded.observer
     kept = shown.visible & (shown.cosine > BASELINE_COSINE) & (shown.mask > BARE)

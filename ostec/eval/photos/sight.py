@@ -42,15 +42,12 @@ class Sight:
 
 
 def look(image: FloatArray, observer: Observer, aligned: bool = False) -> Sight:
-    """Find the face of a photo and bring it into the layout.
+    """Find the face of a photo and bring it into the layout, at the observer's size. Raises FaceError.
 
     Args:
         image: [H, W, 3] in [0, 1].
-        observer: with the networks; unwraps at its size.
+        observer: with the networks.
         aligned: take the whole picture for the face where the detector finds none, as in a portrait that it fills.
-
-    Raises:
-        FaceError: there is none that can be used.
     """
     face, region = _find(image, observer.models, aligned)
     return Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, region)

@@ -155,7 +155,7 @@ class ViewsTask:
             try:
                 made = self._unwrapped(result.frontal) if method == FRONTAL else texture
                 target = _target(other.path, content_of(other.path), self.complete)
-                rows.append(asdict(self._row(_Made(photo, face, made, shown), other, target, method)))
+                rows.append(asdict(self._row(photo, face, shown, made, other, target, method)))
             except (FaceError, ImageError) as error:
                 failures.append({"item": f"{key} to {other.name}", "method": method, "reason": str(error)})
         return {"rows": rows, "failures": failures, "yaw": round(face.pose_deg[1], 2)}
@@ -168,22 +168,31 @@ class ViewsTask:
             raise FaceError("No face was found in the frontal portrait that was made.") from error
         return spread_colours(seen.colour, seen.visible & (seen.margin_mm > PORTRAIT_RIM_MM))
 
-    def _row(self, made: "_Made", other: ViewPhoto, target: Target, method: str) -> Row:
-        loaded, texture = load(self.complete), made.texture
+    def _row(
+        self,
+        photo: ViewPhoto,
+        fit: FittedFace,
+        shown: BoolArray,
+        texture: FloatArray,
+        other: ViewPhoto,
+        target: Target,
+        method: str,
+    ) -> Row:
+        loaded = load(self.complete)
         layout, judges = loaded.observer.unwrapper.layout(SIZE), loaded.judges
-        compared = compare(texture, made.shown, target, layout)
+        compared = compare(texture, shown, target, layout)
         found = compared.figures(judges.perceptual) | light_figures(compared)
         found["identity"] = judges.identity(texture, target.truth, target.weight)
         if method == OSTEC:
-            own = compare(texture, made.shown, target, layout, torch.from_numpy(made.face.vertices))
+            own = compare(texture, shown, target, layout, torch.from_numpy(fit.vertices))
             found |= own_figures(own, judges.perceptual)
-        face, name = compared.face, made.photo.name
+        face, name = compared.face, photo.name
         labels = {
             "input": name,
             "target": other.name,
-            "input_yaw": round(made.face.pose_deg[1], 1),
+            "input_yaw": round(fit.pose_deg[1], 1),
             "target_yaw": round(target.face.pose_deg[1], 1),
-            "input_yaw_known": made.photo.yaw_deg,
+            "input_yaw_known": photo.yaw_deg,
             "target_yaw_known": other.yaw_deg,
             "share_unseen": round(float(np.mean(~compared.seen[face])), 4) if face.any() else None,
         }
@@ -195,16 +204,6 @@ class ViewsTask:
         }
         paths = write_pictures(self.folder, {f"{stem}_{what}": picture for what, picture in pictures.items()})
         return Row(f"{name} to {other.name}", method, found, labels, dict(zip(pictures, paths.values(), strict=True)))
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A photo and what was completed from it."""
-
-    photo: ViewPhoto
-    face: FittedFace
-    texture: FloatArray
-    shown: BoolArray
 
 
 @lru_cache(maxsize=TARGETS_KEPT)

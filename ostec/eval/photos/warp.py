@@ -50,8 +50,7 @@ class Framed:
 def frame(image: FloatArray, face: FittedFace, most_px: int = MOST_PX) -> Framed:
     """Cut a photo [H, W, 3] to the mesh fitted to it, and make it smaller where it is larger than ``most_px``.
 
-    Raises:
-        ValueError: the mesh lies outside the photo.
+    Raises ValueError for a mesh outside the photo.
     """
     pixel = face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]
     low, high = pixel.min(0), pixel.max(0)

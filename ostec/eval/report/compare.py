@@ -11,8 +11,7 @@ from scipy import stats
 from ostec.core.errors import UsageError
 from ostec.core.text import align
 from ostec.core.types import DoubleArray
-from ostec.eval.report.record import MOST_DB, Evaluation, Row, direction
-from ostec.eval.report.table import in_order, number
+from ostec.eval.report.record import MOST_DB, Evaluation, Row, direction, in_order, number
 from ostec.eval.scores import FIGURES
 
 Verdict = Literal["better", "worse", "same", "-"]
@@ -111,11 +110,8 @@ class Comparison:
 def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
     """``psnr=0.1`` and the like over :data:`TOLERANCES`; a number alone is for psnr.
 
-    Returns:
-        First word of a figure, or a whole name (``psnr_unseen``) -> tolerance.
-
-    Raises:
-        UsageError: a figure that there is not, or a number that is none or below 0.
+    By the first word of a figure, or a whole name (``psnr_unseen``). Raises UsageError for a figure that there is not,
+    or a number that is none or below 0.
     """
     found = dict(TOLERANCES)
     for text in texts:
@@ -139,13 +135,6 @@ def compare(
 
     The verdict is ``worse`` if B is worse in the mean by more than the tolerance, ``better`` if better by more than
     that. Figures by different judges, or by a judge that one run does not name, are not compared, and the notes say so.
-
-    Args:
-        a: the run before.
-        b: the run after.
-        method: only this one; None takes all that both have.
-        tolerances: as of :func:`parse_tolerances`.
-        seed: of the bootstrap.
 
     Raises:
         UsageError: the runs are of different kinds, a row is there twice, or nothing can be compared.
@@ -283,10 +272,8 @@ def _paired(
 def text_of(comparison: Comparison, most_rows: int | None = _SHOWN_ROWS) -> str:
     """The comparison as text: what was not compared, means by figure, and the rows, those that lost most first.
 
-    Args:
-        comparison: what to show.
-        most_rows: rows shown of each method, with the figures that became better or worse before others, 7 at most;
-            None: all of both; 0: the means alone.
+    Of each method ``most_rows``, with the figures that became better or worse before others, 7 at most; None: all rows
+    and figures; 0: the means alone.
     """
     lines = [f"{len(comparison.rows)} rows in pairs", *comparison.notes]
     for which, keys in (("A", comparison.only_a), ("B", comparison.only_b)):

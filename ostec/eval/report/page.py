@@ -12,8 +12,7 @@ from ostec.core.errors import ImageError
 from ostec.core.types import FloatArray
 from ostec.eval.report.compare import Comparison, row_gain, text_of
 from ostec.eval.report.pictures import Cell, sheet
-from ostec.eval.report.record import MOST_DB, Evaluation, Row
-from ostec.eval.report.table import OWN, in_order, number
+from ostec.eval.report.record import MOST_DB, OWN, Evaluation, Row, in_order, number
 from ostec.export.templates import data_url, render
 from ostec.io.files import write_atomic
 from ostec.io.images import at_most, encode_png, read_image, write_png
@@ -59,14 +58,7 @@ def histogram(values: Sequence[float], title: str) -> dict[str, Any]:
 def write_sheets(folder: Path, names: Sequence[str], tile: int, read: Callable[[int], FloatArray]) -> list[str]:
     """Write ``contact_000.png``, ... of 100 pictures each, with their names above; sheets of an older run are removed.
 
-    Args:
-        folder: the evaluation's.
-        names: of the pictures; long ones lose their middle.
-        tile: side of each in pixels.
-        read: number of a picture -> [tile, tile, 3].
-
-    Returns:
-        The sheets' names.
+    ``read`` gives the picture [tile, tile, 3] of a number. Returns the sheets' names.
     """
     sheets = []
     for first in range(0, len(names), SHEET_TILES):
@@ -83,15 +75,7 @@ def write_sheets(folder: Path, names: Sequence[str], tile: int, read: Callable[[
 def write_textures_page(folder: Path, evaluation: Evaluation, table: str, sheets: Sequence[str], side: int) -> None:
     """Write ``textures.html``: table, histograms, the most unusual textures, twins, contact sheets (as links).
 
-    Args:
-        folder: the evaluation's; pictures are read from there.
-        evaluation: of textures, with the set's row last.
-        table: its text.
-        sheets: names of the contact sheets.
-        side: of the pictures in pixels.
-
-    Raises:
-        OutputError: it cannot be written.
+    Pictures are read from the evaluation's folder and shown at ``side`` pixels. Raises OutputError.
     """
     rows = [row for row in evaluation.rows if row.pictures]
     made = {row.item: folder / row.pictures["made"] for row in rows}
@@ -123,7 +107,8 @@ def write_compare_page(folder: Path, comparison: Comparison, run_a: Path, run_b:
     """Write ``compare.html``: the table, and each row with A, B and the truth side by side, to be sorted by difference.
 
     The pictures are inside the page, those of the 60 rows that changed most in their method's first figure. Methods
-    that did not change at all are left out, unless all are; so are the figures without the warp of each row.
+    that did not change at all are left out, unless all are; so are the figures without the warp of each row. Raises
+    OutputError.
 
     Args:
         folder: where the page goes.
@@ -131,9 +116,6 @@ def write_compare_page(folder: Path, comparison: Comparison, run_a: Path, run_b:
         run_a: folder of run A, to which its rows' pictures are relative.
         run_b: the same of B.
         side: of the pictures in pixels, at most.
-
-    Raises:
-        OutputError: it cannot be written.
     """
     methods = list(dict.fromkeys(a.method for a, _ in comparison.rows))
     methods = [method for method in methods if method not in comparison.unchanged] or methods

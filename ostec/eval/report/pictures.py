@@ -48,16 +48,8 @@ def path_of(name: str, small: bool = False) -> str:
 def write_pictures(folder: Path, pictures: Mapping[str, FloatArray], small: bool = False) -> dict[str, str]:
     """Write pictures [H, W, 3], clipped to [0, 1], into the folder ``pictures`` of an evaluation.
 
-    Args:
-        folder: the evaluation's.
-        pictures: by file name without its ending.
-        small: as JPEG, where there are very many; else as PNG.
-
-    Returns:
-        The same name -> path relative to ``folder``.
-
-    Raises:
-        OutputError: one cannot be written.
+    Takes and returns them by file name without its ending; returned are paths relative to ``folder``. ``small`` ones,
+    where there are very many, are JPEGs. Raises OutputError.
     """
     make_folder(folder / PICTURES)
     paths = {name: path_of(name, small) for name in pictures}
@@ -84,11 +76,7 @@ def cell_of(folder: Path, path: str, label: str, crop: float = 0.0) -> Cell:
 
 
 def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
-    """Pictures in rows, each below its label in a square of at most ``side`` pixels, on white.
-
-    Raises:
-        ValueError: there is no picture.
-    """
+    """Pictures in rows, each below its label in a square of at most ``side`` pixels, on white; ValueError for none."""
     columns = max((len(row) for row in rows), default=0)
     if not columns:
         raise ValueError("expected pictures, got none")
