@@ -47,7 +47,7 @@ def report_prior(prior: LinearPrior, data: PortraitTexels, settings: PriorSettin
             left = np.where(shown, weight, 0).astype(np.float32)
             seen = left > _SCORED
             median = np.broadcast_to(np.median(truth[seen], axis=0), truth.shape) if seen.any() else truth * np.nan
-            guesses = {
+            guesses: dict[str, FloatArray] = {
                 "prior": fill_from_prior(prior, truth, left, settings).texture,
                 "mean_face": prior.image(prior.mean),
                 "median_colour": median,

@@ -216,7 +216,7 @@ def test_the_digest_knows_what_decides_the_figures(task: HeadTask) -> None:
         return head_study(own).jobs().digest
 
     assert digest(lights=("mild",)) == digest()  # another list of jobs, the same outcomes
-    others = [digest(baselines=False), digest(pairs=(Pair(0, 0),)), digest(completion=replace(ALONE, seed=1))]
+    others = [digest(baselines=False), digest(pairs=(Pair(0, 0),)), digest(completion=replace(ALONE, iterations=1))]
     assert len({digest(), *others}) == 4
 
 

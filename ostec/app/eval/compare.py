@@ -47,7 +47,7 @@ class EvalCompare:
 
         begin(self.quiet, self.verbose)
         tolerances, paths = parse_tolerances(self.tolerance), [Path(self.run_a), Path(self.run_b)]
-        comparison = compare(*map(read_evaluation, paths), self.method, tolerances)
+        comparison = compare(read_evaluation(paths[0]), read_evaluation(paths[1]), self.method, tolerances)
         if self.out is not None:
             folder = out_folder(self.out)
             write_atomic(folder / "compare.txt", text_of(comparison, None).encode("utf-8", "replace"))

@@ -105,7 +105,8 @@ def load_head(parts: Sequence[PartFiles]) -> Head:
         arrays = (mesh.vertices[vertex], smooth.numpy()[vertex], uv.astype(np.float32), triangles)
         joined.append([torch.from_numpy(array) for array in arrays])
         start += len(own)
-    head = Head(*(torch.cat(of_parts) for of_parts in zip(*joined, strict=True)), torch.from_numpy(atlas))
+    vertices, normals, uvs, faces = (torch.cat(of_parts) for of_parts in zip(*joined, strict=True))
+    head = Head(vertices, normals, uvs, faces, torch.from_numpy(atlas))
     if float((head.vertices.amax(0) - head.vertices.amin(0)).min()) <= 0:
         raise UsageError(f"{parts[0].mesh} is flat, and no head.")
     return head

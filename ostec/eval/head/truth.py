@@ -278,8 +278,9 @@ def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFile
     try:
         with cache.open("rb") as stream, np.load(stream) as stored:
             if str(stored["key"]) == key:
-                others = [stored[name] for name in _KEPT]
-                return UvTruth({light: stored[f"texture_{light}"] for light in LIGHTS}, *others, int(stored["views"]))
+                textures = {light: stored[f"texture_{light}"] for light in LIGHTS}
+                position, normal, valid, skin = (stored[name] for name in _KEPT)
+                return UvTruth(textures, position, normal, valid, skin, int(stored["views"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # missing or damaged: it is made anew
     truth = uv_truth(studio, reader)

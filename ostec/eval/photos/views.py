@@ -147,13 +147,16 @@ class ViewsTask:
         shown = Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, DETECTOR).shown
         inside = observer.unwrapper.layout(SIZE).inside.numpy()[..., None]
         write_pictures(self.folder, {f"{key}_photo": frame(image, face).image, f"{key}_texture": texture * inside})
-        pairs = [(other, OSTEC) for name, other in self.photos.items() if name != key]
+        pairs: list[tuple[ViewPhoto, FloatArray | None]] = [
+            (other, None) for name, other in self.photos.items() if name != key
+        ]
         if self.truth is not None and result.frontal is not None:
-            pairs.append((self.truth, FRONTAL))
+            pairs.append((self.truth, result.frontal))
         rows, failures = [], []
-        for other, method in pairs:
+        for other, portrait in pairs:
+            method = OSTEC if portrait is None else FRONTAL
             try:
-                made = self._unwrapped(result.frontal) if method == FRONTAL else texture
+                made = texture if portrait is None else self._unwrapped(portrait)
                 target = _target(other.path, content_of(other.path), self.complete)
                 rows.append(asdict(self._row(photo, face, shown, made, other, target, method)))
             except (FaceError, ImageError) as error:

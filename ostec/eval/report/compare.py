@@ -227,8 +227,8 @@ def _refused(a: Evaluation, b: Evaluation, rows: Sequence[tuple[Row, Row]]) -> t
             refused |= {figure for figure, by in JUDGED_BY.items() if by == purpose}
             names = ["a judge that it does not name" if name is None else repr(name) for name in (of_a, of_b)]
             notes.append(f"{purpose} was not compared: A is judged by {names[0]}, B by {names[1]}.")
-    others = ({name: text for name, text in x.models.items() if name not in JUDGED_BY.values()} for x in (a, b))
-    notes += _differing(*others)
+    others = [{name: text for name, text in x.models.items() if name not in JUDGED_BY.values()} for x in (a, b)]
+    notes += _differing(others[0], others[1])
     words = sorted({_first(name) for pair in rows for row in pair for name in row.figures} - set(FIGURES))
     notes += [f"{word} was not compared: this version knows no such figure." for word in words]
     return refused | set(words), notes
