@@ -112,9 +112,9 @@ def relative(path: Path) -> str:
 
 
 def package_of(path: Path) -> str:
-    """``core`` for ostec/core/types.py, ``pipeline`` for ostec/pipeline.py, nothing for ostec/__init__.py."""
+    """``core`` for ostec/core/types.py, ``app`` for ostec/__main__.py, nothing for ostec/__init__.py."""
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return "" if first == "__init__" else first
+    return {"__init__": "", "__main__": "app"}.get(first, first)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)

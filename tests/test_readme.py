@@ -68,7 +68,7 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     ):
         assert call([*words, "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line)))
+        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line))) | {"--help-all"}
     for script in sorted((ROOT / "tools").glob("*.py")):
         text = script.read_text(encoding="utf-8")
         found[f"python tools/{script.name}"] = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', text))
@@ -77,7 +77,7 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 def test_option_table_has_every_option_and_no_other(offered: dict[str, set[str]]) -> None:
     named = options_of("\n".join(cells[0] for cells in rows(section("## Command line"))))
-    assert named == offered["ostec complete"] - {"-h", "--help"}
+    assert named == offered["ostec complete"] - {"-h", "--help", "--help-all"}
 
 
 def test_defaults_in_the_option_table_are_those_of_the_help(

@@ -19,13 +19,10 @@ from pathlib import Path
 
 from fake_photos import LoadFakeMaker, write_photos
 from ostec.dataset.build import Dataset
-from ostec.dataset.cluster import Resources
-from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
-from ostec.dataset.executors import Job, RayExecutor
-from ostec.dataset.loading import LoadFaceMaker
-from ostec.dataset.records import Finished, Group, MakeMaker
-from ostec.dataset.worker import Worker
+from ostec.dataset.executors import Job, RayExecutor, Resources
+from ostec.dataset.plan import DatasetConfig
+from ostec.dataset.records import Counts, Finished, Group, MakeMaker
+from ostec.dataset.worker import LoadFaceMaker, Worker
 from ostec.pipeline.settings import CompleteSettings
 
 POINTS = 20

@@ -26,22 +26,22 @@ from pathlib import Path
 from fake_photos import FakeMaker, write_photos
 from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
-from ostec.dataset.cluster import Resources
-from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
-from ostec.dataset.executors import Job, RayExecutor
+from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.manifest import read_manifest
-from ostec.dataset.records import Face, Made, Photo
+from ostec.dataset.plan import DatasetConfig
+from ostec.dataset.records import Counts, Face, Made, Photo
 from ostec.dataset.verify import verify
 
 TARGETS = {"worker": "ray::RayWorker", "raylet": "/raylet/raylet", "control service": "gcs_server", "driver": ""}
 """What is killed -> what its command line holds."""
 SHARES = ("worker", "driver", "worker", "raylet", "driver", "worker", "control service")
 """In which the kills are dealt, before they are shuffled."""
-SIGNS = ("A worker has died and is replaced.", "Ray does not run")
+SIGNS = ("A worker has died and is replaced.", "Ray has died")
 """What a driver says of kills that it has survived."""
 SHARD_SIZE = 32
-MOST_DRIVERS = 3
+MARK = "OSTEC_CHAOS"
+"""In the environment of what may be killed."""
+MOST_DRIVERS = 4
 """That may end by themselves in a row before the tool gives up."""
 
 
@@ -151,7 +151,8 @@ def run(options: argparse.Namespace, folder: Path) -> subprocess.Popen[bytes]:
     words = ["--photos", "0", "--seconds", str(options.seconds), "--workers", str(options.workers)]
     words += ["--batch", str(options.batch), "--work", str(options.work), "--drive", str(folder)]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, __file__, *words], stdout=log, stderr=log)
+        environment = os.environ | {MARK: str(folder)}
+        return subprocess.Popen([sys.executable, __file__, *words], stdout=log, stderr=log, env=environment)
 
 
 def disturb(options: argparse.Namespace, folder: Path) -> Counter[str]:
@@ -166,7 +167,7 @@ def disturb(options: argparse.Namespace, folder: Path) -> Counter[str]:
                 wait_for_progress(driver, folder)
             code = driver.wait(draw.uniform(0.0, 1.5) if deck else None)
         except subprocess.TimeoutExpired:
-            victims = [driver.pid] if deck[-1] == "driver" else find(driver.pid, TARGETS[deck[-1]])
+            victims = [driver.pid] if deck[-1] == "driver" else find(f"{MARK}={folder}", TARGETS[deck[-1]])
             if victims:  # Ray may not have been started yet
                 os.kill(draw.choice(victims), signal.SIGKILL)
                 done = len(list((folder / "state/staged").glob("*/[0-9]*")))
@@ -188,27 +189,26 @@ def wait_for_progress(driver: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.05)
 
 
-def find(ancestor: int, words: str) -> list[int]:
-    """Processes below another one whose command line holds some words."""
-    parents, commands = {}, {}
+def find(mark: str, words: str) -> list[int]:
+    """Processes with a mark in their environment, orphans too, whose command line holds some words."""
+    found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            commands[int(place.name)] = (place / "cmdline").read_bytes().decode("utf-8", "replace")
+            if mark.encode() in (place / "environ").read_bytes() and words.encode() in (place / "cmdline").read_bytes():
+                found.append(int(place.name))
         except OSError:
             continue
-    below = {ancestor}
-    while more := {pid for pid, parent in parents.items() if parent in below} - below:
-        below |= more
-    return sorted(pid for pid in below - {ancestor} if words in commands[pid])
+    return sorted(found)
 
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of what must not depend on the kills."""
-    files = [folder / "manifest.parquet", folder / "README.md"]
-    files += [*(folder / "shards").iterdir(), *(folder / "failures").iterdir()]
+    names = [folder / "manifest.parquet", folder / "README.md"]
+    names += [path for part in ("shards", "failures") for path in (folder / part).glob("*")]
     return {
-        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(names)
+        if path.is_file()
     }
 
 

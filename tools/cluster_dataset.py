@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from chaos_dataset import digests, find
+from chaos_dataset import MARK, digests, find
 from fake_photos import write_photos
 
 PORT = 6397
@@ -33,15 +33,15 @@ def main() -> int:
     if build(options, "alone", []).wait():
         return 1
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as temp:
-        head = start("--head", f"--port={PORT}", f"--temp-dir={temp}", "--include-dashboard=false")
+        head = start("head", "--head", f"--port={PORT}", f"--temp-dir={temp}", "--include-dashboard=false")
         time.sleep(20)
-        node = start(f"--address=127.0.0.1:{PORT}")
+        node = start("node", f"--address=127.0.0.1:{PORT}")
         time.sleep(15)
         driver = build(options, "cluster", ["--address", f"127.0.0.1:{PORT}"])
-        workers = {head.pid: 0, node.pid: 0}
+        workers = {"head": 0, "node": 0}
         while driver.poll() is None:
-            for pid in workers:
-                workers[pid] = max(workers[pid], len(find(pid, "ray::RayWorker")))
+            for name in workers:
+                workers[name] = max(workers[name], len(find(f"{MARK}={name}", "ray::RayWorker")))
             time.sleep(0.5)
         for process in (node, head):
             process.terminate()
@@ -51,11 +51,11 @@ def main() -> int:
     return int(driver.returncode != 0 or not same or 0 in workers.values())
 
 
-def start(*words: str) -> subprocess.Popen[bytes]:
-    """One node of one CPU."""
+def start(name: str, *words: str) -> subprocess.Popen[bytes]:
+    """One node of one CPU; its name is in the environment of its workers."""
     ray = Path(sys.executable).with_name("ray")
     command = [str(ray), "start", "--block", "--num-cpus=1", "--object-store-memory=80000000", *words]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {MARK: name})
 
 
 def build(options: argparse.Namespace, name: str, more: list[str]) -> subprocess.Popen[bytes]:

@@ -3,15 +3,14 @@
     sudo python tools/full_disk_dataset.py --work DIR
 
 The disk runs full before each write, by its size and by its number of files. DIR/disk becomes a small disk of its own
-(tmpfs), which must be allowed: to root, or below `unshare -rm`. The photos are fake; disk, commands and their exit
-codes are real. In each case the build must end with one sentence and exit code 1, no photo may be blamed, and what
-counts as done must be whole; with room again, `resume` must come to the bytes of an undisturbed build. Exits 1 if
-anything differs.
+(tmpfs), which must be allowed: to root, or below `unshare -rm`. The photos are fake, a loop stands in for Ray; disk,
+commands and their exit codes are real. In each case the build must end with one sentence and exit code 1, no photo may
+be blamed, and what counts as done must be whole; with room again, `resume` must come to the bytes of an undisturbed
+build. Exits 1 if anything differs.
 """
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -22,25 +21,26 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import ostec.app.cli
 import ostec.app.photos.results  # what every build needs is imported once, before the processes fork
 import ostec.dataset.build
+from chaos_dataset import digests
 from fake_photos import LoadFakeMaker, write_photos
-from ostec.core.errors import BackendError, OutputError
-from ostec.dataset import executors, loading
+from ostec.dataset import executors, worker
 from ostec.dataset.executors import Job, RayWorker
 from ostec.dataset.records import Finished, Group
 from ostec.io import files
 
-ROOMY = "64m"
+ROOMY = "size=64m,nr_inodes=100000"
+PAGE = 4096
 PARTS = (
     *("", "shards", "shards/00000.tar", "shards/00001.tar", "shards/SHA256SUMS", "failures", "manifest.parquet"),
     *("state", "state/sealed", "state/staged", "state/timings/00000.jsonl", "state/plan", "config.json"),
 )
 """Of a dataset, that become read-only; empty for the whole."""
-PAGE = 4096
+OWN = ("is damaged and cannot be read.", "No face was found in the photo.")
+"""Reasons of photos that fail by themselves."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Level:
     """Before this write, counted from 1, something else fills the disk; 0: the dataset does by itself."""
     left: int = 0
     """Bytes that it leaves."""
-    options: str = f"size={ROOMY}"
+    options: str = ROOMY
     """Of the mount."""
 
 
@@ -65,17 +65,46 @@ class Built:
     said: str
     writes: int
 
+    @property
+    def errors(self) -> list[str]:
+        """What it said was wrong."""
+        return [line for line in self.said.splitlines() if "error:" in line]
+
 
 @dataclass
 class Totals:
     """What the levels came to."""
 
     levels: int = 0
-    refused: int = 0
-    """Where nothing could start: exit code 2."""
     fitted: int = 0
+    """Where nothing was said: there was room enough, or nothing was written there."""
     sentences: set[str] = field(default_factory=set)
     wrong: list[str] = field(default_factory=list)
+
+    def add(self, name: str, full: Built, disk: Path, calm: Built, begun: bool) -> None:
+        """A build with a full disk, or a part that is read-only."""
+        self.levels += 1
+        self.fitted += not full.errors
+        self.sentences |= {re.sub(r"\d+", "N", line.replace(str(disk), "DISK")) for line in full.errors}
+        wrong = half_written(disk / "ds", calm.digests)
+        if len(full.errors) > 1 or "Traceback" in full.said or "Unexpected" in full.said:
+            wrong.append(f"expected one sentence, got {full.said!r}")
+        elif full.errors and full.code != 1 and (begun or full.code != 2):
+            wrong.append(f"exit code {full.code}: {full.errors[0]}")
+        elif not full.errors and begun and (full.code, full.digests) != (calm.code, calm.digests):
+            wrong.append("it did not fit and nobody said so")
+        self.wrong += [f"{name}: {what}" for what in wrong]
+
+    def compare(self, name: str, again: Built, calm: Built) -> None:
+        """What follows when there is room again."""
+        if (again.code, again.digests) != (calm.code, calm.digests) or again.errors:
+            differ = sorted(dict(again.digests.items() ^ calm.digests.items()))
+            self.wrong.append(f"{name}, then: exit code {again.code}, differ: {differ}; {again.said.strip()!r}")
+
+    def told(self, what: str) -> None:
+        """Print it."""
+        print(f"{self.levels} {what}")
+        print("\n".join(f"  {sentence}" for sentence in sorted(self.sentences)), flush=True)
 
 
 class Loop:
@@ -86,13 +115,8 @@ class Loop:
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """As :meth:`ostec.dataset.executors.RayExecutor.run`."""
-        if sentence := self._worker.load().sentence:
-            raise BackendError(sentence)
         for group in groups:
-            finished, sentence = self._worker.work([group])
-            yield from finished
-            if sentence:
-                raise OutputError(sentence)
+            yield from self._worker.work([group])
 
 
 def main() -> int:
@@ -101,46 +125,30 @@ def main() -> int:
     parser.add_argument("--photos", type=int, default=24)
     parser.add_argument("--every", type=int, default=1, help="fill the disk before every so manieth write only")
     parser.add_argument("--sizes", type=int, default=40, help="disks of so many sizes, too small for the dataset")
-    parser.add_argument(
-        "--ray", action="store_true", help="with Ray instead of a loop: 15 seconds a size, nothing else"
-    )
     parser.add_argument("--work", type=Path, required=True, help="empty folder for photos, disk and datasets")
     options = parser.parse_args()
     photos, disk = options.work.absolute() / "photos", options.work.absolute() / "disk"
     write_photos(photos, options.photos)
     disk.mkdir()
-    loading.LoadFaceMaker = lambda *_, **__: LoadFakeMaker()  # type: ignore[assignment,misc]
-    if not options.ray:
-        executors.RayExecutor = Loop  # type: ignore[assignment,misc]
-    with mounted(disk, f"size={ROOMY}"):
+    worker.LoadFaceMaker = lambda *_, **__: LoadFakeMaker()  # type: ignore[assignment,misc]
+    executors.RayExecutor = Loop  # type: ignore[assignment,misc]
+    with mounted(disk, ROOMY):
         calm = build(photos, disk, Level("calm"), "build")
         used = os.statvfs(disk)
         pages, inodes = used.f_blocks - used.f_bfree, used.f_files - used.f_ffree
     print(f"undisturbed: exit code {calm.code}, {calm.writes} writes, {pages} pages, {inodes} files", flush=True)
-    totals = Totals()
-    writes = 0 if options.ray else calm.writes  # those of Ray's workers are not counted
-    for level in levels(writes, pages, inodes, options.every, options.sizes):
+    full, closed = Totals(), Totals()
+    for level in levels(calm.writes, pages, inodes, options.every, options.sizes):
         with mounted(disk, level.options):
-            check(photos, disk, level, calm, totals)
-    print(f"{totals.levels} full disks: {totals.fitted} had room enough, at {totals.refused} nothing could start")
-    print_all(totals.sentences)
-    wrong = totals.wrong
-    totals = Totals()
-    for write in range(writes // 2, writes, 2 * options.every):
-        with mounted(disk, f"size={ROOMY}"):
-            check_read_only(photos, disk, Level(f"stopped at write {write}", write), calm, totals)
-    print(f"{totals.levels} read-only parts: {totals.fitted} were not to be written")
-    print_all(totals.sentences)
-    wrong += totals.wrong
-    print_all(wrong, "WRONG")
-    print(f"{len(wrong)} things are wrong")
+            check_full(photos, disk, level, calm, full)
+    full.told(f"full disks: {full.fitted} had room enough")
+    for write in range(calm.writes // 2, calm.writes, 2 * options.every):
+        with mounted(disk, ROOMY):
+            check_read_only(photos, disk, Level(f"stopped at write {write}", write), calm, closed)
+    closed.told(f"read-only parts: {closed.fitted} were not to be written")
+    wrong = [*full.wrong, *closed.wrong]
+    print("\n".join([*(f"WRONG {what}" for what in wrong), f"{len(wrong)} things are wrong"]))
     return 1 if wrong else 0
-
-
-def print_all(sentences: Iterable[str], what: str = " ") -> None:
-    """A line each."""
-    for sentence in sorted(sentences):
-        print(f"{what} {sentence}")
 
 
 def levels(writes: int, pages: int, inodes: int, every: int, sizes: int) -> Iterator[Level]:
@@ -149,43 +157,20 @@ def levels(writes: int, pages: int, inodes: int, every: int, sizes: int) -> Iter
         yield Level(f"write {write}", write)
         yield Level(f"write {write}, a page left", write, PAGE)
     for part in range(1, sizes + 1):
-        size = max(2, pages * part // sizes)
+        size, count = max(2, pages * part // sizes), max(2, inodes * part // sizes)
         yield Level(f"{size} pages", options=f"size={size * PAGE}")
-        count = max(2, inodes * part // sizes)
-        yield Level(f"{count} files", options=f"size={ROOMY},nr_inodes={count}")
+        yield Level(f"{count} files", options=f"size=64m,nr_inodes={count}")
 
 
-def check(photos: Path, disk: Path, level: Level, calm: Built, totals: Totals) -> None:
+def check_full(photos: Path, disk: Path, level: Level, calm: Built, totals: Totals) -> None:
     """One level, and what follows when there is room again."""
     full = build(photos, disk, level, "build")
-    totals.levels += 1
-    errors = [line for line in full.said.splitlines() if "error:" in line]
-    totals.sentences |= {shown(line, disk) for line in errors}
-    wrong = []
-    if not errors:
-        totals.fitted += 1
-        wrong += ["it did not fit and nobody said so"] if (full.code, full.digests) != (calm.code, calm.digests) else []
-    elif len(errors) > 1 or "Traceback" in full.said or "Unexpected" in full.said:
-        wrong.append(f"expected one sentence, got {full.said!r}")
-    elif full.code != 1:
-        begun = (disk / "ds/config.json").exists()
-        totals.refused += 1
-        wrong += [f"exit code {full.code}: {errors[0]}"] if begun or full.code != 2 else []
-    wrong += half_written(disk / "ds", calm.digests)
-    (disk / "filler").unlink(missing_ok=True)
-    mount("-o", f"remount,size={ROOMY},nr_inodes=100000", str(disk))
     begun = (disk / "ds/config.json").exists()
-    planned = (disk / "ds/state/plan/index.json").exists() or (disk / "ds/state/sources.json").exists()
-    again = build(photos, disk, Level("again"), "resume" if begun and planned else "build")
-    if (again.code, again.digests) != (calm.code, calm.digests) or "error:" in again.said:
-        differ = sorted(dict(again.digests.items() ^ calm.digests.items()))
-        wrong.append(f"then: exit code {again.code}, differ: {', '.join(differ)}; {again.said.strip()!r}")
-    totals.wrong += [f"{level.name}: {what}" for what in wrong]
-
-
-def shown(line: str, disk: Path) -> str:
-    """A sentence without what differs between photos and shards."""
-    return re.sub(r"\d+", "N", line.replace(str(disk), "DISK"))
+    totals.add(level.name, full, disk, calm, begun)
+    (disk / "filler").unlink(missing_ok=True)
+    mount("-o", f"remount,{ROOMY}", str(disk))
+    planned = (disk / "ds/licences.json").exists() or (disk / "ds/state/sources.json").exists()
+    totals.compare(level.name, build(photos, disk, Level("again"), "resume" if begun and planned else "build"), calm)
 
 
 def check_read_only(photos: Path, disk: Path, level: Level, calm: Built, totals: Totals) -> None:
@@ -197,23 +182,13 @@ def check_read_only(photos: Path, disk: Path, level: Level, calm: Built, totals:
     for part in PARTS:
         if not (stopped / part).exists():
             continue
+        name, path = f"{level.name}, {part or 'all'} read-only", str(folder / part)
         shutil.copytree(stopped, folder)
-        mount("--bind", str(folder / part), str(folder / part))
-        mount("-o", "remount,ro,bind", str(folder / part))
-        totals.levels += 1
-        refused = build(photos, disk, Level("read-only"), "resume")
-        errors = [line for line in refused.said.splitlines() if "error:" in line]
-        totals.sentences |= {shown(line, disk) for line in errors}
-        name = f"{level.name}, {part or 'all'} read-only"
-        if not errors:
-            totals.fitted += 1
-        elif len(errors) > 1 or "Unexpected" in refused.said or refused.code != 1:
-            totals.wrong.append(f"{name}: exit code {refused.code}, {refused.said!r}")
-        totals.wrong += [f"{name}: {what}" for what in half_written(folder, calm.digests)]
-        subprocess.run(["umount", str(folder / part)], check=True)
-        again = build(photos, disk, Level("again"), "resume")
-        if (again.code, again.digests) != (calm.code, calm.digests) or "error:" in again.said:
-            totals.wrong.append(f"{name}, then: exit code {again.code}, {again.said!r}")
+        mount("--bind", path, path)
+        mount("-o", "remount,ro,bind", path)
+        totals.add(name, build(photos, disk, Level("read-only"), "resume"), disk, calm, begun=True)
+        subprocess.run(["umount", path], check=True)
+        totals.compare(name, build(photos, disk, Level("again"), "resume"), calm)
         shutil.rmtree(folder)
 
 
@@ -221,24 +196,17 @@ def half_written(folder: Path, calm: dict[str, str]) -> list[str]:
     """What a build that was stopped must not have left, in words."""
     wrong = [f"{path} was left" for path in folder.rglob(".ostec-*")]
     found = digests(folder)
-    shards = [name for name in found if name.endswith(".tar")]
-    wrong += [f"{name} is another one" for name in shards if found[name] != calm[name]]
+    wrong += [f"{name} is another one" for name in found if name.endswith(".tar") and found[name] != calm[name]]
+    lines = []
     for path in (folder / "state/sealed").glob("*.jsonl"):
-        head = json.loads(path.read_text().splitlines()[0])
+        head, *rows = map(json.loads, path.read_text().splitlines())
         if head["sha256"] and found.get(f"shards/{path.stem}.tar") != head["sha256"]:
             wrong.append(f"{path.stem} counts as done and is not")
-        wrong += blamed(map(json.loads, path.read_text().splitlines()[1:]))
-    for path in (folder / "state/staged").glob("*/[0-9]*"):
-        outcome = json.loads(path.read_bytes().split(b"\n")[0])
-        wrong += blamed([outcome])
-    return wrong
-
-
-def blamed(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Photos that are said to have failed for another reason than their own."""
-    own = ("is damaged and cannot be read.", "No face was found in the photo.")
-    failed = [str(row.get("reason")) for row in rows if row["status"] == "failed"]
-    return [f"a photo was blamed: {reason}" for reason in failed if not reason.endswith(own)]
+        lines += rows
+    staged = (folder / "state/staged").glob("*/[0-9]*")
+    lines += [json.loads(path.read_bytes().split(b"\n")[0]) for path in staged]
+    failed = [str(line.get("reason")) for line in lines if line["status"] == "failed"]
+    return wrong + [f"a photo was blamed: {reason}" for reason in failed if not reason.endswith(OWN)]
 
 
 def build(photos: Path, disk: Path, level: Level, command: str) -> Built:
@@ -257,8 +225,7 @@ def build(photos: Path, disk: Path, level: Level, command: str) -> Built:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         said.seek(0)
         count.seek(0)
-        text = said.read().decode("utf-8", "replace")
-        return Built(digests(disk / "ds"), code, text, int(count.read() or b"0"))
+        return Built(digests(disk / "ds"), code, said.read().decode("utf-8", "replace"), int(count.read() or b"0"))
 
 
 def run(words: list[str], filler: Path, level: Level, count: int) -> int:
@@ -281,24 +248,11 @@ def run(words: list[str], filler: Path, level: Level, count: int) -> int:
 def fill(path: Path, left: int) -> None:
     """Take all room of a disk but for so many bytes."""
     with path.open("wb", buffering=0) as stream:
-        with contextlib.suppress(OSError):
-            while stream.write(bytes(1 << 20)):
-                pass
-        with contextlib.suppress(OSError):
-            while stream.write(bytes(PAGE)):
-                pass
+        for size in (1 << 20, PAGE):
+            with contextlib.suppress(OSError):
+                while stream.write(bytes(size)):
+                    pass
         stream.truncate(stream.tell() - left)
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of what must not depend on the disk."""
-    names = [folder / "manifest.parquet", folder / "README.md"]
-    names += [path for part in ("shards", "failures") for path in (folder / part).glob("*")]
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(names)
-        if path.is_file()
-    }
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ostec.core.assets import generator_names
 from ostec.core.errors import UsageError
 from ostec.core.text import shown
 
@@ -25,9 +26,12 @@ def need_file(path: str | Path, what: str) -> None:
 
 
 def need_files(**asked: str) -> None:
-    """Raise UsageError where a ``generator`` or ``prior`` is neither ``default`` nor ``none`` nor a file."""
+    """Raise UsageError where a ``generator`` or ``prior`` is neither ``default`` nor ``none`` nor a file.
+
+    A generator can also be one of the catalogue.
+    """
     for name, file in asked.items():
-        if file not in ("default", "none"):
+        if file not in ("default", "none") and not (name == "generator" and file in generator_names()):
             need_file(file, f"The {name}'s file")
 
 

@@ -8,14 +8,15 @@ anything is parsed, so it imports what is heavy in ``run``.
 """
 
 import contextlib
+import difflib
 import importlib
-import importlib.util
 import io
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ostec import __version__
@@ -41,6 +42,8 @@ class Command:
     name: str
     """The dataclass in the module."""
     purpose: str
+    examples: tuple[str, ...] = ()
+    """What follows ``ostec COMMAND``, for its help."""
 
     def load(self) -> type[Runnable]:
         """Import the command."""
@@ -49,37 +52,174 @@ class Command:
 
 
 COMMANDS = {
-    ("complete",): Command("ostec.app.photos.complete", "Complete", "photos to textured faces"),
-    ("invert",): Command("ostec.app.photos.invert", "Invert", "project photos into the face generator"),
-    ("transfer",): Command("ostec.app.photos.transfer", "Transfer", "finished textures in other models' layouts"),
-    ("generate",): Command("ostec.app.photos.generate", "Generate", "pictures of a face generator"),
-    ("train", "prior"): Command("ostec.app.train.prior", "TrainPrior", "fit the texture prior to portraits"),
-    ("train", "generator"): Command("ostec.app.train.generator", "TrainGenerator", "train the generator on portraits"),
-    ("eval", "head"): Command("ostec.app.eval.head", "EvalHead", "completions of a textured head against its truth"),
-    ("eval", "views"): Command("ostec.app.eval.views", "EvalViews", "a completion against other photos of the person"),
-    ("eval", "holdout"): Command("ostec.app.eval.holdout", "EvalHoldout", "photos with a part of the face hidden"),
-    ("eval", "textures"): Command("ostec.app.eval.textures", "EvalTextures", "figures of a folder of textures"),
-    ("eval", "compare"): Command("ostec.app.eval.compare", "EvalCompare", "two evaluations, paired; guards a change"),
-    ("bench", "pipeline"): Command("ostec.app.bench.pipeline", "BenchPipeline", "seconds per stage, photos per hour"),
-    ("dataset", "build"): Command("ostec.app.dataset.build", "DatasetBuild", "many photos to a dataset of textures"),
-    ("dataset", "status"): Command("ostec.app.dataset.build", "DatasetStatus", "how far a dataset is"),
-    ("dataset", "resume"): Command("ostec.app.dataset.build", "DatasetResume", "go on with an interrupted build"),
-    ("dataset", "verify"): Command("ostec.app.dataset.build", "DatasetVerify", "compare a dataset with its checksums"),
-    ("dataset", "stats"): Command("ostec.app.dataset.look", "DatasetStats", "a dataset in numbers"),
-    ("dataset", "sheet"): Command("ostec.app.dataset.look", "DatasetSheet", "a page of a dataset's textures"),
-    ("dataset", "export"): Command("ostec.app.dataset.export", "DatasetExport", "a dataset for other programs"),
-    ("dataset", "filter"): Command("ostec.app.dataset.select", "DatasetFilter", "the good faces of a dataset"),
-    ("dataset", "split"): Command("ostec.app.dataset.select", "DatasetSplit", "datasets to train, validate and test"),
-    ("dataset", "interpolate"): Command("ostec.app.dataset.interpolate", "DatasetInterpolate", "faces between faces"),
-    ("models", "list"): Command("ostec.app.models.models", "ModelsList", "models that can be added, which are here"),
-    ("models", "show"): Command("ostec.app.models.models", "ModelsShow", "all that is known of a model"),
-    ("models", "fetch"): Command("ostec.app.models.models", "ModelsFetch", "download models and check them"),
-    ("models", "verify"): Command("ostec.app.models.models", "ModelsVerify", "compare checksums of models"),
-    ("models", "path"): Command("ostec.app.models.models", "ModelsPath", "where a model's files are"),
-    ("models", "convert"): Command("ostec.app.models.convert", "Convert", "a published generator as safetensors"),
+    ("complete",): Command(
+        "ostec.app.photos.complete",
+        "Complete",
+        "photos to textured faces",
+        ("photo.jpg -o results", "photos/ -o results --frontalize", "photos/ -o results --face-model ict --batch 8"),
+    ),
+    ("invert",): Command(
+        "ostec.app.photos.invert",
+        "Invert",
+        "project photos into the face generator",
+        ("photos/ -o inverted", "photos/ -o inverted --mask-dir masks"),
+    ),
+    ("transfer",): Command(
+        "ostec.app.photos.transfer",
+        "Transfer",
+        "finished textures in other models' layouts",
+        ("results/ --to ict", "results/a.json --to flame -o flame --size 2048"),
+    ),
+    ("generate",): Command(
+        "ostec.app.photos.generate",
+        "Generate",
+        "pictures of a face generator",
+        ("--seeds 0-9 -o pictures", "--seeds 0-9 -o pictures --generator stylegan2_ffhq"),
+    ),
+    ("models", "list"): Command(
+        "ostec.app.models.models", "ModelsList", "models that can be added, which are here", ("", "-v")
+    ),
+    ("models", "show"): Command(
+        "ostec.app.models.models", "ModelsShow", "all that is known of a model", ("arcface", "stylegan2_ffhq")
+    ),
+    ("models", "fetch"): Command(
+        "ostec.app.models.models",
+        "ModelsFetch",
+        "download models and check them",
+        ("arcface bisenet lpips", "stylegan2_ffhq --dry-run"),
+    ),
+    ("models", "verify"): Command(
+        "ostec.app.models.models", "ModelsVerify", "compare checksums of models", ("", "arcface")
+    ),
+    ("models", "path"): Command(
+        "ostec.app.models.models", "ModelsPath", "where a model's files are", ("stylegan2_ffhq", "lpips vgg16.pth")
+    ),
+    ("models", "convert"): Command(
+        "ostec.app.models.convert",
+        "Convert",
+        "a published generator as safetensors",
+        ("ffhq.pkl ffhq.safetensors", "ffhq.pkl ffhq.safetensors --overwrite"),
+    ),
+    ("dataset", "build"): Command(
+        "ostec.app.dataset.build",
+        "DatasetBuild",
+        "many photos to a dataset of textures",
+        ("photos/ -o faces", "photos/ -o faces --dry-run", "photos.tar -o faces --workers 4 --licence CC-BY-4.0"),
+    ),
+    ("dataset", "status"): Command(
+        "ostec.app.dataset.build", "DatasetStatus", "how far a dataset is", ("faces", "/data/faces")
+    ),
+    ("dataset", "resume"): Command(
+        "ostec.app.dataset.build",
+        "DatasetResume",
+        "go on with an interrupted build",
+        ("faces", "faces --retry-failed"),
+    ),
+    ("dataset", "verify"): Command(
+        "ostec.app.dataset.build",
+        "DatasetVerify",
+        "compare a dataset with its checksums",
+        ("faces", "faces --repair"),
+    ),
+    ("dataset", "stats"): Command(
+        "ostec.app.dataset.look", "DatasetStats", "a dataset in numbers", ("faces", "faces -o stats")
+    ),
+    ("dataset", "sheet"): Command(
+        "ostec.app.dataset.look",
+        "DatasetSheet",
+        "a page of a dataset's textures",
+        ("faces -o sheet.png", "faces -o sheet.png --sort yaw_deg --frontal"),
+    ),
+    ("dataset", "export"): Command(
+        "ostec.app.dataset.export",
+        "DatasetExport",
+        "a dataset for other programs",
+        ("faces -o wds --format webdataset", "faces -o files --format folder --members uv.png json"),
+    ),
+    ("dataset", "filter"): Command(
+        "ostec.app.dataset.select",
+        "DatasetFilter",
+        "the good faces of a dataset",
+        ("faces -o good --max-yaw 30 --no-occluders", "faces -o women --where Gender=female 'Age>=18'"),
+    ),
+    ("dataset", "split"): Command(
+        "ostec.app.dataset.select",
+        "DatasetSplit",
+        "datasets to train, validate and test",
+        ("faces -o split", "faces -o split --group person"),
+    ),
+    ("dataset", "interpolate"): Command(
+        "ostec.app.dataset.interpolate",
+        "DatasetInterpolate",
+        "faces between faces",
+        ("faces -o mixed --count 1000", "faces -o mixed --count 1000 --by Gender"),
+    ),
+    ("eval", "head"): Command(
+        "ostec.app.eval.head",
+        "EvalHead",
+        "completions of a textured head against its truth",
+        ("head.obj --texture head.png -o judged", "head.obj --texture head.png -o judged --baselines"),
+    ),
+    ("eval", "views"): Command(
+        "ostec.app.eval.views",
+        "EvalViews",
+        "a completion against other photos of the person",
+        ("left.jpg front.jpg right.jpg -o judged", "left.jpg --truth front.jpg -o judged"),
+    ),
+    ("eval", "holdout"): Command(
+        "ostec.app.eval.holdout",
+        "EvalHoldout",
+        "photos with a part of the face hidden",
+        ("photos/ -o judged", "photos/ -o judged --masks profile --baselines"),
+    ),
+    ("eval", "textures"): Command(
+        "ostec.app.eval.textures",
+        "EvalTextures",
+        "figures of a folder of textures",
+        ("results/ -o judged", "textures/ -o judged --layout whole"),
+    ),
+    ("eval", "compare"): Command(
+        "ostec.app.eval.compare",
+        "EvalCompare",
+        "two evaluations, paired; guards a change",
+        ("before after", "before after -o compared --tolerance psnr_unseen=0.5"),
+    ),
+    ("train", "prior"): Command(
+        "ostec.app.train.prior",
+        "TrainPrior",
+        "fit the texture prior to portraits",
+        ("--portraits portraits -o prior.safetensors", "--portraits portraits --exclude photos --components 60"),
+    ),
+    ("train", "generator"): Command(
+        "ostec.app.train.generator",
+        "TrainGenerator",
+        "train the generator on portraits",
+        ("--portraits portraits --work work", "--portraits portraits --work work --device cuda --images 1000000"),
+    ),
+    ("bench", "pipeline"): Command(
+        "ostec.app.bench.pipeline",
+        "BenchPipeline",
+        "seconds per stage, photos per hour",
+        ("photo.jpg", "photos/ --repeats 5 --json speed.json"),
+    ),
 }
 """Words on the command line -> the command."""
-_RUN_OSTEC = Command("ostec.app.photos.complete", "RunOstec", "the command line of the paper's code")
+BEGIN_WITH = (("complete",), ("models", "list"), ("dataset", "build"))
+"""What who is new needs first."""
+FAMILIES = {
+    "": "Photos and faces",
+    "models": "Models",
+    "dataset": "Datasets",
+    "eval": "Evaluation",
+    "train": "Training",
+    "bench": "Speed",
+}
+_RUN_OSTEC = Command(
+    "ostec.app.photos.complete",
+    "RunOstec",
+    "the command line of the paper's code",
+    ("--source_dir photos --save_dir results", "--source_dir photos --save_dir results -f -i 200"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,43 +235,68 @@ def main_ostec(arguments: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    commands = {key: command for key, command in COMMANDS.items() if importlib.util.find_spec(command.module)}
     if words[:1] == ["--version"]:
         sys.stdout.write(f"ostec {__version__}\n")
         return 0
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
     for length in (2, 1):
-        command = commands.get(tuple(words[:length]))
+        command = COMMANDS.get(tuple(words[:length]))
         if command is not None:
             return _call(command, " ".join(("ostec", *words[:length])), words[length:])
-    family = {key: command for key, command in commands.items() if words and key[0] == words[0]} or commands
-    asked = [word for word in words if word not in {key[0] for key in family}]
-    if asked[:1] in (["-h"], ["--help"]):
+    if not words:
+        sys.stderr.write(_overview())
+        return 2
+    family = words[0] if words[0] in FAMILIES else ""
+    if words[-1] in ("-h", "--help") and len(words) == 1 + bool(family):
         sys.stdout.write(_overview(family))
         return 0
-    names = ", ".join(" ".join(key) for key in family)
-    if asked and not asked[0].startswith("-") and os.path.lexists(asked[0]):
-        return _refuse(f"To complete photos, say: ostec complete {asked[0]!r} --save-dir DIR")
-    wrong = f"There is no command {' '.join(words)!r}; there is" if words else "Say what to do:"
-    return _refuse(f"{wrong} {names} (see ostec --help).")
+    if not family and not words[0].startswith("-") and os.path.lexists(words[0]):
+        return _complete_beside(words)
+    return _refuse(_unknown(words, family))
 
 
-def _overview(commands: dict[tuple[str, ...], Command]) -> str:
-    width = max(len(" ".join(key)) for key in commands)
-    lines = [f"  {' '.join(key):<{width}}  {command.purpose}" for key, command in commands.items()]
-    return "\n".join(
-        (
-            "usage: ostec COMMAND ...",
-            "",
-            DESCRIPTION,
-            "",
-            "commands:",
-            *lines,
-            "",
-            "  ostec COMMAND --help   a command's options",
-            "  ostec --version",
-            "",
-        )
-    )
+def _complete_beside(words: list[str]) -> int:
+    """``ostec PHOTO``: complete it into a folder beside it."""
+    photo = Path(words[0])
+    own = {word.partition("=")[0] for word in words}
+    if not own & {"-o", "--save-dir", "--save_dir", "-h", "--help"}:
+        folder = photo.with_name(f"{photo.stem}_ostec")
+        words = [*words, "--save-dir", str(folder)] if "--" not in words else ["--save-dir", str(folder), *words]
+        if not own & {"-q", "--quiet"}:
+            sys.stderr.write(f"ostec: The results go into {shown(folder)}.\n")
+    return _call(COMMANDS["complete",], "ostec complete", words)
+
+
+def _unknown(words: list[str], family: str) -> str:
+    """What there is in place of a command that is none."""
+    keys = [key for key in COMMANDS if not family or key[0] == family]
+    known = {key[-1] if family else key[0]: " ".join(key if family else key[:1]) for key in keys}
+    similar = difflib.get_close_matches(words[-1] if family else words[0], known, 2) if words[-1] != family else []
+    asked = " ".join(words[: 2 if family else 1])
+    if similar:
+        meant = " or ".join(known[word] for word in similar)
+        return f"There is no command {asked!r} (did you mean {meant}? See ostec help)."
+    return f"There is no command {asked!r}; there is {', '.join(' '.join(key) for key in keys)} (see ostec help)."
+
+
+def _overview(family: str = "") -> str:
+    """The commands, or those of one family."""
+    width = max(len(" ".join(key)) for key in COMMANDS)
+
+    def told(keys: Iterable[tuple[str, ...]]) -> list[str]:
+        return [f"  {' '.join(key):<{width}}  {COMMANDS[key].purpose}" for key in keys]
+
+    lines = [f"usage: ostec {family or 'COMMAND'} ..."]
+    if not family:
+        lines += ["       ostec PHOTO", "", DESCRIPTION, "", "Begin with:", *told(BEGIN_WITH)]
+    for name, title in FAMILIES.items():
+        keys = [
+            key for key in COMMANDS if (key[0] if len(key) > 1 else "") == name and (family or key not in BEGIN_WITH)
+        ]
+        lines += ["", f"{title}:", *told(keys)] if not family or name == family else []
+    lines += ["", "  ostec help COMMAND   a command's options and examples", "  ostec --version", ""]
+    return "\n".join(lines)
 
 
 def _call(command: Command, program: str, words: list[str]) -> int:
@@ -142,7 +307,8 @@ def _call(command: Command, program: str, words: list[str]) -> int:
             parsed = parse(kind, program, words)
     except SystemExit as end:
         shown.seek(0)
-        sys.stdout.write(wrapped(shown.read()) + ("" if end.code else after_help(kind, program)))
+        after = "" if end.code else after_help(kind, program, command.examples, "--help-all" in words)
+        sys.stdout.write(wrapped(shown.read()) + after)
         return int(end.code or 0)
     return parsed.run()
 

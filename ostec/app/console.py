@@ -8,6 +8,8 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -78,6 +80,18 @@ def say(text: str) -> None:
         sys.stdout.flush()
     except (OSError, ValueError):
         silence_stdout()
+
+
+@contextlib.contextmanager
+def told_if_it_takes_long(sentence: str, seconds: float = 1.0) -> Iterator[None]:
+    """A remark about what goes on, unless it is over within a moment."""
+    timer = threading.Timer(seconds, logging.getLogger(__name__).info, (sentence,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def silence_stdout() -> None:

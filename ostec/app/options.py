@@ -20,5 +20,7 @@ Flat = Annotated[T, arg(name="")]
 """A group of options whose names have no prefix."""
 Flag = Annotated[bool, option()]
 Folder = Annotated[str, option(metavar="DIR")]
+OutFolder = Annotated[str, option(aliases=["-o"], metavar="DIR")]
+"""Where the results go."""
 Quiet = Annotated[bool, option(aliases=["-q"])]
 Verbose = Annotated[bool, option(aliases=["-v"])]

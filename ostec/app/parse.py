@@ -6,7 +6,7 @@ import functools
 import itertools
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -70,18 +70,21 @@ def parse(kind: type[T], program: str, words: list[str]) -> T:
         raise UsageError(f"{_dashed(str(error), kind)} (see {program} --help).") from error
 
 
-def after_help(kind: Any, program: str) -> str:
+def after_help(kind: Any, program: str, examples: Sequence[str], showed_all: bool) -> str:
     """What follows the help of a command: the groups that it did not show, and examples."""
     groups: dict[str, list[str]] = {}
     for name in _names(kind):
         group, _, rest = name.removeprefix("--").partition(".")
         if rest:
             groups.setdefault(group, []).append(rest)
-    told = [f"  --{group}. {', '.join(names)}" for group, names in groups.items()]
-    lines = ["", f"More settings; {program} --help-all explains them:", *told] if told else []
-    examples = [f"  {example}" for example in getattr(kind, "EXAMPLES", ())]
-    lines += ["", "Examples:", *examples] if examples else []
-    return wrapped("\n".join([*lines, ""])) if lines else ""
+    told = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
+    lines = (
+        ["", f"More settings, as --GROUP.NAME; {program} --help-all explains them:", *told]
+        if told and not showed_all
+        else []
+    )
+    lines += ["", "Examples:", *(f"  {program} {example}".rstrip() for example in examples)]
+    return wrapped("\n".join([*lines, ""]))
 
 
 def wrapped(text: str) -> str:
@@ -170,7 +173,8 @@ def _meant(unknown: list[str], kind: type) -> str:
 def _dashed(sentence: str, kind: type) -> str:
     """A sentence that begins with the name of a setting, with the option's name in its place."""
     first, _, rest = sentence.rstrip(".").partition(" ")
-    options = [option for option in _names(kind) if option.endswith((_option(first), f".{_option(first)[2:]}"))]
+    known, option = list(_names(kind)), _option(first)
+    options = [option] if option in known else [name for name in known if name.endswith(f".{option[2:]}")]
     return f"{options[0]} {rest}" if len(options) == 1 else f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}"
 
 

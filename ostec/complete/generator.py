@@ -10,7 +10,7 @@ from scipy import ndimage
 from ostec.complete.canvas import UvCanvas, chosen_mode
 from ostec.complete.completer import OnProgress, unwatched
 from ostec.complete.settings import PortraitSettings
-from ostec.complete.terms import GeneratorNetworks, Judging
+from ostec.complete.terms import Judging
 from ostec.complete.views import FaceViews, WaveItem, project_views
 from ostec.core.types import (
     BoolArray,
@@ -24,9 +24,9 @@ from ostec.core.types import (
 )
 from ostec.prior.linear import PriorFill
 from ostec.project.invert import Projection, project_each
-from ostec.project.objective import LatentSpace, ProjectionTarget
+from ostec.project.objective import ProjectionTarget
 from ostec.project.settings import ProjectionSettings
-from ostec.project.space import latent_space, starting_latents
+from ostec.project.space import FaceGenerator
 from ostec.project.views import View, ViewStudio, views_of, waves_of
 from ostec.render.unwrap import enlarge_inside
 from ostec.stitch.settings import ViewSettings
@@ -87,41 +87,30 @@ class GeneratorCompleter:
         self,
         topology: Topology,
         canvas: UvCanvas,
-        networks: GeneratorNetworks,
+        generator: FaceGenerator,
+        judging: Judging,
         settings: GeneratorSettings | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        """Set up.
-
-        Raises:
-            ValueError: ``networks`` holds no generator.
-        """
-        if networks.generator is None:
-            raise ValueError("expected networks with a generator, got none")
-        self.topology, self.canvas, self.networks = topology, canvas, networks
-        self.generator = networks.generator
+        """Complete in the layout of ``canvas``, which is that of ``topology``, on ``device``."""
+        self.topology, self.canvas, self.generator, self.judging = topology, canvas, generator, judging
         self.settings = settings or GeneratorSettings()
         self.device = torch.device(device)
-        self.space: LatentSpace = latent_space(networks.generator, networks.lpips)
-        self.judging = Judging(networks)
 
     @property
     def draws_portraits(self) -> bool:
         """Whether the generator's pictures are portraits of people with their own shape."""
         return self.generator.frame.own_shape
 
-    @property
-    def resolution(self) -> int:
-        """Side of the generator's pictures in pixels."""
-        return self.generator.generator.shape.resolution
-
     def work_size(self, size: int) -> int:
         """Side in texels at which views are joined, for a texture of ``size``."""
-        return min(size, max(WORK_SIZE, TEXELS_PER_PIXEL * self.resolution))
+        return min(size, max(WORK_SIZE, TEXELS_PER_PIXEL * self.generator.resolution))
 
     def studio(self, face: FittedFace) -> ViewStudio:
         """Where a face's views are drawn for the generator."""
-        return ViewStudio(self.topology, face, self.generator.frame, self.resolution, self.canvas.layout, self.device)
+        return ViewStudio(
+            self.topology, face, self.generator.frame, self.generator.resolution, self.canvas.layout, self.device
+        )
 
     def complete(self, evidence: Sequence[Evidence], on_progress: OnProgress = unwatched) -> list[Completion]:
         """Complete the texture of each face; see :class:`ostec.complete.completer.TextureCompleter`.
@@ -170,7 +159,7 @@ class GeneratorCompleter:
         settings = settings or self.settings.project
         targets, starts = [one.target for one in pictures], [one.start for one in pictures if one.start is not None]
         return project_each(
-            self.space,
+            self.generator.space,
             ProjectionTarget(*(torch.cat([getattr(one, name) for one in targets]) for name in _PLANES)),
             iterations,
             settings,
@@ -183,7 +172,9 @@ class GeneratorCompleter:
         canvas = self.canvas
         fill = canvas.fill(evidence)
         profile_deg = canvas.blend_settings.profile_deg
-        mode, reason = chosen_mode(self.settings.mode, evidence.face.pose_deg[1], profile_deg, self.resolution)
+        mode, reason = chosen_mode(
+            self.settings.mode, evidence.face.pose_deg[1], profile_deg, self.generator.resolution
+        )
         return _Begun(evidence, fill, canvas.weight(evidence, fill), mode, reason)
 
     def _views_of(self, begun: _Begun) -> FaceViews:
@@ -192,11 +183,7 @@ class GeneratorCompleter:
         return FaceViews(self.studio(evidence.face), state, views_of(begun.mode))
 
     def _start(self, fill: PriorFill | None, view: View, target: ProjectionTarget) -> torch.Tensor | None:
-        """A view's starting latent from the prior's coefficients; None where they mean nothing to the generator."""
-        if fill is None or not self.networks.shares_prior:
-            return None
-        coefficients = torch.from_numpy(fill.coefficients).to(self.device)
-        return starting_latents(self.generator, target, coefficients, torch.tensor([view.pose_deg]))
+        return None if fill is None else self.generator.start(target, view.pose_deg, fill.coefficients)
 
     def _stitched(self, begun: _Begun, views: FaceViews) -> Completion:
         state, fill, seen = views.state, begun.fill, begun.evidence.seen

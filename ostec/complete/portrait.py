@@ -188,7 +188,7 @@ def invert_photo(
     assert evidence.photo is not None
     photo, landmarks = evidence.photo, evidence.face.landmarks[:, :2]
     five = five_points(landmarks)
-    crop = crop_as_portrait(five[:2], five[3:].mean(0), completer.resolution)
+    crop = crop_as_portrait(five[:2], five[3:].mean(0), completer.generator.resolution)
     trusted = np.ones_like(photo[..., :1]) if trusted is None else trusted
     cut = _cut(np.dstack([photo, trusted]), crop)
     trust = (cut.planes[:, 3:] * cut.shown).to(completer.device)

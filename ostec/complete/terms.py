@@ -2,20 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from ostec.core.types import FloatArray, ProjectedView
 from ostec.nets.arcface import ArcFace
-from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.facemesh import FaceMesh
-from ostec.nets.perceptual import Lpips
+from ostec.nets.stylegan2 import Discriminator
 from ostec.project.identity import identity_crop, identity_loss
 from ostec.project.objective import ProjectionTarget
 from ostec.project.settings import ProjectionSettings
-from ostec.project.terms import PictureTerm, landmark_term, picture_judge, realism_term
+from ostec.project.terms import PictureTerm, landmark_term, realism_term
 
 IDENTITY_EVERY = 5
 """Iterations between two looks of ArcFace: on a CPU one costs as much as ten iterations of the generator that ships."""
@@ -24,35 +22,16 @@ LEAST_SHOWN = 0.9
 _NONE = "none"
 
 
-class GeneratorNetworks(Protocol):
-    """The networks that a completion by views uses."""
-
-    @property
-    def generator(self) -> PortraitGenerator | None:
-        """Draws the views."""
-
-    @property
-    def shares_prior(self) -> bool:
-        """Whether the generator's Z holds coefficients of the canvas's prior."""
-
-    @property
-    def facemesh(self) -> FaceMesh:
-        """Finds landmarks in what was generated."""
-
-    @property
-    def lpips(self) -> Lpips | None:
-        """Compares pictures."""
-
-    @property
-    def arcface(self) -> ArcFace | None:
-        """Says who a face is."""
-
-
 @dataclass(frozen=True)
 class Judging:
     """Builds the terms of a view."""
 
-    models: GeneratorNetworks
+    facemesh: FaceMesh
+    """Finds landmarks in what was generated."""
+    arcface: ArcFace | None = None
+    """Says who a face is."""
+    judge: Discriminator | None = None
+    """The generator's discriminator, if it judges whole pictures."""
 
     def terms(
         self,
@@ -72,24 +51,22 @@ class Judging:
         found = []
         if settings.landmarks > 0 and _shown(points, target) >= LEAST_SHOWN:
             where = torch.as_tensor(points[:, :2], device=target.image.device)[None]
-            found.append(landmark_term(self.models.facemesh, target.image, where, settings.landmarks))
-        if settings.identity > 0 and self.models.arcface is not None and identity is not None:
+            found.append(landmark_term(self.facemesh, target.image, where, settings.landmarks))
+        if settings.identity > 0 and self.arcface is not None and identity is not None:
             size = target.image.shape[-1]
             crop = identity_crop(points * (min(settings.side, size) / size))  # in the pixels of what is compared
             wanted = torch.from_numpy(identity).to(target.image)
-            loss = identity_loss(self.models.arcface, wanted, crop)
+            loss = identity_loss(self.arcface, wanted, crop)
             found.append(PictureTerm("identity", settings.identity, loss, IDENTITY_EVERY))
-        judge = picture_judge(self.models.generator) if self.models.generator is not None else None
-        if settings.realism > 0 and judge is not None:
-            found.append(realism_term(judge, settings.realism))
+        if settings.realism > 0 and self.judge is not None:
+            found.append(realism_term(self.judge, settings.realism))
         return tuple(found)
 
     def described(self, views: Sequence[ProjectedView]) -> dict[str, str]:
         """Term -> the network that judged it in these views, ``none`` where nobody did: for NAME.json."""
-        arcface = self.models.arcface
         judges = {
             "landmarks": "FaceMesh",
-            "identity": arcface.name if arcface is not None else _NONE,
+            "identity": self.arcface.name if self.arcface is not None else _NONE,
             "realism": "the generator's discriminator",
         }
         return {term: name if any(term in v.losses for v in views) else _NONE for term, name in judges.items()}

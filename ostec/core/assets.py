@@ -16,6 +16,8 @@ from ostec.core.errors import AssetError, UsageError
 from ostec.core.manifests import MANIFEST_ERRORS, Manifest, ManifestFile, parse_manifest, require_sha256
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+GENERATOR_LOADER = "ostec.load.generators.read_generator"
+"""``loader`` of the manifests of published generators."""
 _FOLDERS = ("models", "topology", "external")
 MODELS_VARIABLE = "OSTEC_MODELS"
 """Environment variable that names the user's folder of models."""
@@ -126,6 +128,15 @@ def face_models() -> tuple[str, ...]:
     """
     named = (load_manifest(name).face_model for name in manifest_names())
     return tuple(sorted(name for name in named if name))
+
+
+def generator_names() -> tuple[str, ...]:
+    """The names of the published generators that ``--generator`` takes, sorted.
+
+    Raises:
+        AssetError: a manifest is damaged.
+    """
+    return tuple(name for name in manifest_names() if load_manifest(name).loader == GENERATOR_LOADER)
 
 
 def verified_path(name: str, file: str) -> Path:

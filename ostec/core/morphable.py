@@ -87,6 +87,16 @@ class MorphableModel:
 
 
 @dataclass(frozen=True)
+class ModelShape:
+    """Coefficients of a morphable model for one face."""
+
+    identity: FloatArray
+    """[K] standard deviations."""
+    expression: FloatArray
+    """[E]."""
+
+
+@dataclass(frozen=True)
 class Skinning:
     """How a model of V vertices bends at its J joints; lengths and axes are those of its :class:`MorphableModel`."""
 

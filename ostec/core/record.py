@@ -23,6 +23,8 @@ class RunRecord(TypedDict, total=False):
     files: list[str]
     """Names of the result's files, relative to its folder."""
     settings: dict[str, Any]
+    completer: str
+    """Who completed the texture: prior, generator, or the name of a class of the user's."""
     device: str
     threads: int
     versions: dict[str, str]

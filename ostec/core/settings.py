@@ -8,6 +8,8 @@ from ostec.core.assets import face_models
 
 Mode = Literal["auto", "soft", "hard"]
 Schedule = Literal["progressive", "waves"]
+Fit = Literal["landmarks", "deep3d", "faceverse"]
+Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
 Device = Literal["auto", "cpu", "cuda"]
 FACE_MODELS = ("facemesh", *face_models())

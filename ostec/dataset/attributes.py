@@ -1,25 +1,32 @@
-"""Attributes of photos, such as age, gender or who it is: from a table, or from what lies beside the photos.
+"""Attributes of photos, such as age, gender or who it is: from a table, or from what the sources bring themselves.
 
 An attribute is a name and a text, a number, true or false. What is unknown (null, NaN, an empty cell) is none. Nothing
-is taken unless it was asked for: such data can be personal.
+is taken unless it was asked for: such data can be personal. A row belongs to the photo whose source or id it gives.
 """
 
+import csv
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from ostec.core.assets import sha256_of
+from ostec.core.errors import UsageError
 from ostec.core.text import shown
+from ostec.io.files import open_plain
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
+Beside = bytes | Mapping[str, Any]
+"""What a source brings of one photo besides the picture: the first bytes of its JSON file, or values."""
 
 OF_SOURCES = "sources"
 """Stands for what lies beside the photos, in the place of a table's path."""
+NAMING = ("source", "file_name", "filename", "file", "path", "id")
+"""Columns that can name the photo, in order of preference."""
 MAX_NAMES = 256
 """Attributes of a photo."""
 MAX_TEXT = 1000
@@ -28,6 +35,10 @@ MAX_PHOTO_BYTES = 16 << 10
 """Of a photo's attributes as JSON: a row group of the manifest has thousands of them in memory."""
 MAX_BESIDE_BYTES = 1 << 20
 """Of the JSON beside a photo."""
+MAX_TABLE_BYTES = 256 << 20
+"""Of a table's file, and of what a Parquet file unpacks to."""
+MAX_VALUES = 20_000_000
+"""Of a Parquet table: equal values take next to no bytes in it."""
 _OWN_KIND = "ostec"
 """What lies beside a photo and begins its ``kind`` so is a record of this program, and no attributes."""
 _MOST_KINDS = 1000
@@ -36,37 +47,6 @@ _FEW_VALUES = 10
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _TRUTH = {"true": True, "false": False}
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What a source brings of one photo."""
-
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """As they were found."""
-    error: str = ""
-    """Why they cannot be read."""
-
-
-class LeftOut:
-    """What could be no attribute, and why, counted."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def add(self, name: object, reason: str) -> None:
-        """One value more."""
-        kind = f"{shown(str(name)[:MAX_TEXT])[:40]} ({reason})"
-        if kind in self._counts or len(self._counts) < _MOST_KINDS:
-            self._counts[kind] += 1
-
-    def told(self) -> str:
-        """A sentence; empty where nothing was left out."""
-        if not self._counts:
-            return ""
-        kinds = [kind for kind, _ in self._counts.most_common(_TOLD_KINDS)]
-        more = len(self._counts) - len(kinds)
-        return f"No attributes: {', '.join(kinds)}{f' and {more} others' if more else ''}."
 
 
 def as_scalar(text: str) -> Scalar | None:
@@ -83,12 +63,12 @@ def as_scalar(text: str) -> Scalar | None:
     return _TRUTH.get(text.lower(), text)
 
 
-def clean(values: Mapping[Any, Any], left_out: LeftOut) -> dict[str, Scalar]:
+def clean(values: Mapping[Any, Any], left_out: "Counter[str]") -> dict[str, Scalar]:
     """What of a photo's values can be attributes.
 
     Args:
         values: by name.
-        left_out: takes what is neither text nor number, infinite or too long.
+        left_out: counts what is neither text nor number, infinite or too long.
 
     Raises:
         ValueError: they are too many.
@@ -97,9 +77,10 @@ def clean(values: Mapping[Any, Any], left_out: LeftOut) -> dict[str, Scalar]:
     for name, value in values.items():
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
             continue
-        reason = _unfit(name, value)
-        if reason:
-            left_out.add(name, reason)
+        if reason := _unfit(name, value):
+            kind = f"{shown(str(name)[:40])} ({reason})"
+            if kind in left_out or len(left_out) < _MOST_KINDS:
+                left_out[kind] += 1
         else:
             found[name] = value
     if len(found) > MAX_NAMES:
@@ -123,36 +104,196 @@ def _unfit(name: Any, value: Any) -> str:
     return "infinite" if isinstance(value, float) and math.isinf(value) else ""
 
 
-def read_beside(data: bytes) -> Beside | None:
-    """What the JSON beside a photo says; None where it is a record of this program.
+class Labels:
+    """Gives the photos of a plan their attributes, and counts what fits nowhere."""
 
-    Args:
-        data: the file's first bytes, one more than :data:`MAX_BESIDE_BYTES` where there are so many.
-    """
-    if len(data) > MAX_BESIDE_BYTES:
-        return Beside(error=f"has more than {MAX_BESIDE_BYTES} bytes")
-    try:
-        values = json.loads(data)
-    except (ValueError, RecursionError):
-        return Beside(error="is no JSON")
+    def __init__(self, asked: str) -> None:
+        """What ``--attributes`` asks for: a table's path, or ``sources``. Raises UsageError as :func:`read_table`."""
+        self.left_out: Counter[str] = Counter()
+        self._table: dict[str, str] | None = None
+        self._used: set[str] = set()
+        self._counts = dict.fromkeys(("has", "without", "unreadable"), 0)
+        self.origin = asked
+        """For the record: ``sources``, or the table's name and SHA-256."""
+        if asked != OF_SOURCES:
+            self._table = read_table(Path(asked), self.left_out)
+            self.origin = f"{shown(Path(asked).name)}, SHA-256 {sha256_of(Path(asked))}"
+
+    def of(self, source: str, photo_id: str, beside: Beside | None, new: bool) -> Attributes:
+        """The attributes of a photo.
+
+        Args:
+            source: its name in the dataset.
+            photo_id: of its bytes; empty where they could not be read.
+            beside: what the source brings.
+            new: whether it is counted; a photo of an earlier build only uses up its row.
+        """
+        found: Attributes = {}
+        what = "without"
+        if self._table is not None:
+            name = next((name for name in (source, photo_id) if name in self._table), "")
+            if name:
+                self._used.add(name)
+                found, what = json.loads(self._table[name]), "has"
+        elif beside is not None:
+            try:
+                values = _parsed(beside) if isinstance(beside, bytes) else beside
+                found = clean(values, self.left_out) if new and values is not None else {}
+                what = "has" if found else "none" if values is not None else "without"
+            except (ValueError, RecursionError):
+                what = "unreadable"
+        if new:
+            self._counts[what] = self._counts.get(what, 0) + 1
+        return found
+
+    def remark(self) -> str:
+        """What came of it, as sentences; empty if each photo has its attributes and nothing was left out."""
+        counts, table = self._counts, self._table
+        if not (counts["without"] or counts["unreadable"] or self.left_out):
+            return ""
+        parts = [f"{counts['has']} photos have them"]
+        parts += [f"{counts['without']} {'come without' if table is None else 'have no row'}"] * bool(counts["without"])
+        parts += [f"{counts['unreadable']} have some that cannot be read"] * bool(counts["unreadable"])
+        if table and (unused := len(table) - len(self._used)):
+            parts.append(f"{unused} of {len(table)} rows fit no photo")
+        kinds = [kind for kind, _ in self.left_out.most_common(_TOLD_KINDS)]
+        more = len(self.left_out) - len(kinds)
+        left_out = f" No attributes: {', '.join(kinds)}{f' and {more} others' if more else ''}." if kinds else ""
+        return f"Attributes: {'; '.join(parts)}.{left_out}"
+
+    @property
+    def count(self) -> int:
+        """Photos that have attributes."""
+        return self._counts["has"]
+
+
+def _parsed(data: bytes) -> Mapping[str, Any] | None:
+    """What the JSON beside a photo says; None where it is a record of this program. Raises ValueError."""
+    values = json.loads(data) if len(data) <= MAX_BESIDE_BYTES else None
     if not isinstance(values, dict):
-        return Beside(error="holds no object")
-    return None if str(values.get("kind", "")).startswith(_OWN_KIND) else Beside(values)
+        raise ValueError("expected a JSON object that is not too long")
+    return None if str(values.get("kind", "")).startswith(_OWN_KIND) else values
 
 
-def beside_file(photo: Path) -> Beside | None:
-    """What the file NAME.json beside a photo says; None where there is none."""
-    path = photo.with_suffix(".json")
+def beside_file(photo: Path) -> bytes | None:
+    """The first bytes of the file NAME.json beside a photo; None where there is none."""
     try:
-        with path.open("rb") as stream:
-            return read_beside(stream.read(MAX_BESIDE_BYTES + 1))
+        with open_plain(photo.with_suffix(".json")) as stream:
+            return stream.read(MAX_BESIDE_BYTES + 1)
     except FileNotFoundError:
         return None
+    except OSError:
+        return b""
+
+
+def read_table(path: Path, left_out: "Counter[str]") -> dict[str, str]:
+    """Read a table of attributes, one row a photo.
+
+    ``.csv``: with a line of names. ``.json``: an object of objects, by the photo's name, or a list of objects.
+    ``.jsonl``: an object a line. ``.parquet``. Where rows are not named, one of :data:`NAMING` names the photo.
+
+    Args:
+        path: of the table.
+        left_out: counts what is no attribute.
+
+    Returns:
+        Source or id -> attributes as JSON, which takes the least memory.
+
+    Raises:
+        UsageError: it is missing, too large, damaged, no such table, or contradicts itself.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UsageError(f"{shown(path)} is no table of attributes: expected {', '.join(_READERS)}.")
+    table: dict[str, str] = {}
+    try:
+        with open_plain(path):
+            size = path.stat().st_size
+        if size > MAX_TABLE_BYTES:
+            raise UsageError(f"{shown(path)} has {size} bytes; a table of attributes may have {MAX_TABLE_BYTES}.")
+        for row in reader(path):
+            name, values = _named(row)
+            text = dumped(clean(values, left_out))
+            if table.setdefault(name, text) != text:
+                raise ValueError(f"it says two things of {shown(name)}")
+        if not table:
+            raise ValueError("it has no row")
     except OSError as error:
-        return Beside(error=f"cannot be read ({error.strerror or error})")
+        raise UsageError(f"{shown(path)} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError, csv.Error) as error:  # Arrow's are ValueErrors or OSErrors
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"{shown(path)} cannot be read as a table of attributes ({reason}).") from error
+    return table
 
 
-def scalar_columns(schema: Any) -> tuple[str, ...]:
+def _named(row: Any) -> tuple[str, dict[Any, Any]]:
+    """What names the photo of a row, and the other values. Raises ValueError if nothing does."""
+    if not isinstance(row, dict):
+        raise ValueError("expected an object a row")
+    lower = {str(name).lower(): name for name in reversed(row)}
+    column = next((lower[name] for name in NAMING if name in lower), None)
+    if column is None:
+        found = ", ".join(shown(str(name)[:40]) for name in list(row)[:10])
+        raise ValueError(f"expected a column that names the photo ({', '.join(NAMING)}), found {found or 'none'}")
+    name = row[column]
+    if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
+        raise ValueError("it names no photo")
+    return str(name), {other: value for other, value in row.items() if other != column}
+
+
+def _in_csv(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        lines = csv.DictReader(stream, strict=True)
+        names = lines.fieldnames or []
+        if len(set(names)) < len(names):
+            raise ValueError("two columns have the same name")
+        naming = {name for name in names if name.lower() in NAMING}
+        for row in lines:
+            if None in row or None in row.values():
+                raise ValueError(f"line {lines.line_num}: expected {len(names)} cells")
+            yield {name: cell if name in naming else as_scalar(cell) for name, cell in row.items()}
+
+
+def _in_json(path: Path) -> Iterator[Any]:
+    values = json.loads(path.read_bytes())
+    if isinstance(values, list):
+        yield from values
+        return
+    if not isinstance(values, dict):
+        raise ValueError("expected an object of objects")
+    for name, row in values.items():
+        if not isinstance(row, dict):
+            raise ValueError(f"expected an object of {shown(name)[:40]}")
+        yield {**row, NAMING[0]: name}
+
+
+def _in_lines(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8-sig") as stream:
+        yield from (json.loads(line) for line in stream if line.strip())
+
+
+def _in_parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        names, columns = file.schema_arrow.names, scalar_columns(file.schema_arrow)
+        claimed = sum(unpacked_bytes(file, group, columns) for group in range(file.metadata.num_row_groups))
+        if claimed > MAX_TABLE_BYTES or file.metadata.num_rows * len(columns) > MAX_VALUES:
+            raise ValueError(f"expected {MAX_TABLE_BYTES} bytes and {MAX_VALUES} values at most")
+        other = {name: () for name in names if name not in columns}  # left out, and told of
+        for batch in file.iter_batches(1024, columns=columns, use_threads=False):
+            yield from ({**row, **other} for row in batch.to_pylist())
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Any]]] = {
+    ".csv": _in_csv,
+    ".json": _in_json,
+    ".jsonl": _in_lines,
+    ".parquet": _in_parquet,
+}
+
+
+def scalar_columns(schema: Any) -> list[str]:
     """The columns of a Parquet file's schema whose cells are texts, numbers, true or false."""
     import pyarrow as pa
 
@@ -162,68 +303,14 @@ def scalar_columns(schema: Any) -> tuple[str, ...]:
         tests = ("boolean", "integer", "floating", "string", "large_string", "null")
         return any(getattr(pa.types, f"is_{test}")(kind) for test in tests)
 
-    return tuple(name for name in schema.names if fits(schema.field(name).type))
+    return [name for name in schema.names if fits(schema.field(name).type)]
 
 
-def parquet_rows(path: Path, group: int, columns: tuple[str, ...], limit: int) -> Iterator[dict[str, Any]]:
-    """The cells of those columns, a row of a row group at a time.
-
-    Args:
-        path: of the file.
-        group: the row group.
-        columns: their names.
-        limit: bytes that they may claim, unpacked.
-
-    Raises:
-        OSError: they claim more.
-        pyarrow.ArrowException: the file is damaged.
-    """
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        about = file.metadata.row_group(group)
-        chunks = [about.column(number) for number in range(about.num_columns)]
-        claimed = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns)
-        if claimed > limit:
-            raise OSError(f"its columns of attributes claim {claimed} bytes in row group {group}")
-        for batch in file.iter_batches(1024, row_groups=[group], columns=list(columns), use_threads=False):
-            yield from batch.to_pylist()
-
-
-def inner_name(name: str) -> str:
-    """A path as one may print it, that leads nowhere else: neither absolute nor upwards."""
-    return shown("/".join(part for part in PurePosixPath(name).parts if part not in ("/", "..", "//")))
-
-
-class Spread:
-    """How one attribute is distributed, in little memory."""
-
-    def __init__(self) -> None:
-        self.known = 0
-        """Faces that have it."""
-        self._values: Counter[Scalar] = Counter()
-        self._others = 0
-        self._low, self._high, self._sum, self._numbers = math.inf, -math.inf, 0.0, 0
-
-    def add(self, value: Scalar) -> None:
-        """One face more."""
-        self.known += 1
-        if is_number(value):
-            self._low, self._high = min(self._low, float(value)), max(self._high, float(value))
-            self._sum, self._numbers = self._sum + float(value), self._numbers + 1
-        if value in self._values or len(self._values) < _MOST_KINDS:
-            self._values[value] += 1
-        else:
-            self._others += 1
-
-    def told(self) -> str:
-        """A few values with how many faces have them, the range of numbers, or how many values there are."""
-        if are_few(len(self._values), self.known):
-            ordered = sorted(self._values.items(), key=lambda entry: (-entry[1], as_text(entry[0])))
-            return ", ".join(f"{shown(as_text(value))} ({count})" for value, count in ordered)
-        if self._numbers == self.known:
-            return f"{self._low:g} to {self._high:g}, mean {self._sum / self.known:.4g}"
-        return f"{'more than ' if self._others else ''}{len(self._values)} different values"
+def unpacked_bytes(file: Any, group: int, columns: list[str]) -> int:
+    """What some columns, or fields of structs, of a row group of a Parquet file claim to take in memory."""
+    about = file.metadata.row_group(group)
+    chunks = (about.column(number) for number in range(about.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
 
 
 def are_few(values: int, known: int) -> bool:

@@ -1,6 +1,7 @@
 """A build: plan what the sources hold, have it done, seal shards, write the manifest."""
 
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,24 +10,48 @@ from typing import Any
 
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.settings import to_json
-from ostec.dataset.alone import alone, is_building
-from ostec.dataset.attributes import OF_SOURCES
-from ostec.dataset.candidates import LeaveOut
+from ostec.dataset.attributes import OF_SOURCES, Labels
 from ostec.dataset.card import write_card
-from ostec.dataset.config import DatasetConfig, read_config, require_equal, write_config
-from ostec.dataset.counts import Counts, Report, add_sealed, tally
-from ostec.dataset.labels import labels_of
-from ostec.dataset.licences import unheeded, write_licences
-from ostec.dataset.manifest import Row, write_manifest, write_timings
+from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
 from ostec.dataset.origin import SELECTION
-from ostec.dataset.plan import Added, Given, Plan
-from ostec.dataset.records import Executor, Finished, Group, Item
-from ostec.dataset.sources import find_candidates
+from ostec.dataset.plan import Added, DatasetConfig, Plan, Sieve, read_config, require_equal, unheeded, write_config
+from ostec.dataset.records import Counts, Executor, Group, Report
+from ostec.dataset.sources import LeaveOut, Search
 from ostec.dataset.store import Store, read_lines, write_lines
-from ostec.dataset.timings import restore_timings
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
+from ostec.io.locks import Busy, is_held, only_one
 
 logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a dataset's folder, which must exist; the system takes it back when its holder ends.
+
+    Raises:
+        UsageError: somebody else does.
+        OutputError: the folder cannot be written to.
+    """
+    try:
+        with only_one(folder / "build"):
+            yield
+    except Busy as error:
+        raise _refusal(folder) from error
+
+
+def is_building(folder: Path) -> bool:
+    """Tell whether somebody holds the lock of a dataset's folder; nothing is written."""
+    return is_held(folder / "build")
+
+
+def require_idle(folder: Path) -> None:
+    """See that nobody holds it; nothing is written. Raises UsageError."""
+    if is_building(folder):
+        raise _refusal(folder)
+
+
+def _refusal(folder: Path) -> UsageError:
+    return UsageError(f"{folder} is being built by another process; please wait until it ends.")
 
 
 class Dataset:
@@ -36,10 +61,11 @@ class Dataset:
         """Raises AssetError: the plan is damaged."""
         self.folder = folder
         self.config = config
+        self.store = Store(folder, config.shard_size)
+        self.plan = Plan(folder, config.shard_size)
+        self._noted = self.store.state / "sources.json"
         self._named: dict[str, Any] | None = None
         """What this process has noted to be planned."""
-        self.store = Store(folder, config.shard_size)
-        self.plan = Plan(folder / "state" / "plan", config.shard_size)
 
     @classmethod
     def open(cls, folder: Path, lost_state: bool = False) -> "Dataset":
@@ -53,27 +79,12 @@ class Dataset:
         if config is None:
             raise UsageError(f"{folder} holds no dataset: it has no config.json of ostec dataset build.")
         dataset = cls(folder, config)
-        if not lost_state and dataset.store.last_shard() >= dataset.plan.shards:
+        if not lost_state and (dataset.store.last_shard() >= dataset.plan.shards or dataset.plan.is_lost()):
             # Planning anew would replace them.
             raise AssetError(
                 f"{folder / 'state'} does not know all shards of the dataset; please run: "
                 f"ostec dataset verify {folder} --repair"
             )
-        return dataset
-
-    @classmethod
-    def create(cls, folder: Path, config: DatasetConfig) -> "Dataset":
-        """Begin one, or go on with one that was begun with the same settings.
-
-        Raises:
-            UsageError: other settings, or another program's files are there, or another process begins one.
-            OutputError: it cannot be written.
-        """
-        dataset = cls.at(folder, config)
-        if read_config(folder) != config:
-            with alone(make_folder(folder)):
-                cls.at(folder, config)  # somebody else may have begun one in this moment
-                write_config(folder, config)
         return dataset
 
     @classmethod
@@ -90,11 +101,21 @@ class Dataset:
         if before is None:
             if folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
                 raise UsageError(f"{folder} is not empty and holds no dataset; please choose another --out.")
-            return cls(folder, config)
-        dataset = cls.open(folder)
-        if dataset.store.is_begun() or (dataset.plan.shards and before.shard_size != config.shard_size):
-            require_equal(folder, before, config)
+        else:
+            dataset = cls.open(folder)
+            if dataset.store.is_begun() or (dataset.plan.shards and before.shard_size != config.shard_size):
+                require_equal(folder, before, config)
         return cls(folder, config)
+
+    @classmethod
+    def create(cls, folder: Path, config: DatasetConfig) -> "Dataset":
+        """Begin one, or go on with one, as :meth:`at`; refused while another process builds. Raises OutputError."""
+        dataset = cls.at(folder, config)
+        if read_config(folder) != config:
+            with alone(make_folder(folder)):
+                cls.at(folder, config)  # somebody else may have begun one in this moment
+                write_config(folder, config)
+        return dataset
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -108,7 +129,7 @@ class Dataset:
         with alone(self.folder):
             require_equal(self.folder, read_config(self.folder) or self.config, self.config)
             self.store.make()
-            self.plan = Plan(self.folder / "state" / "plan", self.config.shard_size)
+            self.plan = Plan(self.folder, self.config.shard_size)
             yield
 
     # Sources
@@ -128,44 +149,39 @@ class Dataset:
         """
         self._require_whole()
         self.store.make()
+        if attributes and attributes != OF_SOURCES:
+            attributes = str(Path(attributes).absolute())
+        named = [str(Path(source).absolute()) for source in sources]
+        self._named = {"sources": named, "licence": licence, "attributes": attributes}
         noted = list(read_lines(self._noted))
-        values = {"sources": [str(Path(source).absolute()) for source in sources], "licence": licence}
-        if attributes:
-            values["attributes"] = attributes if attributes == OF_SOURCES else str(Path(attributes).absolute())
-        self._named = values
-        if values not in noted:
-            write_lines(self._noted, [*noted, values])
+        if self._named not in noted:
+            write_lines(self._noted, [*noted, self._named])
 
-    def _require_whole(self) -> None:
-        if (self.folder / SELECTION).exists():
-            raise UsageError(
-                f"{self.folder} is a part of another dataset, as its {SELECTION} says, and takes no further photos; "
-                "please choose another --out."
-            )
+    @property
+    def has_noted_sources(self) -> bool:
+        """Whether sources were named that are not planned yet."""
+        return self._noted.exists()
 
     def preview(
         self, sources: Sequence[str], attributes: str, leave_out: LeaveOut, tick: Callable[[int], None]
     ) -> Added:
         """What the sources, after those that are noted, would add to the plan; nothing is written.
 
-        Args:
-            sources: as for :meth:`note_sources`.
-            attributes: as there.
-            leave_out: of files in folders.
-            tick: called with the number of photos looked at.
-
-        Raises:
-            UsageError: the dataset is a part of another one, or a source or the table of attributes is gone.
-            AssetError: the note or the plan is damaged.
+        Args and errors are those of :meth:`note_sources` and :meth:`plan_noted`.
         """
         self._require_whole()
+        sieve = self._sieve(attributes)
         named = [*(source for note in read_lines(self._noted) for source in note["sources"]), *sources]
-        candidates = find_candidates(named, leave_out, self.folder, attributes == OF_SOURCES)
-        given = Given(labels=labels_of(attributes) if attributes else None)
-        return self.plan.preview(candidates, self._unfinished(), given, tick)
+        for _ in sieve.sifted(Search(leave_out, self.folder, attributes == OF_SOURCES).find(named), tick):
+            pass
+        return sieve.added
 
     def plan_noted(self, leave_out: LeaveOut, tick: Callable[[int], None]) -> Added | None:
         """Plan what was noted; None if there is nothing to plan.
+
+        Args:
+            leave_out: of files in folders.
+            tick: called with the number of photos looked at.
 
         Raises:
             UsageError: a source or the table of attributes is gone.
@@ -175,67 +191,45 @@ class Dataset:
         added = None
         noted = list(read_lines(self._noted))
         while noted:
-            values = noted.pop(0)
-            asked = str(values.get("attributes", ""))
+            note = noted.pop(0)
             try:
-                labels = labels_of(asked) if asked else None
-                given = Given(str(values["licence"]), labels.origin if labels else "", labels)
-                candidates = find_candidates(values["sources"], leave_out, self.folder, asked == OF_SOURCES)
-                before = self.plan.builds
-                new = self.plan.extend(candidates, self._unfinished(), given, tick)
-                write_licences(self.folder, self.plan.builds)
-                if remark := unheeded(before, given.licence, new.known):
+                sieve, before = self._sieve(note["attributes"]), self.plan.builds
+                found = Search(leave_out, self.folder, note["attributes"] == OF_SOURCES).find(note["sources"])
+                self.plan.extend(sieve, found, note["licence"], tick)
+                added = sieve.added if added is None else added + sieve.added
+                remarks = [unheeded(before, note["licence"], sieve.added.known), sieve.labels and sieve.labels.remark()]
+                for remark in filter(None, remarks):
                     logger.warning("%s", remark)
-                added = new if added is None else added + new
-                if given.labels and not given.labels.complete:
-                    logger.warning("%s", given.labels.told())
             except UsageError as error:
                 if self._named is None:
-                    raise UsageError(
-                        f"{error} It was named before and is not planned yet; ostec dataset build with sources that "
-                        "are there goes on without it."
-                    ) from error
-                write_lines(self._noted, noted)
-                if values == self._named:  # it would stand in the way of the next call
+                    more = "is not planned yet; ostec dataset build with sources that are there goes on without it."
+                    raise UsageError(f"{error} It was named before and {more}") from error
+                write_lines(self._noted, noted)  # it would stand in the way of the next call
+                if note == self._named:
                     raise
-                logger.warning(
-                    "%s It was named before and is not planned; please name it again when it is there.", error
-                )
+                logger.warning("%s It was named before and is not planned; please name it again.", error)
             write_lines(self._noted, noted)
         return added
 
-    @property
-    def _noted(self) -> Path:
-        return self.store.state / "sources.json"
+    def _require_whole(self) -> None:
+        if (self.folder / SELECTION).exists():
+            what = f"is a part of another dataset, as its {SELECTION} says, and takes no further photos"
+            raise UsageError(f"{self.folder} {what}; please choose another --out.")
 
-    @property
-    def has_noted_sources(self) -> bool:
-        """Whether sources were named that are not planned yet."""
-        return self._noted.exists()
-
-    def is_locked(self) -> bool:
-        """Whether somebody builds; nothing is written."""
-        return is_building(self.folder)
-
-    def _unfinished(self) -> dict[int, int]:
-        """Id, as a number, -> item of the photos that are not done."""
-        found = {}
+    def _sieve(self, attributes: str) -> Sieve:
+        """For what is new; also finds the photos that are not done, which may have moved."""
+        unfinished = {}
         for shard in range(self.plan.shards):
             parts = self.store.read_sealed(shard).parts if self.store.is_sealed(shard) else {}
             for item in self.plan.read(shard):
                 if item.status is None and str(item.number) not in parts:
-                    found[int(item.id, 16)] = item.number
-        return found
+                    unfinished[int(item.id, 16)] = item.number
+        return Sieve(self.plan, unfinished, Labels(attributes) if attributes else None)
 
     # Work
 
     def retry_failed(self) -> int:
-        """Have the photos done again that failed in a worker; returns how many.
-
-        Raises:
-            AssetError: a shard is damaged.
-            OutputError: something cannot be written.
-        """
+        """Have the photos done again that failed in a worker; returns how many. Raises AssetError, OutputError."""
         count = 0
         for shard in range(self.plan.shards):
             if self.store.is_sealed(shard):
@@ -256,32 +250,62 @@ class Dataset:
         Raises:
             OstecError: it stops early.
         """
-        run = _Run(self, report)
+        counts, made, reported = self.count(), 0, 0.0
+        left: dict[int, set[int]] = {}
+        """Shard -> items that are still to be done, of the shards that are open."""
         self.store.clean(self.plan.shards)
         for folder in self.store.folders:
             remove_leftovers(folder)
         try:
-            for finished in executor.run(run.pending()):
-                run.note(finished)
+            for finished in executor.run(self._pending(left)):
+                shard = finished.item // self.config.shard_size
+                left[shard].discard(finished.item)
+                if not left[shard]:
+                    self._seal(shard)
+                    del left[shard]
+                counts.pending -= 1
+                counts.add(finished.status, finished.faces)
+                made += 1
+                if time.monotonic() - reported > 1.0:
+                    reported = time.monotonic()
+                    report(counts, made)
         finally:
-            report(run.counts, run.made)
-        return run.counts
+            report(counts, made)
+        return counts
+
+    def _pending(self, left: dict[int, set[int]]) -> Iterator[Group]:
+        """The groups with photos that are to be done, shard by shard; read as they are asked for."""
+        for shard in range(self.plan.shards):
+            if self.store.is_sealed(shard):
+                continue
+            todo = [item for item in self.plan.read(shard) if item.status is None]
+            waiting = left[shard] = {item.number for item in todo} - self.store.staged(shard)
+            if not waiting:
+                self._seal(shard)
+            for size in group_sizes(len(todo), self.config.batch) if waiting else ():
+                group, todo = tuple(todo[:size]), todo[size:]
+                if own := waiting.intersection(item.number for item in group):
+                    yield Group(group, frozenset(own))
+
+    def _seal(self, shard: int) -> None:
+        self.store.seal(shard, self.plan.read(shard))
 
     def count(self) -> Counts:
-        """What is done so far."""
+        """What is done so far. Raises AssetError."""
         counts = Counts()
         for shard in range(self.plan.shards):
             if self.store.is_sealed(shard):
-                add_sealed(counts, self.store, shard)
+                sealed = self.store.read_sealed(shard)
+                for name in ("done", "failed", "skipped", "faces"):
+                    setattr(counts, name, getattr(counts, name) + getattr(sealed, name))
                 continue
-            items = self.plan.read(shard)
             staged = self.store.staged(shard)
-            for item in items:
+            for item in self.plan.read(shard):
                 if item.status is not None:
-                    tally(counts, item.status)
+                    counts.add(item.status)
                 elif item.number in staged:
                     outcome, _ = self.store.read_staged(item.number)
-                    tally(counts, outcome.status, len(outcome.faces))
+                    counts.add(outcome.status, len(outcome.faces))
                 else:
                     counts.pending += 1
         return counts
@@ -290,82 +314,36 @@ class Dataset:
 
     def rows(self) -> Iterator[Row]:
         """The manifest's rows of the shards that are sealed."""
-        for shard in range(self.plan.shards):
-            if self.store.is_sealed(shard):
-                yield from self.store.rows(shard)
+        return (row for shard in self._sealed() for row in self.store.rows(shard))
 
     def checksums(self) -> bytes:
         """What ``shards/SHA256SUMS`` says of the shards that are sealed. Raises AssetError."""
-        heads = (self.store.read_sealed(s) for s in range(self.plan.shards) if self.store.is_sealed(s))
-        return "".join(f"{h.sha256}  {self.store.shard_path(h.shard).name}\n" for h in heads if h.sha256).encode(
-            "ascii"
-        )
+        heads = map(self.store.read_sealed, self._sealed())
+        return "".join(f"{h.sha256}  {self.store.shard_path(h.shard).name}\n" for h in heads if h.sha256).encode()
+
+    def timings(self) -> Iterator[dict[str, Any]]:
+        """The seconds of the photos in the shards that are sealed; where a list was lost, as the file knows them."""
+        path = self.folder / "timings.parquet"
+        known: dict[int, list[dict[str, Any]]] = {}
+        if path.exists() and not all(self.store.timings_path(shard).exists() for shard in self._sealed()):
+            try:
+                lines = itertools.groupby(read_timings(path), lambda line: int(line["item"]) // self.config.shard_size)
+                known = {shard: list(own) for shard, own in lines}
+            except AssetError as error:
+                logger.warning("%s Seconds are lost.", error)
+        for shard in self._sealed():
+            yield from self.store.timings(shard) or known.get(shard, [])
 
     def write_results(self) -> None:
-        """Write manifest, timings, checksums, licences and data card anew.
-
-        Raises:
-            AssetError: a list of a shard is damaged.
-            OutputError: a file cannot be written.
-        """
-        sealed = [shard for shard in range(self.plan.shards) if self.store.is_sealed(shard)]
+        """Write manifest, timings, checksums, licences and data card anew. Raises AssetError, OutputError."""
         write_atomic(self.store.shards / "SHA256SUMS", self.checksums())
-        timings = self.folder / "timings.parquet"
-        restore_timings(self.store, timings, sealed)
-        write_timings(timings, (line for shard in sealed for line in self.store.timings(shard)))
+        write_timings(self.folder / "timings.parquet", self.timings())
         write_manifest(self.folder / "manifest.parquet", self.rows())
-        write_licences(self.folder, self.plan.builds)
-        write_card(self.folder / "README.md", self.rows(), self.plan.builds, to_json(self.config))
+        rows = join_tables(read_tables(self.folder / "manifest.parquet"))
+        write_card(self.folder / "README.md", rows, self.plan.builds, to_json(self.config))
 
-
-class _Run:
-    """One run over the plan: which shards are open, and what is left of each."""
-
-    def __init__(self, dataset: Dataset, report: Report) -> None:
-        self._store, self._plan = dataset.store, dataset.plan
-        self._batch = dataset.config.batch
-        self._report = report
-        self._open: dict[int, tuple[list[Item], set[int]]] = {}
-        self._reported = 0.0
-        self.counts = dataset.count()
-        self.made = 0
-
-    def pending(self) -> Iterator[Group]:
-        """The groups with photos that are to be done, shard by shard; read as they are asked for."""
-        for shard in range(self._plan.shards):
-            if self._store.is_sealed(shard):
-                continue
-            items = self._plan.read(shard)
-            staged = self._store.staged(shard)
-            todo = [item for item in items if item.status is None]
-            left = {item.number for item in todo} - staged
-            self._open[shard] = (items, left)
-            if not left:
-                self._seal(shard)
-                continue
-            first = 0
-            for size in group_sizes(len(todo), self._batch):
-                group, first = tuple(todo[first : first + size]), first + size
-                if own := left.intersection(item.number for item in group):
-                    yield Group(group, frozenset(own))
-
-    def note(self, finished: Finished) -> None:
-        """A photo is staged; the last one of its shard seals it."""
-        shard = finished.item // self._store.shard_size
-        left = self._open[shard][1]
-        left.discard(finished.item)
-        self.counts.pending -= 1
-        tally(self.counts, finished.status, finished.faces)
-        self.made += 1
-        if not left:
-            self._seal(shard)
-        if time.monotonic() - self._reported > 1.0:
-            self._reported = time.monotonic()
-            self._report(self.counts, self.made)
-
-    def _seal(self, shard: int) -> None:
-        items, _ = self._open.pop(shard)
-        self._store.seal(shard, items)
+    def _sealed(self) -> Iterator[int]:
+        return filter(self.store.is_sealed, range(self.plan.shards))
 
 
 def group_sizes(count: int, most: int) -> Iterator[int]:

@@ -1,48 +1,70 @@
 """Workers on Ray, on this machine or a cluster; the only module that knows Ray.
 
-Each worker is an actor that loads its networks once and is given a few photos at a time, never more than two portions,
-so that what waits does not grow with the list. What a worker makes it stages itself: nothing large passes through Ray,
-and what is staged stays when worker, Ray or driver die. A photo that was not staged when its worker died is given to
-another one, as :mod:`ostec.dataset.recovery` decides.
+Each worker is an actor that loads its networks once and is given about half a second's photos at a time. It stages what
+it makes itself: nothing large passes through Ray, and what is staged stays when worker, driver or Ray die. A worker
+that dies is replaced, and what it had not staged is done again; photos that go on ending workers count as failed.
 """
 
 import contextlib
 import logging
 import os
 import platform
+import secrets
 import shutil
+import signal
+import socket
+import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import BackendError, OstecError, OutputError
-from ostec.dataset.cluster import Resources, count_workers, handlers_kept, require_listening
-from ostec.dataset.queue import PhotoQueue
+from ostec.core.errors import AssetError, BackendError, OstecError
 from ostec.dataset.records import Finished, Group, MakeMaker
-from ostec.dataset.recovery import Recovery
 from ostec.dataset.store import Store
-from ostec.dataset.weights import WeightsPin
-from ostec.dataset.worker import Worker
+from ostec.dataset.worker import WeightsPin, Worker, failure
 from ostec.io.files import make_short_temp
 
 logger = logging.getLogger(__name__)
 
-_MAX_LOSSES = 4
-"""Times that workers may die while they load, or Ray may die, without any photo done in between."""
-_CALLS_AHEAD = 2
+MAX_DEATHS = 4
+"""Of workers: at a group before its photos are done one by one, at a photo alone before it fails, and while they load
+before the build stops."""
+_PORTION_S = 0.5
+"""Work in one call, about: less wastes time on calls, more is lost when a worker dies."""
+_MAX_PORTION = 32
+_LEARNING = 0.1
+"""Weight of the last photo in the mean time of one."""
 _LOAD_S = 1800.0
-"""That a worker may take to begin, whatever the limit for a photo."""
+"""That a worker may take to load, whatever the limit for a photo."""
 _TICK_S = 1.0
+_CONNECT_S = 10.0
+"""For the first answer of a cluster."""
+_WORKER_BYTES = 2 << 30
+"""Memory of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU."""
 _OBJECT_STORE_BYTES = 80 << 20
 """Ray's shared memory: next to nothing passes through it."""
-_TEMP_PREFIX = "ostec-ray-"
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_prestart_worker_first_driver": "0",  # they would all load what only actors need
-}
+_TEMP_PREFIX = "ostecray-"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the workers may use."""
+
+    workers: int = 0
+    """0: as many as the machine, or cluster, has room for."""
+    threads: int = 1
+    """CPU threads of a worker."""
+    gpus_per_worker: float = -1.0
+    """-1: one GPU where there is any."""
+    address: str = ""
+    """Of a running cluster, or ``auto``; empty starts Ray on this machine, for this build alone."""
+    time_limit_s: float = 0.0
+    """Seconds a photo after which a worker that has not answered is ended; 0: never."""
 
 
 @dataclass(frozen=True)
@@ -57,60 +79,68 @@ class Job:
 
 
 class RayWorker:
-    """What runs in an actor's process."""
+    """What runs in an actor's process; its errors reach the driver as they are."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._work: Worker | None = None
 
-    def load(self) -> "_Loaded":
-        """Load the networks."""
+    @cached_property
+    def _worker(self) -> Worker:
         job = self._job
         if not (job.folder / "config.json").is_file():
-            return _Loaded(f"A worker does not see the dataset's folder {job.folder}; on a cluster every node must.")
-        try:
-            maker = job.make()
-        except OstecError as error:
-            return _Loaded(str(error))
-        self._work = Worker(Store(job.folder, job.shard_size), maker, job.copy_failed)
-        return _Loaded("", dict(maker.weights), platform.node())
+            raise BackendError(
+                f"A worker does not see the dataset's folder {job.folder}; on a cluster every node must."
+            )
+        return Worker(Store(job.folder, job.shard_size), job.make(), job.copy_failed)
 
-    def work(self, groups: list[Group]) -> tuple[list[Finished], str]:
-        """Do some groups of photos; also the sentence that ends the build, empty if all is well."""
-        if self._work is None:
-            raise ValueError("expected load() before work()")
-        finished: list[Finished] = []
-        try:
-            for group in groups:
-                for result in self._work(group):
-                    finished.append(result)
-        except OutputError as error:
-            return finished, str(error)
-        return finished, ""
+    def load(self) -> tuple[dict[str, str], str]:
+        """Load the networks; returns the SHA-256 of their files by name, and the machine's name."""
+        return dict(self._worker.weights), platform.node()
+
+    def work(self, groups: list[Group]) -> list[Finished]:
+        """Do some groups of photos."""
+        return [finished for group in groups for finished in self._worker(group)]
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """A worker's answer to :meth:`RayWorker.load`."""
+class PhotoQueue:
+    """Groups of photos to be done, those of dead workers first, in portions that take about equally long."""
 
-    sentence: str
-    """Ends the build; empty if all is well."""
-    weights: dict[str, str] = field(default_factory=dict)
-    node: str = ""
+    def __init__(self, groups: Iterable[Group]) -> None:
+        self._groups = iter(groups)
+        self._back: deque[Group] = deque()
+        self._mean_s = _PORTION_S  # the first portions are of one group
+
+    def take(self) -> list[Group]:
+        """As many as take half a second, one at least; none if there are none left."""
+        size = min(max(round(_PORTION_S / max(self._mean_s, 1e-6)), 1), _MAX_PORTION)
+        portion: list[Group] = []
+        while sum(len(group.items) for group in portion) < size and self.ready(1):
+            portion.append(self._back.popleft())
+        return portion
+
+    def ready(self, most: int) -> int:
+        """How many groups there are to do, counted up to ``most``."""
+        while len(self._back) < most and (group := next(self._groups, None)) is not None:
+            self._back.append(group)
+        return min(len(self._back), most)
+
+    def put_back(self, groups: Iterable[Group]) -> None:
+        """For the next worker."""
+        self._back.extendleft(reversed(list(groups)))
+
+    def learn(self, seconds: float) -> None:
+        """A photo took that long."""
+        self._mean_s += _LEARNING * (seconds - self._mean_s)
 
 
 @dataclass(eq=False)
-class _Actor:
-    handle: Any
-    loaded: bool = False
-    calls: int = 0
-    since: float = 0.0
-    """When it began with its present call."""
+class _Call:
+    """What a worker is at; without groups it loads."""
+
+    actor: Any
+    groups: list[Group]
+    since: float
     hung: bool = False
-
-
-class _ClusterLost(Exception):
-    """Ray itself has died."""
 
 
 class RayExecutor:
@@ -119,11 +149,11 @@ class RayExecutor:
     def __init__(self, job: Job, resources: Resources) -> None:
         self._job = job
         self._resources = resources
-        self._actors: list[_Actor] = []
-        self._calls: dict[Any, tuple[_Actor, list[Group]]] = {}
-        self._recovery = Recovery(Store(job.folder, job.shard_size))
-        self._pin = WeightsPin(Store(job.folder, job.shard_size))
-        self._losses = 0
+        self._store = Store(job.folder, job.shard_size)
+        self._pin = WeightsPin(self._store)
+        self._calls: dict[Any, _Call] = {}
+        self._deaths: Counter[tuple[int, ...]] = Counter()
+        """By the photos of the group; those of nothing while workers load."""
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """Take groups as there is room for them, and yield a :class:`Finished` for each photo left, in any order.
@@ -131,214 +161,212 @@ class RayExecutor:
         Raises:
             OutputError: outcomes cannot be staged.
             AssetError: a worker has loaded other weights than those of the dataset.
-            BackendError: Ray is not installed, cannot be started or goes on dying, or workers do, or cannot load.
+            BackendError: Ray is not installed, cannot be started or dies, or workers cannot load.
         """
         queue = PhotoQueue(groups)
-        if queue.is_empty():
-            return  # Ray need not be started
-        while True:
-            try:
-                with _ray(self._resources):
-                    yield from self._serve(queue)
-                    return
-            except _ClusterLost as error:
-                logger.warning("Ray does not run (%s) and is started again.", error)
-                self._lose(f"Ray does not run ({error})")
-                lost = [group for _, portion in self._calls.values() for group in portion]
-                self._calls.clear()
-                queue.put_back((yield from self._recovery.staged(lost)))
+        if queue.ready(1):  # else Ray need not be started
+            with _ray(self._resources):
+                yield from self._serve(queue)
 
     def _serve(self, queue: PhotoQueue) -> Iterator[Finished]:
-        """Until nothing is left. Raises _ClusterLost."""
         import ray
 
         total = ray.cluster_resources()
         if self._resources.gpus_per_worker < 0:
             self._resources = replace(self._resources, gpus_per_worker=1.0 if total.get("GPU", 0) else 0.0)
-        count = queue.ready(count_workers(self._resources, total))  # none that would find nothing to do
-        self._actors = [self._spawn() for _ in range(count)]
-        checked = time.monotonic()
-        while True:
-            self._fill(queue)
-            if not any(portion for _, portion in self._calls.values()) and queue.is_empty():
-                return
-            try:
-                ready, _ = ray.wait(list(self._calls), timeout=_TICK_S)
-            except Exception as error:
-                raise _ClusterLost(_first_line(error)) from error
-            if time.monotonic() - checked > _TICK_S:  # workers go on for a while without Ray's control service
-                _require_alive()
-                self._end_hung()
-                checked = time.monotonic()
-            for call in ready:
-                yield from self._end(call, queue)
+        for _ in range(queue.ready(count_workers(self._resources, total))):  # none that would find nothing to do
+            self._spawn()
+        while self._calls:
+            ready, _ = ray.wait(list(self._calls), timeout=_TICK_S)
+            self._end_hung()
+            for answer in ready:
+                yield from self._take(self._calls.pop(answer), answer, queue)
 
-    def _end(self, call: Any, queue: PhotoQueue) -> Iterator[Finished]:
-        """A call has been answered, or its worker has died. Raises _ClusterLost."""
+    def _take(self, call: _Call, answer: Any, queue: PhotoQueue) -> Iterator[Finished]:
+        """A call has been answered, or its worker has died."""
         import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import RayError, RayTaskError
 
-        if call not in self._calls:
-            return  # of a worker that has died
-        actor, _ = self._calls[call]
         try:
-            answer = ray.get(call)
-        except RayActorError as error:
-            _require_alive()
-            yield from self._replace(actor, queue, error)
-            return
+            found = ray.get(answer)
         except RayTaskError as error:
-            raise BackendError(f"A worker has failed ({str(error).strip().splitlines()[-1]}).") from error
-        except Exception as error:
-            raise _ClusterLost(_first_line(error)) from error
-        del self._calls[call]
-        actor.calls, actor.since = actor.calls - 1, time.monotonic()
-        yield from self._take_answer(actor, answer, queue)
-
-    def _take_answer(self, actor: _Actor, answer: Any, queue: PhotoQueue) -> Iterator[Finished]:
-        if isinstance(answer, _Loaded):
-            if answer.sentence:
-                raise BackendError(answer.sentence)
-            self._pin.require(answer.weights, answer.node if self._resources.address else "")
-            actor.loaded = True
+            if isinstance(error.cause, OstecError):
+                raise error.cause from error
+            raise BackendError(f"A worker has failed ({_last_line(error)}).") from error
+        except RayError as error:
+            yield from self._replace(call, queue, error)
             return
-        finished, sentence = answer
-        for result in finished:
-            self._losses = 0
-            queue.learn(result.seconds)
-            yield result
-        if sentence:
-            raise OutputError(sentence)
+        if call.groups:
+            self._deaths.pop((), None)
+            for finished in found:
+                queue.learn(finished.seconds)
+                yield finished
+        else:
+            weights, node = found
+            self._pin.require(weights, node if self._resources.address else "")
+        if portion := queue.take():
+            self._call(call.actor, call.actor.work.remote(portion), portion)
 
-    def _fill(self, queue: PhotoQueue) -> None:
-        """Give every worker that is loaded up to two portions, or one that takes long, the idle ones first."""
-        for calls in range(1 if queue.is_slow else _CALLS_AHEAD):
-            for actor in self._actors:
-                if actor.loaded and actor.calls <= calls and (portion := queue.take()):
-                    self._call(actor, actor.handle.work.remote(portion), portion)
+    def _call(self, actor: Any, answer: Any, groups: list[Group]) -> None:
+        self._calls[answer] = _Call(actor, groups, time.monotonic())
 
-    def _call(self, actor: _Actor, call: Any, portion: list[Group]) -> None:
-        if actor.calls == 0:
-            actor.since = time.monotonic()
-        self._calls[call] = (actor, portion)
-        actor.calls += 1
-
-    def _spawn(self) -> _Actor:
+    def _spawn(self) -> None:
         import ray
 
         resources = self._resources
         remote = ray.remote(RayWorker).options(
             num_cpus=resources.threads, num_gpus=resources.gpus_per_worker, max_restarts=0, max_task_retries=0
         )
-        actor = _Actor(remote.remote(self._job))
-        self._call(actor, actor.handle.load.remote(), [])
-        return actor
+        actor = remote.remote(self._job)
+        self._call(actor, actor.load.remote(), [])
 
     def _end_hung(self) -> None:
         """End the workers that take too long; what they were at is done as if they had died."""
         import ray
 
         limit = self._resources.time_limit_s
-        for actor, portion in {id(actor): (actor, p) for actor, p in reversed(self._calls.values())}.values():
-            most = limit * sum(len(group.items) for group in portion) or max(limit, _LOAD_S)
-            if limit > 0 and not actor.hung and time.monotonic() - actor.since > most:
-                actor.hung = True
+        for call in self._calls.values():
+            most = limit * sum(len(group.items) for group in call.groups) or max(limit, _LOAD_S)
+            if limit > 0 and not call.hung and time.monotonic() - call.since > most:
+                call.hung = True
                 logger.warning("A worker has not answered for %g seconds and is ended.", most)
-                ray.kill(actor.handle)
+                ray.kill(call.actor)
 
-    def _replace(self, actor: _Actor, queue: PhotoQueue, error: Exception) -> Iterator[Finished]:
-        """A worker has died; another one takes its place."""
+    def _replace(self, call: _Call, queue: PhotoQueue, error: Exception) -> Iterator[Finished]:
+        """A worker has died: what it has staged is done, the rest is for the one that takes its place."""
+        import ray
+
+        if not any(node["Alive"] for node in ray.nodes()):  # a worker would wait for its place for ever
+            raise BackendError("Ray has died; ostec dataset resume goes on with the build.")
         logger.warning("A worker has died and is replaced.")
-        logger.debug("%s", error)
-        if not actor.loaded:
-            cause = str(error).strip().splitlines()[-1:] or ["no reason given"]
-            self._lose(f"Workers die while they load ({cause[0].strip()})")
-        own = [call for call, (other, _) in self._calls.items() if other is actor]
-        lost = [group for call in own for group in self._calls.pop(call)[1]]
-        self._actors.remove(actor)
-        self._actors.append(self._spawn())
-        left = yield from self._recovery.staged(lost)
-        if left:  # calls are worked off in order: it was lost with the first of them
-            left[:1] = yield from self._recovery.blame(left[0], self._resources.time_limit_s if actor.hung else 0.0)
+        left = []
+        for group in call.groups:
+            done = [finished for number in sorted(group.left) if (finished := self._staged(number))]
+            yield from done
+            if (rest := group.without(finished.item for finished in done)).left:
+                left.append(rest)
+        if left:  # groups are worked off in order
+            left[:1] = yield from self._blame(left[0], self._resources.time_limit_s if call.hung else 0.0)
+        elif not call.groups:
+            self._deaths[()] += 1
+            if self._deaths[()] >= MAX_DEATHS:
+                raise BackendError(f"Workers die while they load ({_last_line(error)}).")
         queue.put_back(left)
+        if queue.ready(1):
+            self._spawn()
 
-    def _lose(self, what: str) -> None:
-        self._losses += 1
-        if self._losses >= _MAX_LOSSES:
-            raise BackendError(f"{what}; the build stops, and ostec dataset resume goes on with it.")
+    def _staged(self, number: int) -> Finished | None:
+        try:
+            outcome, _ = self._store.read_staged(number)
+        except AssetError:
+            return None
+        return Finished(number, outcome.status, len(outcome.faces))
+
+    def _blame(self, group: Group, limit_s: float) -> Generator[Finished, None, list[Group]]:
+        """A worker was lost with a group; returns what is to be done of it now.
+
+        ``limit_s``: of a photo, after which the worker was ended; 0 if it died by itself.
+        """
+        who = tuple(item.number for item in group.items)
+        self._deaths[who] += 1
+        deaths = self._deaths[who]
+        if deaths < MAX_DEATHS:
+            return [group]
+        if len(who) > 1:
+            logger.warning("%d workers were lost at the same %d photos, which are done one by one.", deaths, len(who))
+            return group.singles()
+        why = f"The worker died {deaths} times on this photo: too little memory, or a defect."
+        if limit_s:
+            why = f"The photo was not done after {limit_s:g} seconds, in {deaths} attempts."
+        self._store.stage(failure(group.items[0], "work", why))
+        yield Finished(who[0], "failed")
+        return []
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip().rstrip(".")
 
 
-def _require_alive() -> None:
-    """Raises _ClusterLost if a part of the Ray that this process has started is dead."""
-    import ray
+def count_workers(resources: Resources, total: Mapping[str, float]) -> int:
+    """How many workers there are to be, of what Ray has: ``CPU``, ``GPU``, and ``memory`` in bytes.
 
-    node = getattr(ray._private.worker, "_global_node", None)
-    if not ray.is_initialized():
-        raise _ClusterLost("the connection is lost")
-    if node is None:
-        return
-    dead = node.dead_processes()
-    if dead:
-        raise _ClusterLost(f"its {dead[0][0]} is gone")
+    Raises:
+        BackendError: there is no room for a single one, so that it would wait for ever.
+    """
+    gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
+    if resources.gpus_per_worker > gpus:
+        raise BackendError(f"A worker shall have {resources.gpus_per_worker:g} GPUs, and Ray finds {gpus:g}.")
+    if resources.threads > cpus:
+        raise BackendError(f"A worker shall have {resources.threads} threads, and Ray finds {cpus:g} CPUs.")
+    room = sys.maxsize if resources.address else max(int(total.get("memory", 0) // _WORKER_BYTES), 1)
+    if resources.workers > room:
+        logger.warning("There is memory for %d workers of the %d that were asked for.", room, resources.workers)
+    if resources.workers:
+        return min(resources.workers, room)
+    if resources.gpus_per_worker > 0:
+        return int(gpus / resources.gpus_per_worker)
+    return max(1, min(int(cpus // resources.threads), room))
+
+
+def require_listening(address: str) -> None:
+    """See that somebody listens, because Ray tries for many minutes. Raises BackendError."""
+    host, _, port = address.rpartition(":")
+    if address != "auto" and not (host and port.isdecimal()):
+        raise BackendError(f"--address is HOST:PORT of a Ray cluster, or auto; found {address}.")
+    try:
+        if address != "auto":
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BackendError(f"There is no Ray cluster at {address} ({reason}).") from error
 
 
 @contextlib.contextmanager
 def _ray(resources: Resources) -> Iterator[None]:
-    """Ray, connected; started for this build unless there is an address.
+    """Ray, connected; started for this build, for whoever has its token, unless there is an address.
 
-    Raises:
-        BackendError: it is not installed, or cannot be started or reached.
+    Raises BackendError: it is not installed, or cannot be started or reached.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-    except ImportError as error:
-        raise BackendError(
-            "Datasets are built with Ray, which is not installed; please run: pip install ray"
-        ) from error
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    temp: Path | None = None
+    where: dict[str, Any] = {"address": resources.address}
     if resources.address:
         require_listening(resources.address)
-    temp = None if resources.address else make_short_temp(_TEMP_PREFIX)
-    where: dict[str, Any] = {"address": resources.address}
-    if temp is not None:
+    else:
+        temp = make_short_temp(_TEMP_PREFIX)  # for its owner alone, which Ray's own folder in it is not
+        os.environ["RAY_TMPDIR"] = str(temp)
+        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         cpus = max(max(resources.workers, 1) * resources.threads, os.cpu_count() or 1)
-        where = {
-            "address": "local",
-            "num_cpus": cpus,
-            "include_dashboard": False,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "_temp_dir": str(temp),
-        }
+        where = {"address": "local", "num_cpus": cpus, "object_store_memory": _OBJECT_STORE_BYTES}
+        where["include_dashboard"] = False
     try:
         try:
-            with handlers_kept():
+            import ray
+        except ImportError as error:
+            raise BackendError("Datasets are built with Ray; please run: pip install ray") from error
+        try:
+            with _handlers_kept():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except Exception as error:
-            if not resources.address:  # a machine that is very busy takes longer than Ray waits
-                raise _ClusterLost(_first_line(error)) from error
-            raise BackendError(f"There is no Ray cluster at {resources.address} ({_first_line(error)}).") from error
-        _hush()
+            here = f"There is no Ray cluster at {resources.address}" if resources.address else "Ray cannot be started"
+            raise BackendError(f"{here} ({_last_line(error)}).") from error
         yield
     finally:
-        with contextlib.suppress(Exception):
-            ray.shutdown()
+        if "ray" in sys.modules:
+            sys.modules["ray"].shutdown()
         if temp is not None:
             shutil.rmtree(temp, ignore_errors=True)
 
 
-def _hush() -> None:
-    """Keep what Ray prints of dying workers and nodes off the console: the build says it in its own words."""
-    import ray
-
-    if hasattr(ray._private.worker, "print_to_stdstream"):
-
-        def note(data: Any, ignore_prefix: bool = False) -> None:  # noqa: ARG001 - the signature is given
-            logger.debug("Ray says: %s", data)
-
-        ray._private.worker.print_to_stdstream = note
+@contextlib.contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Ray puts handlers of its own in the place of those that end a build with its work kept."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if main}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

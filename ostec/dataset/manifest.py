@@ -1,8 +1,13 @@
-"""``manifest.parquet`` and ``timings.parquet``: the rows of all shards, in the order of the plan."""
+"""The rows of a dataset under one schema of Arrow: ``manifest.parquet``, ``timings.parquet``, and their check.
 
+A row may be somebody else's: nothing is done with one that :func:`check_table` refuses.
+"""
+
+import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,30 +16,20 @@ from ostec.dataset.attributes import dumped
 from ostec.dataset.reader import reason_of
 from ostec.io.files import write_atomic
 
+FIGURES = (
+    *("pitch_deg", "yaw_deg", "roll_deg", "face_size_px", "confidence", "fit_residual_percent", "photo_share"),
+    *("brightness", "contrast", "sharpness"),
+)
+"""Columns that are measured."""
 COLUMNS = {
     "id": "string",
     "face": "int32",
     "item": "int64",
-    "status": "string",
-    "stage": "string",
-    "reason": "string",
-    "source": "string",
-    "sha256": "string",
-    "shard": "string",
-    "key": "string",
+    **dict.fromkeys(("status", "stage", "reason", "source", "sha256", "shard", "key"), "string"),
     "offset": "int64",
     "size": "int64",
     "faces": "int32",
-    "pitch_deg": "float32",
-    "yaw_deg": "float32",
-    "roll_deg": "float32",
-    "face_size_px": "float32",
-    "confidence": "float32",
-    "fit_residual_percent": "float32",
-    "photo_share": "float32",
-    "brightness": "float32",
-    "contrast": "float32",
-    "sharpness": "float32",
+    **dict.fromkeys(FIGURES, "float32"),
     "mode": "string",
     "occluders": "list",
     "warnings": "list",
@@ -45,8 +40,19 @@ COLUMNS = {
 TIMING_COLUMNS = {"id": "string", "item": "int64", "stage": "string", "seconds": "float64"}
 GROUP_ROWS = 8192
 """Rows of a row group: what is in memory at a time, and part of the file's bytes."""
+_MAX_GROUP_BYTES = 1 << 30
+_LARGEST = 1e6
+"""No figure of a face comes near it; bars are drawn from the least to the greatest."""
+_WHOLE = tuple(name for name, kind in COLUMNS.items() if kind.startswith("int"))
 
 Row = dict[str, Any]
+
+
+def schema_of(columns: Mapping[str, str] = COLUMNS) -> Any:
+    """The schema of Arrow for those columns."""
+    import pyarrow as pa
+
+    return pa.schema([pa.field(n, pa.list_(pa.string()) if kind == "list" else kind) for n, kind in columns.items()])
 
 
 def row_of(record: Mapping[str, Any]) -> Row:
@@ -55,11 +61,7 @@ def row_of(record: Mapping[str, Any]) -> Row:
     box = record.get("face_box")
     figures = record.get("figures") or {}
     row = {
-        "id": record["id"],
-        "face": record["face"],
-        "faces": record["faces"],
-        "key": record["key"],
-        "source": record["source"],
+        **{name: record[name] for name in ("id", "face", "faces", "key", "source")},
         "sha256": record["source_sha256"],
         "pitch_deg": pose[0],
         "yaw_deg": pose[1],
@@ -78,9 +80,69 @@ def row_of(record: Mapping[str, Any]) -> Row:
     return {name: value for name, value in row.items() if value is not None}
 
 
+def table_of(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Rows as a table that has passed :func:`check_table`; what a row lacks is null. Raises ValueError."""
+    import pyarrow as pa
+
+    for row, name in itertools.product(rows, _WHOLE):
+        if not isinstance(row.get(name), int | None):  # Arrow would cut 1.5 to 1
+            raise ValueError(f"{name} is {str(row[name])[:50]!r}")
+    try:
+        table = pa.Table.from_pylist(list(rows), schema=schema_of())
+    except (pa.ArrowException, OverflowError, ValueError) as error:
+        raise ValueError(str(error).partition("\n")[0][:200]) from error
+    check_table(table)
+    return table
+
+
+def check_table(table: Any) -> None:
+    """See that each row has what its status asks for, and no name that leads away.
+
+    Raises:
+        ValueError: one has not; the sentence names the column and the value.
+    """
+    import pyarrow.compute as pc
+
+    of = pc.field
+    always = {
+        "status": of("status").isin(["done", "failed", "skipped"]),
+        "id": pc.match_substring_regex(of("id"), "^[0-9a-f]{1,64}$"),
+        "face": of("face") >= 0,
+        "item": of("item") >= 0,
+        "source": of("source").is_valid(),
+        **{name: of(name).is_null() | (pc.abs(of(name)) <= _LARGEST) for name in FIGURES},
+    }
+    of_faces = {
+        "face": of("face") >= 1,
+        "faces": of("faces").is_valid(),
+        "shard": pc.match_substring_regex(of("shard"), r"^[0-9]{5,18}\.tar$"),
+        "key": of("key") == pc.binary_join_element_wise(of("id"), of("face").cast("string"), "_"),
+        "offset": of("offset") >= 0,
+        "size": of("size") >= 0,
+    }
+    for rows, rules in ((table, always), (table.filter(of("status") == "done"), of_faces)):
+        if rows.filter(functools.reduce(operator.and_, rules.values())).num_rows == rows.num_rows:
+            continue
+        for name, rule in rules.items():
+            wrong = rows.filter(~pc.coalesce(rule, pc.scalar(False)))[name]
+            if len(wrong):
+                raise ValueError(f"{name} is {str(wrong[0].as_py())[:50]!r}")
+    for name in ("attributes", "weights"):
+        for text in pc.unique(table[name]).to_pylist():
+            if text is not None and not _is_object(text):
+                raise ValueError(f"{name} is no JSON object")
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def write_manifest(path: Path, rows: Iterable[Row]) -> None:
     """Write the manifest: equal rows give equal bytes. Raises OutputError, and what ``rows`` raises."""
-    write_atomic(path, _writer(COLUMNS, rows))
+    _write(path, COLUMNS, rows)
 
 
 def write_timings(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
@@ -90,33 +152,58 @@ def write_timings(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         for line in lines
         for stage, seconds in line["seconds"].items()
     )
-    write_atomic(path, _writer(TIMING_COLUMNS, rows))
+    _write(path, TIMING_COLUMNS, rows)
 
 
-def read_manifest(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
-    """The manifest's rows, a row group in memory at a time.
+def _write(path: Path, columns: Mapping[str, str], rows: Iterable[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    Args:
-        path: of ``manifest.parquet``.
-        columns: all if None.
+    schema, left = schema_of(columns), iter(rows)
+
+    def write(stream: BinaryIO) -> None:
+        with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+            while group := list(itertools.islice(left, GROUP_ROWS)):
+                writer.write_table(pa.Table.from_pylist(group, schema=schema), row_group_size=GROUP_ROWS)
+
+    write_atomic(path, write)
+
+
+def read_tables(path: Path, columns: Mapping[str, str] = COLUMNS) -> Iterator[Any]:
+    """The tables of a manifest's row groups, in their columns' types, one in memory at a time.
 
     Raises:
-        AssetError: it is missing, damaged or lacks a column.
+        AssetError: the file is missing, damaged, too large or lacks a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            missing = set(columns or COLUMNS) - set(file.schema_arrow.names)
-            if missing:
+            if missing := set(columns) - set(file.schema_arrow.names):
                 raise AssetError(f"{path} is not of a dataset (it has no column {min(missing)}).")
             for group in range(file.metadata.num_row_groups):
-                yield from file.read_row_group(group, columns=columns).to_pylist()
+                if file.metadata.row_group(group).total_byte_size > _MAX_GROUP_BYTES:
+                    raise AssetError(f"{path} has a group of more than {_MAX_GROUP_BYTES >> 20} MB of rows.")
+                yield file.read_row_group(group, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
     except FileNotFoundError as error:
         raise AssetError(f"{path} is missing.") from error
     except (OSError, pa.ArrowException) as error:
         raise AssetError(f"{path} cannot be read ({reason_of(error, path)}).") from error
+
+
+def join_tables(tables: Iterable[Any]) -> Any:
+    """One table of several; the weights, the same long text in each row, are kept once."""
+    import pyarrow as pa
+
+    where = list(COLUMNS).index("weights")
+    encoded = [table.set_column(where, "weights", table["weights"].dictionary_encode()) for table in tables]
+    return pa.concat_tables(encoded).unify_dictionaries() if encoded else schema_of().empty_table()
+
+
+def read_manifest(path: Path) -> Iterator[Row]:
+    """The manifest's rows. Raises AssetError as :func:`read_tables` does."""
+    return (row for table in read_tables(path) for row in table.to_pylist())
 
 
 def read_timings(path: Path) -> Iterator[dict[str, Any]]:
@@ -125,43 +212,6 @@ def read_timings(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         AssetError: the file is missing or damaged.
     """
-    rows = read_manifest(path, list(TIMING_COLUMNS))
+    rows = (row for table in read_tables(path, TIMING_COLUMNS) for row in table.to_pylist())
     for (item, name), own in itertools.groupby(rows, lambda row: (row["item"], row["id"])):
         yield {"item": item, "id": name, "seconds": {row["stage"]: row["seconds"] for row in own}}
-
-
-def as_stored(rows: Iterable[Row]) -> Iterator[Row]:
-    """Rows as :func:`read_manifest` returns them: with every column, and numbers in the precision of theirs."""
-    for group in _groups(rows):
-        yield from _table(COLUMNS, group).to_pylist()
-
-
-def _writer(columns: Mapping[str, str], rows: Iterable[Row]) -> Callable[[BinaryIO], None]:
-    import pyarrow.parquet as pq
-
-    def write(stream: BinaryIO) -> None:
-        with pq.ParquetWriter(stream, _table(columns, []).schema, compression="zstd") as writer:
-            for group in _groups(rows):
-                writer.write_table(_table(columns, group), row_group_size=GROUP_ROWS)
-
-    return write
-
-
-def _table(columns: Mapping[str, str], rows: list[Row]) -> Any:
-    """Rows as a table of Arrow; what a row lacks is null."""
-    import pyarrow as pa
-
-    kinds = {name: pa.list_(pa.string()) if kind == "list" else getattr(pa, kind)() for name, kind in columns.items()}
-    schema = pa.schema([pa.field(name, kind) for name, kind in kinds.items()])
-    return pa.table({name: [row.get(name) for row in rows] for name in columns}, schema=schema)
-
-
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    group: list[Row] = []
-    for row in rows:
-        group.append(row)
-        if len(group) == GROUP_ROWS:
-            yield group
-            group = []
-    if group:
-        yield group

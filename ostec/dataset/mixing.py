@@ -6,8 +6,9 @@ made here. What is mixed is W+ of the front view, so that the portraits are fron
 soft ``--frontalize --save-views`` does.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +17,10 @@ import numpy as np
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import counted, shown
 from ostec.core.types import DoubleArray, FloatArray
-from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number, loaded
+from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number
 from ostec.dataset.finished import FRONT, FRONTAL, FacePlace, FinishedDataset, read_face, read_latents
-from ostec.dataset.manifest import Row
 from ostec.dataset.members import MESH
+from ostec.dataset.stats import attributes_of, values_of
 
 WEIGHTS = (0.3, 0.7)
 """Between which the share of the first face lies: nearer to an end it would be that face again."""
@@ -37,19 +38,52 @@ Class = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Parent:
+    """A face that can be mixed with others of its class."""
+
+    place: FacePlace
+    attributes: Attributes
+    """Those that classes are made of."""
+
+    @property
+    def photo(self) -> str:
+        """Id of the photo that it is of."""
+        return self.place.key.rpartition("_")[0]
+
+
+@dataclass(frozen=True)
 class Classes:
     """The faces of a dataset by class."""
 
     by: tuple[str, ...]
     """What the classes are made of."""
-    places: Mapping[Class, Sequence[FacePlace]]
+    faces: Mapping[Class, Sequence[Parent]]
     """Those with faces of at least two photos."""
     left_out: int
     """Faces without one of the attributes, or alone in their class."""
-    attributes: Mapping[str, Attributes]
-    """Key of a face -> those of its attributes that classes are made of."""
     instead: bool = False
     """Classes were not asked for, and there are none of the usual attributes."""
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of faces there are within classes, those of one photo among them."""
+        return sum(len(faces) * (len(faces) - 1) // 2 for faces in self.faces.values())
+
+    @property
+    def sha256(self) -> str:
+        """Of what they are: which faces with which attributes are in which class."""
+        told = [[k, [[face.place.key, face.attributes] for face in found]] for k, found in self.faces.items()]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode("ascii")).hexdigest()
+
+    def told(self) -> str:
+        """What they are, as a sentence."""
+        sizes = {" / ".join(label): len(faces) for label, faces in self.faces.items()}
+        why = f" (there are no attributes {', '.join(USUAL)})" if self.instead else ""
+        each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
+        more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
+        rest = f"; {counted(self.left_out, 'face is', 'faces are')} in none" if self.left_out else ""
+        by = shown(", ".join(self.by))
+        return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
 
 
 @dataclass(frozen=True)
@@ -68,87 +102,58 @@ class Mix:
     attributes: Attributes
     """Of the new face: those of its class, and what it was mixed of."""
 
-    def as_json(self, name: str) -> dict[str, Any]:
-        """What is written down of it; ``name`` is its portrait's."""
-        attributes = dict(self.attributes)
-        return {
-            "name": name,
-            "one": self.one,
-            "other": self.other,
-            "weight": self.weight,
-            "class": list(self.group),
-            "attributes": attributes,
-        }
-
 
 def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
-    """Sort the faces of a dataset into classes.
+    """Sort the faces of a dataset into classes by attributes, or columns of figures.
 
-    Args:
-        source: the dataset.
-        by: names of attributes, or columns of figures; without any, those of :data:`USUAL` that there are, else
-            those of :data:`FALLBACK`.
+    Without any named, by those of :data:`USUAL` that there are, else those of :data:`FALLBACK`.
 
     Raises:
         UsageError: no face has such an attribute, or no class has faces of two photos.
         AssetError: the dataset is damaged.
     """
-    rows = list(source.faces())
-    attributes = [loaded(row) for row in rows]
-    values = [{**row, **own} for row, own in zip(rows, attributes, strict=True)]
-    known = {name for value in values for name in value if value[name] is not None}
+    faces = source.faces_table()
+    attributes = attributes_of(faces)
+    values = values_of(faces, by or (*USUAL, *FALLBACK))
+    known = [name for name in values if any(value is not None for value in values[name])]
     usual = [name for name in USUAL if name in known]
     instead = not by and not usual
     by = by or usual or [name for name in FALLBACK if name in known]
     missing = [name for name in by if name not in known]
     if missing or not by:
-        there = ", ".join(sorted({name for own in attributes for name in own})) or "none"
+        there = ", ".join(sorted(attributes)) or "none"
         raise UsageError(f"No face of {source.folder} has {' or '.join(missing or FALLBACK)}; attributes: {there}.")
-    labels = [_labels([value.get(name) for value in values]) for name in by]
-    groups: dict[Class, list[Row]] = {}
-    for row, label in zip(rows, zip(*labels, strict=True), strict=True):
+    groups: dict[Class, list[Parent]] = {}
+    labels = zip(*(_labels(values[name]) for name in by), strict=True)
+    rows = faces.select(["key", "shard", "offset", "size"]).to_pylist()
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         if "" not in label:
-            groups.setdefault(label, []).append(row)
-    kept = {label: found for label, found in sorted(groups.items()) if len({row["id"] for row in found}) > 1}
+            own = {name: attributes[name][number] for name in by if number in attributes.get(name, {})}
+            groups.setdefault(label, []).append(Parent(source.place(row), own))
+    kept = {label: found for label, found in sorted(groups.items()) if len({face.photo for face in found}) > 1}
     if not kept:
         raise UsageError(f"{source.folder} has no two photos in the same class of {', '.join(by)}.")
-    places = {label: [source.place(row) for row in found] for label, found in kept.items()}
-    theirs = {
-        str(row["key"]): {name: own[name] for name in by if name in own}
-        for row, own in zip(rows, attributes, strict=True)
-    }
-    return Classes(tuple(by), places, len(rows) - sum(map(len, kept.values())), theirs, instead)
+    return Classes(tuple(by), kept, len(rows) - sum(map(len, kept.values())), instead)
 
 
 def _labels(values: Sequence[Any]) -> list[str]:
     """Names of classes; empty where the value is not known."""
     numbers = [value for value in values if is_number(value)]
     if are_few(len(set(numbers)), len(numbers)) or len(numbers) < sum(value is not None for value in values):
-        return [_label(value) for value in values]
+        return ["" if value is None else as_text(value) for value in values]
     borders: DoubleArray = np.quantile(np.array(numbers, np.float64), np.arange(1, _PARTS) / _PARTS)
     return ["" if v is None else f"part {1 + int(np.searchsorted(borders, v))} of {_PARTS}" for v in values]
 
 
-def _label(value: Any) -> str:
-    return "" if value is None else as_text(value)
-
-
 def mix_attributes(one: Attributes, other: Attributes, weight: float) -> dict[str, Scalar]:
-    """The attributes of a new face: what both have in common, and of numbers that differ the mean by their shares.
-
-    Args:
-        one: the first face's attributes.
-        other: the second one's, of the same names.
-        weight: share of the first.
-    """
+    """What two faces have in common, and of numbers that differ the mean; ``weight``: share of the first."""
     found: dict[str, Scalar] = {}
-    value: Any
     for name, value in one.items():
-        second: Any = other.get(name)
-        if value == second:
+        first, second = value, other.get(name)  # type: Any, Any
+        if first == second:
             found[name] = value
-        elif is_number(value) and is_number(second):
-            found[name] = round(weight * value + (1 - weight) * second, 4)
+        elif is_number(first) and is_number(second):
+            found[name] = round(weight * first + (1 - weight) * second, 4)
     return found
 
 
@@ -156,10 +161,9 @@ class Mixer:
     """Draws new faces; each follows from the seed and its index alone."""
 
     def __init__(self, classes: Classes, seed: int) -> None:
-        self._groups = list(classes.places.items())
-        sizes = np.array([len(places) for _, places in self._groups], np.float64)
+        self._groups = list(classes.faces.items())
+        sizes = np.array([len(faces) for _, faces in self._groups], np.float64)
         self._shares = sizes / sizes.sum()
-        self._attributes = classes.attributes
         self._seed = seed
         self._without: set[str] = set()
 
@@ -172,20 +176,21 @@ class Mixer:
         """
         draw = np.random.default_rng([self._seed, index])
         for _ in range(_ATTEMPTS):
-            group, places = self._groups[int(draw.choice(len(self._groups), p=self._shares))]
-            one, other = (places[int(k)] for k in draw.choice(len(places), 2, replace=False))
+            group, faces = self._groups[int(draw.choice(len(self._groups), p=self._shares))]
+            one, other = (faces[int(k)] for k in draw.choice(len(faces), 2, replace=False))
             weight = round(float(draw.uniform(*WEIGHTS)), 4)
-            if _photo(one) == _photo(other):
+            if one.photo == other.photo:
                 continue
-            first, second = self._latent(one), self._latent(other)
+            first, second = self._latent(one.place), self._latent(other.place)
             if first is None or second is None:
                 continue
+            keys = one.place.key, other.place.key
             if first.shape != second.shape:
-                raise AssetError(f"The latents of {one.key} and {other.key} are of different generators.")
+                raise AssetError(f"The latents of {' and '.join(keys)} are of different generators.")
             mixed: FloatArray = (weight * first + (1 - weight) * second).astype(np.float32)
-            own = mix_attributes(self._attributes[one.key], self._attributes[other.key], weight)
-            own |= {"mixed_one": one.key, "mixed_other": other.key, "mixed_share": weight}
-            return Mix(index, one.key, other.key, weight, group, mixed, own)
+            own = mix_attributes(one.attributes, other.attributes, weight)
+            own |= {"mixed_one": keys[0], "mixed_other": keys[1], "mixed_share": weight}
+            return Mix(index, *keys, weight, group, mixed, own)
         raise UsageError(
             "Hardly any two faces have latents of their front view; datasets built with --mode hard have them, and "
             "those with --frontalize --save-views."
@@ -200,33 +205,10 @@ class Mixer:
         return latent
 
 
-def _photo(place: FacePlace) -> str:
-    return place.key.rpartition("_")[0]
+def require_weights(source: FinishedDataset, generator: str, sha256: str) -> None:
+    """See that the latents of a dataset belong to a generator. Raises UsageError."""
+    import pyarrow.compute as pc
 
-
-def pairs_of(classes: Classes) -> int:
-    """How many pairs of faces there are within classes, those of one photo among them."""
-    return sum(len(places) * (len(places) - 1) // 2 for places in classes.places.values())
-
-
-def told(classes: Classes) -> str:
-    """What the classes are, as a sentence."""
-    sizes = {" / ".join(label): len(places) for label, places in classes.places.items()}
-    why = f" (there are no attributes {', '.join(USUAL)})" if classes.instead else ""
-    each = ", ".join(f"{shown(name)} ({size})" for name, size in [*sizes.items()][:_TOLD])
-    more = f" and {len(sizes) - _TOLD} others" if len(sizes) > _TOLD else ""
-    rest = f"; {counted(classes.left_out, 'face is', 'faces are')} in none" if classes.left_out else ""
-    by = shown(", ".join(classes.by))
-    return f"Classes by {by}{why}: {len(sizes)} with {sum(sizes.values())} faces: {each}{more}{rest}."
-
-
-def require_weights(rows: Iterable[Row], generator: str, sha256: str) -> None:
-    """See that the latents of a dataset belong to a generator.
-
-    Raises:
-        UsageError: a face with latents was made with another one.
-    """
-    for row in rows:
-        used = json.loads(row.get("weights") or "{}")
-        if generator in used and used[generator] != sha256:
-            raise UsageError(f"The latents of {row['key']} belong to another {generator} than the one that is here.")
+    for text in pc.unique(source.faces_table()["weights"]).to_pylist():
+        if json.loads(text or "{}").get(generator, sha256) != sha256:
+            raise UsageError(f"The latents of {source.folder} belong to another {generator} than the one that is here.")

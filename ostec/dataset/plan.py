@@ -1,54 +1,92 @@
-"""The plan of a dataset: its photos in a fixed order, which decides shard and position of each.
+"""What a dataset is to be: its settings, and its photos in a fixed order, which decides shard and position of each.
 
-``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``state/plan/index.json`` says how many shards are
-planned, and is replaced last: lists beyond it are of a build that was killed while it planned, and count for nothing.
+``state/plan/00000.jsonl`` has the photos of shard 0, one a line; ``licences.json`` says which calls of build have
+planned which shards, and is replaced last: lists beyond it are of a build that was killed while it planned, and count
+for nothing.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import AssetError, ImageError
-from ostec.dataset.candidates import Candidate
-from ostec.dataset.labels import Labels
+from ostec.core.errors import AssetError, ImageError, UsageError
+from ostec.core.settings import from_json, to_json
+from ostec.core.text import counted, shown
+from ostec.dataset.attributes import Attributes, Labels
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
+from ostec.dataset.sources import Candidate
 from ostec.io.files import make_folder, open_plain, write_atomic
+from ostec.pipeline.settings import CompleteSettings
 
+KIND = "ostec dataset"
+VERSION = 1
+CONFIG, LICENCES = "config.json", "licences.json"
+LOST = "no longer known"
+NOT_GIVEN = "not given"
+_MOST = 10**9
 _THREADS = 4
 _AHEAD = 64
 """Photos that are read ahead of the plan at most."""
-_MAX_INDEX = 64 << 20
-_MOST_SHARDS = 10**7
+_MAX_LINE = 64 << 20
 _NO_PLAN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
-_PLACE_FIELDS = tuple(field.name for field in fields(Place))
+_PLACE_FIELDS = tuple(each.name for each in fields(Place))
 
 
 @dataclass(frozen=True)
-class Added:
-    """What a build's sources added to the plan."""
+class DatasetConfig:
+    """What all photos of a dataset have in common: ``config.json``."""
 
-    photos: int = 0
-    """New ones, with those that cannot be read."""
-    copies: int = 0
-    known: int = 0
-    """Photos of earlier builds."""
-    moved: int = 0
-    """Of those: not done yet, and found in another place."""
-    unreadable: int = 0
-    labelled: int = 0
-    """Photos and copies with attributes."""
+    settings: CompleteSettings = field(default_factory=CompleteSettings)
+    threads: int = 1
+    """CPU threads of a worker: the last digits of results depend on it."""
+    shard_size: int = 500
+    """Photos to a shard."""
+    batch: int = 1
+    """Photos whose faces are projected at once: the last digits depend on it too."""
 
-    def __add__(self, other: "Added") -> "Added":
-        return Added(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
+
+def write_config(folder: Path, config: DatasetConfig) -> None:
+    """Write a dataset's ``config.json``. Raises OutputError."""
+    values = {"kind": KIND, "version": VERSION, **to_json(config)}
+    write_atomic(folder / CONFIG, (json.dumps(values, indent=2) + "\n").encode("ascii"), synced=True)
+
+
+def read_config(folder: Path) -> DatasetConfig | None:
+    """A dataset's ``config.json``; None where there is none. Raises UsageError, AssetError."""
+    path = folder / CONFIG
+    try:
+        with open_plain(path) as stream:
+            values: Any = json.loads(stream.read(_MAX_LINE))
+        if not isinstance(values, dict) or (values.get("kind"), values.get("version")) != (KIND, VERSION):
+            raise UsageError(f"{path} is not of ostec dataset build, or not of version {VERSION}.")
+        settings = from_json(CompleteSettings, values["settings"])
+        config = DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1)))
+        if min(config.threads, config.shard_size, config.batch) < 1:
+            raise ValueError("threads, shard_size and batch must be 1 or more")
+        return config
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise AssetError(f"{path} is damaged ({error}).") from error
+
+
+def require_equal(folder: Path, before: DatasetConfig, asked: DatasetConfig) -> None:
+    """See that what is asked for is what a dataset was begun with. Raises UsageError, which names what differs."""
+    old, new = ({**asdict(config.settings), **asdict(config)} for config in (before, asked))
+    other = [name for name in old if old[name] != new[name] and name != "settings"]
+    if other:
+        what = ", ".join(f"{name} {old[name]} (asked for: {new[name]})" for name in other)
+        raise UsageError(f"{folder} was begun with {what}; a dataset has one setting, please choose another --out.")
 
 
 @dataclass(frozen=True)
@@ -64,55 +102,97 @@ class Build:
     attributes: str = ""
     """Where they are from: a table's name and SHA-256, or ``sources``; empty for none."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: the file that it was read from may be somebody else's."""
+        numbers = (self.first_shard, self.shards, self.photos, self.copies)
+        if not all(type(number) is int and 0 <= number < _MOST for number in numbers):
+            raise ValueError("expected counts of 0 or more")
+        if not (isinstance(self.licence, str) and isinstance(self.attributes, str)):
+            raise ValueError("expected texts")
+
+
+def read_builds(path: Path) -> list[Build]:
+    """The builds in a file; none where there is no such file. Raises AssetError if it is damaged."""
+    try:
+        with open_plain(path) as stream:
+            builds = [Build(**values) for values in json.loads(stream.read(_MAX_LINE))]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise AssetError(f"{path} is damaged ({error}).") from error
+    return builds
+
+
+def write_builds(path: Path, builds: Iterable[Build]) -> None:
+    """Write builds to a file: equal ones give equal bytes. Raises OutputError."""
+    values = [asdict(build) for build in builds]
+    write_atomic(path, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
+
+
+def licence_at(builds: Sequence[Build], shard: int) -> str:
+    """The licence of the photos in a shard, as it was given; empty where none was."""
+    return next((b.licence for b in builds if b.first_shard <= shard < b.first_shard + b.shards), LOST)
+
+
+def unheeded(builds: Sequence[Build], licence: str, known: int) -> str:
+    """Say that a licence does not hold for photos that a dataset had before; empty where it says nothing new of them.
+
+    Args:
+        builds: of the dataset before.
+        licence: that is given now.
+        known: photos among those that it is given for.
+    """
+    before = sorted({build.licence or NOT_GIVEN for build in builds})
+    if not (licence and known) or before == [licence]:
+        return ""
+    return (
+        f"{counted(known, 'photo is', 'photos are')} in the dataset already, with the licence that was given then "
+        f"({shown('; '.join(before))}); {shown(licence)} is noted for new photos only."
+    )
+
 
 @dataclass(frozen=True)
-class Given:
-    """What a call of ``build`` tells of its photos."""
+class Added:
+    """What a build's sources added to the plan."""
 
-    licence: str = ""
-    """For the data card."""
-    attributes: str = ""
-    """Where they are from, as in :class:`Build`."""
-    labels: Labels | None = None
-    """Gives them; None for none."""
+    photos: int = 0
+    """New ones, with those that cannot be read."""
+    copies: int = 0
+    known: int = 0
+    """Photos of earlier builds."""
+    unreadable: int = 0
+    labelled: int = 0
+    """Photos and copies with attributes."""
+
+    def __add__(self, other: "Added") -> "Added":
+        return Added(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 class Plan:
     """The lists in ``state/plan``."""
 
     def __init__(self, folder: Path, shard_size: int) -> None:
-        """``shard_size``: photos to a shard.
-
-        Raises:
-            AssetError: the index is damaged.
-        """
-        self._folder = folder
+        """``folder``: of the dataset; ``shard_size``: photos to a shard. Raises AssetError: the index is damaged."""
+        self._folder = folder / "state" / "plan"
         self.shard_size = shard_size
-        self._index = folder / "index.json"
-        self.shards = 0
-        self.builds: list[Build] = []
-        try:
-            with open_plain(self._index) as stream:
-                values = json.loads(stream.read(_MAX_INDEX))
-            self.builds = [_build_from(build) for build in values["builds"]]
-            self.shards = int(values["shards"])
-            if not 0 <= self.shards <= _MOST_SHARDS:
-                raise ValueError(f"it has {self.shards} shards")
-        except FileNotFoundError:
-            pass
-        except _NO_PLAN as error:
-            raise AssetError(f"{self._index} is damaged ({error}).") from error
+        self._index = folder / LICENCES
+        self.builds = read_builds(self._index)
+
+    def is_lost(self) -> bool:
+        """Whether lists are missing."""
+        return not all(self._list(shard).exists() for shard in range(self.shards))
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return self.builds[-1].first_shard + self.builds[-1].shards if self.builds else 0
 
     def read(self, shard: int) -> list[Item]:
-        """The photos of a shard, in order.
-
-        Raises:
-            AssetError: the list is missing or damaged.
-        """
+        """The photos of a shard, in order. Raises AssetError."""
         path = self._list(shard)
         try:
             with open_plain(path) as stream:
-                lines = iter(lambda: stream.readline(_MAX_INDEX), b"")
+                lines = iter(lambda: stream.readline(_MAX_LINE), b"")
                 items = [_from_json(json.loads(line.decode("ascii"))) for line in lines]
             numbers = [item.number for item in items]
             if numbers != sorted(set(numbers)) or any(number // self.shard_size != shard for number in numbers):
@@ -126,73 +206,60 @@ class Plan:
             yield from self.read(shard)
 
     def extend(
-        self,
-        candidates: Iterable[Candidate],
-        unfinished: Mapping[int, int],
-        given: Given,
-        tick: Callable[[int], None],
-    ) -> Added:
+        self, sieve: "Sieve", candidates: Iterable[Candidate], licence: str, tick: Callable[[int], None]
+    ) -> None:
         """Plan what the candidates have that is new, in their order; it begins a new shard.
 
         Args:
+            sieve: of this plan.
             candidates: what the sources hold.
-            unfinished: id, as a number, -> item of the photos that are still to be done, whose place may have changed.
-            given: what is told of the new ones.
+            licence: of the new ones.
             tick: called with the number of candidates looked at.
 
         Raises:
             OutputError: the plan cannot be written.
         """
         make_folder(self._folder)
-        sieve = self._sieve(unfinished, given)
-        shards, waiting = self.shards, list[Item]()
-        for item in sieve.sifted(candidates, tick):
-            waiting.append(item)
-            if len(waiting) == self.shard_size:
-                self.write(shards, waiting)
-                shards, waiting = shards + 1, []
-        if waiting:
-            self.write(shards, waiting)
-            shards += 1
-        self._change(sieve.moved, given.labels.taken_back if given.labels else ())
-        added = sieve.added
-        new = [Build(self.shards, shards - self.shards, added.photos, added.copies, given.licence, given.attributes)]
-        self.commit(shards, [*self.builds, *(new if shards > self.shards else [])])
-        return added
-
-    def preview(
-        self,
-        candidates: Iterable[Candidate],
-        unfinished: Mapping[int, int],
-        given: Given,
-        tick: Callable[[int], None],
-    ) -> Added:
-        """What :meth:`extend` would add; nothing is written."""
-        sieve = self._sieve(unfinished, given)
-        for _ in sieve.sifted(candidates, tick):
-            pass
-        return sieve.added
-
-    def _sieve(self, unfinished: Mapping[int, int], given: Given) -> "_Sieve":
-        known = {int(item.id, 16) for item in self if item.status != "skipped"}
-        return _Sieve(known, unfinished, self.shards * self.shard_size, given.labels)
+        first = last = self.shards
+        items = sieve.sifted(candidates, tick)
+        while waiting := list(itertools.islice(items, self.shard_size)):
+            self.write(last, waiting)
+            last += 1
+        for shard in sorted({number // self.shard_size for number in sieve.moved}):
+            known = self.read(shard)
+            self.write(shard, [replace(item, place=sieve.moved.get(item.number, item.place)) for item in known])
+        added, labels = sieve.added, sieve.labels
+        new = Build(first, last - first, added.photos, added.copies, licence, labels.origin if labels else "")
+        self.commit([*self.builds, *([new] if last > first else [])])
 
     def write(self, shard: int, items: Iterable[Item]) -> None:
         """Write the list of one shard. Raises OutputError."""
         lines = (json.dumps(_to_json(item)) for item in items)
         write_atomic(self._list(shard), "".join(f"{line}\n" for line in lines).encode("ascii"), synced=True)
 
-    def commit(self, shards: int, builds: Sequence[Build]) -> None:
-        """Make the first ``shards`` lists count. Raises OutputError."""
-        values = {"shards": shards, "builds": [asdict(build) for build in builds]}
-        write_atomic(self._index, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
-        self.shards, self.builds = shards, list(builds)
+    def commit(self, builds: Sequence[Build]) -> None:
+        """Make the lists of the builds count. Raises OutputError."""
+        write_builds(self._index, builds)
+        self.builds = list(builds)
 
-    def _change(self, moved: Mapping[int, Place], taken_back: Collection[int]) -> None:
-        """Note new places of photos, and those that have no attributes after all."""
-        for shard in sorted({number // self.shard_size for number in (*moved, *taken_back)}):
-            items = [replace(item, place=moved.get(item.number, item.place)) for item in self.read(shard)]
-            self.write(shard, [replace(item, attributes={}) if item.number in taken_back else item for item in items])
+    def restore(self, shards: int) -> bool:
+        """Make the lists of so many shards count, and of those that follow; returns whether all licences are known.
+
+        Raises:
+            AssetError: a list is damaged.
+            OutputError: the index cannot be written.
+        """
+        builds = [
+            replace(b, shards=min(b.shards, shards - b.first_shard)) for b in self.builds if b.first_shard < shards
+        ]
+        known = builds[-1].first_shard + builds[-1].shards if builds else 0
+        builds += [Build(known, shards - known, 0, 0, LOST)] if known < shards else []
+        for number, build in enumerate(builds):
+            if build not in self.builds:  # copies are not told from photos any more
+                own = range(build.first_shard, build.first_shard + build.shards)
+                builds[number] = replace(build, photos=sum(len(self.read(shard)) for shard in own), copies=0)
+        self.commit(builds)
+        return known == shards
 
     def _list(self, shard: int) -> Path:
         return self._folder / f"{shard:05d}.jsonl"
@@ -208,76 +275,69 @@ class _Digested:
     """Of the file, whatever path leads to it, and of the place in it."""
 
 
-class _Sieve:
-    """Lets through what a dataset does not have yet."""
+class Sieve:
+    """Lets through what a plan does not have yet."""
 
-    def __init__(
-        self, known: set[int], unfinished: Mapping[int, int], number: int, labels: Labels | None = None
-    ) -> None:
-        self._known = known
-        self._labels = labels
+    def __init__(self, plan: Plan, unfinished: Mapping[int, int], labels: Labels | None = None) -> None:
+        """Args: the plan; id, as a number, -> item of its photos that are still to be done; what gives attributes."""
+        self.labels = labels
+        self.moved: dict[int, Place] = {}
+        """Item -> where a photo is now that is still to be done."""
+        self._known = {int(item.id, 16) for item in plan if item.status != "skipped"}
         self._unfinished = unfinished
-        self._number = number
+        self._number = plan.shards * plan.shard_size
         self._new: dict[int, int] = {}
         """Id -> item, of what has come through."""
         self._files: set[int] = set()
-        self._nameless: dict[str, int] = {}
-        """What cannot be read -> how many of that name."""
-        self.moved: dict[int, Place] = {}
-        self._added = Added()
+        self._nameless: Counter[str] = Counter()
+        """How many of one name cannot be read."""
+        self._counts: Counter[str] = Counter()
 
     def sifted(self, candidates: Iterable[Candidate], tick: Callable[[int], None]) -> Iterator[Item]:
         """What of the candidates is new, in their order; ``tick`` is told how many were looked at."""
         for number, digested in enumerate(_digested(candidates), start=1):
-            item = self._sift(digested)
-            if item is not None:
-                yield item
+            if digested.identity not in self._files:  # one file that two sources name is no copy
+                self._files.add(digested.identity)
+                yield from self._sift(digested)
             tick(number)
 
     @property
     def added(self) -> Added:
         """What has come so far."""
-        return replace(self._added, labelled=self._labels.count if self._labels else 0)
+        return Added(**self._counts, labelled=self.labels.count if self.labels else 0)
 
-    def _sift(self, digested: _Digested) -> Item | None:
+    def _sift(self, digested: _Digested) -> Iterator[Item]:
         candidate = digested.candidate
-        if digested.identity in self._files:
-            return None  # one file that two sources name is no copy
-        self._files.add(digested.identity)
         name = digested.sha256 or self._unreadable(candidate.source)
         code = int(name[:ID_DIGITS], 16)
-        number = None if code in self._known else self._number
-        labels = self._labels
-        found = labels.of(candidate.source, digested.sha256, code, number, candidate.beside) if labels else {}
-        if number is None:
-            self._meet_again(code, candidate.place)
-            return None
-        item = Item(number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place, attributes=found)
+        new = code not in self._known
+        found: Attributes = {}
+        if self.labels:
+            photo_id = digested.sha256[:ID_DIGITS]
+            found = self.labels.of(candidate.source, photo_id, candidate.beside, new)
+        if not new:
+            self._counts["known"] += 1
+            if code in self._unfinished:
+                self.moved[self._unfinished[code]] = candidate.place
+            return
+        item = Item(
+            self._number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place, attributes=found
+        )
         if not digested.sha256:
             item = replace(item, status="failed", reason=digested.error)
-            self._count(unreadable=1)
+            self._counts["unreadable"] += 1
         if code in self._new:
             item = replace(item, status="skipped", reason=f"The same picture as photo {self._new[code]} of the plan.")
-            self._count(copies=1)
-        else:
-            self._new[code] = self._number
-            self._count(photos=1)
+        self._counts["copies" if code in self._new else "photos"] += 1
+        self._new.setdefault(code, self._number)
         self._number += 1
-        return item
+        yield item
 
     def _unreadable(self, source: str) -> str:
         """Stands for the hash of what cannot be read: things with one name are told apart by their order."""
-        number = self._nameless[source] = self._nameless.get(source, 0) + 1
+        self._nameless[source] += 1
+        number = self._nameless[source]
         return hashlib.sha256(f"unreadable: {source}{f' {number}' if number > 1 else ''}".encode()).hexdigest()
-
-    def _meet_again(self, code: int, place: Place) -> None:
-        moved = code in self._unfinished
-        if moved:
-            self.moved[self._unfinished[code]] = place
-        self._count(known=1, moved=int(moved))
-
-    def _count(self, **more: int) -> None:
-        self._added = replace(self._added, **{key: getattr(self._added, key) + value for key, value in more.items()})
 
 
 def _digested(candidates: Iterable[Candidate]) -> Iterator[_Digested]:
@@ -319,13 +379,6 @@ def _to_json(item: Item) -> dict[str, Any]:
     values = {**asdict(item), **asdict(item.place)}
     del values["place"]
     return {key: value for key, value in values.items() if value not in ("", -1, None, {})}
-
-
-def _build_from(values: Mapping[str, Any]) -> Build:
-    known: dict[str, Any] = {
-        name: str(value) if name in ("licence", "attributes") else int(value) for name, value in values.items()
-    }
-    return Build(**known)
 
 
 def _from_json(values: Mapping[str, Any]) -> Item:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,13 @@ MAX_GROUP_BYTES = 8 << 30
 _BATCH_ROWS = 16
 
 
-@dataclass
-class _Cursor:
-    """A row group that is being read from its beginning: rows are asked for in rising order."""
-
-    path: str
-    group: int
-    column: str
-    cells: Iterator[bytes | None]
-    next_row: int = 0
-
-
 class PhotoReader:
-    """Reads photos; keeps the Parquet file open that it read last."""
+    """Reads photos; keeps the Parquet file open that it read last, whose rows are asked for in rising order."""
 
     def __init__(self) -> None:
-        self._cursor: _Cursor | None = None
+        self._group = ("", -1, "")
+        self._next = 0
+        self._cells: Iterator[bytes | None] = iter(())
 
     def __call__(self, place: Place) -> bytes:
         """The bytes at a place.
@@ -46,28 +36,24 @@ class PhotoReader:
         path, name = Path(place.path), shown(Path(place.path).name)
         try:
             with path.open("rb") as stream:
-                if place.offset >= 0:
-                    stream.seek(place.offset)
+                stream.seek(max(place.offset, 0))
                 length = place.size if place.offset >= 0 else path.stat().st_size
                 if not 0 <= length <= MAX_PHOTO_BYTES:
                     raise ImageError(f"{name} is larger than {MAX_PHOTO_BYTES >> 20} MB.")
-                data = stream.read(length) if place.offset >= 0 else stream.read(MAX_PHOTO_BYTES)
+                data = stream.read(length if place.offset >= 0 else MAX_PHOTO_BYTES)
         except OSError as error:
             raise ImageError(f"{name} cannot be read ({error.strerror or error}).") from error
-        if place.offset >= 0 and len(data) < place.size:
+        if len(data) < place.size:
             raise ImageError(f"{name} ends in the middle of a photo.")
         return data
 
     def _read_cell(self, place: Place) -> bytes:
-        cursor = self._cursor
-        here = (place.path, place.group, place.column)
-        if cursor is None or (cursor.path, cursor.group, cursor.column) != here or cursor.next_row > place.row:
-            cursor = _Cursor(*here, read_cells(Path(place.path), place.group, place.column))
-            self._cursor = cursor
+        group = (place.path, place.group, place.column)
+        if self._group != group or self._next > place.row:
+            self._group, self._next, self._cells = group, 0, read_cells(Path(place.path), place.group, place.column)
         data: bytes | None = None
-        while cursor.next_row <= place.row:
-            data = next(cursor.cells, None)
-            cursor.next_row += 1
+        while self._next <= place.row:
+            data, self._next = next(self._cells, None), self._next + 1
         if data is None:
             name = shown(Path(place.path).name)
             raise ImageError(f"Row {place.row} of group {place.group} of {name} holds no picture.")
@@ -75,34 +61,20 @@ class PhotoReader:
 
 
 def read_cells(path: Path, group: int, column: str) -> Iterator[Any]:
-    """The cells of a column of a row group, a few in memory at a time; None where one is empty.
-
-    Args:
-        path: of the file.
-        group: the row group.
-        column: its pictures, or their paths; a field of a struct comes after a dot.
-
-    Raises:
-        ImageError: the file cannot be read or is damaged.
-    """
+    """The cells of a column of a row group, a few in memory at a time; None where one is empty. Raises ImageError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            claimed = sum(
-                chunk.total_uncompressed_size
-                for chunk in map(file.metadata.row_group(group).column, range(file.metadata.num_columns))
-                if chunk.path_in_schema == column
-            )
+            about = file.metadata.row_group(group)
+            chunks = [about.column(number) for number in range(file.metadata.num_columns)]
+            claimed = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column)
             if claimed > MAX_GROUP_BYTES:
                 raise ImageError(f"{shown(path.name)} claims {claimed} bytes of pictures in row group {group}.")
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
                 cells: Any = batch.column(0)
-                if pa.types.is_struct(cells.type):
-                    cells = cells.flatten()[0]
-                for cell in cells:
-                    yield cell.as_py()
+                yield from (cells.flatten()[0] if pa.types.is_struct(cells.type) else cells).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise ImageError(f"{shown(path.name)} cannot be read ({reason_of(error, path)}).") from error
 

@@ -154,7 +154,30 @@ class Executor(Protocol):
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """Take groups as there is room for them, and yield a :class:`Finished` for each photo left, in any order.
 
-        Raises:
-            OutputError: outcomes cannot be staged.
-            OstecError: workers cannot be loaded, or go on dying.
+        Raises OutputError if outcomes cannot be staged, OstecError if workers cannot be loaded, or go on dying.
         """
+
+
+@dataclass
+class Counts:
+    """Photos of a dataset by what came of them."""
+
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    faces: int = 0
+    pending: int = 0
+
+    @property
+    def photos(self) -> int:
+        """All of them."""
+        return self.done + self.failed + self.skipped + self.pending
+
+    def add(self, status: Status, faces: int = 0) -> None:
+        """Count a photo with its faces."""
+        setattr(self, status, getattr(self, status) + 1)
+        self.faces += faces
+
+
+Report = Callable[[Counts, int], None]
+"""Called with the counts so far, and how many photos this run has done, now and then."""

@@ -1,106 +1,138 @@
 """Parts of a dataset as datasets of their own: the faces that are kept stay where they are in their shards' order."""
 
 import hashlib
+import itertools
 import json
 import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.assets import sha256_of
+import numpy as np
+
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.manifest import Row
+from ostec.dataset.manifest import FIGURES, Row
 from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
 from ostec.dataset.plan import Build, Plan
 from ostec.dataset.records import Item, Place
-from ostec.dataset.store import Store, write_lines
-from ostec.dataset.verify import read_shard
+from ostec.dataset.stats import attributes_of, values_of
+from ostec.dataset.store import Store, parts_of, write_lines
 from ostec.io.files import write_atomic
 from ostec.io.shards import read_members, write_shard
 
 _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_TEXT, _NUMBER = "text of ", "number of "
 _CONDITION = re.compile(r"([^=<>!]+)(!=|>=|<=|=|>|<)(.*)")
 
-Keep = Callable[[Row], str]
-"""Row of a face -> why it is left out, a sentence; empty if it is kept."""
-
 
 @dataclass(frozen=True)
-class Limit:
-    """What a figure of a face may be."""
+class Rule:
+    """What a column of the faces must be."""
 
-    figure: str
-    """A column of the manifest, or a figure of the texture."""
-    low: float | None = None
-    high: float | None = None
-    absolute: bool = False
-    """The figure's sign does not count."""
+    column: str
+    met: Any
+    """Expression of Arrow; a face for which it is null is left out too."""
+    told: Callable[[Any], str]
+    """The column's value, None where it is not known -> why a face is left out."""
 
-    def against(self, values: Mapping[str, Any]) -> str:
-        """Why a face with these figures is left out; empty if it is kept. What is unknown is left out."""
-        value = values.get(self.figure)
+
+def limit(figure: str, low: float | None = None, high: float | None = None, absolute: bool = False) -> Rule:
+    """The rule that a figure lies within bounds; ``absolute``: its sign does not count."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    size = pc.abs(pc.field(figure)) if absolute else pc.field(figure)
+    kind = "float32" if figure in FIGURES else "float64"
+    least, most = (
+        pa.scalar(-math.inf if low is None else low, kind),
+        pa.scalar(math.inf if high is None else high, kind),
+    )
+
+    def told(value: float | None) -> str:
         if value is None or not math.isfinite(value):
-            return f"{self.figure} is not known"
-        size = abs(value) if self.absolute else value
-        if self.low is not None and size < self.low:
-            return f"{self.figure} is {value:.4g}, below {self.low:g}"
-        if self.high is not None and size > self.high:
-            return f"{self.figure} is {value:.4g}, {'beyond' if self.absolute else 'above'} {self.high:g}"
-        return ""
+            return f"{figure} is not known"
+        if low is not None and (abs(value) if absolute else value) < low:
+            return f"{figure} is {value:.4g}, below {low:g}"
+        return f"{figure} is {value:.4g}, {'beyond' if absolute else 'above'} {high:g}"
+
+    return Rule(figure, pc.is_finite(size) & (size >= least) & (size <= most), told)
 
 
-@dataclass(frozen=True)
-class Condition:
-    """What an attribute of a face, or a column of the manifest, must be."""
+def condition(text: str) -> Rule:
+    """The rule ``Age>=18``: what an attribute, or a column of the manifest, must be; see :func:`with_values`.
 
-    name: str
-    relation: str
-    """One of ``=``, ``!=``, ``>=``, ``<=``, ``>``, ``<``."""
-    text: str
-    """What it is compared with, as it was written."""
+    Raises:
+        UsageError: it is none, or an order is asked for of what is no number.
+    """
+    import pyarrow.compute as pc
 
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """``Age>=18``. Raises UsageError where it is none, or an order is asked for of what is no number."""
-        match = _CONDITION.fullmatch(text)
-        if match is None:
-            raise UsageError(f"{shown(text)} is no condition: expected NAME=VALUE, or !=, >=, <=, > or < and a number.")
-        condition = cls(match[1].strip(), match[2], match[3].strip())
-        if condition.relation not in ("=", "!=") and not is_number(as_scalar(condition.text)):
-            raise UsageError(f"{shown(text)} asks for an order, and {shown(condition.text) or 'nothing'} is no number.")
-        return condition
+    match = _CONDITION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{shown(text)} is no condition: expected NAME=VALUE, or !=, >=, <=, > or < and a number.")
+    name, relation, wanted = match[1].strip(), match[2], match[3].strip()
+    value: Any = as_scalar(wanted)
+    texts, numbers = pc.field(f"{_TEXT}{name}"), pc.field(f"{_NUMBER}{name}")
+    if relation in _RELATIONS:
+        if not is_number(value):
+            raise UsageError(f"{shown(text)} asks for an order, and {shown(wanted) or 'nothing'} is no number.")
+        met = _RELATIONS[relation](numbers, float(value))
+    else:
+        met = texts == wanted
+        if is_number(value):
+            met |= pc.coalesce(numbers == float(value), pc.scalar(False))
+        met = ~met if relation == "!=" else met
 
-    def against(self, values: Mapping[str, Any]) -> str:
-        """Why a face with these values is left out; empty if it is kept. What is unknown is left out."""
-        value: Any = values.get(self.name)
-        other: Any = as_scalar(self.text)
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return f"{self.name} is not known"
-        if self.relation in ("=", "!="):
-            same = as_text(value) == self.text or (is_number(value) and is_number(other) and value == other)
-            met = same == (self.relation == "=")
-        else:
-            met = is_number(value) and _RELATIONS[self.relation](value, other)
-        return "" if met else f"{self.name} is {as_text(value)}, not {self.relation.removeprefix('=')}{self.text}"
+    def told(found: str | None) -> str:
+        return (
+            f"{name} is not known"
+            if found is None
+            else f"{name} is {found}, not {relation if relation != '=' else ''}{wanted}"
+        )
 
-
-@dataclass(frozen=True)
-class Selected:
-    """What became of a selection."""
-
-    kept: int
-    left_out: int
+    return Rule(f"{_TEXT}{name}", met, told)
 
 
-def write_selection(source: FinishedDataset, out: Path, keep: Keep, what: Mapping[str, Any]) -> Selected:
-    """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items.
+def with_values(faces: Any, rules: Iterable[Rule]) -> Any:
+    """Faces with the columns that conditions ask for: each value as a text, and as a number where it is one.
+
+    Raises:
+        UsageError: none of the faces has a value.
+    """
+    import pyarrow as pa
+
+    names = [rule.column.removeprefix(_TEXT) for rule in rules if rule.column.startswith(_TEXT)]
+    found = values_of(faces, names)
+    if missing := sorted(name for name, values in found.items() if all(value is None for value in values)):
+        raise UsageError(f"No face has {shown(' or '.join(missing))}; see ostec dataset stats.")
+    for name, values in found.items():
+        texts = [None if value is None else as_text(value) for value in values]
+        numbers = [float(value) if is_number(value) else None for value in values]
+        faces = faces.append_column(f"{_TEXT}{name}", pa.array(texts, "string"))
+        faces = faces.append_column(f"{_NUMBER}{name}", pa.array(numbers, "float64"))
+    return faces
+
+
+def reasons_of(faces: Any, rules: Sequence[Rule]) -> dict[str, str]:
+    """Key of each face that does not meet all rules -> why, a sentence."""
+    import pyarrow.compute as pc
+
+    reasons: dict[str, list[str]] = {}
+    for rule in rules:
+        without = faces.filter(~pc.coalesce(rule.met, pc.scalar(False))).select(["key", rule.column])
+        for row in without.to_pylist():
+            reasons.setdefault(row["key"], []).append(rule.told(row[rule.column]))
+    return {key: "; ".join(found) for key, found in reasons.items()}
+
+
+def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, str], what: Mapping[str, Any]) -> int:
+    """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items; how many.
 
     Shards keep their numbers, so that a row's ``item`` says what it said. ``selection.json`` says how it was chosen,
     ``left_out.jsonl`` why each other face is not in it.
@@ -108,7 +140,7 @@ def write_selection(source: FinishedDataset, out: Path, keep: Keep, what: Mappin
     Args:
         source: where the faces are; each shard is compared with its checksum first.
         out: an empty folder.
-        keep: decides.
+        left_out: key of each face that is not kept -> why.
         what: for ``selection.json``.
 
     Raises:
@@ -117,28 +149,27 @@ def write_selection(source: FinishedDataset, out: Path, keep: Keep, what: Mappin
     """
     store = Store(out, source.config.shard_size)
     store.make()
-    plan = Plan(store.state / "plan", source.config.shard_size)
-    left_out: list[dict[str, Any]] = []
+    plan = Plan(out, source.config.shard_size)
+    others: list[dict[str, Any]] = []
     kept, shards = 0, 0
     for shard, rows in source.checked_shards():
-        reasons = [keep(row) for row in rows]
-        left_out += [{"key": row["key"], "reason": r} for row, r in zip(rows, reasons, strict=True) if r]
-        chosen = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
+        others += [{"key": row["key"], "reason": left_out[row["key"]]} for row in rows if row["key"] in left_out]
+        chosen = [row for row in rows if row["key"] not in left_out]
         for empty in range(shards, shard):
             _write_shard(store, plan, empty, source, [])
         _write_shard(store, plan, shard, source, chosen)
         kept, shards = kept + len(chosen), shard + 1
-    plan.commit(shards, _builds(source, plan, shards))
-    counts = {"kept": kept, "left_out": len(left_out)}
+    plan.commit(_builds(source, plan, shards))
+    what = {**what, "kept": kept, "left_out": len(others)}
     before = selection_in(source.folder)
     what = {**what, **({BEFORE: before} if before is not None else {})}
     write_atomic(out / "config.json", (source.folder / "config.json").read_bytes())
     if (source.folder / INTERPOLATION).exists():
         write_atomic(out / INTERPOLATION, (source.folder / INTERPOLATION).read_bytes())
-    write_atomic(out / SELECTION, (json.dumps({**what, **counts}, indent=2, sort_keys=True) + "\n").encode())
-    write_lines(out / "left_out.jsonl", left_out)
+    write_atomic(out / SELECTION, (json.dumps(what, indent=2, sort_keys=True) + "\n").encode())
+    write_lines(out / "left_out.jsonl", others)
     Dataset.open(out).write_results()
-    return Selected(**counts)
+    return kept
 
 
 def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, rows: Sequence[Row]) -> None:
@@ -152,11 +183,12 @@ def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, 
         for row in rows
     }  # without a place: the photo would bring back what was left out
     plan.write(shard, items.values())
-    path = store.shard_path(shard)
-    if places:
-        write_shard(path, [(place.shard, place.start, place.size) for place in places])
-    read = read_shard(store, shard)
-    store.write_sealed(shard, sha256_of(path) if places else "", read.rows, read.parts)
+    path, spans = store.shard_path(shard), [(place.shard, place.start, place.size) for place in places]
+    digest = write_shard(path, spans) if spans else ""
+    offsets = itertools.accumulate((place.size for place in places), initial=0)
+    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    kept = [{**row, "offset": offset} for row, offset in zip(known, offsets, strict=False)]
+    store.write_sealed(shard, digest, kept, parts_of(path, kept))
 
 
 def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:
@@ -170,56 +202,30 @@ def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:
     return found
 
 
-class Groups:
-    """Faces that belong together: of one photo, near-identical, or of one person."""
+def group_faces(faces: Any, twins: Iterable[tuple[str, str]], attribute: str) -> list[str]:
+    """The group of each face, by its first id: of one photo, near-identical (pairs of keys), or sharing an attribute.
 
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def root(self, name: str) -> str:
-        """The first, by name, of those that belong together."""
-        while (parent := self._parent.get(name, name)) != name:
-            self._parent[name] = self._parent.get(parent, parent)
-            name = parent
-        return name
-
-    def join(self, one: str, other: str) -> None:
-        """They belong together, and so do all that belong to either."""
-        first, second = sorted((self.root(one), self.root(other)))
-        self._parent[second] = first
-
-
-def group_faces(faces: Iterable[Row], twins: Iterable[tuple[str, str]], attribute: str) -> Groups:
-    """The faces of one photo belong together, and those that share an attribute or are near-identical.
-
-    Args:
-        faces: rows of the manifest.
-        twins: pairs of keys.
-        attribute: a name in the column ``attributes``, such as the person's; empty for none. Faces without it stand
-            for themselves.
-
-    Returns:
-        Groups by photo's id.
+    Faces without the attribute stand for themselves.
     """
-    groups = Groups()
-    first: dict[str, str] = {}
-    for row in faces:
-        value = loaded(row).get(attribute) if attribute else None
-        if value is not None:
-            groups.join(row["id"], first.setdefault(json.dumps(value, sort_keys=True), row["id"]))
-    for one, other in twins:
-        groups.join(one.rpartition("_")[0], other.rpartition("_")[0])
-    return groups
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    ids = faces["id"].to_pylist()
+    names, number = np.unique(ids, return_inverse=True)
+    place = dict(zip(ids, number.tolist(), strict=True))
+    first: dict[str, int] = {}
+    own = attributes_of(faces).get(attribute, {}).items()
+    pairs = [(int(number[row]), first.setdefault(as_text([value]), int(number[row]))) for row, value in own]
+    pairs += [(place[one.rpartition("_")[0]], place[other.rpartition("_")[0]]) for one, other in twins]
+    one, other = np.array(pairs, np.int64).reshape(-1, 2).T
+    graph = coo_matrix((np.ones(len(one)), (one, other)), shape=(len(names), len(names)))
+    label = connected_components(graph, directed=False)[1]
+    roots = names[np.unique(label, return_index=True)[1]]  # names are sorted: the first of each group
+    return [str(root) for root in roots[label[number]]]
 
 
 def part_of(name: str, shares: Mapping[str, float], seed: int) -> str:
-    """The part that a group falls to: it depends on nothing but the group's name, the shares and the seed.
-
-    Args:
-        name: of the group.
-        shares: of the parts, which sum up to 1.
-        seed: another one draws another split.
-    """
+    """The part that a group falls to: it depends on nothing but the group's name, the shares and the seed."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     where = int.from_bytes(digest[:8], "big") / 2**64
     parts = [part for part, share in shares.items() if share > 0]
@@ -229,8 +235,3 @@ def part_of(name: str, shares: Mapping[str, float], seed: int) -> str:
         if where < border:
             return part
     return parts[-1]
-
-
-def limits_as_json(limits: Iterable[Limit]) -> list[dict[str, Any]]:
-    """Limits for ``selection.json``."""
-    return [asdict(limit) for limit in limits]

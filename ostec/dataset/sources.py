@@ -1,170 +1,277 @@
-"""Which photos a build is given: in folders, files, patterns, lists, tar archives and Parquet files."""
+"""Which photos a build is given: in folders, files, patterns, lists, tar archives and Parquet files.
 
+Sources may be somebody else's: nothing is unpacked, no name in an archive becomes a path, and sizes are checked before
+anything is read.
+"""
+
+import io
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+import tarfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ostec.core.errors import ImageError, UsageError
+from ostec.core.errors import UsageError
 from ostec.core.text import shown
-from ostec.dataset.archives import in_tar, packed_with
-from ostec.dataset.attributes import Beside, parquet_rows, scalar_columns
-from ostec.dataset.candidates import Candidate, LeaveOut, Search, label_of
-from ostec.dataset.reader import MAX_GROUP_BYTES, read_cells, reason_of
+from ostec.dataset.attributes import MAX_BESIDE_BYTES, Beside, beside_file, scalar_columns, unpacked_bytes
+from ostec.dataset.members import TEXTURE
+from ostec.dataset.reader import MAX_GROUP_BYTES, reason_of
 from ostec.dataset.records import Place
+from ostec.io.files import open_plain
+from ostec.io.images import IMAGE_SUFFIXES
 from ostec.io.photos import expand, is_photo, walk_photos
 
 logger = logging.getLogger(__name__)
 
+LeaveOut = Callable[[Path], Collection[str]]
+"""Folder -> names of the files in it that are no sources."""
+
 LIST_SUFFIX, TAR_SUFFIX, PARQUET_SUFFIX = ".txt", ".tar", ".parquet"
-_PACKED_SUFFIXES = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "data", "content")
 """Names of a Parquet file's column of pictures, in order of preference; a sole column of bytes is taken whatever its
 name."""
+_PACKED_SUFFIXES = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+"""First bytes of compressed files."""
+_ENDINGS = ("jpg", "jpeg", "png", "webp")
+_RANKS = [f"{stem}{ending}" for stem in ("", "image.", "img.") for ending in _ENDINGS]
+"""Of a sample ``x`` of an archive, the picture is the first of ``x.jpg``, ``x.jpeg``, ..., ``x.image.jpg``, ..."""
+_MAX_HEADER = 4 << 20
+"""Of a member of a tar file, with its long names."""
 _MAX_LINE = 1 << 16
+_BATCH_ROWS = 16
 
 
-def find_candidates(
-    sources: Sequence[str], leave_out: LeaveOut, output: Path, beside: bool = False
-) -> Iterator[Candidate]:
-    """What the sources hold, in their order; files that several of them name come more than once.
+@dataclass(frozen=True)
+class Candidate:
+    """Something that may be a photo."""
 
-    Args:
-        sources: as on the command line.
-        leave_out: of files in folders.
-        output: the dataset's folder, which is never searched.
-        beside: take what the sources bring besides the pictures: NAME.json beside a file or in an archive, the other
-            columns of a Parquet file.
-
-    Raises:
-        UsageError: a source does not exist or cannot be read.
-    """
-    check_sources(sources)
-    search = Search(leave_out, output, beside)
-    for source in sources:
-        yield from _in_source(source, search)
-
-
-def empty_sources(sources: Iterable[str], leave_out: LeaveOut, output: Path) -> list[str]:
-    """Those without anything that is taken for a photo; a source is read up to the first one.
-
-    Args:
-        sources: as on the command line.
-        leave_out: of files in folders.
-        output: the dataset's folder.
-
-    Raises:
-        UsageError: a source does not exist or cannot be read.
-    """
-    search = Search(leave_out, output, beside=False, quiet=True)
-    return [source for source in sources if next(_in_source(source, search), None) is None]
-
-
-def _in_source(source: str, search: Search) -> Iterator[Candidate]:
-    for path in expand(source):
-        base = path if path == Path(source) and path.is_dir() else path.parent
-        named = path == Path(source)
-        if path.suffix.lower() == LIST_SUFFIX and path.is_file() and named:
-            yield from _in_list(path, search)
-        else:
-            yield from _in_path(path, base, named, search)
+    source: str
+    place: Place
+    data: bytes | None = None
+    """Its bytes, where finding it meant reading it."""
+    error: str = ""
+    """Why it cannot be read, where that is known."""
+    beside: Beside | None = None
+    """What the source brings of it besides the picture, if that was asked for."""
 
 
 def check_sources(sources: Sequence[str]) -> None:
-    """See that all sources are there, before anything is done.
-
-    Raises:
-        UsageError: one does not exist, cannot be read or is compressed.
-    """
+    """See that all sources are there, before anything is done. Raises UsageError."""
     for source in sources:
-        found = expand(source)
+        tars = [path for path in expand(source) if path.suffix.lower() == TAR_SUFFIX and path.is_file()]
         packed = source.lower().endswith(_PACKED_SUFFIXES) and not Path(source).is_dir()
-        if packed or any(packed_with(path) for path in found if path.suffix.lower() == TAR_SUFFIX and path.is_file()):
+        if packed or any(map(_is_packed, tars)):
             raise UsageError(f"{shown(source)} is compressed; please unpack it, or make it a plain .tar.")
 
 
-def _in_path(path: Path, base: Path, named: bool, search: Search) -> Iterator[Candidate]:
-    """The photos of a file or folder; ``named``: it was, so that it is taken whatever it looks like."""
-    if path.is_dir():
-        yield from _in_folder(path, base, search)
-    elif path.suffix.lower() == TAR_SUFFIX:
-        yield from in_tar(path, search)
-    elif path.suffix.lower() == PARQUET_SUFFIX:
-        yield from _in_parquet(path, search)
-    elif named or is_photo(path):
-        yield search.photo(path, base)
-
-
-def _in_folder(folder: Path, base: Path, search: Search) -> Iterator[Candidate]:
-    inside = os.path.realpath(search.output)
-    before, results, ours = None, frozenset[str](), False
-    for path in walk_photos(folder):
-        if path.parent != before:
-            before, results = path.parent, frozenset(search.leave_out(path.parent))
-            real = os.path.realpath(path.parent)
-            ours = real == inside or real.startswith(inside + os.sep)
-        if not ours and path.name not in results:
-            yield search.photo(path, base)
-
-
-def _in_list(path: Path, search: Search) -> Iterator[Candidate]:
-    base = path.parent
-    with path.open(encoding="utf-8", errors="surrogateescape") as stream:
-        while line := stream.readline(_MAX_LINE):
-            name = line.rstrip("\r\n")
-            if not name.strip() or name.startswith("#"):
-                continue
-            target = base / name
-            label = label_of(target, base)
-            try:
-                found = expand(str(target), label)
-            except UsageError as error:  # one wrong line among many is a photo that fails
-                yield Candidate(label, Place(str(target.absolute())), error=str(error))
-                continue
-            for match in found:
-                yield from _in_path(match, base, match == target, search)
-
-
-def _in_parquet(path: Path, search: Search) -> Iterator[Candidate]:
-    """A photo a row: its bytes, or a file that the row names."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    place = str(path.absolute())
+def _is_packed(path: Path) -> bool:
     try:
-        with pq.ParquetFile(path) as file:
-            column = image_column(file.schema_arrow)
-            beyond = path_column(file.schema_arrow, column)
-            groups = file.metadata.num_row_groups
-            others = scalar_columns(file.schema_arrow) if search.beside else ()
-        number = 0
-        for group in range(groups):
-            besides = parquet_rows(path, group, others, MAX_GROUP_BYTES) if others else itertools.repeat(None)
-            cells = read_cells(path, group, column)
-            names = read_cells(path, group, beyond) if beyond else itertools.repeat(None)
-            for row, (data, name, own) in enumerate(zip(cells, names, besides, strict=False)):
-                found = Candidate(
-                    source=f"{shown(path.name)}/{number}",
-                    place=Place(place, group=group, row=row, column=column),
-                    data=data,
-                    beside=None if own is None else Beside(own),
-                )
-                yield found if data else _named_in(path, found, name)
-                number += 1
-    except (OSError, pa.ArrowException, ImageError) as error:
-        yield search.damaged(path, f"cannot be read as a Parquet file ({reason_of(error, path)})")
+        with open_plain(path) as stream:
+            return stream.read(8).startswith(_PACKED)
+    except OSError:
+        return False
 
 
-def _named_in(path: Path, found: Candidate, name: str | None) -> Candidate:
+@dataclass(frozen=True)
+class Search:
+    """How sources are searched."""
+
+    leave_out: LeaveOut
+    """Of files in folders."""
+    output: Path
+    """The dataset's folder, which is never searched."""
+    beside: bool = False
+    """Take what the sources bring besides the pictures: NAME.json beside a file or in an archive, the other columns of
+    a Parquet file."""
+    quiet: bool = False
+    """Warn of nothing."""
+
+    def find(self, sources: Sequence[str]) -> Iterator[Candidate]:
+        """What the sources hold, in their order; files that several of them name come more than once.
+
+        Args:
+            sources: as on the command line.
+
+        Raises:
+            UsageError: a source does not exist or cannot be read.
+        """
+        check_sources(sources)
+        for source, path in ((name, path) for name in sources for path in expand(name)):
+            named = path == Path(source)
+            base = path if named and path.is_dir() else path.parent
+            if named and path.suffix.lower() == LIST_SUFFIX and path.is_file():
+                yield from self._in_list(path)
+            else:
+                yield from self._in_path(path, base, named)
+
+    def empty(self, sources: Sequence[str]) -> list[str]:
+        """The sources without anything that is taken for a photo. Raises UsageError as :meth:`find`."""
+        look = replace(self, quiet=True)
+        return [source for source in sources if next(look.find([source]), None) is None]
+
+    def _in_path(self, path: Path, base: Path, named: bool) -> Iterator[Candidate]:
+        """The photos of a file or folder; ``named``: it was, so that it is taken whatever it looks like."""
+        if path.is_dir():
+            yield from self._in_folder(path, base)
+        elif path.suffix.lower() == TAR_SUFFIX:
+            yield from self._in_tar(path)
+        elif path.suffix.lower() == PARQUET_SUFFIX:
+            yield from self._in_parquet(path)
+        elif named or is_photo(path):
+            yield self._photo(path, base)
+
+    def _in_folder(self, folder: Path, base: Path) -> Iterator[Candidate]:
+        inside = os.path.realpath(self.output)
+        for parent, paths in itertools.groupby(walk_photos(folder), lambda path: path.parent):
+            real = os.path.realpath(parent)
+            if real != inside and not real.startswith(inside + os.sep):
+                results = self.leave_out(parent)
+                yield from (self._photo(path, base) for path in paths if path.name not in results)
+
+    def _in_list(self, path: Path) -> Iterator[Candidate]:
+        base = path.parent
+        with path.open(encoding="utf-8", errors="surrogateescape") as stream:
+            while line := stream.readline(_MAX_LINE):
+                name = line.rstrip("\r\n")
+                if not name.strip() or name.startswith("#"):
+                    continue
+                target = base / name
+                label = _label(target, base)
+                try:
+                    found = expand(str(target), label)
+                except UsageError as error:  # one wrong line among many is a photo that fails
+                    yield Candidate(label, Place(str(target.absolute())), error=str(error))
+                    continue
+                for match in found:
+                    yield from self._in_path(match, base, match == target)
+
+    def _photo(self, path: Path, base: Path) -> Candidate:
+        beside = beside_file(path) if self.beside else None
+        return Candidate(_label(path, base), Place(str(path.absolute())), beside=beside)
+
+    def _damaged(self, path: Path, what: str) -> Candidate:
+        """An archive that fails as if it were a photo, so that the manifest tells of it."""
+        self._warn(f"{shown(path)} {what}.")
+        return Candidate(shown(path.name), Place(str(path.absolute())), error=f"{shown(path.name)} {what}.")
+
+    def _warn(self, sentence: str) -> None:
+        if not self.quiet:
+            logger.warning("%s", sentence)
+
+    def _in_tar(self, path: Path) -> Iterator[Candidate]:
+        """The photos in a tar file: of a sample with several pictures, the one that is it."""
+        left_out = textures = 0
+        for _, sample in itertools.groupby(self._members(path), lambda member: member[0]):
+            members = list(sample)
+            own = next((found for _, _, found in members if isinstance(found, bytes)), None)
+            pictures = {ending: found for _, ending, found in members if isinstance(found, Candidate)}
+            best = min((e for e in pictures if e in _RANKS), key=_RANKS.index, default=None)
+            taken = [c for ending, c in pictures.items() if best in (None, ending)]
+            if best is None and TEXTURE in pictures:
+                textures, taken = textures + 1, []
+            elif best is not None:
+                left_out += len(pictures) - 1
+            yield from (replace(candidate, beside=own) for candidate in taken)
+        parts = [f"{left_out} pictures of samples that have a photo besides"] if left_out else []
+        parts += [f"{textures} samples that are finished textures"] if textures else []
+        if parts:
+            self._warn(f"{shown(path)}: left out were {' and '.join(parts)}.")
+
+    def _members(self, path: Path) -> Iterator[tuple[str, str, Candidate | bytes]]:
+        """Key, ending and place of the pictures in a tar file; also the JSON that lies beside one, if asked for."""
+        end = -1
+        try:
+            size = path.stat().st_size
+            with _Archive(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+                end = 0
+                while (member := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
+                    if member.size < 0 or member.offset < end:  # it would be read for ever
+                        raise ValueError(f"the member at byte {member.offset} has an impossible size")
+                    end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                    name = member.name.rpartition("/")[2]
+                    stem, _, ending = name.partition(".")
+                    key, ending = member.name.removesuffix(name) + stem, ending.lower()
+                    if not member.isreg() or member.issparse() or name.startswith("."):
+                        continue
+                    if self.beside and ending == "json" and (inner := archive.extractfile(member)):
+                        yield key, ending, inner.read(MAX_BESIDE_BYTES + 1)
+                    if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+                        whole = member.offset_data + member.size <= size
+                        error = "" if whole else f"{shown(path.name)} ends in the middle of it."
+                        place = Place(str(path.absolute()), offset=member.offset_data, size=member.size)
+                        yield key, ending, Candidate(f"{shown(path.name)}/{_inner(member.name)}", place, error=error)
+            with open_plain(path) as rest:
+                rest.seek(end)
+                if rest.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                    raise ValueError("garbage")
+        except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            what = f"cannot be read as a tar file ({reason})"
+            if _is_packed(path):
+                what = "is compressed"
+            elif str(error) == "garbage":
+                what = f"is damaged from byte {end} on"
+            yield "", "", self._damaged(path, what)
+
+    def _in_parquet(self, path: Path) -> Iterator[Candidate]:
+        """A photo a row: its bytes, or a file that the row names."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with open_plain(path) as stream, pq.ParquetFile(stream) as file:
+                column = image_column(file.schema_arrow)
+                name = column.removesuffix(".bytes")
+                others = scalar_columns(file.schema_arrow) if self.beside else []
+                number = 0
+                for group in range(file.metadata.num_row_groups):
+                    if (claimed := unpacked_bytes(file, group, [name, *others])) > MAX_GROUP_BYTES:
+                        raise OSError(f"it claims {claimed} bytes in row group {group}")
+                    batches = file.iter_batches(_BATCH_ROWS, [group], [name, *others], use_threads=False)
+                    for row, values in enumerate(values for batch in batches for values in batch.to_pylist()):
+                        cell = values.pop(name)
+                        cell = cell if isinstance(cell, dict) else {"bytes": cell}
+                        place = Place(str(path.absolute()), group=group, row=row, column=column)
+                        beside = values if self.beside else None
+                        found = Candidate(f"{shown(path.name)}/{number}", place, cell.get("bytes"), beside=beside)
+                        yield found if found.data else _named_in(path, found, cell.get("path"))
+                        number += 1
+        except (OSError, pa.ArrowException) as error:
+            yield self._damaged(path, f"cannot be read as a Parquet file ({reason_of(error, path)})")
+
+
+class _Archive(io.FileIO):
+    """A tar file of which nothing large is read at once: a header may claim to go on for as long as the file does."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file. Raises ValueError if too much is asked for."""
+        if size is None or not 0 <= size <= _MAX_HEADER:
+            raise ValueError(f"a header claims {size} bytes")
+        return super().read(size) or b""
+
+
+def _label(path: Path, base: Path) -> str:
+    """What a dataset calls a file: its path below the source."""
+    return _inner((path.relative_to(base) if path.is_relative_to(base) else Path(path.name)).as_posix())
+
+
+def _inner(name: str) -> str:
+    """A path as one may print it, that leads nowhere else: neither absolute nor upwards."""
+    return shown("/".join(part for part in PurePosixPath(name).parts if part not in ("/", "..", "//")))
+
+
+def _named_in(path: Path, found: Candidate, name: Any) -> Candidate:
     """A row without bytes: the file that it names, if that lies below the Parquet file's folder.
 
     The table may be somebody else's: it is not to decide what of this machine is read.
     """
-    if not name:
-        return replace(found, error="The row holds no picture.")
+    if not name or not isinstance(name, str):
+        return replace(found, data=None, error="The row holds no picture.")
     try:
         folder = path.resolve().parent
         target = (folder / name).resolve()
@@ -178,22 +285,6 @@ def _named_in(path: Path, found: Candidate, name: str | None) -> Candidate:
     return replace(found, place=Place(str(target)))
 
 
-def path_column(schema: Any, column: str) -> str:
-    """The field that names a picture's file where its bytes are left out; empty if there is none.
-
-    Args:
-        schema: of the Parquet file.
-        column: as from :func:`image_column`.
-    """
-    import pyarrow as pa
-
-    name, dot, _ = column.rpartition(".bytes")
-    if not dot or not pa.types.is_struct(kind := schema.field(name).type):
-        return ""
-    index = kind.get_field_index("path")
-    return f"{name}.path" if index >= 0 and pa.types.is_string(kind.field(index).type) else ""
-
-
 def image_column(schema: Any) -> str:
     """The column of a Parquet file's schema that holds pictures; a field of a struct comes after a dot.
 
@@ -204,16 +295,15 @@ def image_column(schema: Any) -> str:
 
     if {"image", "provenance", "record", "key"} <= set(schema.names):
         raise OSError("it holds finished textures, as ostec dataset export writes them")
-    found = []
+    found = {}
     for name in schema.names:
         kind = schema.field(name).type
         if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            found.append((name, f"{name}.bytes"))
+            found[name] = f"{name}.bytes"
         elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            found.append((name, name))
-    preferred = [column for wanted in IMAGE_COLUMNS for name, column in found if name.lower() == wanted]
-    if preferred:
-        return preferred[0]
-    if len(found) != 1:
-        raise OSError(f"expected one column of pictures, found {', '.join(name for name, _ in found) or 'none'}")
-    return found[0][1]
+            found[name] = name
+    lower = {name.lower(): name for name in reversed(found)}
+    preferred = next((found[lower[name]] for name in IMAGE_COLUMNS if name in lower), None)
+    if preferred is None and len(found) != 1:
+        raise OSError(f"expected one column of pictures, found {', '.join(found) or 'none'}")
+    return preferred or next(iter(found.values()))

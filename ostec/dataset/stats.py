@@ -1,21 +1,18 @@
 """A dataset in numbers: counts, and how its figures are distributed."""
 
-import math
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ostec.core.text import counted, shown
-from ostec.core.types import DoubleArray
-from ostec.dataset.attributes import are_few, as_text, is_number, loaded
-from ostec.dataset.manifest import COLUMNS, Row
+from ostec.dataset.attributes import Scalar, are_few, as_text, is_number
+from ostec.dataset.manifest import FIGURES
 
-FIGURES = tuple(name for name, kind in COLUMNS.items() if kind == "float32")
-"""Columns of the manifest that are measured."""
 _TITLES = {
     "pitch_deg": "Pitch, degrees",
     "yaw_deg": "Yaw, degrees",
@@ -29,7 +26,6 @@ _TITLES = {
     "sharpness": "Sharpness, gradient per texel",
 }
 _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
-_WIDTH = 24
 _PHOTO = "PHOTO"
 _PATH = re.compile(rf"(?<![^\s'\"(])(?:/|\\\\|[A-Za-z]:[/\\]).*?{_PHOTO}")
 """From the root to the photo; there may be spaces on the way."""
@@ -39,59 +35,80 @@ ATTRIBUTE = "attributes."
 """What the figures' names begin with that are attributes."""
 _MOST_VALUES = 1000
 """Values of an attribute that are counted one by one."""
+_LARGEST = 1.7e308
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stats:
     """What the rows of a manifest come to."""
 
-    photos: Counter[str] = field(default_factory=Counter)
-    """By status."""
-    faces: int = 0
-    faces_of_photo: Counter[str] = field(default_factory=Counter)
-    """Photos done, by how many faces they have."""
-    modes: Counter[str] = field(default_factory=Counter)
-    occluders: Counter[str] = field(default_factory=Counter)
-    warnings: Counter[str] = field(default_factory=Counter)
-    failures: Counter[str] = field(default_factory=Counter)
-    """By :func:`cause`."""
-    attributes: dict[str, Counter[str]] = field(default_factory=dict)
-    """Name -> values that are no numbers."""
-    values: dict[str, list[float]] = field(default_factory=dict)
-    """Figures, and ``attributes.NAME`` that are numbers: one a face, NaN where it is not known."""
+    values: dict[str, Any]
+    """Plain values, as in ``stats.json``; figures that no face has are left out."""
+    numbers: Mapping[str, Any]
+    """Figures, and ``attributes.NAME`` that are numbers -> an array of Arrow of those that are known."""
 
-    def add(self, row: Row) -> None:
-        """One row more."""
-        if row["status"] != "done":
-            self.photos[row["status"]] += 1
-            if row["status"] == "failed":
-                self.failures[cause(row)] += 1
-            return
-        if row["face"] == 1:
-            self.photos["done"] += 1
-            self.faces_of_photo[str(row.get("faces"))] += 1
-        self.faces += 1
-        self.modes[str(row.get("mode"))] += 1
-        self.occluders.update(row.get("occluders") or ("none",))
-        self.warnings.update(row.get("warnings") or ())
-        known = {name: row.get(name) for name in FIGURES}
-        for name, value in loaded(row).items():
-            if is_number(value):
-                known[ATTRIBUTE + name] = value
-            else:
-                self.attributes.setdefault(name, Counter())[as_text(value)] += 1
-        for name, value in known.items():
-            column = self.values.setdefault(name, [])
-            column += [math.nan] * (self.faces - 1 - len(column))
-            column.append(math.nan if value is None else float(value))
-
-    def column(self, name: str) -> DoubleArray:
-        """A figure of all faces [N], NaN where it is not known."""
-        values = self.values[name]
-        return np.array(values + [math.nan] * (self.faces - len(values)), np.float64)
+    def as_table(self) -> str:
+        """The values as lines of text."""
+        values = self.values
+        photos = ", ".join(f"{count} {status}" for status, count in values["photos"].items())
+        heads = ("known", "mean", "deviation", *_QUANTILES)
+        lines = [f"{counted(values['faces'], 'face')}; photos: {photos or 'none'}", ""]
+        lines.append(f"{'figure':<24}" + "".join(f"{head:>11}" for head in heads))
+        for name, summary in values["figures"].items():
+            lines.append(f"{shown(name):<24}" + "".join(f"{summary[head]:>11.4g}" for head in heads))
+        titles = {"faces_of_photo": "Faces in a photo", "modes": "Mode", "occluders": "Occluders"}
+        lists = {title: values[name] for name, title in titles.items() if values[name]}
+        lines.append("")
+        for title, counts in [*lists.items(), *values["attributes"].items()]:
+            told = ", ".join(f"{shown(name)} ({count})" for name, count in ordered(counts)[:_MOST])
+            lines.append(f"{shown(title)}: {told}" + (f", and {len(counts) - _MOST} further" * (len(counts) > _MOST)))
+        for name in ("warnings", "failures"):
+            if values[name]:
+                lines += ["", f"{name.capitalize()}:"]
+                lines += [f"{number:>8}  {shown(text)}" for text, number in ordered(values[name])[:_MOST]]
+                lines += [f"{len(values[name]) - _MOST} further"] if len(values[name]) > _MOST else []
+        return "\n".join(lines) + "\n"
 
 
-def cause(row: Row) -> str:
+def stats_of(table: Any) -> Stats:
+    """Take stock of a manifest's table."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    of = pc.field
+    others = table.filter(of("status") != "done")
+    failed = others.filter(of("status") == "failed").select(["stage", "source", "reason"])
+    columns = ["status", "face", "faces", *FIGURES, "mode", "occluders", "warnings", "attributes"]
+    faces = table.select(columns).filter(of("status") == "done")  # not all columns: 100,000 rows are copied
+    first = faces.select(["face", "faces"]).filter(of("face") == 1)
+    free = len(faces) - len(faces.filter(pc.list_value_length(of("occluders")) > 0))
+    attributes = attributes_of(faces)
+    numbers = {name: faces[name].cast("float64").drop_null() for name in FIGURES}
+    counts: dict[str, Counter[str]] = {}
+    for name, found in sorted(attributes.items()):
+        texts = Counter(as_text(value) for value in found.values() if not is_number(value))
+        known = pa.array([float(value) for value in found.values() if is_number(value)], "float64")
+        if len(known):
+            numbers[ATTRIBUTE + name] = known
+            each = Counter(f"{value:g}" for value in known.to_pylist())
+            texts += each if are_few(len(each), len(known)) else Counter()
+        counts |= {name: texts} if texts else {}
+    values = {
+        "kind": "ostec dataset stats",
+        "faces": len(faces),
+        "photos": dict(sorted((_counts(others["status"]) | ({"done": len(first)} if len(first) else {})).items())),
+        "faces_of_photo": _counts(first["faces"]),
+        "modes": _counts(faces["mode"]),
+        "occluders": _counts(pc.list_flatten(faces["occluders"])) | ({"none": free} if free else {}),
+        "warnings": _counts(pc.list_flatten(faces["warnings"])),
+        "failures": dict(sorted(Counter(map(cause, failed.to_pylist())).items())),
+        "attributes": {name: _most(found) for name, found in counts.items()},
+        "figures": {name: _summary(known) for name, known in numbers.items() if len(known)},
+    }
+    return Stats(values, numbers)
+
+
+def cause(row: Mapping[str, Any]) -> str:
     """``stage: reason`` of a photo that failed, with PHOTO for its name and for the path that it lay in."""
     reason = str(row.get("reason"))
     for name in {str(row.get("source")), shown(str(row.get("source")))}:
@@ -99,28 +116,26 @@ def cause(row: Row) -> str:
     return f"{row.get('stage')}: {_PATH.sub(_PHOTO, reason)}"
 
 
-def gather(rows: Iterable[Row]) -> Stats:
-    """Take stock of the rows of a manifest."""
-    stats = Stats()
-    for row in rows:
-        stats.add(row)
-    return stats
+def attributes_of(table: Any) -> dict[str, dict[int, Scalar]]:
+    """The attributes in a manifest's table: name -> number of the row -> value."""
+    found: dict[str, dict[int, Scalar]] = {}
+    for number, text in enumerate(table["attributes"].to_pylist()):
+        for name, value in json.loads(text or "{}").items():
+            if isinstance(value, str | bool) or (is_number(value) and abs(value) <= _LARGEST):
+                found.setdefault(name, {})[number] = value
+    return found
 
 
-def as_json(stats: Stats) -> dict[str, Any]:
-    """Plain values; figures that no face has are left out."""
-    figures = {name: summary for name in stats.values if (summary := _summary(stats.column(name)))}
-    counts: dict[str, Counter[str]] = {
-        "photos": stats.photos,
-        "faces_of_photo": stats.faces_of_photo,
-        "modes": stats.modes,
-        "occluders": stats.occluders,
-        "warnings": stats.warnings,
-        "failures": stats.failures,
-    }
-    attributes = {name: _most(found) for name, found in sorted(_counted(stats).items())}
-    plain = {name: dict(sorted(found.items())) for name, found in counts.items()}
-    return {"kind": "ostec dataset stats", "faces": stats.faces, **plain, "attributes": attributes, "figures": figures}
+def values_of(faces: Any, names: Iterable[str]) -> dict[str, list[Any]]:
+    """Attributes, or columns of the manifest, by name: a value for each face, None where it is not known."""
+    attributes, found = attributes_of(faces), {}
+    for name in dict.fromkeys(names):
+        if name in attributes or name not in faces.column_names:
+            found[name] = [attributes.get(name, {}).get(number) for number in range(len(faces))]
+        else:  # 0.3 of a column of 32 bits is 0.3, and not 0.30000001
+            column = faces[name].to_pylist()
+            found[name] = [float(str(np.float32(v))) if isinstance(v, float) else v for v in column]
+    return found
 
 
 def title_of(name: str) -> str:
@@ -128,61 +143,29 @@ def title_of(name: str) -> str:
     return _TITLES.get(name, f"Attribute {shown(name.removeprefix(ATTRIBUTE))}" if name.startswith(ATTRIBUTE) else name)
 
 
-def _counted(stats: Stats) -> dict[str, Counter[str]]:
-    """The attributes value by value; numbers too where they have few values."""
-    counted = {name: Counter(found) for name, found in stats.attributes.items()}
-    for name in stats.values:
-        if not name.startswith(ATTRIBUTE):
-            continue
-        known = stats.column(name)[np.isfinite(stats.column(name))]
-        values, counts = np.unique(known, return_counts=True)
-        if are_few(len(values), len(known)):
-            found = counted.setdefault(name.removeprefix(ATTRIBUTE), Counter())
-            found.update({f"{value:g}": int(number) for value, number in zip(values, counts, strict=True)})
-    return counted
+def _counts(column: Any) -> dict[str, int]:
+    """Value -> how often, sorted by value."""
+    import pyarrow.compute as pc
+
+    return dict(sorted((str(each["values"]), each["counts"]) for each in pc.value_counts(column).to_pylist()))
 
 
 def _most(counts: Counter[str]) -> dict[str, int]:
     """The most frequent values, sorted by value; the rest under one name."""
-    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    rest = sum(number for _, number in ordered[_MOST_VALUES:])
-    more = {f"({len(ordered) - _MOST_VALUES} other values)": rest} if rest else {}
-    return dict(sorted(ordered[:_MOST_VALUES])) | more
+    most = ordered(counts)
+    rest = sum(number for _, number in most[_MOST_VALUES:])
+    more = {f"({len(most) - _MOST_VALUES} other values)": rest} if rest else {}
+    return dict(sorted(most[:_MOST_VALUES])) | more
 
 
-def _summary(values: DoubleArray) -> dict[str, float]:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return {}
-    found = {name: float(np.quantile(known, share)) for name, share in _QUANTILES.items()}
-    return {"known": len(known), "mean": float(known.mean()), "deviation": float(known.std()), **found}
+def ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The most frequent first."""
+    return sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
 
 
-def as_table(stats: Stats) -> str:
-    """The same as lines of text."""
-    values = as_json(stats)
-    photos = ", ".join(f"{count} {status}" for status, count in values["photos"].items())
-    lines = [f"{counted(stats.faces, 'face')}; photos: {photos or 'none'}", ""]
-    heads = ("known", "mean", "deviation", *_QUANTILES)
-    lines.append(f"{'figure':<{_WIDTH}}" + "".join(f"{head:>11}" for head in heads))
-    for name, summary in values["figures"].items():
-        cells = [f"{summary['known']:>11d}", *(f"{summary[head]:>11.4g}" for head in heads[1:])]
-        lines.append(f"{shown(name):<{_WIDTH}}" + "".join(cells))
-    titles = {"faces_of_photo": "Faces in a photo", "modes": "Mode", "occluders": "Occluders"}
-    lines += ["", *(f"{title}: {_told(values[name])}" for name, title in titles.items() if values[name])]
-    lines += [f"{shown(name)}: {_told(found)}" for name, found in values["attributes"].items()]
-    for name in ("warnings", "failures"):
-        lines += _list(name.capitalize(), values[name])
-    return "\n".join(lines) + "\n"
+def _summary(known: Any) -> dict[str, float]:
+    import pyarrow.compute as pc
 
-
-def _told(counts: Mapping[str, int]) -> str:
-    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    more = f", and {len(ordered) - _MOST} further" if len(ordered) > _MOST else ""
-    return ", ".join(f"{shown(name)} ({count})" for name, count in ordered[:_MOST]) + more
-
-
-def _list(title: str, counts: Mapping[str, int]) -> list[str]:
-    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
-    more = [f"{len(ordered) - _MOST} further"] if len(ordered) > _MOST else []
-    return ["", f"{title}:", *(f"{n:>8}  {shown(name)}" for name, n in ordered[:_MOST]), *more] if ordered else []
+    quantiles = pc.quantile(known, list(_QUANTILES.values())).to_pylist()
+    spread = {"mean": pc.mean(known).as_py(), "deviation": pc.stddev(known).as_py()}
+    return {"known": len(known), **spread, **dict(zip(_QUANTILES, quantiles, strict=True))}

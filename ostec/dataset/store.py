@@ -11,9 +11,11 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,35 @@ import numpy as np
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import dumped
+from ostec.dataset.manifest import Row, table_of
 from ostec.dataset.records import Face, Item, Outcome
-from ostec.dataset.rows import Parts, Sealed, check_row, check_timing, sealed_from
 from ostec.io.files import make_folder, open_plain, part_of, remove_leftovers, write_atomic
 from ostec.io.shards import DamagedPart, pack_members, read_blocks, write_shard
 
 logger = logging.getLogger(__name__)
 
-_MAX_HEADER = 64 << 20
+_MAX_LINE = 64 << 20
+_NO_LIST = (ValueError, TypeError, KeyError, OverflowError)
+
+Parts = dict[str, tuple[int, int, str]]
+"""Item -> first byte, number of bytes and SHA-256 of its part of the shard."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What is known of a shard that is done: the first line of its list."""
+
+    shard: int
+    sha256: str
+    """Of the tar file; empty where no face of the shard could be done, so that there is none."""
+    size: int
+    """Bytes of the tar file."""
+    faces: int
+    done: int
+    """Photos."""
+    failed: int
+    skipped: int
+    parts: Parts = field(default_factory=dict)
 
 
 class Store:
@@ -62,7 +85,7 @@ class Store:
 
     def shard_path(self, shard: int) -> Path:
         """The tar file of a shard."""
-        return self.shards / shard_name(shard)
+        return self.shards / f"{shard:05d}.tar"
 
     def failures_path(self, shard: int) -> Path:
         """The list of a shard's failures."""
@@ -88,32 +111,29 @@ class Store:
         """A folder for files on their way: another one in each process, since one that is lost may still be running."""
         return part_of(self.staged_folder(item // self.shard_size), item)
 
-    def stage(self, outcome: Outcome, faces: Sequence[Face] = ()) -> None:
-        """Write down what came of a photo, with its part of the shard.
+    # Staging
 
-        Raises:
-            OutputError: it cannot be written.
-        """
-        parts = [pack_members(_members(face)) for face in faces]
+    def stage(self, outcome: Outcome, faces: Sequence[Face] = ()) -> None:
+        """Write down what came of a photo, with its part of the shard. Raises OutputError."""
+        self._stage(outcome, [pack_members(_members(face)) for face in faces])
+
+    def _stage(self, outcome: Outcome, parts: Sequence[bytes]) -> None:
         digest = hashlib.sha256(b"".join(parts)).hexdigest() if parts else ""
-        outcome = replace(outcome, sizes=tuple(len(part) for part in parts), sha256=digest)
+        outcome = replace(outcome, sizes=tuple(map(len, parts)), sha256=digest)
         path = self.staged_path(outcome.item)
-        make = path.parent
         try:
-            make.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"The folder {make} cannot be made ({error.strerror or error}).") from error
+            raise OutputError(f"The folder {path.parent} cannot be made ({error.strerror or error}).") from error
         write_atomic(path, b"".join((_line(asdict(outcome)), *parts)))
 
     def staged(self, shard: int) -> set[int]:
-        """The items of a shard whose outcomes are staged."""
+        """The items of a shard whose outcomes are staged; files that a power cut has shortened are none."""
         folder = self.staged_folder(shard)
-        names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-        found = {int(name) for name in names if name.isdecimal()}
-        return {item for item in found if self._is_whole(item)}
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return {int(name) for name in names if name.isdecimal() and self._is_whole(int(name))}
 
     def _is_whole(self, item: int) -> bool:
-        """Whether a staged file is as long as it says: a power cut can shorten it."""
         try:
             outcome, start = self.read_staged(item)
             return self.staged_path(item).stat().st_size == start + sum(outcome.sizes)
@@ -121,87 +141,23 @@ class Store:
             return False
 
     def read_staged(self, item: int) -> tuple[Outcome, int]:
-        """A staged outcome, and where the photo's part of the shard begins in its file.
-
-        Raises:
-            AssetError: there is none, or it is damaged.
-        """
+        """A staged outcome, and where the photo's part of the shard begins in its file. Raises AssetError."""
         path = self.staged_path(item)
         try:
             with open_plain(path) as stream:
-                line = stream.readline(_MAX_HEADER)
-            return outcome_from(json.loads(line)), len(line)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+                line = stream.readline(_MAX_LINE)
+            outcome = Outcome(**json.loads(line))
+            return replace(outcome, faces=tuple(outcome.faces), sizes=tuple(map(int, outcome.sizes))), len(line)
+        except (OSError, *_NO_LIST, RecursionError) as error:
             raise AssetError(f"{path} is damaged ({error}).") from error
-
-    def is_sealed(self, shard: int) -> bool:
-        """Whether a shard is done."""
-        return self.sealed_path(shard).exists()
-
-    def seal(self, shard: int, items: Sequence[Item]) -> Sealed:
-        """Join the staged outcomes of a shard's photos; all but those that the plan decides are staged.
-
-        Raises:
-            AssetError: a staged file is damaged, and was removed, so that its photo is done again.
-            OutputError: something cannot be written.
-        """
-        seal = _Seal(self, shard)
-        for item in items:
-            if item.status is not None:
-                seal.add(item, Outcome(item.number, item.status, stage="plan", reason=item.reason), 0)
-            else:
-                seal.add(item, *self.read_staged(item.number))
-        try:
-            sealed = seal.write()
-        except DamagedPart as error:  # by a power cut, for one
-            error.file.unlink(missing_ok=True)
-            raise AssetError(f"{error} It was removed; ostec dataset resume does its photo again.") from error
-        shutil.rmtree(self.staged_folder(shard), ignore_errors=True)
-        return sealed
-
-    def read_sealed(self, shard: int) -> Sealed:
-        """What is known of a shard that is done.
-
-        Raises:
-            AssetError: its list is missing or damaged.
-        """
-        return self._sealed(shard, next(read_lines(self.sealed_path(shard)), None))
-
-    def rows(self, shard: int) -> Iterator[dict[str, Any]]:
-        """The rows of a sealed shard for the manifest, in order.
-
-        Raises:
-            AssetError: its list is missing or damaged.
-        """
-        lines = read_lines(self.sealed_path(shard))
-        self._sealed(shard, next(lines, None))
-        try:
-            yield from map(check_row, lines)
-        except ValueError as error:
-            raise AssetError(f"{self.sealed_path(shard)} is damaged ({error}).") from error
-
-    def _sealed(self, shard: int, values: Mapping[str, Any] | None) -> Sealed:
-        try:
-            return sealed_from(values or {}, shard)
-        except ValueError as error:
-            raise AssetError(f"{self.sealed_path(shard)} is damaged ({error}).") from error
-
-    def timings(self, shard: int) -> list[dict[str, Any]]:
-        """The seconds of a shard's photos: ``item``, ``id``, ``seconds`` by stage; none where the list is damaged."""
-        path = self.timings_path(shard)
-        try:
-            return [check_timing(line) for line in read_lines(path)]
-        except (AssetError, ValueError) as error:
-            logger.warning("%s is damaged and left out (%s).", path, error)
-            return []
 
     def clean(self, shards: int) -> None:
         """Remove what a killed build has left among the staged files of shards that are done, and beyond the plan."""
         for folder in (self.state / "staged").glob("[0-9]*"):
             if not folder.name.isdecimal() or int(folder.name) >= shards or self.is_sealed(int(folder.name)):
                 shutil.rmtree(folder, ignore_errors=True)
-                continue
-            remove_leftovers(folder)
+            else:
+                remove_leftovers(folder)
 
     def is_begun(self) -> bool:
         """Whether anything is done yet, or was."""
@@ -210,34 +166,103 @@ class Store:
 
     def last_shard(self) -> int:
         """The highest number of a shard whose tar file is there; -1 if there is none."""
-        stems = [path.stem for path in self.shards.glob("*.tar")] if self.shards.is_dir() else []
-        return max((int(stem) for stem in stems if stem.isdecimal()), default=-1)
+        return max((int(path.stem) for path in self.shards.glob("*.tar") if path.stem.isdecimal()), default=-1)
 
-    def write_sealed(self, shard: int, sha256: str, rows: Sequence[dict[str, Any]], parts: Parts) -> Sealed:
-        """Write the list of a shard, which means that it is done.
+    # Sealing
 
-        Args:
-            shard: its tar file is there, if any photo of it is done.
-            sha256: of that; empty if there is none.
-            rows: of the manifest, in the order of the plan.
-            parts: as in :class:`Sealed`.
+    def is_sealed(self, shard: int) -> bool:
+        """Whether a shard is done."""
+        return self.sealed_path(shard).exists()
+
+    def seal(self, shard: int, items: Sequence[Item]) -> None:
+        """Join the staged outcomes of a shard's photos; all but those that the plan decides are staged.
 
         Raises:
-            OutputError: it cannot be written.
+            AssetError: a staged file is damaged, and was removed, so that its photo is done again.
+            OutputError: something cannot be written.
         """
-        path = self.shard_path(shard)
-        photos = {row["item"]: row["status"] for row in rows}
-        counts = {status: sum(s == status for s in photos.values()) for status in ("done", "failed", "skipped")}
-        sealed = Sealed(
-            shard=shard,
-            sha256=sha256,
-            size=path.stat().st_size if sha256 else 0,
-            faces=sum(row["status"] == "done" for row in rows),
-            parts=parts,
-            **counts,
-        )
-        write_atomic(self.sealed_path(shard), b"".join(_line(row) for row in (asdict(sealed), *rows)), synced=True)
-        return sealed
+        path, end = self.shard_path(shard), 0
+        rows, failures, timings, parts = list[Row](), list[Row](), list[Row](), Parts()
+        places: list[tuple[Path, int, int]] = []
+        for item in items:
+            outcome, start = Outcome(item.number, item.status or "done", stage="plan", reason=item.reason), 0
+            if item.status is None:
+                outcome, start = self.read_staged(item.number)
+            if outcome.seconds:
+                timings.append({"item": item.number, "id": item.id, "seconds": outcome.seconds})
+            if outcome.status != "done":
+                rows.append(_failed(item, outcome))
+                failures.append({**rows[-1], "path": item.place.path})
+                continue
+            size = sum(outcome.sizes)
+            places.append((self.staged_path(item.number), start, size))
+            parts[str(item.number)] = (end, size, outcome.sha256)
+            for row, length in zip(outcome.faces, outcome.sizes, strict=True):
+                place = {"item": item.number, "shard": path.name, "offset": end, "size": length}
+                rows.append({**row, "status": "done", **place})
+                end += length
+        try:
+            digest = write_shard(path, places, [part[2] for part in parts.values()]) if places else ""
+        except DamagedPart as error:  # by a power cut, for one
+            error.file.unlink(missing_ok=True)
+            raise AssetError(f"{error} It was removed; ostec dataset resume does its photo again.") from error
+        write_lines(self.failures_path(shard), failures)
+        write_lines(self.timings_path(shard), timings)
+        self.write_sealed(shard, digest, rows, parts)
+        shutil.rmtree(self.staged_folder(shard), ignore_errors=True)
+
+    def write_sealed(self, shard: int, sha256: str, rows: Sequence[Row], parts: Parts) -> None:
+        """Write the list of a shard, which means that it is done; its tar file is there if ``sha256`` is not empty.
+
+        The rows of the manifest are in the order of the plan. Raises OutputError.
+        """
+        size = self.shard_path(shard).stat().st_size if sha256 else 0
+        photos = Counter({row["item"]: row["status"] for row in rows}.values())
+        faces = sum(row["status"] == "done" for row in rows)
+        head = Sealed(shard, sha256, size, faces, photos["done"], photos["failed"], photos["skipped"], parts)
+        write_atomic(self.sealed_path(shard), b"".join(map(_line, (asdict(head), *rows))), synced=True)
+
+    def read_sealed(self, shard: int) -> Sealed:
+        """What is known of a shard that is done. Raises AssetError if its list is missing or damaged."""
+        path = self.sealed_path(shard)
+        try:
+            values = next(read_lines(path), {})
+            parts = {str(int(key)): (int(a), int(b), str(c)) for key, (a, b, c) in dict(values.pop("parts")).items()}
+            digest = str(values.pop("sha256"))
+            sealed = Sealed(sha256=digest, parts=parts, **{name: int(value) for name, value in values.items()})
+            if sealed.shard != shard:
+                raise ValueError(f"it is of shard {sealed.shard}")
+            return sealed
+        except _NO_LIST as error:
+            raise AssetError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
+
+    def rows(self, shard: int) -> list[Row]:
+        """The rows of a sealed shard for the manifest, in order. Raises AssetError if its list is damaged."""
+        return self._listed(shard)[0]
+
+    def table(self, shard: int) -> Any:
+        """The same as a table of Arrow. Raises AssetError."""
+        return self._listed(shard)[1]
+
+    def _listed(self, shard: int) -> tuple[list[Row], Any]:
+        self.read_sealed(shard)
+        rows = list(read_lines(self.sealed_path(shard)))[1:]
+        try:
+            return rows, table_of(rows)
+        except ValueError as error:
+            raise AssetError(f"{self.sealed_path(shard)} is damaged ({error}).") from error
+
+    def timings(self, shard: int) -> list[dict[str, Any]]:
+        """The seconds of a shard's photos: ``item``, ``id``, ``seconds`` by stage; none where the list is damaged."""
+        path = self.timings_path(shard)
+        try:
+            lines = list(read_lines(path))
+            if not all(map(_is_timing, lines)):
+                raise AssetError("it holds something else than seconds")
+            return lines
+        except AssetError as error:
+            logger.warning("%s is damaged and left out (%s).", path, error)
+            return []
 
     def reopen(self, shard: int, keep: Iterable[int]) -> None:
         """Undo a sealing: the outcomes of the items to keep are staged again, the others are to be done.
@@ -246,85 +271,60 @@ class Store:
             AssetError: the shard cannot be read.
             OutputError: something cannot be written.
         """
-        sealed = self.read_sealed(shard)
-        faces: dict[int, list[dict[str, Any]]] = {}
-        for row in self.rows(shard):
-            faces.setdefault(int(row["item"]), []).append(row)
+        rows = self.rows(shard)
         seconds = {line["item"]: line["seconds"] for line in self.timings(shard)}
         for item in keep:
-            start, size, digest = sealed.parts[str(item)]
-            rows = faces[item]
-            outcome = Outcome(
-                item,
-                "done",
-                tuple(rows),
-                tuple(int(row["size"]) for row in rows),
-                seconds=seconds.get(item, {}),
-                sha256=digest,
-            )
+            own = tuple(row for row in rows if row["item"] == item)
+            outcome = Outcome(item, "done", own, seconds=seconds.get(item, {}))
             try:
-                part = b"".join(read_blocks(self.shard_path(shard), start, size))
+                path = self.shard_path(shard)
+                parts = [b"".join(read_blocks(path, row["offset"], row["size"])) for row in own]
             except OSError as error:
-                raise AssetError(f"{self.shard_path(shard)} cannot be read ({error.strerror or error}).") from error
-            self.staged_folder(shard).mkdir(parents=True, exist_ok=True)
-            write_atomic(self.staged_path(item), _line(asdict(outcome)) + part)
+                raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
+            self._stage(outcome, parts)
         self.sealed_path(shard).unlink()
 
 
-class _Seal:
-    """A shard that is being joined."""
-
-    def __init__(self, store: Store, shard: int) -> None:
-        self._store = store
-        self._shard = shard
-        self._rows: list[dict[str, Any]] = []
-        self._failures: list[dict[str, Any]] = []
-        self._timings: list[dict[str, Any]] = []
-        self._places: list[tuple[Path, int, int]] = []
-        self._parts: Parts = {}
-        self._end = 0
-
-    def add(self, item: Item, outcome: Outcome, start: int) -> None:
-        """The next photo in the order of the plan."""
-        if outcome.seconds:
-            self._timings.append({"item": item.number, "id": item.id, "seconds": outcome.seconds})
-        if outcome.status != "done":
-            row = {
-                "item": item.number,
-                "id": item.id,
-                "face": 0,
-                "sha256": item.sha256,
-                "source": item.source,
-                "status": outcome.status,
-                "stage": outcome.stage,
-                "reason": shown(outcome.reason),  # Arrow takes no text that is not UTF-8
-                **({"attributes": dumped(item.attributes)} if item.attributes else {}),
-            }
-            self._rows.append(row)
-            self._failures.append({**row, "path": item.place.path})
-            return
-        size = sum(outcome.sizes)
-        self._places.append((self._store.staged_path(item.number), start, size))
-        self._parts[str(item.number)] = (self._end, size, outcome.sha256)
-        path = self._store.shard_path(self._shard)
-        for row, length in zip(outcome.faces, outcome.sizes, strict=True):
-            place = {"item": item.number, "shard": path.name, "offset": self._end, "size": length}
-            self._rows.append({**row, "status": "done", **place})
-            self._end += length
-
-    def write(self) -> Sealed:
-        """Write the shard and its lists; the one that means done comes last."""
-        store, shard = self._store, self._shard
-        digests = [digest for _, _, digest in self._parts.values()]
-        digest = write_shard(store.shard_path(shard), self._places, digests) if self._places else ""
-        write_lines(store.failures_path(shard), self._failures)
-        write_lines(store.timings_path(shard), self._timings)
-        return store.write_sealed(shard, digest, self._rows, self._parts)
+def digest_of(path: Path, start: int, size: int) -> str:
+    """The SHA-256 of a stretch of a shard. Raises AssetError."""
+    digest = hashlib.sha256()
+    try:
+        for block in read_blocks(path, start, size):
+            digest.update(block)
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return digest.hexdigest()
 
 
-def shard_name(shard: int) -> str:
-    """``00000.tar``."""
-    return f"{shard:05d}.tar"
+def parts_of(path: Path, rows: Iterable[Row]) -> Parts:
+    """The parts of a shard by the rows of its photos. Raises AssetError."""
+    spans: dict[int, tuple[int, int]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            start, size = spans.get(row["item"], (row["offset"], 0))
+            spans[row["item"]] = (start, size + row["size"])
+    return {str(item): (*span, digest_of(path, *span)) for item, span in spans.items()}
+
+
+def _failed(item: Item, outcome: Outcome) -> Row:
+    return {
+        "item": item.number,
+        "id": item.id,
+        "face": 0,
+        "sha256": item.sha256,
+        "source": item.source,
+        "status": outcome.status,
+        "stage": outcome.stage,
+        "reason": shown(outcome.reason),  # Arrow takes no text that is not UTF-8
+        **({"attributes": dumped(item.attributes)} if item.attributes else {}),
+    }
+
+
+def _is_timing(line: Mapping[str, Any]) -> bool:
+    item, seconds = line.get("item"), line.get("seconds")
+    if type(item) is not int or abs(item) >= 2**63 or not isinstance(line.get("id"), str):
+        return False
+    return isinstance(seconds, dict) and all(isinstance(s, int | float) and math.isfinite(s) for s in seconds.values())
 
 
 def _members(face: Face) -> Iterator[tuple[str, bytes]]:
@@ -360,7 +360,7 @@ def _line(values: Mapping[str, Any]) -> bytes:
 def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
     """Write a list of JSON objects, one a line; without any, see that there is no file. Raises OutputError."""
     if lines:
-        write_atomic(path, b"".join(_line(line) for line in lines), synced=True)
+        write_atomic(path, b"".join(map(_line, lines)), synced=True)
         return
     try:
         path.unlink(missing_ok=True)
@@ -369,14 +369,10 @@ def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a list; none where there is no file.
-
-    Raises:
-        AssetError: it cannot be read or is damaged.
-    """
+    """The JSON objects of a list; none where there is no file. Raises AssetError if it is damaged."""
     try:
         with open_plain(path) as stream:
-            while line := stream.readline(_MAX_HEADER):
+            while line := stream.readline(_MAX_LINE):
                 values = json.loads(line.decode("ascii"))
                 if not isinstance(values, dict):
                     raise ValueError("expected an object a line")
@@ -385,9 +381,3 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     except (OSError, ValueError, RecursionError) as error:
         raise AssetError(f"{path} is damaged ({error}).") from error
-
-
-def outcome_from(values: Mapping[str, Any]) -> Outcome:
-    """The outcome that a line describes. Raises KeyError, TypeError, ValueError for one that is none."""
-    outcome = Outcome(**values)
-    return replace(outcome, faces=tuple(outcome.faces), sizes=tuple(int(size) for size in outcome.sizes))

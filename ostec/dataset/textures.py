@@ -31,63 +31,36 @@ _MEMBERS: dict[str, str] = {"texture": TEXTURE, "provenance": PROVENANCE, "recor
 _MAX_MEGAPIXELS = 17.0
 
 
-class _Index:
-    """Where every face lies, in few bytes: each worker of a loader has its own."""
-
-    def __init__(self, folder: str | Path, fields: Sequence[Field]) -> None:
-        unknown = [field for field in fields if field not in _MEMBERS]
-        if unknown or not fields:
-            raise ValueError(f"expected fields out of {', '.join(_MEMBERS)}, got {', '.join(unknown) or 'none'}")
-        finished = FinishedDataset(Path(folder))
-        places = [finished.place(row) for row in finished.faces()]
-        if not places:
-            raise UsageError(f"{folder} has no face in a finished shard.")
-        self._fields = tuple(fields)
-        self._shards = list(dict.fromkeys(place.shard for place in places))
-        number = {shard: k for k, shard in enumerate(self._shards)}
-        places.sort(key=lambda place: number[place.shard])
-        self._keys = np.array([place.key for place in places], np.bytes_)
-        self.shard = np.array([number[place.shard] for place in places], np.int32)
-        """Number of each face's shard [N]; the faces of a shard are neighbours."""
-        self._spans = np.array([(place.start, place.size) for place in places], np.int64)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def key(self, index: int) -> str:
-        return str(self._keys[index].decode("ascii"))
-
-    def sample(self, index: int) -> Sample:
-        start, size = map(int, self._spans[index])
-        place = FacePlace(self.key(index), self._shards[self.shard[index]], start, size)
-        found = read_face(place, {_MEMBERS[field] for field in self._fields})
-        fields: Sample = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
-        return {"key": place.key, **fields}
-
-
 class TextureDataset(Dataset[Sample]):
     """The faces of a dataset by index, in the order of the plan.
 
-    ``dataset[k]`` is a dictionary with ``key`` and what ``fields`` asks for (see :data:`Field`). It needs neither Ray
-    nor, where the dataset's ``state`` is there, PyArrow. What a build finishes later is not seen.
+    ``dataset[k]`` is a dictionary with ``key`` and what ``fields`` asks for (see :data:`Field`). It needs no Ray. What
+    a build finishes later is not seen.
     """
 
     def __init__(self, folder: str | Path, fields: Sequence[Field] = ("texture",)) -> None:
-        """Look up where the faces are.
-
-        Args:
-            folder: of the dataset.
-            fields: what a sample holds besides its key.
+        """Look up where the faces are; ``fields``: what a sample holds besides its key.
 
         Raises:
             ValueError: a field is unknown.
             UsageError: there is no dataset, or no face is finished.
             AssetError: it is damaged.
         """
-        self._index = _Index(folder, fields)
+        unknown = [field for field in fields if field not in _MEMBERS]
+        if unknown or not fields:
+            raise ValueError(f"expected fields out of {', '.join(_MEMBERS)}, got {', '.join(unknown) or 'none'}")
+        faces = FinishedDataset(Path(folder)).faces_table()
+        if not len(faces):
+            raise UsageError(f"{folder} has no face in a finished shard.")
+        self._fields, self._folder = tuple(fields), Path(folder) / "shards"
+        self._keys = faces["key"].to_numpy().astype(np.bytes_)  # few bytes: each worker of a loader has its own
+        self.shards, of = np.unique(faces["shard"].to_numpy().astype(np.bytes_), return_inverse=True)
+        self.shard_of = of.astype(np.int32)
+        """Number of each face's shard [N]."""
+        self._spans = np.stack([faces["offset"].to_numpy(), faces["size"].to_numpy()], axis=1)
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._keys)
 
     def __getitem__(self, index: int) -> Sample:
         """One face.
@@ -99,12 +72,17 @@ class TextureDataset(Dataset[Sample]):
         count = len(self)
         if not -count <= index < count:
             raise IndexError(f"expected an index below {count}, got {index}")
-        return self._index.sample(index % count)
+        start, size = map(int, self._spans[index])
+        shard = self._folder / self.shards[self.shard_of[index]].decode("ascii")
+        place = FacePlace(self._keys[index].decode("ascii"), shard, start, size)
+        found = read_face(place, {_MEMBERS[field] for field in self._fields})
+        fields: Sample = {field: _decoded(field, need(found, _MEMBERS[field], place), place) for field in self._fields}
+        return {"key": place.key, **fields}
 
     @property
     def keys(self) -> list[str]:
         """The keys ``ID_FACE`` of all faces."""
-        return [self._index.key(k) for k in range(len(self))]
+        return [key.decode("ascii") for key in self._keys]
 
 
 class TextureStream(IterableDataset[Sample]):
@@ -130,7 +108,7 @@ class TextureStream(IterableDataset[Sample]):
             fields: what a sample holds besides its key.
             seed: of the order of shards and of faces; None keeps the order of the plan.
             mix: shards whose faces are shuffled with each other.
-            rank: of this process among ``ranks``; both as torch.distributed says if None, and 0 of 1 without it.
+            rank: of this process; as torch.distributed says if None, and 0 without it.
             ranks: how many processes share the stream.
 
         Raises:
@@ -138,16 +116,16 @@ class TextureStream(IterableDataset[Sample]):
             UsageError: there is no dataset, no face is finished, or a rank would have no shard.
             AssetError: it is damaged.
         """
-        self._index = _Index(folder, fields)
+        self._faces = TextureDataset(folder, fields)
         self._seed, self._mix, self._epoch = seed, mix, 0
-        alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
-        self._rank = rank if rank is not None else 0 if alone else torch.distributed.get_rank()
-        self._ranks = ranks if ranks is not None else 1 if alone else torch.distributed.get_world_size()
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        one, all_ = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+        self._rank, self._ranks = one if rank is None else rank, all_ if ranks is None else ranks
+        self._shards = len(self._faces.shards)
         if mix < 1:
             raise ValueError(f"expected mix of 1 or more, got {mix}")
         if not 0 <= self._rank < self._ranks:
             raise ValueError(f"expected a rank from 0 to {self._ranks - 1}, got {self._rank}")
-        self._shards = int(self._index.shard[-1]) + 1
         if self._shards < self._ranks:
             raise UsageError(f"{folder} has {self._shards} shards with faces, fewer than the {self._ranks} ranks.")
 
@@ -162,14 +140,10 @@ class TextureStream(IterableDataset[Sample]):
         draw = None if self._seed is None else np.random.default_rng([self._seed, self._epoch])
         order = np.arange(self._shards) if draw is None else draw.permutation(self._shards)
         own = order[self._rank :: self._ranks][worker::workers]
-        bounds = np.searchsorted(self._index.shard, np.arange(self._shards + 1))
         for first in range(0, len(own), self._mix):
-            group = [np.arange(bounds[shard], bounds[shard + 1]) for shard in own[first : first + self._mix]]
-            faces = np.concatenate(group)
-            if draw is not None:
-                faces = draw.permutation(faces)
-            for index in faces:
-                yield self._index.sample(int(index))
+            faces = np.concatenate([np.flatnonzero(self._faces.shard_of == s) for s in own[first : first + self._mix]])
+            for index in faces if draw is None else draw.permutation(faces):
+                yield self._faces[int(index)]
 
 
 def _decoded(field: Field, data: bytes, place: FacePlace) -> Any:
@@ -184,5 +158,5 @@ def _decoded(field: Field, data: bytes, place: FacePlace) -> Any:
         return {view: torch.from_numpy(array.astype(np.float32)) for view, array in arrays.items()}
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AssetError(f"{name} is damaged ({error}).") from error

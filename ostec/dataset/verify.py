@@ -1,34 +1,24 @@
 """Whether a dataset is what was written down when it was made, and what can be made again from the rest."""
 
 import contextlib
-import hashlib
+import functools
 import itertools
-import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError
-from ostec.dataset.alone import require_idle
 from ostec.dataset.attributes import loaded
-from ostec.dataset.build import Dataset
-from ostec.dataset.licences import FILE as LICENCES
-from ostec.dataset.licences import LOST, builds_again
-from ostec.dataset.manifest import Row, as_stored, read_manifest, row_of
+from ostec.dataset.build import Dataset, require_idle
+from ostec.dataset.manifest import Row, check_table, read_manifest, read_tables, read_timings
+from ostec.dataset.plan import LICENCES
 from ostec.dataset.records import Item, Place
-from ostec.dataset.rows import Parts, check_row
-from ostec.dataset.store import Store, read_lines, write_lines
-from ostec.dataset.timings import timings_differ
-from ostec.dataset.weights import mixed
-from ostec.io.shards import ShardMember, read_blocks, read_member, read_members, samples
+from ostec.dataset.store import digest_of, parts_of, read_lines, write_lines
+from ostec.dataset.worker import mixed
 
 logger = logging.getLogger(__name__)
-
-_MAX_RECORD_BYTES = 16 << 20
-_NO_RECORD = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass
@@ -41,15 +31,6 @@ class Found:
     """What was done about them."""
     faces: int = 0
     shards: int = 0
-
-
-@dataclass(frozen=True)
-class ReadShard:
-    """What a shard's tar file and list of failures say by themselves."""
-
-    rows: list[Row]
-    """As in the list of a sealed shard."""
-    parts: Parts
 
 
 def verify(folder: Path, repair: bool) -> Found:
@@ -82,75 +63,6 @@ def _idle(folder: Path) -> Iterator[None]:
     require_idle(folder)
 
 
-def read_shard(store: Store, shard: int) -> ReadShard:
-    """Read a shard's tar file and failures, without any other list.
-
-    Raises:
-        AssetError: they cannot be read or are damaged.
-    """
-    read = _read_tar(store, shard)
-    failures = ({key: value for key, value in line.items() if key != "path"} for line in _failures(store, shard))
-    return _checked(store, shard, [*read.rows, *({"face": 0, **row} for row in failures)], read.parts)
-
-
-def _read_tar(store: Store, shard: int) -> ReadShard:
-    path = store.shard_path(shard)
-    rows: list[Row] = []
-    parts: Parts = {}
-    if path.exists():
-        faces = itertools.groupby(map(_face_of(path), samples(read_members(path))), lambda face: face[0]["item"])
-        for item, group in faces:
-            own = list(group)
-            start, end = own[0][1], own[-1][2]
-            parts[str(item)] = (start, end - start, _digest(path, start, end - start))
-            rows += [
-                {**row, "item": item, "status": "done", "shard": path.name, "offset": first, "size": last - first}
-                for row, first, last in own
-            ]
-    return _checked(store, shard, rows, parts)
-
-
-def _checked(store: Store, shard: int, rows: list[Row], parts: Parts) -> ReadShard:
-    path = store.shard_path(shard)
-    try:
-        rows = sorted(map(check_row, rows), key=lambda row: (row["item"], row["face"]))
-    except ValueError as error:
-        raise AssetError(f"{path} or {store.failures_path(shard)} is damaged ({error}).") from error
-    if any(row["item"] // store.shard_size != shard for row in rows):
-        raise AssetError(f"{path} is damaged (a photo in it belongs to another shard).")
-    return ReadShard(rows, parts)
-
-
-def _face_of(path: Path) -> Callable[[Any], tuple[Row, int, int]]:
-    """Members of one sample -> its row with the item, and the bytes from and to which it goes."""
-
-    def face_of(sample: list[ShardMember]) -> tuple[Row, int, int]:
-        last = sample[-1]
-        if last.ending != "json" or last.size > _MAX_RECORD_BYTES:
-            raise AssetError(f"{path} is damaged (the sample {last.key} does not end with its record).")
-        try:
-            record = json.loads(read_member(path, last))
-            return {**row_of(record), "item": int(record["item"])}, sample[0].header, last.end
-        except _NO_RECORD as error:
-            raise AssetError(f"{path} is damaged (the record of the sample {last.key}: {error}).") from error
-
-    return face_of
-
-
-def _failures(store: Store, shard: int) -> Iterator[dict[str, Any]]:
-    yield from read_lines(store.failures_path(shard))
-
-
-def _digest(path: Path, start: int, size: int) -> str:
-    digest = hashlib.sha256()
-    try:
-        for block in read_blocks(path, start, size):
-            digest.update(block)
-    except OSError as error:
-        raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
-    return digest.hexdigest()
-
-
 class _Check:
     """One verification, in the order of its methods."""
 
@@ -159,64 +71,67 @@ class _Check:
         self.found = Found()
         self._store = dataset.store
         self._repair = repair
-        self._changed = False
 
     def plan(self) -> None:
         """The lists of the plan, one for each shard."""
         plan, present = self.dataset.plan, self._store.last_shard() + 1
-        if plan.shards < present:
-            self._problem(f"The plan has {plan.shards} shards, and there are {present}: state/ was lost.")
-            if self._repair:
-                self._plan_again(present)
-        for shard in range(self.dataset.plan.shards):
+        if lost := plan.shards < present or plan.is_lost():
+            self.found.problems.append(f"The plan does not know all of {present} shards: state/ was lost.")
+        for shard in range(present if lost and self._repair else plan.shards):
             try:
                 plan.read(shard)
             except AssetError as error:
-                self._problem(str(error))
+                if not lost:
+                    self.found.problems.append(str(error))
                 if self._repair:
                     self._list_again(shard)
+        if lost and self._repair:
+            what = "sources" if plan.restore(present) else "sources and licences"
+            self.found.repaired.append(
+                f"The plan was made again from the manifest; {what} were not written down elsewhere."
+            )
 
-    def _plan_again(self, shards: int) -> None:
-        for shard in range(shards):
-            self._list_again(shard)
-        builds = builds_again(self.dataset.folder, self.dataset.plan, shards)
-        self.dataset.plan.commit(shards, builds)
-        lost = "sources and licences" if any(build.licence == LOST for build in builds) else "sources"
-        self._fixed(f"The plan was made again from the shards; {lost} were not written down elsewhere.")
+    @functools.cached_property
+    def _manifest(self) -> dict[int, list[Row]]:
+        """The manifest's rows by shard, without what is not known; none where it cannot be read."""
+        found: dict[int, list[Row]] = {}
+        with contextlib.suppress(AssetError, ValueError):
+            for table in read_tables(self.dataset.folder / "manifest.parquet"):
+                check_table(table)
+                for row in table.to_pylist():
+                    known = {name: value for name, value in row.items() if value is not None}
+                    found.setdefault(row["item"] // self._store.shard_size, []).append(known)
+        return found
 
     def _list_again(self, shard: int) -> None:
         """A plan's list from what became of its photos."""
-        rows = read_shard(self._store, shard).rows
-        paths = {int(line["item"]): str(line["path"]) for line in _failures(self._store, shard)}
-        items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in rows}
+        paths = {line.get("item"): str(line.get("path", "")) for line in read_lines(self._store.failures_path(shard))}
+        items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in self._manifest.get(shard, [])}
         self.dataset.plan.write(shard, items.values())
-        self._fixed(f"The plan of shard {shard} was made again from the shard.")
+        self.found.repaired.append(f"The plan of shard {shard} was made again from the manifest.")
 
     def shard(self, shard: int) -> None:
         """The tar file of a shard, and its lists."""
-        store = self._store
+        store, path = self._store, self._store.shard_path(shard)
         if not store.is_sealed(shard):
-            if not store.shard_path(shard).exists() or store.staged_folder(shard).exists():
+            if not path.exists() or store.staged_folder(shard).exists():
                 return  # not done yet
-            self._problem(f"The list of {store.shard_path(shard).name} is missing.")
+            self.found.problems.append(f"The list of {path.name} is missing.")
             if not (self._repair and self._is_listed_again(shard)):
                 return
         self.found.shards += 1
+        rows: list[Row] = []
         try:
-            sealed, rows = store.read_sealed(shard), list(store.rows(shard))
+            sealed, rows = store.read_sealed(shard), store.rows(shard)
             self.found.faces += sealed.faces
-            path = store.shard_path(shard)
             if sealed.sha256 and (not path.exists() or path.stat().st_size != sealed.size):
                 raise AssetError(f"{path} is missing or has another size than {sealed.size} bytes.")
             if sealed.sha256 and sha256_of(path) != sealed.sha256:
                 raise AssetError(f"{path} is damaged: its SHA-256 is another one.")
-            read = _read_tar(store, shard)
-            if read.rows != [row for row in rows if row["status"] == "done"] or read.parts != sealed.parts:
-                raise AssetError(f"{path} and its list differ.")
             self._failures(shard, rows)
         except (OSError, AssetError) as error:
-            self._problem(str(error))
-            if self._repair and not (self._is_list_damaged(shard) and self._is_listed_again(shard)):
+            self.found.problems.append(str(error))
+            if self._repair and (rows or not self._is_listed_again(shard)):
                 self._reopen(shard)
 
     def _failures(self, shard: int, rows: list[Row]) -> None:
@@ -228,104 +143,87 @@ class _Check:
             return  # the plan's list was named above
         failed = [{**row, "path": where.get(row["item"], "")} for row in rows if row["status"] != "done"]
         try:
-            listed = list(_failures(self._store, shard))
+            if list(read_lines(path)) != failed:
+                what = "differs from the list of its shard" if path.exists() else "is missing"
+                raise AssetError(f"{path} {what}.")
         except AssetError as error:
-            self._problem(str(error))
-        else:
-            if listed == failed:
-                return
-            what = "differs from the list of its shard" if path.exists() else "is missing"
-            self._problem(f"{path} {what}.")
-        if self._repair:
-            write_lines(path, failed)
-            self._fixed(f"{path} was made again from the list of its shard.")
-
-    def _is_list_damaged(self, shard: int) -> bool:
-        try:
-            self._store.read_sealed(shard)
-            return not list(self._store.rows(shard))
-        except AssetError:
-            return True
+            self.found.problems.append(str(error))
+            if self._repair:
+                write_lines(path, failed)
+                self.found.repaired.append(f"{path} was made again from the list of its shard.")
 
     def _is_listed_again(self, shard: int) -> bool:
-        """Write the list of a sealed shard, if tar file and failures account for every photo."""
-        store = self._store
+        """Write the list of a sealed shard, if the manifest knows all of its photos, and the tar file is as it was."""
+        path, rows, digest = self._store.shard_path(shard), self._manifest.get(shard, []), ""
         try:
-            read = read_shard(store, shard)
-            items = {item.number for item in self.dataset.plan.read(shard)}
-        except AssetError as error:
+            if {item.number for item in self.dataset.plan.read(shard)} != {row["item"] for row in rows}:
+                return False
+            if any(row["status"] == "done" for row in rows):
+                digest = sha256_of(path)
+                if f"{digest}  {path.name}\n" not in (path.parent / "SHA256SUMS").read_text("ascii"):
+                    return False
+            self._store.write_sealed(shard, digest, rows, parts_of(path, rows))
+        except (AssetError, OSError, ValueError) as error:
             logger.debug("%s", error)
             return False
-        if items != {row["item"] for row in read.rows}:
-            return False
-        store.write_sealed(shard, sha256_of(store.shard_path(shard)) if read.parts else "", read.rows, read.parts)
-        self._fixed(f"The list of {store.shard_path(shard).name} was made again from it.")
+        self.found.repaired.append(f"The list of {path.name} was made again from the manifest.")
         return True
 
     def _reopen(self, shard: int) -> None:
         """Keep of a damaged shard what is whole; the rest is to be done again."""
-        store = self._store
+        store, path, whole = self._store, self._store.shard_path(shard), list[int]()
         try:
-            sealed = store.read_sealed(shard)
-            whole = [int(item) for item, part in sealed.parts.items() if _is_whole(store.shard_path(shard), part)]
+            for item, (start, size, digest) in store.read_sealed(shard).parts.items():
+                with contextlib.suppress(AssetError):
+                    whole += [int(item)] if digest_of(path, start, size) == digest else []
             store.reopen(shard, whole)
         except OstecError:
             whole = []
             store.sealed_path(shard).unlink(missing_ok=True)
         count = len(self.dataset.plan.read(shard))
-        self._fixed(
-            f"{store.shard_path(shard).name} was reopened: {len(whole)} of its {count} photos are whole, the others "
-            "are done again by ostec dataset resume."
+        self.found.repaired.append(
+            f"{path.name} was reopened: {len(whole)} of its {count} photos are whole, the others are done again by "
+            "ostec dataset resume."
         )
 
     def results(self) -> None:
-        """Manifest and checksums."""
-        folder, problems = self.dataset.folder, len(self.found.problems)
-        sums = self._store.shards / "SHA256SUMS"
+        """Manifest, checksums and what else is made of the lists."""
+        folder, problems = self.dataset.folder, self.found.problems
+        sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
+        before, others = len(problems), list[str]()
         try:
             expected = self.dataset.checksums()
         except AssetError:
             return  # the list that is damaged was named above
-        if not sums.is_file() or sums.read_bytes() != expected:
-            self._problem(f"{sums} is missing or does not list the shards as they were made.")
-        try:
-            stored = read_manifest(folder / "manifest.parquet")
-            pairs = itertools.zip_longest(stored, as_stored(self.dataset.rows()))
-            if any(one != other for one, other in pairs):
-                self._problem(f"{folder / 'manifest.parquet'} differs from the shards.")
-            if sentence := mixed(self.dataset.rows()):
-                self._problem(sentence)
-                problems += 1  # which writing files anew does not help
-        except AssetError as error:
-            self._problem(str(error))
+        sums, manifest = folder / "shards/SHA256SUMS", folder / "manifest.parquet"
         timings = folder / "timings.parquet"
-        try:
-            sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
-            if timings_differ(self._store, timings, sealed):
-                self._problem(f"{timings} differs from what was noted in state/timings.")
-        except AssetError as error:
-            self._problem(str(error))
+        if not sums.is_file() or sums.read_bytes() != expected:
+            problems.append(f"{sums} is missing or does not list the shards as they were made.")
+        with self._noted():
+            rows = (row for shard in sealed for row in self._store.table(shard).to_pylist())
+            if any(one != other for one, other in itertools.zip_longest(read_manifest(manifest), rows)):
+                problems.append(f"{manifest} differs from the shards.")
+            others += filter(None, [mixed(self.dataset.rows())])
+        with self._noted():
+            pairs = itertools.zip_longest(read_timings(timings), self.dataset.timings())
+            if any(one != other for one, other in pairs):
+                problems.append(f"{timings} differs from what was noted in state/timings.")
         for name in ("README.md", LICENCES):
             if not (folder / name).exists():
-                self._problem(f"{folder / name} is missing.")
-        if self._repair and (self._changed or len(self.found.problems) > problems):
+                self.found.problems.append(f"{folder / name} is missing.")
+        new = len(problems) - before
+        problems += others  # which writing files anew does not help
+        if self._repair and (self.found.repaired or new):
             self.dataset.write_results()
-            new = len(self.found.problems) - problems
             self.found.repaired += ["Manifest, timings, checksums and data card were written anew."] * max(new, 1)
 
-    def _problem(self, sentence: str) -> None:
-        self.found.problems.append(sentence)
-
-    def _fixed(self, sentence: str) -> None:
-        self._changed = True
-        self.found.repaired.append(sentence)
-
-
-def _is_whole(path: Path, part: tuple[int, int, str]) -> bool:
-    try:
-        return _digest(path, part[0], part[1]) == part[2]
-    except AssetError:
-        return False
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """An AssetError is a problem."""
+        try:
+            yield
+        except AssetError as error:
+            self.found.problems.append(str(error))
 
 
 def _item_of(row: Row, path: str) -> Item:

@@ -1,32 +1,100 @@
-"""Photos -> their faces, staged for their shard, or failures with their reasons."""
+"""Photos -> their faces, staged for their shard, or failures with their reasons.
+
+A build on Ray gives what calling :class:`Worker` in a plain loop gives. The pipeline is imported where it is loaded: a
+driver that only hands out photos does without it.
+"""
 
 import hashlib
+import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ostec.core.errors import ImageError, OstecError, OutputError
+from ostec.core.assets import use_models_folder
+from ostec.core.errors import AssetError, ImageError, OstecError, OutputError
+from ostec.core.progress import STAGES
+from ostec.core.text import shown
 from ostec.dataset.manifest import row_of
-from ostec.dataset.members import face_key
+from ostec.dataset.members import ending_of, face_key, renamed
 from ostec.dataset.reader import PhotoReader
-from ostec.dataset.records import Face, Finished, Group, Item, Made, Maker, Outcome, Photo
-from ostec.dataset.store import Store
+from ostec.dataset.records import ID_DIGITS, Face, Finished, Group, Item, Made, Maker, Outcome, Photo
+from ostec.dataset.store import Store, record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import IMAGE_SUFFIXES
+from ostec.pipeline.settings import CompleteSettings
+
+if TYPE_CHECKING:
+    from ostec.pipeline import CompletedFace, Completer
+    from ostec.pipeline.completer import PhotoOutcome
 
 logger = logging.getLogger(__name__)
 
+_STEM = "x"
+_SHARED_STAGES = STAGES[: STAGES.index("landmarks")]
+"""Every face of a photo reports the time of these."""
 
-@dataclass(frozen=True)
-class _Read:
-    """A photo of a group, read."""
 
-    item: Item
-    photo: Photo
-    seconds: float
-    error: Exception | None = None
+Weights = Mapping[str, str]
+"""File -> SHA-256."""
+
+
+class WeightsPin:
+    """Lets nobody go on with other weights than those of the dataset's first face, or else of the first that loads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: Weights = {}
+
+    def require(self, loaded: Weights, where: str = "") -> None:
+        """See that the machine ``where`` has loaded the weights of the dataset. Raises AssetError if it has not."""
+        if not self._known:
+            self._known = next(filter(None, _of_faces(self._store)), loaded)
+        if sentence := difference(self._known, loaded, where):
+            raise AssetError(f"{sentence} Please put back what the dataset was begun with, or choose another --out.")
+
+
+def difference(known: Weights, loaded: Weights, where: str = "") -> str:
+    """A sentence about the first file that differs from those of the dataset; empty where none does."""
+    here = f" on {where}" if where else ""
+    for name in sorted({*known, *loaded}):
+        before, now = known.get(name, ""), loaded.get(name, "")
+        if not before:
+            return f"The dataset was begun without {shown(name)}, which is found{here or ' now'}."
+        if not now:
+            return f"The dataset was begun with {shown(name)}, which is not found{here or ' any more'}."
+        if before != now:
+            digests = f"its SHA-256 begins with {shown(now[:8])}, not {shown(before[:8])}"
+            return f"{shown(name)}{here} is another file than the one that the dataset was begun with ({digests})."
+    return ""
+
+
+def mixed(rows: Iterable[Mapping[str, Any]]) -> str:
+    """A sentence about faces of the manifest that were made with different weights; empty where there are none."""
+    first: dict[str, str] = {}
+    for row in rows:
+        if row["status"] == "done":
+            first.setdefault(str(row.get("weights") or "{}"), str(row["key"]))
+    known, *others = map(json.loads, first or ["{}"])
+    for key, other in zip(list(first.values())[1:], others, strict=True):
+        for name in sorted({*known, *other}):
+            if known.get(name) != other.get(name):
+                return f"Faces were made with different weights: {shown(key)} has another {shown(name)}."
+    return ""
+
+
+def _of_faces(store: Store) -> Iterator[Weights]:
+    """The weights of the faces that are there, in order: of finished shards, then of those that are open."""
+    for path in sorted((store.state / "sealed").glob("[0-9]*.jsonl")):
+        for row in store.rows(int(path.stem)):
+            if row["status"] == "done":
+                yield json.loads(row.get("weights") or "{}")
+    for path in sorted((store.state / "staged").glob("[0-9]*/[0-9]*")):
+        for row in store.read_staged(int(path.name))[0].faces:
+            yield json.loads(row.get("weights") or "{}")
 
 
 class Worker:
@@ -39,24 +107,26 @@ class Worker:
         self._copy_failed = copy_failed
         self._bytes = PhotoReader()
 
-    def __call__(self, group: Group) -> Iterator[Finished]:
-        """Stage what comes of the photos that are left of a group, in their order.
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """File -> SHA-256 of what is loaded."""
+        return self._maker.weights
 
-        Raises:
-            OutputError: it cannot be written, which is no fault of the photos.
-        """
+    def __call__(self, group: Group) -> Iterator[Finished]:
+        """Stage what comes of the photos that are left of a group, in their order. Raises OutputError."""
         read = [self._read(item) for item in group.items]
         try:
-            made = iter(self._maker([one.photo for one in read if one.error is None]))
-            outcomes = [(one, next(made) if one.error is None else _unread(one)) for one in read]
+            made = iter(self._maker([photo for photo, before in read if before.error is None]))
+            outcomes = [before if before.error is not None else _later(before, next(made)) for _, before in read]
         finally:
             for item in group.items:
                 shutil.rmtree(self._store.scratch(item.number), ignore_errors=True)
-        for one, found in outcomes:
-            if one.item.number in group.left:
-                yield self._stage(one, found)
+        for item, (photo, _), found in zip(group.items, read, outcomes, strict=True):
+            if item.number in group.left:
+                yield self._stage(item, photo, found)
 
-    def _read(self, item: Item) -> _Read:
+    def _read(self, item: Item) -> tuple[Photo, Made]:
+        """A photo, and the seconds that it took to read it, or why it cannot be."""
         start = time.perf_counter()
         data, error = b"", None  # type: bytes, Exception | None
         try:
@@ -65,12 +135,11 @@ class Worker:
                 error = ImageError("The photo is not the one that was planned: it has been changed since.")
         except Exception as found:  # noqa: BLE001 - what ails one photo must not cost the others
             error = found
-        photo = Photo(data, item.source, self._store.scratch(item.number))
-        return _Read(item, photo, time.perf_counter() - start, error)
+        seconds = {"total": time.perf_counter() - start}
+        return Photo(data, item.source, self._store.scratch(item.number)), Made((), seconds, "read", error)
 
-    def _stage(self, one: _Read, made: Made) -> Finished:
+    def _stage(self, item: Item, photo: Photo, made: Made) -> Finished:
         start = time.perf_counter()
-        item = one.item
         if isinstance(made.error, OutputError):
             raise made.error
         faces = [_named(face, item, number, len(made.faces)) for number, face in enumerate(made.faces, start=1)]
@@ -78,21 +147,18 @@ class Worker:
             outcome = Outcome(item.number, "done", tuple(row_of(face.record) for face in faces))
         else:
             outcome = failure(item, made.stage, _reason(made.error, item))
-            if self._copy_failed and one.photo.data:
-                self._copy(item, one.photo.data)
-        total = one.seconds + made.seconds.get("total", 0.0) + time.perf_counter() - start
+            if self._copy_failed and photo.data:
+                suffix = next((s for s in sorted(IMAGE_SUFFIXES) if item.source.lower().endswith(s)), ".bin")
+                write_atomic(make_folder(self._store.failures) / f"{item.id}{suffix}", photo.data)
+        total = made.seconds["total"] + time.perf_counter() - start
         times = {stage: round(value, 4) for stage, value in {**made.seconds, "total": total}.items()}
         self._store.stage(replace(outcome, seconds=times), faces)
         return Finished(item.number, outcome.status, len(faces), total)
 
-    def _copy(self, item: Item, data: bytes) -> None:
-        suffix = next((s for s in sorted(IMAGE_SUFFIXES) if item.source.lower().endswith(s)), ".bin")
-        make_folder(self._store.failures)
-        write_atomic(self._store.failures / f"{item.id}{suffix}", data)
 
-
-def _unread(one: _Read) -> Made:
-    return Made(stage="read", error=one.error)
+def _later(before: Made, made: Made) -> Made:
+    """What was made, with the time that was spent before."""
+    return replace(made, seconds={**made.seconds, "total": before.seconds["total"] + made.seconds.get("total", 0.0)})
 
 
 def _reason(error: Exception, item: Item) -> str:
@@ -123,3 +189,83 @@ def _named(face: Face, item: Item, number: int, count: int) -> Face:
         **({"attributes": dict(item.attributes)} if item.attributes else {}),
     }
     return Face({**face.record, **place}, face.files)
+
+
+@dataclass(frozen=True)
+class LoadFaceMaker:
+    """Loads the pipeline in a worker's process; what travels there instead of the networks."""
+
+    settings: CompleteSettings
+    device: str
+    threads: int
+    """CPU threads of one worker; the last digits of results depend on it."""
+    models_folder: str = ""
+    """The user's folder of models (``$OSTEC_MODELS``) where the build was started; empty if there was none."""
+
+    def __call__(self) -> Maker:
+        """Load. Raises AssetError, BackendError."""
+        import torch
+
+        from ostec.pipeline import Completer
+
+        if self.models_folder:
+            use_models_folder(self.models_folder)
+        torch.set_num_threads(self.threads)
+        return FaceMaker(Completer.from_pretrained(self.settings, self.device))
+
+
+class FaceMaker:
+    """The maker of a real build: completes the faces of photos, their projections in one batch."""
+
+    def __init__(self, completer: "Completer") -> None:
+        self._completer = completer
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """File -> SHA-256 of what is loaded."""
+        return self._completer.weights
+
+    def __call__(self, photos: Sequence[Photo]) -> Sequence[Made]:
+        """Complete them; those of one photo largest first."""
+        from ostec.pipeline.observe import PhotoBytes
+
+        members = self._completer.complete_many([PhotoBytes(photo.data, photo.source) for photo in photos])
+        return [_made(photo, member) for photo, member in zip(photos, members, strict=True)]
+
+
+def _made(photo: Photo, member: "PhotoOutcome") -> Made:
+    """A photo's faces as they go into a shard, and the seconds of its stages."""
+    start = time.perf_counter()
+    try:
+        photo_id = hashlib.sha256(photo.data).hexdigest()[:ID_DIGITS]
+        faces = [
+            _face(face, face_key(photo_id, number), photo.scratch / str(number))
+            for number, face in enumerate(member.faces, start=1)
+        ]
+    except Exception as error:  # noqa: BLE001 - the others of its group are not to suffer
+        return Made((), {"total": member.seconds}, "export", error)
+    seconds: dict[str, float] = {}
+    for number, face in enumerate(member.faces):
+        for stage, value in face.seconds.items():
+            if number == 0 or stage not in _SHARED_STAGES:
+                seconds[stage] = seconds.get(stage, 0.0) + value
+    packing = time.perf_counter() - start
+    stage = "export" if member.error is None else member.stage
+    return Made(tuple(faces), {**seconds, "pack": packing, "total": member.seconds + packing}, stage, member.error)
+
+
+def _face(made: "CompletedFace", key: str, scratch: Path) -> Face:
+    """A face with its files, by ending; what an OBJ or MTL names is renamed with them."""
+    make_folder(scratch)
+    files = {}
+    for path in made.save_data(scratch, _STEM):
+        ending = _ending(path.relative_to(scratch).as_posix())
+        files[ending] = renamed(ending, path.read_bytes(), lambda name: f"{key}.{_ending(name)}")
+    # As it is read back from the shard, so that the manifest can be made again from there.
+    record: dict[str, Any] = json.loads(record_bytes(made.record))
+    return Face(record, dict(sorted(files.items())))
+
+
+def _ending(file: str) -> str:
+    """Of a file whose NAME is the stem."""
+    return ending_of(file.removeprefix(_STEM))

@@ -8,7 +8,6 @@ suppressed itself, and pictures are sampled outside their border as mid-grey.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,39 +16,15 @@ import torch
 from torch import Tensor
 
 from ostec.core.types import DoubleArray, FaceBox, FloatArray, IntArray
+from ostec.detect.settings import CELL, DetectSettings
 from ostec.nets.mtcnn import Mtcnn, ONet, RNet
 
 IndexArray = npt.NDArray[np.int64]
 
-_CELL = 12
-"""Side of P-Net's window in pixels; its stride is 2."""
 _BAND_ROWS = 64
 """Rows resized at a time: keeps what lies between in the cache, and small where the photo is huge."""
 _WINDOWS_AT_A_TIME = 512
 _PAIRS_AT_A_TIME = 1 << 18
-
-
-@dataclass(frozen=True)
-class DetectSettings:
-    """How the cascade runs. The defaults are those of the package ``mtcnn``, ``max_side`` excepted."""
-
-    min_face_size: float = 20.0
-    """Side in pixels of the smallest face looked for, in the photo as it is after :attr:`max_side`."""
-    scale_factor: float = 0.709
-    """From one level of the pyramid to the next: about half the area."""
-    thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8)
-    """Least probability that a window needs to pass P-Net, R-Net and O-Net."""
-    nms: tuple[float, float, float, float] = (0.5, 0.7, 0.7, 0.7)
-    """Largest overlap of two windows: within a level, between levels, after R-Net, after O-Net."""
-    max_side: int = 1600
-    """A longer photo is shrunk to this side first: 1600 px take half a second or so, and a face worth completing is far
-    larger than the eightieth part of its photo, which is still found."""
-
-    def __post_init__(self) -> None:
-        if not self.min_face_size >= 1 or not 0 < self.scale_factor < 1 or self.max_side < _CELL:
-            raise ValueError(f"expected min_face_size >= 1, 0 < scale_factor < 1, max_side >= {_CELL}, got {self}")
-        if not all(0 < share <= 1 for share in (*self.thresholds, *self.nms)):
-            raise ValueError(f"expected thresholds and nms above 0 and up to 1, got {self}")
 
 
 def detect_faces(image: FloatArray, networks: Mtcnn, settings: DetectSettings | None = None) -> list[FaceBox]:
@@ -149,7 +124,7 @@ def _propose(pixels: Tensor, networks: Mtcnn, settings: DetectSettings) -> Doubl
     found = [np.empty((0, 5))]
     for scale in _pyramid(min(height, width), settings):
         rows, columns = int(height * scale), int(width * scale)
-        if min(rows, columns) < _CELL:
+        if min(rows, columns) < CELL:
             break  # only where min_face_size is large for the photo
         level = resize_area(pixels, rows, columns).permute(2, 0, 1)[None]  # [1, 3, rows, columns]
         offsets, face = networks.pnet(level)
@@ -157,7 +132,7 @@ def _propose(pixels: Tensor, networks: Mtcnn, settings: DetectSettings) -> Doubl
         confidence = face[0][keep].cpu().numpy().astype(np.float64)
         regression = offsets[0][:, keep].T.cpu().numpy().astype(np.float64)
         corner = 2.0 * keep.nonzero().flip(1).cpu().numpy()  # x, y
-        box = np.concatenate([corner + 1, corner + _CELL], axis=1) + regression * (_CELL - 1)
+        box = np.concatenate([corner + 1, corner + CELL], axis=1) + regression * (CELL - 1)
         windows = np.column_stack([box / scale, confidence])
         found.append(suppress(windows, settings.nms[0], "union"))
     windows = np.concatenate(found)
@@ -166,8 +141,8 @@ def _propose(pixels: Tensor, networks: Mtcnn, settings: DetectSettings) -> Doubl
 
 def _pyramid(short_side: int, settings: DetectSettings) -> DoubleArray:
     """The scales of the levels, from the finest."""
-    levels = round(-(math.log(short_side / _CELL) / math.log(settings.scale_factor) + 1))
-    return _CELL / settings.min_face_size * np.power(settings.scale_factor, np.arange(levels, dtype=np.float64))
+    levels = round(-(math.log(short_side / CELL) / math.log(settings.scale_factor) + 1))
+    return CELL / settings.min_face_size * np.power(settings.scale_factor, np.arange(levels, dtype=np.float64))
 
 
 def _refine(pixels: Tensor, windows: DoubleArray, networks: Mtcnn, settings: DetectSettings) -> DoubleArray:

@@ -7,25 +7,9 @@ import numpy as np
 import torch
 
 from ostec.core.types import EYE_CORNERS, Array, FaceBox, FaceLandmarks, FloatArray
+from ostec.detect.settings import LandmarkSettings
 from ostec.nets.facemesh import INPUT_SIZE, FaceMesh
 from ostec.render.crops import Crop, crop_around_face, crop_around_points, warp
-
-
-@dataclass(frozen=True)
-class LandmarkSettings:
-    """How the region of interest follows the face."""
-
-    expand: float = 1.5
-    """Side of the region over the longer side of the landmarks' box; MediaPipe's value."""
-    expand_box: float = 1.35
-    """The same for the detector's box, for the first look only; it is a tenth larger than the landmarks' box."""
-    refinements: int = 1
-    """How often the landmarks themselves say where to look again."""
-    looks: int = 5
-    """Slightly different regions whose landmarks are averaged in the end: one look moves by 0.7 % of the outer-eye
-    distance when its region does, the mean of five by less than half of that. MediaPipe takes one.
-    """
-
 
 _LOOKS = (
     (0.0, 0.0, 1.0, 0.0),

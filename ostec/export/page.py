@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ostec.core.settings import flat
 from ostec.core.types import FloatArray, Provenance, TexturedFace
 from ostec.export.mesh import PROVENANCE_COLOURS, provenance_palette, viewer_html
 from ostec.export.record import read_failures, read_records
@@ -115,7 +116,9 @@ def _jpeg(title: str, image: FloatArray) -> dict[str, str]:
 
 def _of_record(frontal: FloatArray | None, record: Mapping[str, Any]) -> dict[str, Any]:
     """What the page says of the record: files, plain values, and in tables that open what has parts of its own."""
-    nested = {key: value for key, value in record.items() if isinstance(value, Mapping)}
+    nested = {
+        key: flat(value) if key == "settings" else value for key, value in record.items() if isinstance(value, Mapping)
+    }
     return {
         "record": record,
         "frontal": None if frontal is None else _jpeg("Frontal portrait", at_most(frontal, _PICTURE_SIDE)),

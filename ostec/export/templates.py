@@ -1,10 +1,11 @@
-"""HTML pages from the templates in ``ostec/export/templates``. The only module that knows jinja2.
+"""HTML pages, and the data card, from the templates in ``ostec/export/templates``. The only module that knows jinja2.
 
 Every page is one file with style sheet, scripts and pictures inside, so that it works without a network.
 """
 
 import base64
 import functools
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -14,8 +15,8 @@ from ostec.core.text import shown
 def render(name: str, **values: Any) -> bytes:
     """Fill in a template.
 
-    All text is escaped, and shown as :func:`ostec.core.text.shown` shows it: marks that turn the writing direction,
-    other controls and bytes that are no text appear as escape sequences. Line breaks stay.
+    All text is escaped in HTML, and shown as :func:`ostec.core.text.shown` shows it: marks that turn the writing
+    direction, other controls and bytes that are no text appear as escape sequences. Line breaks stay.
 
     Args:
         name: of the template, ``index.html.j2``.
@@ -39,13 +40,13 @@ def _templates() -> Any:
 
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("ostec.export"),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape((), ["md.j2"], default=True),
         undefined=jinja2.StrictUndefined,
         finalize=clean,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["link"] = _link
+    templates.filters |= {"link": _link, "json": json.dumps, "cell": lambda text: shown(text).replace("|", "\\|")}
     return templates
 
 

@@ -1,7 +1,5 @@
 """Fit without a morphable model: the dense landmarks themselves are the shape; only the rigid pose is estimated."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ostec.core.errors import FaceError
@@ -15,17 +13,8 @@ from ostec.core.types import (
     FloatArray,
     Topology,
 )
+from ostec.fit.settings import DenseFitSettings
 from ostec.render.geometry import orthographic_matrix, pose_from_rotation
-
-
-@dataclass(frozen=True)
-class DenseFitSettings:
-    """How the rigid pose is found."""
-
-    iterations: int = 12
-    """Rounds of reweighting; the pose moves by less than 0.01 degrees after eight."""
-    robust_scale: float = 0.03
-    """Residual at which a landmark's weight has fallen to a half, as a fraction of the outer-eye distance."""
 
 
 def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSettings | None = None) -> FittedFace:

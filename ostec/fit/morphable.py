@@ -18,7 +18,7 @@ from scipy.spatial import cKDTree
 
 from ostec.core.correspondence import Correspondence
 from ostec.core.errors import FaceError
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 from ostec.fit.dense import weighted_similarity
 from ostec.fit.settings import MorphableFitSettings
@@ -74,14 +74,16 @@ class HeadFitter:
         self._basis = correspondence.points(basis)  # [N, 3, K + E]
         self._residual = _ResidualField(model, correspondence, self.settings)
 
-    def fit(self, landmarks: FloatArray) -> FittedHead:
+    def fit(self, landmarks: FloatArray, shape: ModelShape | None = None) -> FittedHead:
         """Fit the model.
 
         Args:
             landmarks: [N, 3] canonical millimetres.
+            shape: coefficients that somebody else found, a network for one; only the pose and the residual are fitted.
 
         Raises:
             FaceError: the landmarks are not finite.
+            ValueError: the model has another number of coefficients than ``shape``.
         """
         target = np.asarray(landmarks, np.float64)
         if target.shape != self._mean.shape:
@@ -90,11 +92,12 @@ class HeadFitter:
             raise FaceError("The landmarks of the face are degenerate, so no head can be fitted.")
         trust = self.correspondence.trust.astype(np.float64)
         weight = trust
-        values = np.zeros(self._basis.shape[2])
+        values = np.zeros(self._basis.shape[2]) if shape is None else self._values(shape)
         for _ in range(self.settings.iterations):
             points = self._mean + self._basis @ values
             scale, rotation, offset = weighted_similarity(points, target, weight)
-            values = self._coefficients(scale, rotation, offset, target, weight)
+            if shape is None:
+                values = self._coefficients(scale, rotation, offset, target, weight)
             error = np.linalg.norm(self._placed(values, scale, rotation, offset) - target, axis=1)
             weight = trust / (1 + (error / self.settings.robust_mm) ** 2)
         count = self.model.identity.shape[2]
@@ -112,6 +115,13 @@ class HeadFitter:
             offset=offset,
             error_mm=float((trust * error).sum() / trust.sum()),
         )
+
+    def _values(self, shape: ModelShape) -> DoubleArray:
+        wanted = self.model.identity.shape[2], self.model.expression.shape[2]
+        given = len(shape.identity), len(shape.expression)
+        if given != wanted:
+            raise ValueError(f"expected {wanted} coefficients for {self.model.name}, got {given}")
+        return np.concatenate([shape.identity, shape.expression]).astype(np.float64)
 
     def _placed(self, values: DoubleArray, scale: float, rotation: DoubleArray, offset: DoubleArray) -> DoubleArray:
         return np.asarray(scale * (self._mean + self._basis @ values) @ rotation.T + offset)

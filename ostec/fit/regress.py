@@ -9,9 +9,13 @@ which count from corners.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.nn import functional
 
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import DoubleArray, FloatArray
+from ostec.nets.regressor import DEEP3D, Regressor
+from ostec.render.crops import five_points
 from ostec.render.geometry import harmonics as basis
 
 _MM_PER_DECIMETRE = 100.0
@@ -103,6 +107,39 @@ def faceverse_crop(landmarks: FloatArray) -> DoubleArray:
     top, bottom = int(y - length * 0.7), int(y + length * 0.6)
     across, down = (FACEVERSE_CAMERA.size / side for side in (right - left, bottom - top))
     return np.array([[across, 0, -left * across], [0, down, -top * down]], dtype=np.float64)
+
+
+def read_shape(network: Regressor, photo: FloatArray, landmarks: FloatArray) -> ModelShape:
+    """What a published network reads of a face's shape.
+
+    Args:
+        network: Deep3DFaceRecon's or FaceVerse's.
+        photo: [H, W, 3] in [0, 1].
+        landmarks: [468, >= 2] FaceMesh's, photo pixels.
+    """
+    if network.layout is DEEP3D:
+        crop = deep3d_crop(five_points(landmarks).astype(np.float32), photo.shape[1], photo.shape[0])
+    else:
+        crop = faceverse_crop(landmarks[:, :2])
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        found = network(cut_out(photo, crop, network.layout.size).to(device))
+    return ModelShape(found.identity[0].cpu().numpy(), found.expression[0].cpu().numpy())
+
+
+def cut_out(photo: FloatArray, crop: DoubleArray, size: int) -> torch.Tensor:
+    """Cut a crop [2, 3] that neither turns nor shears out of a photo [H, W, 3]: [1, 3, size, size] in [0, 1].
+
+    By bicubic interpolation with low-pass, as Pillow resizes; black where it leaves the photo.
+    """
+    (across, _, left), (_, down, top) = crop
+    x, y = round(-left / across), round(-top / down)
+    width, height = max(1, round(size / across)), max(1, round(size / down))
+    whole = torch.from_numpy(photo).permute(2, 0, 1)[None]
+    padding = (max(0, -x), max(0, x + width - photo.shape[1]), max(0, -y), max(0, y + height - photo.shape[0]))
+    padded = functional.pad(whole, padding)
+    part = padded[..., max(0, y) : max(0, y) + height, max(0, x) : max(0, x) + width]
+    return functional.interpolate(part, size=(size, size), mode="bicubic", antialias=True).clamp(0, 1)
 
 
 def euler_matrix(angles: DoubleArray) -> DoubleArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ostec.core.assets import load_manifest
 from ostec.core.correspondence import Correspondence, correspondence_file
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
@@ -88,12 +88,17 @@ class HeadMaker:
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
 
-    def __call__(self, textured: TexturedFace) -> Head:
-        """The head of one finished face; its textures are as large as the face's."""
+    def __call__(self, textured: TexturedFace, shape: ModelShape | None = None) -> Head:
+        """The head of one finished face; its textures are as large as the face's.
+
+        Args:
+            textured: the face.
+            shape: the model's coefficients, if a network read them from the photo.
+        """
         face, topology = textured.face, textured.topology
         whole = textured.completed.colour
         texture = self.apart(whole, topology)
-        fitted = self.fit(face.vertices[: len(face.landmarks)])
+        fitted = self.fit(face.vertices[: len(face.landmarks)], shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         base = self.carried(texture, fitted.vertices, on_head)
         skins = {}
@@ -123,9 +128,9 @@ class HeadMaker:
             return head
         return replace(head, parts=(*head.parts, mouth), notes=(*head.notes, MADE_MOUTH))
 
-    def fit(self, landmarks: FloatArray) -> FittedHead:
-        """Fit the model to landmarks [N, 3] in canonical millimetres. Raises FaceError: they are not finite."""
-        return self._fitter.fit(close_lips(landmarks))
+    def fit(self, landmarks: FloatArray, shape: ModelShape | None = None) -> FittedHead:
+        """Fit the model to landmarks [N, 3] in canonical millimetres; see :meth:`HeadFitter.fit`."""
+        return self._fitter.fit(close_lips(landmarks), shape)
 
     @property
     def has_layout(self) -> bool:

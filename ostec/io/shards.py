@@ -182,18 +182,6 @@ def read_member(path: Path, member: ShardMember) -> bytes:
         raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
-def samples(members: Iterable[ShardMember]) -> Iterator[Sequence[ShardMember]]:
-    """The members of a shard by sample: neighbours that share their key."""
-    sample: list[ShardMember] = []
-    for member in members:
-        if sample and member.key != sample[0].key:
-            yield sample
-            sample = []
-        sample.append(member)
-    if sample:
-        yield sample
-
-
 def _padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 

@@ -11,7 +11,15 @@ from typing import Generic, TypeVar
 
 import torch
 
-from ostec.core.assets import check_file, expected_file, find_model, load_manifest, sha256_of, verified_path
+from ostec.core.assets import (
+    check_file,
+    expected_file,
+    find_model,
+    generator_names,
+    load_manifest,
+    sha256_of,
+    verified_path,
+)
 from ostec.core.errors import AssetError
 from ostec.core.types import Topology
 from ostec.io.weights import load_strict, read_safetensors, read_state, read_torch
@@ -22,7 +30,13 @@ from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.parsing import BiSeNet, bisenet_from_tensors
 from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
+from ostec.nets.regressor import DEEP3D, FACEVERSE, Regressor, regressor_from_tensors
 
+REGRESSORS = {
+    "deep3d": ("deep3dfacerecon", "deep3dfacerecon/epoch_20.pth", DEEP3D),
+    "faceverse": ("faceverse_v4", "faceverse_v4/faceverse_resnet50.pth", FACEVERSE),
+}
+"""Name in ``--fit`` -> manifest, file, and the network that the file must hold."""
 _Network = TypeVar("_Network", bound=torch.nn.Module)
 _NetworkCo = TypeVar("_NetworkCo", bound=torch.nn.Module, covariant=True)
 
@@ -58,11 +72,15 @@ def asset_file(name: str, asked: str) -> Path:
 
     Args:
         name: ``prior`` or ``generator``.
-        asked: ``default``, or a path.
+        asked: ``default``, a path, or a generator's name in the catalogue.
 
     Raises:
-        AssetError: what ships is missing or damaged.
+        AssetError: what ships or was fetched is missing or damaged.
     """
+    if name == "generator" and asked in generator_names() and not Path(asked).is_file():
+        entries = load_manifest(asked).files
+        found = next((entry.name for entry in entries if find_model(asked, entry.name)), entries[0].name)
+        return verified_path(asked, found)
     if asked != "default":
         return Path(asked)
     verified_path(name, f"{name}.json")
@@ -92,6 +110,26 @@ def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
         AssetError: a file is there, but is damaged or not the expected one.
     """
     return _load_first("arcface", arcface_from_tensors, device)
+
+
+def load_regressor(name: str, device: torch.device) -> Loaded[Regressor]:
+    """Load a network that reads a morphable model's coefficients from a photo.
+
+    Args:
+        name: ``deep3d`` or ``faceverse``.
+        device: where it shall run.
+
+    Raises:
+        AssetError: its file is not there, damaged, or another network's; the sentence says how to get it.
+    """
+    manifest, file, layout = REGRESSORS[name]
+    path = find_model(manifest, file)
+    if path is None:
+        raise AssetError(f"--fit {name} needs {file}, which is not there; please run: ostec models show {manifest}")
+    network = regressor_from_tensors(read_state(path), str(path))
+    if network.layout is not layout:
+        raise AssetError(f"{path} is {network.layout.name}'s network, not {layout.name}'s.")
+    return Loaded(network.to(device), {f"{manifest}/{path.name}": sha256_of(path)})
 
 
 def load_parsing(device: torch.device) -> Loaded[BiSeNet] | None:

@@ -10,7 +10,7 @@ colour alone never takes it away, for a beard, a highlight or a cast shadow is f
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +18,8 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial import ConvexHull
 
 from ostec.core.types import BoolArray, FloatArray, LayoutGuide, Topology, UvObservation
-from ostec.mask.spectacles import RimGuide, SpectacleSettings, spectacles
+from ostec.mask.settings import MaskSettings
+from ostec.mask.spectacles import RimGuide, spectacles
 from ostec.render.geometry import harmonics, in_polygon
 
 _FLOOR = 0.03
@@ -27,34 +28,6 @@ _LEAST_SPREAD = np.array([0.12, 0.04, 0.04])
 """Smallest deviation of a group of surrounding colours, in the log colours of :func:`_log_colour`."""
 _LOG_VOLUME = 2.5
 """Volume of the log colours that occur at all: three nats of light, 0.9 of each tint."""
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """How suspicious the colour model is."""
-
-    evidence: float = 1.0
-    """Log odds for skin before any colour is looked at."""
-    components: int = 4
-    """Gaussians in the mixture of the surroundings."""
-    skin_like: float = 12.0
-    """Squared Mahalanobis distance below which a colour of the surroundings is taken for neck or ear."""
-    spectacles: SpectacleSettings = field(default_factory=SpectacleSettings)
-    """When there are spectacles."""
-    doubt: float = -10.0
-    """Log odds at which colour alone stops counting: pupils and nostrils are face."""
-    interior: float = 8.0
-    """Log odds for skin, whatever the colour, far from the rim."""
-    middle: float = 15.0
-    """More of the same in the middle of the face."""
-    rim: float = 0.16
-    """Width in UV over which those odds fall to zero towards the rim."""
-    forehead: float = 4.0
-    """Odds taken off near the hairline."""
-    smooth: float = 1.0 / 128
-    """Deviation in UV of the blur that makes the decision regional."""
-    retreat: float = 5.0 / 256
-    """Width in UV of the neighbourhood that a texel which was taken out takes with it."""
 
 
 @dataclass(frozen=True)

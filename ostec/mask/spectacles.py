@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray
+from ostec.mask.settings import SpectacleSettings
 
 _SPREAD = np.array([0.12, 0.04, 0.04])
 """Deviation of skin's log colours from one texel to its neighbours."""
@@ -30,38 +31,6 @@ _SLOPE = 3
 """Most places by which a line moves from one row of its strip to the next."""
 _BRIDGE = (8, 14, 20)
 """Columns on either side of the middle of the nose, and places below and above the eyes' level, where a bridge runs."""
-
-
-@dataclass(frozen=True)
-class SpectacleSettings:
-    """When there are spectacles, and how their rims are followed."""
-
-    bridge_distance: float = 5.5
-    """Squared Mahalanobis distance from skin that a rim reaches all across the nose; without spectacles 4 is rare."""
-    rim_distance: float = 8.0
-    """The same beyond which a texel belongs to the rim, once there is one."""
-    faint_distance: float = 2.0
-    """Squared distance all across the nose from which its colour is some evidence of a rim."""
-    frame: tuple[float, float] = (1.3, 1.05)
-    """Evidence of the bridge's line and half that of the fainter rim, lower quartiles, that proves a frame if the
-    colour across the nose is skin's, and if it is some evidence; of 680 bare faces the most is 1.17 and 1.02."""
-    crossing: float = 0.6
-    """Least evidence of the bridge's line in that: noise alone gives 0.5."""
-    radii: tuple[float, float] = (0.04, 0.205)
-    """Least and largest distance in UV of a rim from the middle of its eye."""
-    angles: int = 160
-    """Directions from the eye in which the rim is looked for."""
-    contrast: float = 4.0
-    """Contrast with both sides, in deviations of skin, that counts as evidence 1."""
-    bend: float = 0.2
-    """Evidence that a step to the next place costs."""
-    evidence: float = 0.4
-    """Least evidence, averaged along ``arc``, of a part of the line that is a rim."""
-    arc: float = 0.08
-    """Share of the line over which evidence is averaged."""
-    brow_excess: float = 1.15
-    """Evidence on the brow over the upper quartile elsewhere beyond which the line is no rim there but the brow: at
-    most 1.09 for rims on a brow in photos, 1.23 and more for brows above rimless lenses."""
 
 
 @dataclass(frozen=True)

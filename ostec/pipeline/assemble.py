@@ -14,6 +14,7 @@ from ostec.core.settings import to_json
 from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
 from ostec.export.record import versions
 from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
+from ostec.fit.regress import read_shape
 from ostec.heads.assemble import HeadMaker, described
 from ostec.io.images import to_bytes
 from ostec.pipeline.figures import photo_figures
@@ -43,6 +44,9 @@ class Assembler:
     """Name -> SHA-256 of all that is loaded."""
     notes: tuple[str, ...]
     """Warnings of every face."""
+    judging: Judging
+    completer: str
+    """Who completed the textures."""
     features: str | None
     """What the projection's pictures are compared by; None where nothing is projected."""
     renderer: FaceRenderer
@@ -73,7 +77,9 @@ class Assembler:
         pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, self.renderer)
         head = None
         if self.heads is not None:
-            head = self.heads(textured)
+            read = self.models.regressor
+            shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
+            head = self.heads(textured, shape)
             pictures["Fitted head"] = overlay_head(observed.photo, face, head)
         textured = replace(textured, stages=pictures)
         record = {
@@ -91,12 +97,13 @@ class Assembler:
         return {
             "losses": {view.name: {**view.losses, "iterations": view.iterations} for view in views},
             "features": self.features if views else None,
-            **Judging(self.models).described(views),
+            **self.judging.described(views),
         }
 
     def _made_with(self) -> dict[str, Any]:
         return {
             "settings": to_json(self.settings),
+            "completer": self.completer,
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),

@@ -16,12 +16,12 @@ from ostec.complete.fuse import fuse
 from ostec.complete.generator import GeneratorCompleter, GeneratorSettings
 from ostec.complete.portrait import FinishedFace, portray
 from ostec.complete.prior import PriorCompleter
+from ostec.complete.terms import Judging
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
-from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.record import read_record, write_record
@@ -34,6 +34,8 @@ from ostec.pipeline.models import Models, load_head_maker, load_models
 from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike, read_photo
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
+from ostec.project.space import FaceGenerator, FileGenerator, latent_space
+from ostec.project.terms import picture_judge
 from ostec.project.views import views_of
 
 logger = logging.getLogger(__name__)
@@ -73,12 +75,13 @@ class Completer:
         notes: Sequence[str] = (),
         heads: HeadMaker | None = None,
         completer: TextureCompleter | None = None,
+        generator: FaceGenerator | None = None,
     ) -> None:
         self.models, self.settings, self.device = models, settings, device
-        self.observer = Observer(models, settings.uv_size, device, settings.hands)
-        self.completer = completer or texture_completer(models, settings, self.observer, device)
-        generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
-        self._generator = generator
+        self.observer = Observer(models, settings.uv_size, device, settings.observe)
+        generator = generator or face_generator(models)
+        self.completer = completer or texture_completer(models, settings, self.observer, generator, device)
+        self._generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._renderer = FaceRenderer(models.topology)
         self.weights: dict[str, str] = {**models.hashes, **(heads.hashes if heads is not None else {})}
         """Name -> SHA-256 of the files of networks and models that are loaded."""
@@ -88,7 +91,9 @@ class Completer:
             device=device,
             weights=self.weights,
             notes=(*notes, *(models.generator.notes if models.generator is not None else ())),
-            features=generator.space.features_name if generator is not None else None,
+            judging=judging_of(models),
+            completer=_name_of(self.completer),
+            features=self._generator.generator.space.features_name if self._generator is not None else None,
             renderer=self._renderer,
             heads=heads,
         )
@@ -99,6 +104,7 @@ class Completer:
         settings: CompleteSettings | None = None,
         device: str = "auto",
         completer: TextureCompleter | None = None,
+        face_generator: FaceGenerator | None = None,
         **changes: Any,
     ) -> "Completer":
         """Load what ships, or what the settings name.
@@ -107,6 +113,7 @@ class Completer:
             settings: the defaults if None.
             device: auto, cpu or cuda.
             completer: your own way of completing textures, in place of the prior or the generator.
+            face_generator: your own generator of faces, in place of the one that ``settings.generator`` names.
             changes: settings by name, as in ``from_pretrained(iterations=0, generator="stylegan2_ffhq")``.
 
         Raises:
@@ -117,7 +124,8 @@ class Completer:
         settings = replace(settings or CompleteSettings(), **changes)
         chosen, notes = pick_device(device)
         heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != "facemesh" else None
-        return cls(load_models(chosen, settings), settings, chosen, notes, heads, completer)
+        models = load_models(chosen, settings, with_generator=completer is None and face_generator is None)
+        return cls(models, settings, chosen, notes, heads, completer, face_generator)
 
     @overload
     def __call__(
@@ -293,11 +301,15 @@ class Completer:
 
 
 def texture_completer(
-    models: Models, settings: CompleteSettings, observer: Observer, device: torch.device
+    models: Models,
+    settings: CompleteSettings,
+    observer: Observer,
+    generator: FaceGenerator | None,
+    device: torch.device,
 ) -> TextureCompleter:
-    """The completer that settings ask for, on an observer's layout."""
+    """The completer that settings ask for, on an observer's layout: by views where there is a generator."""
     canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior, settings.fill, settings.blend)
-    if models.generator is None:
+    if generator is None:
         return PriorCompleter(canvas, settings.mode)
     made = GeneratorSettings(
         mode=settings.mode,
@@ -308,7 +320,30 @@ def texture_completer(
         views=settings.views,
         portrait=settings.portrait,
     )
-    return GeneratorCompleter(models.topology, canvas, models, made, device)
+    return GeneratorCompleter(models.topology, canvas, generator, judging_of(models), made, device)
+
+
+def face_generator(models: Models) -> FaceGenerator | None:
+    """The generator that was loaded, as the completion by views sees it; None without one."""
+    if models.generator is None:
+        return None
+    return FileGenerator(models.generator, latent_space(models.generator, models.lpips), models.shares_prior)
+
+
+def judging_of(models: Models) -> Judging:
+    """Builds the terms of whole pictures with the networks that were loaded."""
+    judge = picture_judge(models.generator) if models.generator is not None else None
+    return Judging(models.facemesh, models.arcface, judge)
+
+
+def _name_of(completer: TextureCompleter) -> str:
+    """For the record: prior, generator, or the class of somebody's own."""
+    if isinstance(completer, PriorCompleter):
+        return "prior"
+    if isinstance(completer, GeneratorCompleter):
+        own = completer.generator
+        return "generator" if isinstance(own, FileGenerator) else f"generator ({type(own).__qualname__})"
+    return type(completer).__qualname__
 
 
 @dataclass
@@ -352,9 +387,7 @@ class _Work:
             read = read_photo(self.photo)
             self.source = read.source
             self._run.enter("detect")
-            self._boxes = detect_faces(read.image, self.completer.models.mtcnn)
-            if not self._boxes:
-                raise FaceError("No face was found in the photo.")
+            self._boxes = self.completer.observer.detect(read.image)
             self._image, self._left = read.image, list(self._boxes)
             return read.image.shape[0] * read.image.shape[1]
         except Exception as error:  # noqa: BLE001 - it costs the others nothing

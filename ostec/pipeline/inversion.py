@@ -15,16 +15,15 @@ from ostec.complete.portrait import invert_photo
 from ostec.complete.views import projected_view
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
-from ostec.core.errors import FaceError, ImageError
+from ostec.core.errors import ImageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
 from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, Provenance
-from ostec.detect.faces import detect_faces
 from ostec.export.record import versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
-from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, texture_completer
+from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_generator, texture_completer
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried, read_photo
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
@@ -82,8 +81,8 @@ class Inverter:
         self._notes = [*notes, *models.generator.notes]
         self._pose_range_deg = models.generator.frame.pose_range_deg
         complete = _stages(settings)
-        self._observer = Observer(models, complete.uv_size, device, complete.hands)
-        completer = texture_completer(models, complete, self._observer, device)
+        self._observer = Observer(models, complete.uv_size, device, complete.observe)
+        completer = texture_completer(models, complete, self._observer, face_generator(models), device)
         assert isinstance(completer, GeneratorCompleter)
         self._completer = completer
 
@@ -123,9 +122,7 @@ class Inverter:
         read = read_photo(photo)
         hiding = _read_mask(mask, read.image)
         run.enter("detect")
-        boxes = detect_faces(read.image, self.models.mtcnn)
-        if not boxes:
-            raise FaceError("No face was found in the photo.")
+        boxes = self._observer.detect(read.image)
         tried = Tried[InvertedFace](boxes, 1)
         for box in tried:
             with tried.attempt():
@@ -164,7 +161,7 @@ class Inverter:
             "occluders": [*observed.occluders, *(["occluder"] if occluded else [])],
             "losses": projected.losses,
             "iterations": projected.iterations,
-            "features": completer.space.features_name,
+            "features": completer.generator.space.features_name,
             "parsing": observed.parsing,
             **completer.judging.described((projected,)),
         }
@@ -212,7 +209,7 @@ def _stages(settings: InvertSettings) -> CompleteSettings:
     """Up to the projection a photo goes the way of the completer."""
     return CompleteSettings(
         generator=settings.generator,
-        hands=settings.hands,
+        observe=settings.observe,
         fill=settings.fill,
         project=settings.project,
         blend=settings.blend,

@@ -22,6 +22,7 @@ from ostec.load.networks import (
     load_hands,
     load_lpips,
     load_parsing,
+    load_regressor,
 )
 from ostec.load.topology import read_topology
 from ostec.nets.arcface import ArcFace
@@ -31,7 +32,8 @@ from ostec.nets.hands import HandNetworks
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import Lpips
-from ostec.pipeline.settings import CompleteSettings, HeadSettings
+from ostec.nets.regressor import Regressor
+from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
 _Network = TypeVar("_Network", bound=torch.nn.Module)
@@ -58,14 +60,17 @@ class Models:
     """Says what of a photo is bare face; None where no file is found."""
     hands: HandNetworks | None = None
     """Finds hands before the face; None where they are not looked for."""
+    regressor: Regressor | None = None
+    """Reads the face model's coefficients from the photo; None where landmarks decide them."""
 
 
-def load_models(device: torch.device, settings: CompleteSettings | None = None) -> Models:
+def load_models(device: torch.device, settings: CompleteSettings | None = None, with_generator: bool = True) -> Models:
     """Load what a run with these settings needs.
 
     Args:
         device: where the networks shall run.
         settings: the defaults if None; without iterations no generator is loaded.
+        with_generator: whether the generator that they name is loaded.
 
     Raises:
         AssetError: a file is missing, damaged or belongs to another layout.
@@ -84,7 +89,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
         hashes[file.name] = sha256_of(file)
     generator: PortraitGenerator | None = None
     shares_prior = False
-    if settings.projects:
+    if settings.projects and with_generator:
         file = asset_file("generator", settings.generator)
         generator = load_generator(file, topology, device)
         shares_prior = prior is not None and read_card(file).get("prior_sha256") in hashes.values()
@@ -95,6 +100,8 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
     arcface = load_arcface(device) if generator is not None else None
     parsing = load_parsing(device)
     hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
+    regressor = load_regressor(settings.fit, device) if settings.fit != "landmarks" else None
+    hashes |= regressor.hashes if regressor else {}
     return Models(
         mtcnn.eval(),
         facemesh,
@@ -107,6 +114,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None) 
         arcface.network if arcface else None,
         parsing.network if parsing else None,
         load_hands(device),
+        regressor.network if regressor else None,
     )
 
 
@@ -121,12 +129,12 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
 
 
-def load_head_maker(name: str, settings: HeadSettings | None = None) -> HeadMaker:
+def load_head_maker(name: str, settings: FullHeadSettings | None = None) -> HeadMaker:
     """Read a morphable model and its correspondence.
 
     Raises:
         AssetError: a file is missing or damaged; the sentence says which, or how to get it.
     """
     model = read_morphable(name)
-    settings = settings or HeadSettings()
+    settings = settings or FullHeadSettings()
     return HeadMaker(model, correspondence_of(model), settings.texture, settings.fit)

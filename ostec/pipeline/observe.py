@@ -15,14 +15,15 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import FaceError
 from ostec.core.progress import PhotoRun
 from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvObservation
+from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
 from ostec.io.images import as_picture, decode_image, read_image
 from ostec.mask.hands import detect_hands, hand_mask
 from ostec.mask.parsing import ParsedFace, bare_face, believed
-from ostec.mask.settings import HandSettings
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
 from ostec.pipeline.models import Models
+from ostec.pipeline.settings import ObserveSettings
 from ostec.project.identity import identity_of
 from ostec.render.crops import five_points
 from ostec.render.unwrap import Unwrapper, resize_map
@@ -143,18 +144,21 @@ def read_photo(photo: PhotoLike) -> ReadPhoto:
     return ReadPhoto(picture, {"source": "array", "source_sha256": digest})
 
 
-def find_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun) -> FoundFace:
+def find_face(
+    image: FloatArray, box: FaceBox, models: Models, run: PhotoRun, settings: ObserveSettings | None = None
+) -> FoundFace:
     """Fit the mesh to what was detected; the stages landmarks and fit.
 
     Raises:
         FaceError: it is no face, or seen nearly from the side.
     """
+    settings = settings or ObserveSettings()
     run.enter("landmarks")
-    landmarks = detect_landmarks(image, box, models.facemesh)
+    landmarks = detect_landmarks(image, box, models.facemesh, settings.landmarks)
     if landmarks.confidence < MIN_CONFIDENCE:
         raise FaceError(f"What was detected does not look like a face (confidence {landmarks.confidence:.2f}).")
     run.enter("fit")
-    face = fit_dense(landmarks, models.topology)
+    face = fit_dense(landmarks, models.topology, settings.mesh)
     yaw = face.pose_deg[1]
     if abs(yaw) > MAX_YAW_DEG:
         raise FaceError(
@@ -167,16 +171,23 @@ class Observer:
     """Brings the faces of photos into one topology's layout; holds what is computed once."""
 
     def __init__(
-        self, models: Models, size: int, device: torch.device | str = "cpu", hands: HandSettings | None = None
+        self, models: Models, size: int, device: torch.device | str = "cpu", settings: ObserveSettings | None = None
     ) -> None:
         """Observe with the networks of ``models``, at ``size`` texels."""
         self.models, self.size = models, size
         self.unwrapper = Unwrapper(models.topology, device)
-        self.hand_settings = hands or HandSettings()
+        self.settings = settings or ObserveSettings()
         self._guide = mask_guide(models.topology, self.unwrapper.layout(MASK_SIZE).inside.cpu().numpy())
         prior = models.prior
         self.guide = self._guide if prior is None else mask_guide(models.topology, prior.inside)
         """What the layout knows of faces, at the prior's size if there is one."""
+
+    def detect(self, photo: FloatArray) -> list[FaceBox]:
+        """The faces of a photo, largest first. Raises FaceError: there is none."""
+        boxes = detect_faces(photo, self.models.mtcnn, self.settings.detect)
+        if not boxes:
+            raise FaceError("No face was found in the photo.")
+        return boxes
 
     def observe(
         self, photo: FloatArray, box: FaceBox, run: PhotoRun, trusted: FloatArray | None = None
@@ -193,7 +204,7 @@ class Observer:
         Raises:
             FaceError: it is no face, or seen nearly from the side, or ``trusted`` leaves nothing of it.
         """
-        found = find_face(photo, box, self.models, run)
+        found = find_face(photo, box, self.models, run, self.settings)
         shown = photo if trusted is None else without_hidden(photo, trusted)
         run.enter("unwrap")
         seen = self.unwrap(shown, found.face)
@@ -250,7 +261,7 @@ class Observer:
         if parsed.bare is not None:
             allowed = np.minimum(allowed, parsed.bare)
             small = replace(small, visible=small.visible & (parsed.bare >= HIDDEN))
-        found = face_mask(small, self._guide, surround)
+        found = face_mask(small, self._guide, surround, self.settings.mask)
         seen = replace(seen, mask=resize_map(found.mask * allowed, seen.size) * seen.inside)
         occluders = [*(["spectacles"] if found.spectacles.any() else []), *(["hand"] if free is not None else [])]
         return MaskedPhoto(seen, tuple(occluders), parsed.name, parsed.warnings)
@@ -259,10 +270,10 @@ class Observer:
         """How far no hand lies on each pixel, [H, W, 1] in [0, 1]; None if none lies on the face."""
         if self.models.hands is None:
             return None
-        hands = detect_hands(image, face.landmarks, self.models.hands, self.hand_settings)
+        hands = detect_hands(image, face.landmarks, self.models.hands, self.settings.hands)
         if not hands:
             return None
-        free = 1 - hand_mask(image.shape[:2], hands, self.hand_settings)[..., None]
+        free = 1 - hand_mask(image.shape[:2], hands, self.settings.hands)[..., None]
         shown = self.unwrapper.unwrap(free, face, MASK_SIZE)
         return free if (shown.visible & (shown.colour[..., 0] < HIDDEN)).any() else None
 

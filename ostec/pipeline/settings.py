@@ -1,22 +1,52 @@
 """What decides the content of a completion and of an inversion. Nothing heavy is imported here."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import arg
 
 from ostec.complete.settings import PortraitSettings
-from ostec.core.settings import FACE_MODELS, MAX_UV_SIZE, MIN_UV_SIZE, FaceModel, Faces, Mode, Schedule, check_choice
-from ostec.fit.settings import MorphableFitSettings
+from ostec.core.settings import (
+    FACE_MODELS,
+    MAX_UV_SIZE,
+    MIN_UV_SIZE,
+    FaceModel,
+    Faces,
+    Fit,
+    Mode,
+    Schedule,
+    Way,
+    check_choice,
+    flat,
+    to_json,
+)
+from ostec.detect.settings import DetectSettings, LandmarkSettings
+from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.mask.settings import HandSettings
+from ostec.mask.settings import HandSettings, MaskSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
 
+READ_MODELS = {"deep3d": "bfm", "faceverse": "faceverse"}
+"""Network that reads coefficients -> the face model that they belong to."""
+
 
 @dataclass(frozen=True)
-class HeadSettings:
+class ObserveSettings:
+    """How a photo's face is found, fitted and masked."""
+
+    detect: DetectSettings = field(default_factory=DetectSettings)
+    landmarks: LandmarkSettings = field(default_factory=LandmarkSettings)
+    mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    hands: HandSettings = field(default_factory=HandSettings)
+
+
+@dataclass(frozen=True)
+class FullHeadSettings:
     """How the full head is made."""
 
     fit: MorphableFitSettings = field(default_factory=MorphableFitSettings)
@@ -31,6 +61,9 @@ class CompleteSettings:
         ValueError: a value is out of range, or nothing is left that could fill unseen texels.
     """
 
+    completer: Way = "auto"
+    """prior fills what the photo does not show with the most probable face, generator projects views of it into a
+    StyleGAN2; auto is generator, unless there are 0 iterations or no generator."""
     mode: Annotated[Mode, arg(aliases=["-m"])] = "auto"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
@@ -44,12 +77,15 @@ class CompleteSettings:
     """Iterations of the frontal portrait's own projection."""
     faces: Faces = "largest"
     """Which faces of a photo are completed."""
-    generator: Annotated[str, arg(metavar="default|none|FILE")] = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator or with a published StyleGAN2."""
+    generator: Annotated[str, arg(metavar="default|none|NAME|FILE")] = "default"
+    """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
     face_model: FaceModel = "facemesh"
     """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
+    fit: Fit = "landmarks"
+    """What decides the face model's shape: landmarks, or a published network that reads it from the photo (deep3d for
+    bfm, faceverse for faceverse)."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -57,20 +93,22 @@ class CompleteSettings:
     save_views: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write every projected view: its render, what of it was trusted, the generated picture, its latent."""
 
-    hands: HandSettings = field(default_factory=HandSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     fill: PriorSettings = field(default_factory=PriorSettings)
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     views: ViewSettings = field(default_factory=ViewSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
-    head: HeadSettings = field(default_factory=HeadSettings)
+    head: FullHeadSettings = field(default_factory=FullHeadSettings)
 
     @property
     def projects(self) -> bool:
         """Whether views are projected into a generator."""
-        return self.iterations > 0 and self.generator != "none"
+        return self.completer != "prior" and self.iterations > 0 and self.generator != "none"
 
     def __post_init__(self) -> None:
+        check_choice("completer", self.completer, ("auto", "prior", "generator"))
+        check_choice("fit", self.fit, ("landmarks", *READ_MODELS))
         check_choice("mode", self.mode, ("auto", "soft", "hard"))
         check_choice("schedule", self.schedule, ("progressive", "waves"))
         check_choice("faces", self.faces, ("largest", "all"))
@@ -80,8 +118,13 @@ class CompleteSettings:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
             raise ValueError(f"uv_size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {self.uv_size}.")
+        if self.fit != "landmarks" and self.face_model != READ_MODELS[self.fit]:
+            raise ValueError(f"fit {self.fit} reads {READ_MODELS[self.fit]}, so face_model must be that.")
+        if self.completer == "generator" and not self.projects:
+            raise ValueError("completer generator needs a generator and iterations above 0.")
         if self.prior == "none" and not self.projects:
-            lack = "iterations 0" if self.iterations == 0 else "generator none"
+            named = {"completer": "prior"} if self.completer == "prior" else {"generator": "none"}
+            lack = " ".join(*named.items()) if self.iterations else "iterations 0"
             raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
 
 
@@ -93,11 +136,11 @@ class InvertSettings:
         ValueError: a value is out of range, or there is no generator.
     """
 
-    generator: Annotated[str, arg(metavar="default|FILE")] = "default"
-    """default, or a file of ostec train generator."""
+    generator: Annotated[str, arg(metavar="default|NAME|FILE")] = "default"
+    """default, a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
-    hands: HandSettings = field(default_factory=HandSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
     fill: PriorSettings = field(default_factory=PriorSettings)
     project: ProjectionSettings = field(default_factory=ProjectionSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
@@ -107,3 +150,9 @@ class InvertSettings:
             raise ValueError("generator must be default or a file, got 'none'.")
         if self.iterations < 0:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
+
+
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`to_json` gave, by name, for people: settings of stages only where they are not the defaults."""
+    usual = flat(json.loads(json.dumps(to_json(CompleteSettings()))))
+    return {name: value for name, value in flat(values).items() if "." not in name or value != usual.get(name)}

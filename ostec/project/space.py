@@ -1,7 +1,11 @@
-"""The generator that ships, as the projection sees it."""
+"""A generator of faces as completion by views and projection see it: the protocol, and generators from files."""
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
+from ostec.core.types import FloatArray, ViewFrame
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.encoder import pose_codes
 from ostec.nets.perceptual import MIN_SIDE, Lpips
@@ -15,6 +19,58 @@ TOO_SMALL = f"encoder (LPIPS needs {MIN_SIDE} px)"
 """The same where the generator's pictures are too small."""
 JUDGE = "discriminator (no LPIPS)"
 """What the record calls the discriminator's features, which stand in where a generator of photos has no encoder."""
+
+
+class FaceGenerator(Protocol):
+    """A generator of faces: what completing a face by views needs of it."""
+
+    @property
+    def frame(self) -> ViewFrame:
+        """How its training faces were framed, and so how views are drawn for it."""
+
+    @property
+    def resolution(self) -> int:
+        """Side of its pictures in pixels."""
+
+    @property
+    def space(self) -> LatentSpace:
+        """Its latents and pictures."""
+
+    def start(self, target: ProjectionTarget, pose_deg: tuple[float, float], face: FloatArray) -> torch.Tensor | None:
+        """Where the search for a view begins, [1, num_ws, W]; None leaves that to ``space``.
+
+        Args:
+            target: the view, a batch of one.
+            pose_deg: its pitch and yaw.
+            face: [K] the face's coefficients in the prior.
+        """
+
+
+@dataclass(frozen=True)
+class FileGenerator:
+    """A portrait generator from a file: the one that ships, or a published one."""
+
+    model: PortraitGenerator
+    space: LatentSpace
+    shares_prior: bool
+    """Whether its Z holds coefficients of the prior in use."""
+
+    @property
+    def frame(self) -> ViewFrame:
+        """As the file says."""
+        return self.model.frame
+
+    @property
+    def resolution(self) -> int:
+        """Side of its pictures in pixels."""
+        return self.model.generator.shape.resolution
+
+    def start(self, target: ProjectionTarget, pose_deg: tuple[float, float], face: FloatArray) -> torch.Tensor | None:
+        """From the prior's coefficients, where they mean something to the generator."""
+        if not self.shares_prior:
+            return None
+        coefficients = torch.from_numpy(face).to(target.image.device)
+        return starting_latents(self.model, target, coefficients, torch.tensor([pose_deg]))
 
 
 def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> LatentSpace:

@@ -1,6 +1,6 @@
 """How photo, views and fill become one texture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,20 @@ class BlendSettings:
 
 
 @dataclass(frozen=True)
+class ColourSettings:
+    """How colours are matched; lengths in UV."""
+
+    reach: float = 60 / 1024
+    """Deviation of the low-pass that carries the remaining difference over the joint."""
+    contrast: tuple[float, float] = (0.7, 1.4)
+    """Least and largest factor of the deviation: an overlap of bare skin says little about contrast."""
+    fade: float = 0.05
+    """Weight of the overlap, seen through the low-pass, at which a carried difference has faded to half."""
+    least: float = 0.01
+    """Share of the texels below which nothing is matched, for want of an overlap."""
+
+
+@dataclass(frozen=True)
 class ViewSettings:
     """How generated views are used; lengths in UV."""
 
@@ -54,17 +68,5 @@ class ViewSettings:
     """Root mean square of detail that is raised half as much; stronger detail (lids, nostrils, lips) needs nothing."""
     strong_reach: float = 6 / 1024
     """Deviation of the window of that mean."""
-
-
-@dataclass(frozen=True)
-class ColourSettings:
-    """How colours are matched; lengths in UV."""
-
-    reach: float = 60 / 1024
-    """Deviation of the low-pass that carries the remaining difference over the joint."""
-    contrast: tuple[float, float] = (0.7, 1.4)
-    """Least and largest factor of the deviation: an overlap of bare skin says little about contrast."""
-    fade: float = 0.05
-    """Weight of the overlap, seen through the low-pass, at which a carried difference has faded to half."""
-    least: float = 0.01
-    """Share of the texels below which nothing is matched, for want of an overlap."""
+    colour: ColourSettings = field(default_factory=ColourSettings)
+    """How a view's colours are matched."""

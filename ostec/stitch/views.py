@@ -9,7 +9,7 @@ from scipy import ndimage
 from ostec.core.types import BoolArray, ByteArray, FloatArray, GeneratedView, Provenance
 from ostec.stitch.blend import low_pass
 from ostec.stitch.colour import match_colour
-from ostec.stitch.settings import ColourSettings, ViewSettings
+from ostec.stitch.settings import ViewSettings
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,16 @@ class Progress:
     """Colour-matched views so far."""
 
 
-def add_view(
-    so_far: Progress, view: GeneratedView, settings: ViewSettings | None = None, colour: ColourSettings | None = None
-) -> Progress:
+def add_view(so_far: Progress, view: GeneratedView, settings: ViewSettings | None = None) -> Progress:
     """Match a view's colours and give it the texels that nobody owned and that it shows well.
 
     A texel of trust 1 keeps its colour; one of less is mixed by what the view shows of the rest.
     """
+    settings = settings or ViewSettings()
     shown = quality(view, settings)
     # A texel that is half trusted is half base: to match its colour would be to match the base's.
     known = np.clip(2 * so_far.trust - 1, 0, 1)
-    matched = match_colour(view.colour, so_far.texture, shown * known, colour)
+    matched = match_colour(view.colour, so_far.texture, shown * known, settings.colour)
     # Outside what it sees the view has no colours: the texture's keep later filters from mixing in black.
     matched = np.clip(np.where(view.visible[..., None], matched, so_far.texture), 0, 1).astype(np.float32)
     owned = shown * (1 - so_far.trust)

@@ -11,7 +11,8 @@ import torch
 
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import BoolArray, ByteArray, FittedFace, FloatArray, Topology, UvObservation
-from ostec.detect.landmarks import LandmarkSettings, detect_landmarks_batch, whole_image
+from ostec.detect.landmarks import detect_landmarks_batch, whole_image
+from ostec.detect.settings import LandmarkSettings
 from ostec.fit.dense import fit_dense
 from ostec.io.images import IMAGE_SUFFIXES, read_image
 from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
@@ -114,8 +115,8 @@ def collect_texels(
             progress(min(start + _BATCH, len(paths)), len(paths))
     names = tuple(path.stem for path in found)
     held_out = np.array([is_held_out(name, excluded) or name in twins for name in names])
-    side = np.array([sides.get(path.with_suffix(""), np.inf) for path in found], np.float32)
-    return PortraitTexels(names, np.stack(colours), np.stack(weights), held_out, inside, side)
+    native = np.array([sides.get(path.with_suffix(""), np.inf) for path in found], np.float32)
+    return PortraitTexels(names, np.stack(colours), np.stack(weights), held_out, inside, native)
 
 
 def _facts(folder: Path) -> list[tuple[Path, float, set[str]]]:

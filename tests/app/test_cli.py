@@ -2,9 +2,9 @@
 
 import dataclasses
 import os
+import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -12,11 +12,12 @@ import pytest
 
 from ostec import __version__
 from ostec.app import cli
+from ostec.app.parse import parse
 from ostec.app.photos import complete
 from ostec.app.photos.complete import BatchOptions, Complete, RunOstec
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
-from ostec.project.settings import ProjectionSettings
+from ostec.project.settings import Level, ProjectionSettings
 from tests.app.conftest import Refuses
 
 
@@ -64,8 +65,8 @@ def test_papers_flags(parsed: list[Any]) -> None:
 
 
 def test_every_option_of_complete_arrives(parsed: list[Any]) -> None:
-    words = "--device cpu --faces all --generator g.pkl --prior none --project.ms-ssim 3 --turntable --overwrite"
-    assert cli.main(["complete", "--save-dir", "o", *words.split(), "--dry-run", "-v", "--iterations", "1", "a"]) == 0
+    words = "--device cpu --faces all --generator g.pkl --prior none --uv-size 4096 --project.ms-ssim 3 --turntable"
+    assert cli.main(["complete", "--save-dir", "o", *words.split(), "--dry-run", "-v", "--overwrite", "-i1", "a"]) == 0
     settings = CompleteSettings(
         iterations=1,
         faces="all",
@@ -87,8 +88,9 @@ def test_names_with_leading_dashes_follow_two_dashes(parsed: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "Say what to do: complete"),
-        (["comlete"], "There is no command 'comlete'; there is complete"),
+        (["comlete"], "There is no command 'comlete' (did you mean complete? See ostec help)."),
+        (["dataset", "buil"], "There is no command 'dataset buil' (did you mean dataset build? See ostec help)."),
+        (["sculpt"], "There is no command 'sculpt'; there is complete, invert"),
         (["complete", "a.jpg"], "--save-dir DIR must be given (see ostec complete --help)."),
         (["complete", "--save-dir", "o"], "Name at least one photo, folder or glob to complete."),
         (["complete", "a", "--save-dir", ""], "--save-dir is empty."),
@@ -152,11 +154,73 @@ def test_sentences_do_not_depend_on_how_the_parser_draws_its_boxes(encoding: str
         assert done.stderr.startswith(f"ostec: error: {sentence}"), done.stderr
 
 
-def test_photo_in_place_of_a_command_is_told_the_command(ostec: Any, photos: Any) -> None:
+def test_a_photo_alone_is_completed_beside_itself(ostec: Any, photos: Any) -> None:
     photos({"a b.jpg": "ok"})
     said = ostec("in/a b.jpg")
-    assert said.err == "ostec: error: To complete photos, say: ostec complete 'in/a b.jpg' --save-dir DIR\n"
-    assert said.code == 2
+    assert (said.code, said.err) == (0, "ostec: The results go into in/a b_ostec.\n")
+    assert Path("in/a b_ostec/a b.png").is_file()
+    assert ostec("in/a b.jpg", "-q").err == ""
+    assert ostec("in/a b.jpg", "-q", "-o", "out").code == 0
+    assert Path("out/a b.json").is_file()
+
+
+def test_commands_are_listed_with_those_to_begin_with(ostec: Any) -> None:
+    listed = ostec("help")
+    assert listed.code == 0
+    assert listed.out.index("complete ") < listed.out.index("models list ") < listed.out.index("invert ")
+    for key in cli.COMMANDS:
+        assert f"  {' '.join(key)} " in listed.out
+    alone = ostec()
+    assert (alone.code, alone.out, alone.err) == (2, "", listed.out)
+    assert "complete " not in ostec("help", "models").out
+    assert ostec("help", "complete").out == ostec("complete", "--help").out
+
+
+@pytest.mark.parametrize("key", list(cli.COMMANDS), ids=" ".join)
+def test_examples_in_the_help_can_be_typed(key: tuple[str, ...]) -> None:
+    command = cli.COMMANDS[key]
+    assert 2 <= len(command.examples) <= 3 or key == ("bench", "pipeline")
+    for example in command.examples:
+        assert type(parse(command.load(), "ostec", shlex.split(example))) is command.load()
+
+
+def test_the_help_fits_eighty_columns(ostec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = ostec("complete", "--help").out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "  project: learning-rate, " in shown
+    assert "--project.ms-ssim FLOAT" not in shown
+    assert "--project.ms-ssim FLOAT" in ostec("complete", "--help-all").out
+    assert "ostec complete photo.jpg -o results" in shown
+
+
+def test_settings_come_from_a_file_and_the_command_counts_more(parsed: list[Any], tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        'iterations = 5\nfrontalize = true\nfaces = "all"\n[project]\nms_ssim = 7\n[[project.levels]]\nshare = 0.1\n'
+    )
+    assert cli.main(["complete", "a", "-o", "out", "--config", str(file), "-i", "9"]) == 0
+    levels = (Level(4, 0.1), Level(2, 0.3))
+    settings = CompleteSettings(
+        iterations=9, frontalize=True, faces="all", project=ProjectionSettings(ms_ssim=7.0, levels=levels)
+    )
+    assert parsed[0].settings == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("a =", "is no TOML file"), ("colour = 3", "Unrecognized options: --colour, 3"), (None, "does not exist.")],
+)
+def test_a_wrong_file_of_settings_is_refused(tmp_path: Path, refuses: Refuses, text: str | None, sentence: str) -> None:
+    file = tmp_path / "settings.toml"
+    if text is not None:
+        file.write_text(text)
+    refuses(sentence, "complete", "a", "-o", "out", "--config", file)
+
+
+def test_python_m_ostec_is_ostec() -> None:
+    done = subprocess.run([sys.executable, "-m", "ostec", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"ostec {__version__}\n"
 
 
 def test_paper_command_wants_a_folder(ostec: Any, photos: Any) -> None:
@@ -173,7 +237,14 @@ def test_version_and_help(ostec: Any) -> None:
     assert "complete" in said.out
     said = ostec("complete", "--help")
     assert said.code == 0
-    for option in ("--save-dir DIR", "-f, --frontalize", "-i INT", "--uv-size 256..4096", "--dry-run", "SOURCE..."):
+    for option in (
+        "-o DIR, --save-dir DIR",
+        "-f, --frontalize",
+        "-i INT",
+        "--uv-size 256..4096",
+        "--dry-run",
+        "SOURCE...",
+    ):
         assert option in said.out
 
 
@@ -182,7 +253,7 @@ def test_family_without_its_command_names_them(ostec: Any, monkeypatch: pytest.M
     monkeypatch.setattr(cli, "COMMANDS", {("train", "prior"): command, ("train", "gan"): command})
     said = ostec("train")
     assert (said.code, said.err) == (
-        2, "ostec: error: There is no command 'train'; there is train prior, train gan (see ostec --help).\n"
+        2, "ostec: error: There is no command 'train'; there is train prior, train gan (see ostec help).\n"
     )  # fmt: skip
     assert "train gan    fit something" in ostec("train", "--help").out
     assert ostec("train", "prior", "--help").out.startswith("usage: ostec train prior ")
@@ -190,11 +261,10 @@ def test_family_without_its_command_names_them(ostec: Any, monkeypatch: pytest.M
 
 def test_every_command_that_is_there_is_a_frozen_dataclass_with_run() -> None:
     for command in cli.COMMANDS.values():
-        if cli.importlib.util.find_spec(command.module):
-            kind = command.load()
-            assert dataclasses.is_dataclass(kind)
-            assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-            assert callable(kind.run)
+        kind = command.load()
+        assert dataclasses.is_dataclass(kind)
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+        assert callable(kind.run)
 
 
 @pytest.mark.parametrize(
@@ -220,14 +290,13 @@ def test_no_traceback_reaches_users(
 
 def test_help_and_wrong_use_load_nothing_heavy() -> None:
     code = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time\n"
         "from ostec.app.cli import main\n"
         "assert main(['--help']) == 0 and main(['complete', '--help']) == 0 and main(['complete', 'a']) == 2\n"
         "heavy = {'torch', 'numpy', 'PIL', 'cv2', 'scipy', 'rich.console'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "print(time.perf_counter() - start)\n"
+        "print(time.process_time())\n"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - start < 5  # 0.3 s on an idle machine
+    assert float(done.stdout.split()[-1]) < 3  # 0.8 s of the processor

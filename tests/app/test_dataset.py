@@ -54,7 +54,7 @@ def test_attributes_come_from_a_table(tmp_path: Path, photos: Path, capsys: pyte
     assert main(words) == 2
     assert "expected a column that names the photo" in capsys.readouterr().err
     assert not out.exists()
-    table.write_text("file,Age\na,30\nb,40\n")
+    table.write_text("file,Age\na.jpg,30\nb.jpg,40\n")
     assert main(words) == 1
     assert capsys.readouterr().err.splitlines() == [
         "ostec: warning: Attributes: 2 photos have them; 1 have no row.",
@@ -126,8 +126,8 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
         "Planned: 0 new photos, 4 known from before.",
         "0 photos to do, 0 new shards; nothing was written.",
     ]
-    assert main([*words, "--dry-run", "--seed", "5"]) == 2
-    assert "was begun with seed 0 (asked for: 5)" in capsys.readouterr().err
+    assert main([*words, "--dry-run", "--iterations", "5"]) == 2
+    assert "was begun with iterations 200 (asked for: 5)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from ostec.app.photos.results import listed_files
 from ostec.app.photos.transfers import find_results
 from ostec.core.text import counted
 from ostec.dataset import TextureDataset
-from ostec.dataset.manifest import read_manifest
-from ostec.dataset.stats import FIGURES
+from ostec.dataset.manifest import FIGURES, read_manifest
 from ostec.dataset.verify import verify
 from ostec.io.images import read_image
 from ostec.io.photos import walk_photos
@@ -91,7 +90,7 @@ def test_export_appears_whole_and_says_what_is_missing(run: Run, tmp_path: Path,
     assert (out, err.count("\n"), "Without json" in err) == ("", 1, True)
     assert len(list((tmp_path / "f").glob("*.png"))) == 7
     code, _, err = run("export", "--format", "webdataset", "--out", "w", "--members", "nothing")
-    assert (code, "has the member nothing; it has json, mesh.npz" in err) == (2, True)
+    assert (code, "has the member nothing." in err) == (2, True)
     assert not (tmp_path / "w").exists()
 
 

@@ -334,7 +334,15 @@ def test_a_generator_that_is_none_is_one_sentence(
 def test_help_names_what_belongs_to_this_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["invert", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for option in ("SOURCE...", "--save-dir DIR", "--mask-dir DIR", "--generator default|FILE", "-i INT", "-q", "-v"):
+    for option in (
+        "SOURCE...",
+        "--save-dir DIR",
+        "--mask-dir DIR",
+        "--generator default|NAME|FILE",
+        "-i INT",
+        "-q",
+        "-v",
+    ):
         assert option in text
     assert "--uv-size" not in text
 

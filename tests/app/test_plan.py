@@ -12,6 +12,8 @@ from ostec.core.assets import sha256_of
 from ostec.core.settings import to_json
 from ostec.export.record import write_record
 from ostec.pipeline.settings import CompleteSettings
+from ostec.prior.settings import PriorSettings
+from ostec.project.settings import ProjectionSettings
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,11 @@ from ostec.pipeline.settings import CompleteSettings
         ({"save_views": True}, {}, False),
         ({}, {"save_views": True}, True),
         ({}, {"mode": "hard"}, True),
+        ({}, {"completer": "generator"}, False),
+        ({"iterations": 0}, {"completer": "prior"}, False),
+        ({}, {"project": ProjectionSettings(ms_ssim=2.0)}, True),
+        ({"iterations": 0}, {"iterations": 0, "project": ProjectionSettings(ms_ssim=2.0)}, False),
+        ({}, {"fill": PriorSettings(tau=1.0)}, True),
     ],
 )
 def test_a_result_is_told_from_one_of_other_settings(
@@ -38,3 +45,15 @@ def test_a_result_is_told_from_one_of_other_settings(
     write_record(tmp_path, "a", record)
     step = decide(Photo(photo, "a"), tmp_path, settings[1], overwrite=False)
     assert (step.action, bool(step.differs)) == (Action.SKIP, other)
+
+
+def test_the_setting_that_differs_is_named_and_what_a_record_does_not_tell_was_the_default(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"photo")
+    old = {name: value for name, value in to_json(CompleteSettings()).items() if not isinstance(value, dict)}
+    record = {"files": ["a.json"], "source_sha256": sha256_of(photo), "settings": {**old, "seed": 0}}
+    write_record(tmp_path, "a", record)
+    asked = replace(CompleteSettings(), project=ProjectionSettings(ms_ssim=200.0), mode="hard")
+    assert decide(Photo(photo, "a"), tmp_path, CompleteSettings(), overwrite=False).differs == ""
+    step = decide(Photo(photo, "a"), tmp_path, asked, overwrite=False)
+    assert step.differs == "settings (mode auto, asked for hard; project.ms_ssim 1.0, asked for 200.0)"

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.complete.terms import IDENTITY_EVERY, Judging
+from ostec.complete.terms import IDENTITY_EVERY
 from ostec.core.types import FloatArray, ProjectedView
 from ostec.export.mesh import read_npz
 from ostec.io.images import read_image
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.stylegan2 import Discriminator
 from ostec.pipeline import CompletedFace, Completer, Models
+from ostec.pipeline.completer import judging_of
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_of
 from ostec.project.objective import ProjectionTarget
@@ -79,7 +80,7 @@ def named(
     studio: ViewStudio, target: ProjectionTarget
 ) -> Callable[[Models, ProjectionSettings, FloatArray | None], dict[str, PictureTerm]]:
     def terms(models: Models, settings: ProjectionSettings, who: FloatArray | None) -> dict[str, PictureTerm]:
-        found = Judging(models).terms(studio.landmarks(TURNED[3]), target, settings, who)
+        found = judging_of(models).terms(studio.landmarks(TURNED[3]), target, settings, who)
         assert len({term.name for term in found}) == len(found)
         return {term.name: term for term in found}
 
@@ -112,7 +113,7 @@ def test_who_it_is_can_only_be_judged_by_an_arcface_that_knows(named, everybody)
 
 def test_half_a_face_has_no_landmarks(everybody, studio, target):
     def names(shown: ProjectionTarget) -> set[str]:
-        return {term.name for term in Judging(everybody).terms(studio.landmarks(TURNED[3]), shown, EVERYTHING, WHO)}
+        return {term.name for term in judging_of(everybody).terms(studio.landmarks(TURNED[3]), shown, EVERYTHING, WHO)}
 
     hidden = (torch.arange(target.trust.shape[-1]) < target.trust.shape[-1] // 2).expand_as(target.trust)
     half = replace(target, trust=target.trust * ~hidden, guessed=target.guessed * ~hidden)
@@ -166,18 +167,18 @@ def view_with(**losses: float) -> ProjectedView:
 
 def test_the_record_names_who_judged_only_where_somebody_did(models, everybody):
     nobody = dict.fromkeys(TERMS, "none")
-    assert Judging(everybody).described(()) == nobody
-    assert Judging(everybody).described((view_with(), view_with())) == nobody
-    assert Judging(everybody).described((view_with(), view_with(identity=0.1))) == {
+    assert judging_of(everybody).described(()) == nobody
+    assert judging_of(everybody).described((view_with(), view_with())) == nobody
+    assert judging_of(everybody).described((view_with(), view_with(identity=0.1))) == {
         **nobody,
         "identity": "ArcFace r18",
     }
-    assert Judging(everybody).described((view_with(landmarks=0.0, realism=0.1), view_with())) == {
+    assert judging_of(everybody).described((view_with(landmarks=0.0, realism=0.1), view_with())) == {
         "landmarks": "FaceMesh",
         "identity": "none",
         "realism": "the generator's discriminator",
     }
-    assert Judging(models).described((view_with(identity=0.1),)) == nobody
+    assert judging_of(models).described((view_with(identity=0.1),)) == nobody
 
 
 # --- through the completer -------------------------------------------------------------------------------------------

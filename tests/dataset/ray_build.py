@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
-from ostec.dataset.cluster import Resources
-from ostec.dataset.config import DatasetConfig
-from ostec.dataset.executors import Job, RayExecutor
+from ostec.dataset.executors import Job, RayExecutor, Resources
+from ostec.dataset.plan import DatasetConfig
 from tests.dataset import toy
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ostec.app.cli import main
-from ostec.dataset.alone import alone
+from ostec.dataset.build import alone
 from ostec.dataset.verify import verify
 from tests.dataset.toy import build, content, many_photos, write_photos
 

@@ -1,13 +1,17 @@
 """The data card says what the rows say."""
 
 import json
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
 from ostec.core.assets import asset_path, load_manifest, sha256_of
-from ostec.dataset.card import write_card
+from ostec.dataset.card import ASIDE, Form, write_card, write_readme
+from ostec.dataset.manifest import schema_of
 from ostec.dataset.plan import Build
 from ostec.io.shards import TRAILER, pack_members
 from tests.dataset.toy import build, write_photos
@@ -29,9 +33,9 @@ def test_the_card_counts_photos_faces_and_reasons(tmp_path: Path) -> None:
         '  data_files: "shards/*.tar"',
         'datasets.load_dataset("DS", split="train")',
         "       0 to 128             4  ########################################",
-        "Occluders: hand 3.",
+        "Occluders: hand 3, none 1.",
         "| 2 | detect: No face was found. |",
-        "Settings: mode auto, iterations 200,",
+        "Settings: completer auto, mode auto, iterations 200,",
     ):
         assert line in text, line
 
@@ -47,7 +51,7 @@ def test_attributes_are_told_with_where_they_are_from(tmp_path: Path) -> None:
         Build(2, 1, 10, 0, "CC0", "sources"),
     ]
     values = {"settings": {}, "threads": 1, "shard_size": 10, "batch": 4}
-    write_card(tmp_path / "R.md", rows, builds, values)
+    write_card(tmp_path / "R.md", table(rows), builds, values)
     text = (tmp_path / "R.md").read_text()
     for line in (
         "From: t.csv, SHA-256 00; what the sources brought. They can be personal data.",
@@ -57,18 +61,13 @@ def test_attributes_are_told_with_where_they_are_from(tmp_path: Path) -> None:
         "Made by `ostec dataset build`, each from one photo.",
     ):
         assert line in text, line
-    write_card(tmp_path / "R.md", [row], builds, values)
+    write_card(tmp_path / "R.md", table([row]), builds, values)
     assert "## Attributes" not in (tmp_path / "R.md").read_text()
 
 
 def test_a_licence_cannot_break_the_table(tmp_path: Path) -> None:
-    write_card(
-        tmp_path / "R.md",
-        [],
-        [Build(0, 2, 7, 0, "a|b\nc")],
-        {"settings": {}, "threads": 1, "shard_size": 5, "batch": 4},
-    )
-    assert "| 00000 to 00001 | 7 | a\\|b\\nc |" in (tmp_path / "R.md").read_text()
+    text = card(tmp_path, [], [Build(0, 2, 7, 0, "a|b\nc")])
+    assert "| 00000 to 00001 | 7 | a\\|b\\nc |" in text
 
 
 CONFIG = {
@@ -81,8 +80,12 @@ FACEMESH = load_manifest("facemesh").file("facemesh.safetensors").sha256
 ROW = {"status": "done", "face": 1, "faces": 1, "item": 0}
 
 
-def card(folder: Path, rows: list[dict[str, Any]]) -> str:
-    write_card(folder / "README.md", rows, [Build(0, 1, 5, 0, "CC0")], CONFIG)
+def table(rows: list[dict[str, Any]]) -> Any:
+    return pyarrow.Table.from_pylist(rows, schema=schema_of())
+
+
+def card(folder: Path, rows: list[dict[str, Any]], builds: Sequence[Build] = (Build(0, 1, 5, 0, "CC0"),)) -> str:
+    write_card(folder / "README.md", table(rows), builds, CONFIG)
     return (folder / "README.md").read_text()
 
 
@@ -194,3 +197,62 @@ def test_parts_and_mixtures_say_how_they_were_made(tmp_path: Path, name: str, va
     (tmp_path / name).unlink()
     for line in lines:
         assert line not in card(tmp_path, [ROW]) or line.startswith("Made by `ostec dataset build`")
+
+
+def test_what_stands_below_the_card_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "README.md"
+    write_readme(path, b"one\n")
+    own = path.read_bytes()
+    path.write_bytes(own + b"Mine, with \xff and <!-- a comment -->\n")
+    with caplog.at_level(logging.WARNING):
+        write_readme(path, b"two\nlines\n")
+    assert path.read_bytes().startswith(b"two\nlines\n<!-- ostec ")
+    assert path.read_bytes().endswith(b"kept. -->\nMine, with \xff and <!-- a comment -->\n")
+    write_readme(path, b"one\n")
+    assert path.read_bytes() == own + b"Mine, with \xff and <!-- a comment -->\n"
+    assert caplog.messages == []
+    assert not (tmp_path / ASIDE).exists()
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("one", "uno"), lambda t: f"mine\n{t}", lambda t: t[:20]])
+def test_a_card_that_was_changed_is_not_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: Callable[[str], str]
+) -> None:
+    path = tmp_path / "README.md"
+    write_readme(path, b"one\n")
+    changed = change(path.read_text())
+    path.write_text(changed)
+    with caplog.at_level(logging.WARNING):
+        write_readme(path, b"two\n")
+    assert path.read_text() == changed
+    assert (tmp_path / ASIDE).read_text().startswith("two\n<!-- ostec ")
+    assert "README.md was changed by hand and stays as it is; the new card is in README.new.md" in caplog.text
+
+
+def test_front_matter_by_hand(tmp_path: Path) -> None:
+    def front(name: str, licences: list[str], faces: int = 1) -> list[str]:
+        builds = [Build(k, 1, 1, 0, licence) for k, licence in enumerate(licences)]
+        rows = [{**ROW, "item": 5 * (k % len(builds))} for k in range(faces)]
+        write_card(tmp_path / "F.md", table(rows), builds, CONFIG, Form(tmp_path, name))
+        return (tmp_path / "F.md").read_text().partition("\n---\n")[0].splitlines()
+
+    tags = 'tags: ["face", "texture", "uv-map", "ostec"]'
+    assert front("", ["CC0", "x"], 1000) == [
+        "---",
+        'pretty_name: "Face textures"',
+        'license: ["cc0-1.0", "other"]',
+        'license_name: "x"',
+        tags,
+        'size_categories: ["1K<n<10K"]',
+        "configs:",
+        "- config_name: default",
+        '  data_files: "shards/*.tar"',
+        "dataset_info:",
+        "- config_name: default",
+        "  features:",
+        *('  - name: "uv.png"', "    dtype: image", '  - name: "provenance.png"', "    dtype: image"),
+        *('  - name: "frontal.png"', "    dtype: image", '  - name: "__key__"', "    dtype: string"),
+    ]
+    assert front("folder", ["MIT"], 999)[2:] == ['license: "mit"', tags, 'size_categories: ["n<1K"]']
+    assert front("parquet", ["MIT"])[-1] == '  data_files: "data/train-*.parquet"'
+    assert "configs:" not in front("", ["MIT"], 0)

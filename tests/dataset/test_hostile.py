@@ -94,7 +94,7 @@ def test_whatever_is_in_it_ends_with_a_sentence(base: Path, tmp_path: Path, wher
             lambda form=form: into(out / form, lambda part: export(FinishedDataset(ds), part, form))  # type: ignore[misc]
             for form in ("folder", "webdataset", "parquet", "datasets")
         ),
-        lambda: into(out / "chosen", lambda part: write_selection(FinishedDataset(ds), part, lambda _: "", {})),
+        lambda: into(out / "chosen", lambda part: write_selection(FinishedDataset(ds), part, {}, {})),
         lambda: [sample["record"] for sample in TextureDataset(ds, ("record",))],  # type: ignore[attr-defined]
         lambda: verify(ds, repair=True),
         lambda: build(ds),

@@ -9,8 +9,8 @@ import pytest
 
 from ostec.core.errors import AssetError
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.licences import FILE, builds_again, hub_licence, licence_at, read_licences, unheeded, write_licences
-from ostec.dataset.plan import Build, Plan
+from ostec.dataset.origin import hub_licence
+from ostec.dataset.plan import LICENCES, Build, Plan, licence_at, read_builds, unheeded, write_builds
 from ostec.dataset.verify import verify
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces
@@ -19,9 +19,9 @@ BUILDS = [Build(0, 2, 5, 1, "CC BY 4.0"), Build(2, 1, 2, 0, "")]
 
 
 def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
-    assert read_licences(tmp_path) == []
-    write_licences(tmp_path, BUILDS)
-    assert read_licences(tmp_path) == BUILDS
+    assert read_builds(tmp_path / LICENCES) == []
+    write_builds(tmp_path / LICENCES, BUILDS)
+    assert read_builds(tmp_path / LICENCES) == BUILDS
     assert [licence_at(BUILDS, shard) for shard in range(4)] == ["CC BY 4.0", "CC BY 4.0", "", "no longer known"]
 
 
@@ -39,9 +39,9 @@ def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
     ],
 )
 def test_damage_is_said(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / LICENCES).write_text(text)
     with pytest.raises(AssetError, match=r"licences\.json is damaged"):
-        read_licences(tmp_path)
+        read_builds(tmp_path / LICENCES)
 
 
 @pytest.fixture
@@ -59,24 +59,21 @@ def test_they_are_there_when_the_state_is_lost(ds: Path) -> None:
     assert "sources were not written down elsewhere" in " ".join(found.repaired)
     assert FinishedDataset(ds).builds() == before
     assert (ds / "README.md").read_bytes() == card
-    (ds / FILE).unlink()
-    assert verify(ds, repair=False).problems == [f"{ds / FILE} is missing."]
-    verify(ds, repair=True)
-    assert read_licences(ds) == before
-    shutil.rmtree(ds / "state")
-    (ds / FILE).unlink()
+    (ds / LICENCES).unlink()
+    assert "state/ was lost" in verify(ds, repair=False).problems[0]
     verify(ds, repair=True)
     assert {build.licence for build in FinishedDataset(ds).builds()} == {"no longer known"}
 
 
 def test_what_was_planned_and_not_done_is_left_out(ds: Path) -> None:
-    plan = Plan(ds / "state/plan", 2)
-    write_licences(ds, [Build(0, 5, 9, 1, "CC0")])
-    assert builds_again(ds, plan, 2) == [Build(0, 2, 3, 0, "CC0")]
-    write_licences(ds, [Build(0, 1, 2, 0, "CC0"), Build(7, 1, 2, 0, "MIT")])
-    assert builds_again(ds, plan, 2) == [Build(0, 1, 2, 0, "CC0"), Build(1, 1, 1, 0, "no longer known")]
-    (ds / FILE).write_text("x")
-    assert builds_again(ds, plan, 2) == [Build(0, 2, 3, 0, "no longer known")]
+    for builds, known, restored in (
+        ([Build(0, 5, 9, 1, "CC0")], True, [Build(0, 2, 3, 0, "CC0")]),
+        ([Build(0, 1, 2, 0, "CC0")], False, [Build(0, 1, 2, 0, "CC0"), Build(1, 1, 1, 0, "no longer known")]),
+        ([], False, [Build(0, 2, 3, 0, "no longer known")]),
+    ):
+        write_builds(ds / LICENCES, builds)
+        assert Plan(ds, 2).restore(2) == known
+        assert read_builds(ds / LICENCES) == restored
 
 
 def test_a_licence_for_known_photos_is_not_passed_over(
@@ -112,5 +109,5 @@ def test_licences_in_the_words_of_the_hub(given: list[str], ids: tuple[str, ...]
 
 
 def test_the_file_follows_from_the_builds_alone(tmp_path: Path) -> None:
-    write_licences(tmp_path, BUILDS)
-    assert json.loads((tmp_path / FILE).read_text())[1]["first_shard"] == 2
+    write_builds(tmp_path / LICENCES, BUILDS)
+    assert json.loads((tmp_path / LICENCES).read_text())[1]["first_shard"] == 2

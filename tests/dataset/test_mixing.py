@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 
 from ostec.core.errors import UsageError
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.mixing import WEIGHTS, Mixer, classify, mix_attributes, pairs_of, require_weights, told
+from ostec.dataset.mixing import WEIGHTS, Mixer, classify, mix_attributes, require_weights
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces, latents_of
 
@@ -32,13 +33,13 @@ def ds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_classes_are_made_of_values_and_of_parts_of_numbers(ds: Path) -> None:
     classes = classify(FinishedDataset(ds), ("Gender", "Age"))
-    assert sorted(classes.places) == [(g, f"part {k} of 3") for g in "01" for k in (1, 2, 3)]
-    assert {len(places) for places in classes.places.values()} == {2, 3}
+    assert sorted(classes.faces) == [(g, f"part {k} of 3") for g in "01" for k in (1, 2, 3)]
+    assert {len(places) for places in classes.faces.values()} == {2, 3}
     assert classes.left_out == 1
     names = [f"{gender} / part {part} of 3" for gender in "01" for part in (1, 2, 3)]
-    each = ", ".join(f"{name} ({len(classes.places[tuple(name.split(' / '))])})" for name in names)
-    assert pairs_of(classes) == 5 * 1 + 3
-    assert told(classes) == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 face is in none."
+    each = ", ".join(f"{name} ({len(classes.faces[tuple(name.split(' / '))])})" for name in names)
+    assert classes.pairs == 5 * 1 + 3
+    assert classes.told() == f"Classes by Gender, Age: 6 with 13 faces: {each}; 1 face is in none."
     assert classify(FinishedDataset(ds)).by == ("Gender", "Age")  # of Gender, Age, Beard those that there are
 
 
@@ -47,8 +48,8 @@ def test_without_attributes_yaw_and_brightness_stand_in(tmp_path: Path) -> None:
     ds = build_faces(tmp_path / "ds", write_photos(tmp_path / "in", photos))
     classes = classify(FinishedDataset(ds))
     assert classes.by == ("yaw_deg", "brightness")
-    assert sorted(classes.places) == [("-30.0", "0.3"), ("30.0", "0.3")]
-    assert told(classes) == (
+    assert sorted(classes.faces) == [("-30.0", "0.3"), ("30.0", "0.3")]
+    assert classes.told() == (
         "Classes by yaw_deg, brightness (there are no attributes Gender, Age, Beard): 2 with 6 faces: "
         "-30.0 / 0.3 (3), 30.0 / 0.3 (3)."
     )
@@ -57,8 +58,9 @@ def test_without_attributes_yaw_and_brightness_stand_in(tmp_path: Path) -> None:
 class NoBrightness(FinishedDataset):
     """As mode hard makes them: nothing of a texture is the photo's."""
 
-    def faces(self):
-        return ({**row, "brightness": None} for row in super().faces())
+    def faces_table(self):
+        table = super().faces_table()
+        return table.set_column(table.column_names.index("brightness"), "brightness", pyarrow.nulls(len(table)))
 
 
 def test_columns_that_no_face_has_do_not_stand_in(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_columns_that_no_face_has_do_not_stand_in(tmp_path: Path) -> None:
     source = NoBrightness(build_faces(tmp_path / "ds", write_photos(tmp_path / "in", photos)))
     classes = classify(source)
     assert classes.by == ("yaw_deg",)
-    assert list(classes.places) == [(f"part {k} of 3",) for k in (1, 2, 3)]  # each value is of one face alone
+    assert list(classes.faces) == [(f"part {k} of 3",) for k in (1, 2, 3)]  # each value is of one face alone
     with pytest.raises(UsageError, match=r"No face of .* has brightness; attributes: none\."):
         classify(source, ("brightness",))
 
@@ -134,5 +136,5 @@ def test_what_cannot_be_mixed_has_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no two photos in the same class of key"):
         classify(source, ("key",))
     with pytest.raises(UsageError, match=r"belong to another toy\.safetensors"):
-        require_weights(source.faces(), "toy.safetensors", "11" * 32)
-    require_weights(source.faces(), "toy.safetensors", "00" * 32)
+        require_weights(source, "toy.safetensors", "11" * 32)
+    require_weights(source, "toy.safetensors", "00" * 32)

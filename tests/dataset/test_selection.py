@@ -5,6 +5,8 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from ostec.core.errors import AssetError, UsageError
@@ -12,7 +14,16 @@ from ostec.dataset import TextureDataset
 from ostec.dataset.build import Dataset
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
-from ostec.dataset.selection import Condition, Groups, Limit, group_faces, part_of, write_selection
+from ostec.dataset.selection import (
+    Rule,
+    condition,
+    group_faces,
+    limit,
+    part_of,
+    reasons_of,
+    with_values,
+    write_selection,
+)
 from ostec.dataset.verify import verify
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import build_faces
@@ -26,15 +37,15 @@ def ds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_faces(folder / "ds", write_photos(folder / "in", WORDS), shard_size=3, licence="CC BY 4.0")
 
 
-def select(ds: Path, out: Path, keep) -> Path:
+def select(ds: Path, out: Path, *rules: Rule) -> Path:
     out.mkdir()
-    write_selection(FinishedDataset(ds), out, keep, {"kind": "test"})
+    source = FinishedDataset(ds)
+    write_selection(source, out, reasons_of(source.faces_table(), rules), {"kind": "test"})
     return out
 
 
 def test_chosen_faces_are_a_dataset_that_verifies(ds: Path, tmp_path: Path) -> None:
-    limit = Limit("yaw_deg", high=25.0, absolute=True)
-    out = select(ds, tmp_path / "out", limit.against)
+    out = select(ds, tmp_path / "out", limit("yaw_deg", high=25.0, absolute=True))
     rows = list(read_manifest(out / "manifest.parquet"))
     assert [(row["source"], row["face"]) for row in rows] == [
         ("04.jpg", 1),
@@ -65,8 +76,8 @@ def _without(row: dict, names: tuple[str, ...]) -> dict:
 
 def test_a_selection_of_a_selection_and_without_state(ds: Path, tmp_path: Path) -> None:
     shutil.copytree(ds, tmp_path / "ds", ignore=shutil.ignore_patterns("state", "licences.json"))
-    first = select(tmp_path / "ds", tmp_path / "first", Limit("yaw_deg", low=0.0).against)
-    second = select(first, tmp_path / "second", Limit("yaw_deg", high=30.0).against)
+    first = select(tmp_path / "ds", tmp_path / "first", limit("yaw_deg", low=0.0))
+    second = select(first, tmp_path / "second", limit("yaw_deg", high=30.0))
     assert verify(second, repair=False).problems == []
     keys = [r["key"] for r in read_manifest(ds / "manifest.parquet") if 0 <= r["yaw_deg"] <= 30]
     assert TextureDataset(second).keys == keys
@@ -78,7 +89,7 @@ def test_a_selection_of_a_selection_and_without_state(ds: Path, tmp_path: Path) 
 
 
 def test_one_face_of_a_photo_may_be_left_out(ds: Path, tmp_path: Path) -> None:
-    out = select(ds, tmp_path / "out", lambda row: "" if row["face"] == 2 else "first")
+    out = select(ds, tmp_path / "out", Rule("face", pc.field("face") == 2, lambda _: "first"))
     assert [key.endswith("_2") for key in TextureDataset(out).keys] == [True]
     assert verify(out, repair=False).problems == []
 
@@ -90,24 +101,29 @@ def test_damage_is_not_copied(ds: Path, tmp_path: Path) -> None:
     data[600] ^= 1
     shard.write_bytes(data)
     with pytest.raises(AssetError, match=r"00002\.tar is damaged; please run"):
-        select(tmp_path / "ds", tmp_path / "out", lambda _: "")
+        select(tmp_path / "ds", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
-    ("limit", "values", "reason"),
+    ("low", "high", "absolute", "value", "expected"),
     [
-        (Limit("a", low=2.0), {"a": 2.0}, ""),
-        (Limit("a", low=2.0), {"a": 1.5}, "a is 1.5, below 2"),
-        (Limit("a", high=2.0), {"a": 2.5}, "a is 2.5, above 2"),
-        (Limit("a", low=1.0, high=2.0, absolute=True), {"a": -3.0}, "a is -3, beyond 2"),
-        (Limit("a", high=2.0, absolute=True), {"a": -2.0}, ""),
-        (Limit("a", high=2.0), {"a": None}, "a is not known"),
-        (Limit("a", high=2.0), {"a": float("nan")}, "a is not known"),
-        (Limit("a", high=2.0), {}, "a is not known"),
+        (2.0, None, False, 2.0, ""),
+        (2.0, None, False, 1.5, "a is 1.5, below 2"),
+        (None, 2.0, False, 2.5, "a is 2.5, above 2"),
+        (1.0, 2.0, True, -3.0, "a is -3, beyond 2"),
+        (None, 2.0, True, -2.0, ""),
+        (None, 2.0, False, None, "a is not known"),
+        (None, 2.0, False, float("nan"), "a is not known"),
     ],
 )
-def test_limits(limit: Limit, values: dict, reason: str) -> None:
-    assert limit.against(values) == reason
+def test_limits(low: float | None, high: float | None, absolute: bool, value: float | None, expected: str) -> None:
+    faces = pa.table({"key": ["k"], "a": pa.array([value], "float64")})
+    assert reasons_of(faces, [limit("a", low, high, absolute)]).get("k", "") == expected
+
+
+def test_limits_have_the_precision_of_their_column() -> None:
+    faces = pa.table({"key": ["k"], "brightness": pa.array([0.3], "float32")})
+    assert reasons_of(faces, [limit("brightness", 0.3, 0.3)]) == {}
 
 
 @pytest.mark.parametrize(
@@ -130,11 +146,18 @@ def test_limits(limit: Limit, values: dict, reason: str) -> None:
         ("Age!=9", {"Age": 8}, ""),
         ("Age!=9", {}, "Age is not known"),
         ("a=b=c", {"a": "b=c"}, ""),
-        ("yaw_deg<0", {"yaw_deg": float("nan")}, "yaw_deg is not known"),
+        ("Age<0", {"Age": float("nan")}, "Age is not known"),
+        ("yaw_deg<=0.1", {}, ""),
+        ("yaw_deg=0.1", {}, ""),
+        ("a={}", {"a": "b"}, "a is b, not {}"),
     ],
 )
 def test_conditions(text: str, values: dict, reason: str) -> None:
-    assert Condition.parse(text).against(values) == reason
+    known = pa.table({"key": ["o"], "attributes": ['{"Age": 1}'], "yaw_deg": pa.array([0.5], "float32")})
+    faces = pa.table({"key": ["k"], "attributes": [json.dumps(values)], "yaw_deg": pa.array([0.1], "float32")})
+    rules = [condition(text)]
+    values = with_values(pa.concat_tables([faces, known]), rules)
+    assert reasons_of(values, rules).get("k", "") == reason
 
 
 @pytest.mark.parametrize(
@@ -149,7 +172,7 @@ def test_conditions(text: str, values: dict, reason: str) -> None:
 )
 def test_what_is_no_condition_has_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        Condition.parse(text)
+        condition(text)
 
 
 def test_parts_follow_from_name_and_seed_and_keep_to_the_shares() -> None:
@@ -165,21 +188,11 @@ def test_parts_follow_from_name_and_seed_and_keep_to_the_shares() -> None:
     assert not [1 for a, b in zip(parts, more, strict=True) if a == "train" and b != "train"]
 
 
-def test_groups_join_whatever_the_order() -> None:
-    groups = Groups()
-    for pair in (("d", "c"), ("b", "a"), ("c", "b"), ("x", "y")):
-        groups.join(*pair)
-    assert [groups.root(name) for name in "abcdxyz"] == ["a", "a", "a", "a", "x", "x", "z"]
-
-
 def test_faces_of_one_person_and_twins_stay_together() -> None:
-    rows = [
-        {"id": "3", "attributes": '{"person": "Ada"}'},
-        {"id": "1", "attributes": '{"person": "Ada"}'},
-        {"id": "2", "attributes": '{"person": "Bea"}'},
-        {"id": "4", "attributes": "{}"},
-        {"id": "5", "attributes": "{}"},
-    ]
-    groups = group_faces(rows, [("4_1", "2_2")], "person")
-    assert [groups.root(row["id"]) for row in rows] == ["1", "1", "2", "2", "5"]
-    assert [group_faces(rows, [], "").root(row["id"]) for row in rows] == ["3", "1", "2", "4", "5"]
+    people = ['{"who": "Ada"}', '{"who": "Ada"}', '{"who": "Bea"}', "{}", None, "{}"]
+    faces = pa.table({"id": ["3", "1", "2", "4", "5", "5"], "attributes": people})
+    assert group_faces(faces, [("4_1", "2_2")], "who") == ["1", "1", "2", "2", "5", "5"]
+    assert group_faces(faces, [], "") == ["3", "1", "2", "4", "5", "5"]
+    chain = pa.table({"id": list("abcdxyz"), "attributes": pa.nulls(7, "string")})
+    twins = [("d_1", "c_1"), ("b_1", "a_1"), ("c_1", "b_1"), ("x_1", "y_1")]
+    assert group_faces(chain, twins, "") == ["a", "a", "a", "a", "x", "x", "z"]

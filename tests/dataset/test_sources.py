@@ -15,14 +15,14 @@ import pytest
 from ostec.core.errors import ImageError, UsageError
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import Place
-from ostec.dataset.sources import find_candidates, image_column
+from ostec.dataset.sources import Search, image_column
 from ostec.dataset.store import read_lines
 from tests.dataset.test_build import rows_of
 from tests.dataset.toy import build, write_photos
 
 
 def found(tmp_path: Path, *sources: Path | str, leave_out=lambda _: ()) -> list:
-    return list(find_candidates([str(s) for s in sources], leave_out, tmp_path / "ds"))
+    return list(Search(leave_out, tmp_path / "ds").find([str(s) for s in sources]))
 
 
 def read(candidates) -> list[tuple[str, bytes]]:
@@ -261,7 +261,7 @@ def test_a_compressed_archive_is_called_so(tmp_path: Path) -> None:
             found(tmp_path, path)
         (tmp_path / "list.txt").write_text(path.name)
         (taken,) = found(tmp_path, tmp_path / "list.txt")
-        assert taken.error == f"{name}.tar is compressed with {name}."
+        assert taken.error == f"{name}.tar is compressed."
 
 
 def test_reasons_do_not_tell_where_a_source_lay(tmp_path: Path) -> None:

@@ -130,12 +130,12 @@ def test_damage_and_wrong_use_have_a_sentence(ds: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        ("shard", "../../x.tar", r"names the shard '\.\./\.\./x\.tar'"),
-        ("shard", "/etc/00000.tar", "names the shard"),
-        ("offset", -512, "names the shard"),
+        ("shard", "../../x.tar", r"shard is '\.\./\.\./x\.tar'"),
+        ("shard", "/etc/00000.tar", "shard is"),
+        ("offset", -512, "offset is"),
         ("offset", 512, "is damaged"),
         ("size", 10**12, "is damaged"),
-        ("key", "../x_1", "expected the face"),
+        ("key", "../x_1", "key is"),
     ],
 )
 def test_rows_cannot_lead_out_of_the_dataset(
@@ -159,13 +159,12 @@ def test_members_with_names_that_lead_elsewhere_are_refused(ds: Path, tmp_path: 
         TextureDataset(tmp_path / "ds")[0]
 
 
-def test_reading_needs_neither_ray_nor_pyarrow(ds: Path) -> None:
+def test_reading_needs_no_ray(ds: Path) -> None:
     program = f"""
 import sys
 import ostec.dataset
 assert "torch" not in sys.modules
-for name in ("ray", "pyarrow"):
-    sys.modules[name] = None
+sys.modules["ray"] = None
 from ostec.dataset import TextureDataset
 print(TextureDataset({str(ds)!r})[0]["texture"].shape)
 """

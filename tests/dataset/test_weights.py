@@ -11,7 +11,7 @@ from ostec.core.errors import AssetError
 from ostec.dataset.build import Dataset
 from ostec.dataset.store import Store
 from ostec.dataset.verify import verify
-from ostec.dataset.weights import WeightsPin, difference
+from ostec.dataset.worker import WeightsPin, difference
 from tests.dataset.toy import Loop, ToyMaker, build, content, many_photos, other_weights, write_photos
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,9 +17,8 @@ from typing import Any
 
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
-from ostec.dataset.counts import Counts
-from ostec.dataset.records import Face, Finished, Group, Made, Maker, Photo
+from ostec.dataset.plan import DatasetConfig
+from ostec.dataset.records import Counts, Face, Finished, Group, Made, Maker, Photo
 from ostec.dataset.worker import Worker
 
 
@@ -86,6 +85,15 @@ def other_weights() -> ToyMaker:
 
 def missing_networks() -> ToyMaker:
     raise BackendError("The networks are not on this machine.")
+
+
+def dying_networks() -> ToyMaker:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def defect() -> ToyMaker:
+    raise KeyError("nose")
 
 
 @dataclass

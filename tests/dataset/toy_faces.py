@@ -17,7 +17,7 @@ import numpy as np
 
 from ostec.core.types import FloatArray
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.records import Face, Finished, Group, Made, Photo
 from ostec.dataset.worker import Worker
 from ostec.io.images import encode_png, write_palette_png

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from ostec.core.types import FaceBox
-from ostec.detect.faces import DetectSettings, crop_and_resize, detect_faces, largest, resize_area, suppress
+from ostec.detect.faces import crop_and_resize, detect_faces, largest, resize_area, suppress
+from ostec.detect.settings import DetectSettings
 from ostec.io.images import read_image
 from ostec.io.weights import read_mtcnn
 from ostec.nets.mtcnn import Mtcnn

@@ -10,7 +10,6 @@ from ostec.core.assets import verified_path
 from ostec.core.types import FaceBox
 from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import (
-    LandmarkSettings,
     crop_around_landmarks,
     detect_landmarks,
     detect_landmarks_batch,
@@ -18,6 +17,7 @@ from ostec.detect.landmarks import (
     landmarks_in_crops,
     whole_image,
 )
+from ostec.detect.settings import LandmarkSettings
 from ostec.io.images import read_image
 from ostec.io.weights import load_strict, read_mtcnn, read_safetensors
 from ostec.nets.facemesh import FaceMesh

@@ -8,7 +8,8 @@ import pytest
 from ostec.core.assets import asset_path
 from ostec.core.errors import FaceError
 from ostec.core.types import EYE_CORNERS, FaceLandmarks, FittedFace, Topology
-from ostec.fit.dense import DenseFitSettings, face_from_camera, fit_dense, weighted_similarity
+from ostec.fit.dense import face_from_camera, fit_dense, weighted_similarity
+from ostec.fit.settings import DenseFitSettings
 from ostec.load.topology import read_topology
 from ostec.render.geometry import rotation_from_pose
 from tests.toy import toy_face, toy_topology

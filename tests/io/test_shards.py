@@ -16,7 +16,6 @@ from ostec.io.shards import (
     pack_members,
     read_member,
     read_members,
-    samples,
     write_shard,
 )
 
@@ -52,7 +51,6 @@ def test_members_are_found_where_they_are(tmp_path: Path) -> None:
         ("ab_1", "uv.png", 0, 1024),
         ("ab_1", "json", 1024, 2560),
     ]
-    assert [[m.name for m in sample] for sample in samples(members)] == [["ab_1.uv.png", "ab_1.json"], ["cd_1.json"]]
 
 
 def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from ostec.mask.settings import SpectacleSettings
 from ostec.mask.spectacles import (
     RimGuide,
-    SpectacleSettings,
     best_path,
     bridge_evidence,
     closed_path,

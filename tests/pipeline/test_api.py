@@ -14,8 +14,9 @@ from PIL import Image
 import ostec
 from ostec import CompletedFace, Completer, CompleteSettings, OstecWarning
 from ostec.complete.completer import OnProgress, unwatched
-from ostec.core.types import CompletedTexture, Completion, Evidence, FloatArray, Provenance
+from ostec.core.types import CompletedTexture, Completion, Evidence, FloatArray, Provenance, ViewFrame
 from ostec.io.images import as_picture
+from ostec.project.objective import LatentSpace, ProjectionTarget
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
@@ -163,3 +164,31 @@ def test_the_names_that_stay_are_all_there_and_loaded_on_use() -> None:
     program = "import sys, ostec; ostec.CompleteSettings(); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
     assert run.stdout.strip() == "False"
+
+
+class Sun:
+    """A generator of faces that draws every picture in one colour: its latent, a number per channel."""
+
+    frame = ViewFrame(own_shape=False, ffhq_crop=False)
+    resolution = 64
+
+    @property
+    def space(self) -> LatentSpace:
+        def synthesise(ws: torch.Tensor) -> torch.Tensor:
+            return torch.tanh(ws.mean(1))[:, :, None, None].expand(-1, -1, self.resolution, self.resolution)
+
+        return LatentSpace(synthesise, torch.zeros(2, 3), torch.ones(2, 3))
+
+    def start(self, target: ProjectionTarget, pose_deg: tuple[float, float], face: FloatArray) -> torch.Tensor | None:
+        return None
+
+
+def test_your_own_generator_takes_the_place_of_ours() -> None:
+    own = Completer.from_pretrained(SETTINGS, "cpu", face_generator=Sun(), iterations=8)
+    assert own.models.generator is None
+    face = own(ASTRONAUT)
+    assert face.record["completer"] == "generator (Sun)"
+    drawn = [view.generated for view in face.textured.views]
+    assert len(drawn) == 5
+    assert all(np.ptp(picture, axis=(0, 1)).max() == 0 for picture in drawn)
+    assert {Provenance.LEFT, Provenance.RIGHT} <= set(np.unique(face.provenance))

@@ -198,7 +198,7 @@ def test_record_says_how_the_result_was_made(result: Result) -> None:
     assert record is not None
     assert record["source"] == result.photo.name
     assert record["source_sha256"] == sha256_of(result.photo)
-    assert record["settings"] == to_json(SETTINGS)
+    assert record["settings"] == json.loads(json.dumps(to_json(SETTINGS)))
     assert "seed" not in record  # nothing is drawn
     assert {"ostec", "python", "torch", "numpy"} <= set(record["versions"])
     for path in (
@@ -329,7 +329,7 @@ def test_a_false_detection_larger_than_the_face_is_not_called_completed(
     image[:, :512] = read_image(ASTRONAUT)[..., :3]
     (true,) = detect_faces(image, completer.models.mtcnn)
     false = replace(true, box=np.float32([560, 40, 1000, 480]), points=true.points + np.float32([560, 0]))
-    monkeypatch.setattr("ostec.pipeline.completer.detect_faces", lambda *_: [false, true])
+    monkeypatch.setattr("ostec.pipeline.observe.detect_faces", lambda *_: [false, true])
     face = completer(image)
     assert face.record["face_box"][0] < 512
     said, why = face.record["warnings"]

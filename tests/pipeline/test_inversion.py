@@ -62,7 +62,7 @@ def masked(inverter: Inverter, image: FloatArray, right_half: FloatArray) -> Inv
 @pytest.fixture
 def same_fit(inverter: Inverter, image: FloatArray, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every photo's face lies where the astronaut's does: detector and landmarks look at hidden pixels too."""
-    from ostec.pipeline import inversion, observe
+    from ostec.pipeline import observe
 
     (box,) = detect_faces(image, inverter.models.mtcnn)
     found: list[FoundFace] = []
@@ -74,7 +74,7 @@ def same_fit(inverter: Inverter, image: FloatArray, monkeypatch: pytest.MonkeyPa
 
     original = observe.find_face
     monkeypatch.setattr(observe, "find_face", find)
-    monkeypatch.setattr(inversion, "detect_faces", lambda *_: [box])
+    monkeypatch.setattr(observe, "detect_faces", lambda *_: [box])
 
 
 def with_settings(inverter: Inverter, **changed: Any) -> Inverter:

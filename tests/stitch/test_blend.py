@@ -135,7 +135,7 @@ def test_the_charts_border_is_no_joint(inside):
 @pytest.mark.parametrize("mirror", [None, EVERYWHERE])
 def test_equal_colours_meet_without_a_seam(inside, weight, mirror):
     found = stitch(flat(GREY), weight, flat(GREY), inside, mirror=mirror)
-    np.testing.assert_allclose(found.texture, flat(GREY), atol=1e-4)
+    np.testing.assert_allclose(found.colour, flat(GREY), atol=1e-4)
 
 
 @pytest.mark.parametrize("mirror", [None, EVERYWHERE])
@@ -145,7 +145,7 @@ def test_what_has_no_weight_never_enters_the_texture(inside, weight, photo, mirr
         stitch(np.where(weight[..., None] > 0, photo, planted), weight, fill, inside, mirror=mirror)
         for planted in (GREEN, RED)
     ]
-    np.testing.assert_array_equal(found[0].texture, found[1].texture)
+    np.testing.assert_array_equal(found[0].colour, found[1].colour)
     np.testing.assert_array_equal(found[0].provenance, found[1].provenance)
 
 
@@ -154,21 +154,21 @@ def test_the_photo_is_kept_where_it_is_fully_believed_and_the_fill_where_it_is_n
     found = stitch(photo, weight, fill, inside)
     kept = ndimage.binary_erosion((weight == 1) | ~inside, iterations=16, border_value=1) & inside
     assert kept.sum() > 100
-    np.testing.assert_allclose(found.texture[kept], photo[kept], atol=1e-6)
+    np.testing.assert_allclose(found.colour[kept], photo[kept], atol=1e-6)
     unseen = inside & (weight == 0)
-    np.testing.assert_allclose(found.texture[unseen], fill[unseen], atol=1e-6)
+    np.testing.assert_allclose(found.colour[unseen], fill[unseen], atol=1e-6)
     low, high = np.minimum(photo, fill), np.maximum(photo, fill)
-    between = (found.texture >= low - 1e-6) & (found.texture <= high + 1e-6)
+    between = (found.colour >= low - 1e-6) & (found.colour <= high + 1e-6)
     assert between[inside].all()
 
 
 def test_no_texel_is_empty(inside, weight, photo):
     photo[weight == 0] = 0
     found = stitch(photo, weight, flat(GREY), inside, mirror=EVERYWHERE)
-    assert np.isfinite(found.texture).all()
-    assert found.texture.min() > 0.1
-    assert found.texture.max() <= 1
-    assert found.texture.dtype == np.float32
+    assert np.isfinite(found.colour).all()
+    assert found.colour.min() > 0.1
+    assert found.colour.max() <= 1
+    assert found.colour.dtype == np.float32
 
 
 def test_provenance_says_which_weight_won(inside, weight, photo):
@@ -183,7 +183,7 @@ def test_provenance_says_which_weight_won(inside, weight, photo):
     mirrored = found.provenance == Provenance.MIRRORED
     assert (weight[:, ::-1][mirrored] >= 0.5).all(), "mirrored from where the photo is believed"
     assert (found.provenance[44, 22], found.provenance[44, -22]) == (Provenance.PRIOR, Provenance.PRIOR), "the hole"
-    error = np.abs(found.texture - photo).max(-1)
+    error = np.abs(found.colour - photo).max(-1)
     assert error[is_photo & (feathered(weight, inside, BlendSettings().feather * SIZE) == 1)].max() < 1e-6
 
 
@@ -211,9 +211,9 @@ def test_mirroring_gives_the_fill_the_grain_of_the_seen_half_and_no_colour(insid
     rich = stitch(photo, weight, flat(GREY), inside, BlendSettings(detail_limit=1.0), EVERYWHERE)
     mirrored = ndimage.binary_erosion(rich.provenance == Provenance.MIRRORED, iterations=4)
     assert mirrored.sum() > 300
-    assert plain.texture[mirrored].std(0).max() < 1e-4
-    assert rich.texture[mirrored].std(0).min() > 0.015
-    np.testing.assert_allclose(rich.texture[mirrored].mean(0), GREY, atol=0.01)
+    assert plain.colour[mirrored].std(0).max() < 1e-4
+    assert rich.colour[mirrored].std(0).min() > 0.015
+    np.testing.assert_allclose(rich.colour[mirrored].mean(0), GREY, atol=0.01)
 
 
 def test_mirrored_detail_takes_the_place_of_the_fills_own(inside, weight, photo):
@@ -225,9 +225,9 @@ def test_mirrored_detail_takes_the_place_of_the_fills_own(inside, weight, photo)
     well = ndimage.binary_erosion(found.provenance == Provenance.MIRRORED, iterations=6)
     line = well & (np.arange(SIZE) == 71)
     assert line.sum() > 10
-    assert np.abs(found.texture[line] - GREY).max() < 0.06, "the line's low-pass stays"
+    assert np.abs(found.colour[line] - GREY).max() < 0.06, "the line's low-pass stays"
     kept = stitch(flat(GREY), weight, fill, inside, settings, 0 * EVERYWHERE)
-    np.testing.assert_allclose(kept.texture[line], fill[line], atol=1e-5)
+    np.testing.assert_allclose(kept.colour[line], fill[line], atol=1e-5)
     assert Provenance.MIRRORED not in kept.provenance
 
 
@@ -235,7 +235,7 @@ def test_no_mirrored_detail_exceeds_its_limit(inside, weight, photo):
     plain = stitch(photo, weight, flat(GREY), inside)
     found = stitch(photo, weight, flat(GREY), inside, BlendSettings(detail_limit=0.01), EVERYWHERE)
     mirrored = found.provenance == Provenance.MIRRORED
-    change = np.abs(found.texture - plain.texture)[mirrored]
+    change = np.abs(found.colour - plain.colour)[mirrored]
     assert 0.002 < change.max() <= 0.01 + 1e-6
 
 
@@ -252,16 +252,16 @@ def test_low_pass_counts_only_what_has_weight():
 def test_padding_repeats_the_border_and_leaves_the_inside(inside, photo):
     provenance = np.where(inside, Provenance.PRIOR, Provenance.OUTSIDE).astype(np.uint8)
     found = pad(np.where(inside[..., None], photo, GREEN), provenance, inside, width=6 / SIZE)
-    np.testing.assert_array_equal(found.texture[inside], photo[inside])
+    np.testing.assert_array_equal(found.colour[inside], photo[inside])
     np.testing.assert_array_equal(found.provenance[inside], Provenance.PRIOR)
     distance = ndimage.distance_transform_edt(~inside)
     padding = found.provenance == Provenance.PADDING
     np.testing.assert_array_equal(padding, (distance > 0) & (distance <= 6))
     row = SIZE // 2
     first = int(np.flatnonzero(inside[row])[0])
-    np.testing.assert_array_equal(found.texture[row, first - 3], photo[row, first], err_msg="straight outwards")
-    np.testing.assert_allclose(found.texture[0, 0], photo[inside].mean(0), atol=1e-5)
-    assert np.abs(found.texture[~inside] - GREEN).max(-1).min() > 0.2, "nothing of what lay outside"
+    np.testing.assert_array_equal(found.colour[row, first - 3], photo[row, first], err_msg="straight outwards")
+    np.testing.assert_allclose(found.colour[0, 0], photo[inside].mean(0), atol=1e-5)
+    assert np.abs(found.colour[~inside] - GREEN).max(-1).min() > 0.2, "nothing of what lay outside"
 
 
 # --- colours of what is seen at a slant ------------------------------------------------------------------------------

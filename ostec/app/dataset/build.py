@@ -1,6 +1,7 @@
 """``ostec dataset``: from many photos to a dataset of textures, on one machine or a cluster."""
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional
 
 from ostec.app.console import begin, say
-from ostec.app.dataset.checks import absolute, need_device, need_models, need_photos, need_share
+from ostec.app.dataset.checks import absolute, need_here, need_photos
 from ostec.app.options import Flag, Flat, Quiet, Verbose, option
 from ostec.core.assets import MODELS_VARIABLE
 from ostec.core.errors import OstecError, OutputError, UsageError
@@ -22,9 +23,9 @@ from ostec.pipeline.settings import CompleteSettings
 if TYPE_CHECKING:
     from ostec.app.photos.runner import Ending
     from ostec.dataset.build import Dataset
-    from ostec.dataset.cluster import Resources
-    from ostec.dataset.counts import Counts
+    from ostec.dataset.executors import Resources
     from ostec.dataset.plan import Added
+    from ostec.dataset.records import Counts
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class DatasetBuild:
 
     source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Folders, photos, globs, lists of paths (.txt), tar or WebDataset archives, Parquet files with pictures."""
-    out: Annotated[str, option(metavar="DS")]
+    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
     """Folder of the dataset; made if it does not exist."""
     licence: Annotated[str, option(metavar="TEXT")] = ""
     """Licence of the sources, for the data card."""
@@ -90,10 +91,9 @@ class DatasetBuild:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
+        from ostec.dataset.attributes import Labels
         from ostec.dataset.build import Dataset
-        from ostec.dataset.config import DatasetConfig
-        from ostec.dataset.labels import labels_of
-        from ostec.dataset.sources import check_sources
+        from ostec.dataset.plan import DatasetConfig
 
         begin(self.work.quiet, self.work.verbose)
         if not self.source:
@@ -104,13 +104,11 @@ class DatasetBuild:
             raise UsageError("--shard-size and --threads-per-worker must be 1 or more.")
         if self.batch < 0:
             raise UsageError("--batch must be 0 or more.")
-        check_sources(self.source)
         if self.attributes:
-            labels_of(self.attributes)  # so that a wrong table is refused before anything is written
-        out = Path(self.out).absolute()
-        settings = absolute(self.settings)
+            Labels(self.attributes)  # so that a wrong table is refused before anything is written
+        out, settings = Path(self.out).absolute(), absolute(self.settings)
         _resources(self.work, self.threads_per_worker)
-        _check_here(settings, self.work)
+        need_here(settings, self.work.device, self.work.address)
         need_photos(self.source, out)
         batch = self.batch or batch_for(settings)
         config = DatasetConfig(settings, self.threads_per_worker, self.shard_size, batch)
@@ -126,7 +124,7 @@ class DatasetBuild:
         added = dataset.preview(self.source, self.attributes, listed_files, report.planned)
         shards = -(-(added.photos + added.copies) // self.shard_size)
         to_do = added.photos - added.unreadable + dataset.count().pending
-        say(report.added(added))
+        say(_planned(added))
         say(f"{counted(to_do, 'photo')} to do, {counted(shards, 'new shard')}; nothing was written.")
         return 0
 
@@ -145,7 +143,7 @@ class DatasetResume:
 
         begin(self.work.quiet, self.work.verbose)
         dataset = Dataset.open(Path(self.dataset).absolute())
-        _check_here(dataset.config.settings, self.work)
+        need_here(dataset.config.settings, self.work.device, self.work.address)
         return carry_out(dataset, self.work, lambda: None)
 
 
@@ -158,7 +156,7 @@ class DatasetStatus:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.build import Dataset
+        from ostec.dataset.build import Dataset, is_building
 
         begin(quiet=False, verbose=False)
         dataset = Dataset.open(Path(self.dataset).absolute())
@@ -168,7 +166,7 @@ class DatasetStatus:
         say(f"{sealed} of {counted(dataset.plan.shards, 'shard is', 'shards are')} finished.")
         if dataset.has_noted_sources:
             say("The sources have not been planned to the end; ostec dataset resume does.")
-        say("A build is running." if dataset.is_locked() else "No build is running.")
+        say("A build is running." if is_building(dataset.folder) else "No build is running.")
         return 0
 
 
@@ -213,7 +211,8 @@ def carry_out(dataset: "Dataset", options: WorkerOptions, note: Callable[[], Non
     counts = dataset.count()
     if code >= 128:
         logger.warning("Interrupted: what is done is kept, and ostec dataset resume goes on with the rest.")
-    report.end(counts, dataset.folder)
+    where = f" The reasons are in {shown(dataset.folder / 'failures')}." if counts.failed else ""
+    report.say(f"{_told(counts)}{where}")
     return code or int(counts.failed > 0)
 
 
@@ -223,14 +222,14 @@ def _build(
     """Plan, build and write the results; returns the exit code. Raises UsageError, OutputError."""
     from ostec.app.photos.results import listed_files
     from ostec.dataset.executors import Job, RayExecutor
-    from ostec.dataset.loading import LoadFaceMaker
+    from ostec.dataset.worker import LoadFaceMaker
 
     code = 0
     try:
         note()
         added = dataset.plan_noted(listed_files, report.planned)
         if added is not None:
-            logger.info("%s", report.added(added))
+            logger.info("%s", _planned(added))
         if options.retry_failed:
             logger.info("Tried again: %s that failed.", counted(dataset.retry_failed(), "photo"))
         models = os.environ.get(MODELS_VARIABLE, "")
@@ -259,23 +258,20 @@ def batch_for(settings: CompleteSettings) -> int:
 
 
 def _resources(options: WorkerOptions, threads: int) -> "Resources":
-    from ostec.dataset.cluster import Resources
+    from ostec.dataset.executors import Resources
 
+    gpus = options.gpus_per_worker
     if options.workers < 0:
         raise UsageError("--workers must be 0 or more.")
-    need_share(options.gpus_per_worker)
+    if gpus != -1 and not 0 <= gpus < math.inf:
+        raise UsageError("--gpus-per-worker must be 0 or more, or -1.")
+    if gpus > 1 and gpus % 1:
+        raise UsageError("--gpus-per-worker must be 1 or less, or a whole number.")
     if not options.time_limit >= 0:
         raise UsageError("--time-limit must be 0 or more.")
-    gpus = options.gpus_per_worker
-    gpus = 0.0 if options.device == "cpu" else gpus
-    return Resources(options.workers, threads, gpus, options.address, options.time_limit)
-
-
-def _check_here(settings: CompleteSettings, work: WorkerOptions) -> None:
-    """See that the workers can load on this machine, if that is where they run. Raises AssetError, BackendError."""
-    if not work.address:
-        need_models(settings)
-        need_device(work.device)
+    return Resources(
+        options.workers, threads, 0.0 if options.device == "cpu" else gpus, options.address, options.time_limit
+    )
 
 
 class _Report:
@@ -287,40 +283,37 @@ class _Report:
 
     def planned(self, number: int) -> None:
         """So many sources have been looked at."""
-        if self._is_due():
-            self._say(f"{counted(number, 'photo')} looked at")
+        self._now_and_then(lambda _: f"{counted(number, 'photo')} looked at")
 
     def __call__(self, counts: "Counts", made: int) -> None:
         """The build is so far, and this run has made so many."""
-        if self._is_due():
-            rate = made / max(time.monotonic() - self._start, 1e-9)
+
+        def line(seconds: float) -> str:
+            rate = made / max(seconds, 1e-9)
             left = f", about {_duration(counts.pending / rate)} left" if made and counts.pending else ""
-            self._say(f"{_told(counts)} {rate:.2f} photos/s{left}.")
+            return f"{_told(counts)} {rate:.2f} photos/s{left}."
 
-    def added(self, added: "Added") -> str:
-        """What the sources have added to the plan, as a sentence."""
-        unreadable = f" ({added.unreadable} of them cannot be read)" if added.unreadable else ""
-        parts = [f"{counted(added.photos, 'new photo')}{unreadable}"]
-        parts += [f"{counted(added.copies, 'copy', 'copies')} of them"] if added.copies else []
-        parts += [f"{added.labelled} with attributes"] if added.labelled else []
-        parts += [f"{added.known} known from before"] if added.known else []
-        return f"Planned: {', '.join(parts)}."
+        self._now_and_then(line)
 
-    def end(self, counts: "Counts", folder: Path) -> None:
-        """The line at the end."""
-        where = f" The reasons are in {shown(folder / 'failures')}." if counts.failed else ""
-        self._say(f"{_told(counts)}{where}")
-
-    def _is_due(self) -> bool:
+    def _now_and_then(self, line: Callable[[float], str]) -> None:
         now = time.monotonic()
-        if now - self._last < _LINE_S:
-            return False
-        self._last = now
-        return True
+        if now - self._last >= _LINE_S:
+            self._last = now
+            self.say(line(now - self._start))
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line, unless --quiet."""
         if not self._quiet:
             say(text)
+
+
+def _planned(added: "Added") -> str:
+    unreadable = f" ({added.unreadable} of them cannot be read)" if added.unreadable else ""
+    parts = [f"{counted(added.photos, 'new photo')}{unreadable}"]
+    parts += [f"{counted(added.copies, 'copy', 'copies')} of them"] if added.copies else []
+    parts += [f"{added.labelled} with attributes"] if added.labelled else []
+    parts += [f"{added.known} known from before"] if added.known else []
+    return f"Planned: {', '.join(parts)}."
 
 
 def _told(counts: "Counts") -> str:

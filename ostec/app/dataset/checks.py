@@ -1,7 +1,6 @@
 """What a build of a dataset needs, looked for before anything is written; no network is loaded for it."""
 
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,25 +24,24 @@ def absolute(settings: CompleteSettings) -> CompleteSettings:
     return settings
 
 
-def need_models(settings: CompleteSettings) -> None:
-    """See that the files of models that the settings name are on this machine.
+def need_here(settings: CompleteSettings, device: Device, address: str) -> None:
+    """See that the workers can load on this machine, if that is where they run: with no cluster's address.
 
     Raises:
-        AssetError: one is missing or damaged; the sentence says how to get it.
+        AssetError: a file of a model is missing or damaged; the sentence says how to get it.
+        BackendError: there is no GPU, and one was asked for.
     """
     from ostec.core.assets import find_model, load_manifest
     from ostec.load.morphable.read import READERS, read_morphable
 
+    if address:
+        return
     if settings.prior not in ("default", "none") and not Path(settings.prior).with_suffix(".json").is_file():
         raise AssetError(f"{Path(settings.prior).with_suffix('.json')}, which belongs to the prior, is missing.")
     if settings.face_model in READERS:
         name = READERS[settings.face_model][0]
         if any(find_model(name, entry.name) is None for entry in load_manifest(name).files):
             read_morphable(settings.face_model)  # knows which of them it can do without
-
-
-def need_device(device: Device) -> None:
-    """See that a GPU that was asked for is there. Raises BackendError."""
     if device == "cuda":  # else PyTorch need not be imported
         from ostec.core.device import pick_device
 
@@ -61,19 +59,11 @@ def need_photos(sources: Sequence[str], output: Path) -> None:
         UsageError: none of the sources has one, or one cannot be read.
     """
     from ostec.app.photos.results import listed_files
-    from ostec.dataset.sources import empty_sources
+    from ostec.dataset.sources import Search
 
-    empty = empty_sources(sources, listed_files, output)
+    empty = Search(listed_files, output).empty(sources)
     sentence = f"There is no photo in {', '.join(map(shown, empty))}."
     if len(empty) == len(sources):
         raise UsageError(sentence)
     if empty:
         logger.warning("%s", sentence)
-
-
-def need_share(gpus_per_worker: float) -> None:
-    """See that a worker's share of GPUs is one that can be given: -1 leaves it open. Raises UsageError."""
-    if gpus_per_worker != -1 and not (0 <= gpus_per_worker < math.inf):
-        raise UsageError("--gpus-per-worker must be 0 or more, or -1.")
-    if gpus_per_worker > 1 and gpus_per_worker % 1:
-        raise UsageError("--gpus-per-worker must be 1 or less, or a whole number.")

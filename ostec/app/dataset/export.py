@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 from ostec.app.console import begin, say
-from ostec.app.options import Folder, Quiet, option
+from ostec.app.options import OutFolder, Quiet, option
 from ostec.core.text import counted, shown
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class DatasetExport:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Folder
+    out: OutFolder
     """Folder of the result; it must not exist, or be empty."""
     format: Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
     """ffhq-uv: uv-maps, face-latents and meta-info.json; folder: files as of ostec complete; webdataset: tar files;

@@ -1,5 +1,6 @@
 """``ostec dataset interpolate``: a dataset of new faces between those of another one."""
 
+import functools
 import json
 import logging
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from ostec.core.settings import Device
 if TYPE_CHECKING:
     from ostec.dataset.build import Dataset
     from ostec.dataset.finished import FinishedDataset
-    from ostec.dataset.mixing import Classes, Mix, Mixer
+    from ostec.dataset.mixing import Mix, Mixer
+    from ostec.io.shards import ShardMember
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class DatasetInterpolate:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset whose faces are mixed; filter it first."""
-    out: Annotated[str, option(metavar="DS")]
+    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
     """Folder of the new dataset; made if it does not exist."""
     count: int
     """New faces."""
@@ -51,9 +53,10 @@ class DatasetInterpolate:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
+        from ostec.core.assets import sha256_of
         from ostec.dataset.build import Dataset
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.mixing import Mixer, classify, pairs_of, require_weights, told
+        from ostec.dataset.mixing import WEIGHTS, Mixer, classify, require_weights
         from ostec.dataset.origin import INTERPOLATION
 
         begin(self.work.quiet, self.work.verbose)
@@ -63,38 +66,29 @@ class DatasetInterpolate:
         source = FinishedDataset(Path(self.dataset))
         if out.resolve() == source.folder.resolve():
             raise UsageError("--out must be another folder than the dataset's.")
-        generator, sha256 = _generator(source)
-        require_weights(source.faces(), generator.name, sha256)
+        generator = _generator(source)
+        sha256 = sha256_of(generator)
+        require_weights(source, generator.name, sha256)
         classes = classify(source, self.by)
-        logger.info("%s", told(classes))
-        if self.count > pairs_of(classes):
+        logger.info("%s", classes.told())
+        if self.count > classes.pairs:
             logger.warning(
-                "There are only %d pairs of faces to mix; new faces will resemble each other.", pairs_of(classes)
+                "There are only %d pairs of faces to mix; new faces will resemble each other.", classes.pairs
             )
         mixer = Mixer(classes, self.mix_seed)
         mixer.draw(0)  # so that a dataset without latents is refused before anything is written
-        request = self._request(source, classes, generator.name, sha256)
-        _require_same(out / INTERPOLATION, request)
-        dataset = Dataset.create(out, source.config)
-        return carry_out(dataset, self.work, lambda: self._draw(dataset, mixer, generator, request, source))
-
-    def _request(self, source: "FinishedDataset", classes: "Classes", name: str, sha256: str) -> dict[str, Any]:
-        """What decides the faces, and where they are from; more of them may follow."""
-        import hashlib
-
-        from ostec.dataset.mixing import WEIGHTS
-
-        places = [[label, [place.key for place in found]] for label, found in classes.places.items()]
-        sorted_so = json.dumps([places, dict(classes.attributes)], sort_keys=True)
-        return {
+        request = {  # what decides the faces, and where they are from; more of them may follow
             "kind": "ostec dataset interpolate",
             "source": source.folder.resolve().name,
-            "classes_sha256": hashlib.sha256(sorted_so.encode("ascii")).hexdigest(),
-            "generator": {"file": name, "sha256": sha256},
+            "classes_sha256": classes.sha256,
+            "generator": {"file": generator.name, "sha256": sha256},
             "weights": list(WEIGHTS),
             "by": list(classes.by),
             "seed": self.mix_seed,
         }
+        _require_same(out / INTERPOLATION, request)
+        dataset = Dataset.create(out, source.config)
+        return carry_out(dataset, self.work, lambda: self._draw(dataset, mixer, generator, request, source))
 
     def _draw(
         self, dataset: "Dataset", mixer: "Mixer", generator: Path, request: dict[str, Any], source: "FinishedDataset"
@@ -103,24 +97,23 @@ class DatasetInterpolate:
         from ostec.dataset.attributes import OF_SOURCES
         from ostec.dataset.origin import INTERPOLATION
         from ostec.io.files import make_folder, remove_leftovers, write_atomic
+        from ostec.io.shards import read_members
 
         write_atomic(dataset.folder / INTERPOLATION, (json.dumps(request, indent=2) + "\n").encode("ascii"))
         folder = make_folder(dataset.folder / MIXED)
         remove_leftovers(folder)
-        artist: _Artist | None = None
+        artist = functools.cache(lambda: _Artist(generator, self.work.device, dataset.config.threads))
         archives = []
         for first in range(0, self.count, _PER_FILE):
             indices = range(first, min(first + _PER_FILE, self.count))
-            path = folder / f"{first // _PER_FILE:06d}.tar"
-            archives.append(str(path))
-            drawn = _drawn(path)
-            if len(drawn) < len(indices):
-                artist = artist or _Artist(generator, self.work.device, dataset.config.threads)
-                _write(path, drawn, [mixer.draw(index) for index in indices[len(drawn) :]], artist)
+            archives.append(folder / f"{first // _PER_FILE:06d}.tar")
+            drawn = list(read_members(archives[-1])) if archives[-1].exists() else []
+            if len(drawn) < _MEMBERS * len(indices):
+                _write(archives[-1], drawn, list(map(mixer.draw, indices)), artist())
                 logger.info("Drawn: %d of %d portraits.", indices[-1] + 1, self.count)
         licences = {build.licence or "photos without a licence given" for build in source.builds() if build.photos}
         known = "; ".join(sorted(licences)) or "photos whose licence is no longer known"
-        dataset.note_sources(archives, f"interpolated from {known}", OF_SOURCES)
+        dataset.note_sources(list(map(str, archives)), f"interpolated from {known}", OF_SOURCES)
 
 
 class _Artist:
@@ -156,47 +149,35 @@ class _Artist:
         return encode_png(picture.astype(np.float32) / np.float32(255))
 
 
-def _generator(source: "FinishedDataset") -> tuple[Path, str]:
-    """The generator that a dataset was made with, and its SHA-256."""
-    from ostec.core.assets import sha256_of
-    from ostec.load.networks import asset_file
+def _generator(source: "FinishedDataset") -> Path:
+    """The generator that a dataset was made with."""
+    from ostec.pipeline.models import asset_file
 
     asked = source.config.settings.generator
     if asked == "none":
         raise UsageError(f"{source.folder} was made without a generator and has no latents.")
     need_files(generator=asked)
-    path = asset_file("generator", asked)
-    return path, sha256_of(path)
+    return asset_file("generator", asked)
 
 
-def _drawn(path: Path) -> list[str]:
-    """The lines of an archive's list, one for each of its first portraits; the list is written after them."""
-    try:
-        return path.with_suffix(".jsonl").read_text("ascii").splitlines() if path.exists() else []
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{path.with_suffix('.jsonl')} cannot be read ({error}).") from error
+def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _Artist) -> None:
+    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are.
 
-
-def _write(path: Path, drawn: list[str], mixes: "list[Mix]", artist: _Artist) -> None:
-    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are."""
-    import itertools
-
+    The list beside the archive is written first, so that what is in the archive is in the list.
+    """
     from ostec.io.files import write_atomic
-    from ostec.io.shards import TRAILER, pack_members, read_members
+    from ostec.io.shards import TRAILER, pack_members
 
-    lines, parts = list(drawn), []
-    if drawn:
-        *_, last = itertools.islice(read_members(path), len(drawn) * _MEMBERS)
-        parts.append(path.read_bytes()[: last.end])
-    for mix in mixes:
-        name = f"{mix.index:06d}"
-        lines.append(json.dumps(mix.as_json(f"{name}.png"), sort_keys=True))
-        own = json.dumps(dict(mix.attributes), sort_keys=True).encode("ascii")
-        parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
+    lines, parts = [], [path.read_bytes()[: drawn[-1].end]] if drawn else []
+    for number, mix in enumerate(mixes):
+        name, attributes = f"{mix.index:06d}", dict(mix.attributes)
+        told = {"one": mix.one, "other": mix.other, "weight": mix.weight, "attributes": attributes}
+        lines.append(json.dumps({"name": f"{name}.png", "class": mix.group, **told}, sort_keys=True) + "\n")
+        if number >= len(drawn) // _MEMBERS:
+            own = json.dumps(attributes, sort_keys=True).encode("ascii")
+            parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
+    write_atomic(path.with_suffix(".jsonl"), "".join(lines).encode("ascii"))
     write_atomic(path, b"".join(parts) + TRAILER)
-    write_atomic(path.with_suffix(".jsonl"), "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
 def _require_same(path: Path, request: dict[str, Any]) -> None:

@@ -5,16 +5,20 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from tyro.conf import Positional
 
 from ostec.app.checks import out_path
 from ostec.app.console import begin, say
-from ostec.app.options import Flag, Folder, Quiet, option
+from ostec.app.options import Flag, OutFolder, Quiet, option
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import counted, shown
+
+if TYPE_CHECKING:
+    from ostec.dataset.finished import FinishedDataset
+    from ostec.eval.report.pictures import Cell
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +33,7 @@ class DatasetStats:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Folder = ""
+    out: OutFolder = ""
     """Folder for stats.json, stats.txt and stats.html; without it the table alone is shown."""
     quiet: Quiet = False
     """Say nothing but warnings and errors."""
@@ -37,21 +41,24 @@ class DatasetStats:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.stats import as_json, as_table, gather, title_of
+        from ostec.dataset.stats import stats_of, title_of
         from ostec.eval.report.page import histogram
         from ostec.export.templates import render
         from ostec.io.files import make_folder, write_atomic
 
         begin(self.quiet, verbose=False)
-        stats = gather(FinishedDataset(Path(self.dataset)).rows())
-        table = as_table(stats)
+        stats = stats_of(FinishedDataset(Path(self.dataset)).table())
+        table = stats.as_table()
         if not self.quiet:
             say(table.rstrip("\n"))
         if not self.out:
             return 0
         out = make_folder(out_path(self.out))
-        plots = [histogram(stats.column(name).tolist(), title_of(name)) for name in stats.values]
-        text = json.dumps(as_json(stats), indent=2, sort_keys=True) + "\n"
+        text = json.dumps(stats.values, indent=2, sort_keys=True) + "\n"
+        plots = []
+        for name, known in stats.numbers.items():
+            missing = [math.nan] * (stats.values["faces"] - len(known))
+            plots.append(histogram([*known.to_pylist(), *missing], title_of(name)))
         write_atomic(out / "stats.html", render("stats.html.j2", title="Dataset", table=table, plots=plots))
         write_atomic(out / "stats.txt", table.encode("utf-8"))
         write_atomic(out / "stats.json", text.encode("ascii"))
@@ -64,7 +71,7 @@ class DatasetSheet:
 
     dataset: Annotated[str, Positional, option(metavar="DS")]
     """Folder of the dataset."""
-    out: Annotated[str, option(metavar="FILE.png")]
+    out: Annotated[str, option(aliases=["-o"], metavar="FILE.png")]
     """Picture that is written, FILE.png."""
     count: int = 100
     """Textures on the page, up to 1000."""
@@ -90,13 +97,11 @@ class DatasetSheet:
         if not 1 <= self.count <= _MOST_PICTURES or not 16 <= self.side <= 1024:
             raise UsageError(f"--count must be from 1 to {_MOST_PICTURES}, --side from 16 to 1024.")
         source = FinishedDataset(Path(self.dataset))
-        rows = list(source.faces())
-        if not rows:
-            raise UsageError(f"{self.dataset} has no face to show.")
-        rows = _evenly(self._ordered(rows), self.count)
+        rows = self._ordered(source.faces_table())
+        rows = rows.take(np.unique(np.linspace(0, len(rows) - 1, min(self.count, len(rows))).round().astype(int)))
         ending = PORTRAIT if self.frontal else TEXTURE
-        columns = min(max(math.ceil(math.sqrt(len(rows))), 1), _COLUMN_LIMIT)
-        cells = [_cell(source, row, ending, self._label(row), self.side) for row in rows]
+        columns = min(math.ceil(math.sqrt(len(rows))), _COLUMN_LIMIT)
+        cells = [self._cell(source, row, ending) for row in rows.to_pylist()]
         missing = sum(cell.picture is None for cell in cells)
         if missing == len(cells):
             raise UsageError(f"No face of {self.dataset} has a {ending} that can be read.")
@@ -107,40 +112,32 @@ class DatasetSheet:
         say(f"{shown(out)} shows {counted(len(rows), 'face')}.")
         return 0
 
-    def _ordered(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if not self.sort:
-            return rows
-        from ostec.dataset.stats import FIGURES
+    def _ordered(self, faces: Any) -> Any:
+        import pyarrow.compute as pc
 
+        from ostec.dataset.manifest import FIGURES
+
+        if not len(faces):
+            raise UsageError(f"{self.dataset} has no face to show.")
+        if not self.sort:
+            return faces
         if self.sort not in FIGURES:
             raise UsageError(f"--sort takes one of {', '.join(FIGURES)}, not {shown(self.sort)}.")
-        known = [row for row in rows if row.get(self.sort) is not None]
-        if not known:
+        known = faces.filter(pc.field(self.sort).is_valid())
+        if not len(known):
             raise UsageError(f"The {self.sort} of no face of {self.dataset} is known; please name another --sort.")
-        if len(known) < len(rows):
-            logger.warning("Left out: %s whose %s is not known.", counted(len(rows) - len(known), "face"), self.sort)
-        return sorted(known, key=lambda row: (row[self.sort], row["key"]))
+        if len(known) < len(faces):
+            logger.warning("Left out: %s whose %s is not known.", counted(len(faces) - len(known), "face"), self.sort)
+        return known.take(pc.sort_indices(known, [(self.sort, "ascending"), ("key", "ascending")]))
 
-    def _label(self, row: dict[str, Any]) -> str:
-        return f"{self.sort.removesuffix('_deg')} {row[self.sort]:.3g}" if self.sort else str(row["key"])
+    def _cell(self, source: "FinishedDataset", row: dict[str, Any], ending: str) -> "Cell":
+        from ostec.eval.report.pictures import Cell
+        from ostec.io.images import at_most, decode_image
 
-
-def _evenly(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """``count`` of the rows, at equal distances; all where there are no more."""
-    if len(rows) <= count:
-        return rows
-    return [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))]
-
-
-def _cell(source: Any, row: dict[str, Any], ending: str, label: str, side: int) -> Any:
-    from ostec.eval.report.pictures import Cell
-    from ostec.io.images import at_most, decode_image
-
-    data = source.read(row, {ending}).get(ending)
-    if data is None:
-        return Cell(label, None)
-    try:
-        return Cell(label, at_most(decode_image(data, f"{row['key']}.{ending}", _MAX_MEGAPIXELS), side))
-    except ImageError as error:
-        logger.debug("%s", error)
-        return Cell(label, None)
+        label = f"{self.sort.removesuffix('_deg')} {row[self.sort]:.3g}" if self.sort else str(row["key"])
+        data = source.read(row, {ending}).get(ending, b"")
+        try:
+            return Cell(label, at_most(decode_image(data, f"{row['key']}.{ending}", _MAX_MEGAPIXELS), self.side))
+        except ImageError as error:
+            logger.debug("%s", error)
+            return Cell(label, None)

@@ -27,7 +27,7 @@ class EvalCompare:
     spread 0.02, area 0.01, energy 0.3 dB, duplicates 0."""
     method: Annotated[str | None, option(metavar="NAME")] = None
     """Compare this method only; else all that both runs have."""
-    out: Annotated[str | None, option(metavar="DIR")] = None
+    out: Annotated[str | None, option(aliases=["-o"], metavar="DIR")] = None
     """Folder for compare.txt, with every row, and compare.html, with pictures; made if it does not exist."""
     quiet: Quiet = False
     """Print no table: the exit code tells."""

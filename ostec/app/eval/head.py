@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from ostec.app.checks import need_file, refusal
 from ostec.app.eval.options import CompletionOptions, RunOptions
-from ostec.app.options import Flag, Flat, Folder, option
+from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
 from ostec.core.settings import FaceModel
 
@@ -36,7 +36,7 @@ class EvalHead:
     """The head's OBJ, in any unit, looking along +z with y up."""
     texture: Annotated[Path, option(metavar="FILE")]
     """Its texture."""
-    out: Folder
+    out: OutFolder
     """Folder of the results; made if it does not exist."""
     part: Annotated[tuple[Path, ...], option(metavar="MESH.obj...")] = ()
     """Further OBJs in the head's frame: eyeballs, teeth."""

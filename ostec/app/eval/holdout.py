@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional
 
 from ostec.app.eval.options import CompletionOptions, RunOptions
-from ostec.app.options import Flag, Flat, Folder, option
+from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class EvalHoldout:
 
     folder: Annotated[str, Positional, option(metavar="DIR")]
     """Folder of photos, one face each."""
-    out: Folder
+    out: OutFolder
     """Folder of the results; made if it does not exist."""
     masks: Literal["half", "random", "profile"] = "half"
     """What is hidden: one side of the face by turns, irregular blobs over a third of it, or what a yaw of 60 degrees

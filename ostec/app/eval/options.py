@@ -38,8 +38,8 @@ class CompletionOptions:
     """Iterations per projected view at most."""
     mode: Annotated[Mode, option(aliases=["-m"])] = "soft"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
-    generator: Annotated[str, option(metavar="default|none|FILE")] = "default"
-    """default, none, which is as 0 iterations, or a file of ostec train generator."""
+    generator: Annotated[str, option(metavar="default|none|NAME|FILE")] = "default"
+    """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, option(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional
 
 from ostec.app.eval.options import RunOptions
-from ostec.app.options import Flat, Folder, option
+from ostec.app.options import Flat, OutFolder, option
 from ostec.core.errors import UsageError
 
 
@@ -21,7 +21,7 @@ class EvalTextures:
 
     folder: Annotated[str, Positional, option(metavar="DIR")]
     """Results of ostec complete (NAME.png with NAME.json beside it), or any folder of pictures that are textures."""
-    out: Folder
+    out: OutFolder
     """Folder of the results; made if it does not exist."""
     layout: Literal["default", "whole"] = "default"
     """default: the chart of this program's UV layout; whole: the whole square, for textures of other layouts."""

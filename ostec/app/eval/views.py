@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from ostec.app.checks import need_file
 from ostec.app.eval.options import CompletionOptions, RunOptions
-from ostec.app.options import Flat, Folder, option
+from ostec.app.options import Flat, OutFolder, option
 from ostec.core.errors import UsageError
 
 
@@ -24,7 +24,7 @@ class EvalViews:
 
     photos: Annotated[tuple[str, ...], Positional, option(metavar="PHOTO...", help_behavior_hint="(required)")]
     """Two photos or more, or one and --truth."""
-    out: Folder
+    out: OutFolder
     """Folder of the results; made if it does not exist."""
     yaws: Annotated[tuple[float, ...], option(metavar="DEGREES...")] = ()
     """Known yaws of the photos in degrees, one for each, positive where the nose points to the image's right; they are

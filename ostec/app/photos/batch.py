@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from ostec.app.checks import need_files, need_sources
-from ostec.app.console import shown
+from ostec.app.console import shown, told_if_it_takes_long
 from ostec.app.photos.journal import Journal
 from ostec.app.photos.options import BatchOptions
 from ostec.app.photos.plan import decide, lacking
@@ -245,7 +245,7 @@ class CompleteRun(Run[Photo]):
 
 
 def _load(settings: CompleteSettings, device: str) -> Completes:
-    from ostec.pipeline import Completer  # torch and the networks: not before there is work for them
+    with told_if_it_takes_long("Loading models ..."):
+        from ostec.pipeline import Completer  # torch and the networks: not before there is work for them
 
-    logger.debug("Loading the networks.")
-    return Completer.from_pretrained(settings, device)
+        return Completer.from_pretrained(settings, device)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from ostec.app.options import Flat, Folder, option
+from ostec.app.options import Flat, Folder, OutFolder, option
 from ostec.app.photos.options import BatchOptions
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
@@ -24,7 +24,7 @@ class Complete:
 
     source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Photos, folders (with all that is below them) and globs."""
-    save_dir: Folder
+    save_dir: OutFolder
     """Folder of the results; made if it does not exist."""
     settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
     batch: Flat[BatchOptions] = field(default_factory=BatchOptions)
@@ -44,7 +44,7 @@ class RunOstec:
 
     source_dir: Folder
     """Folder of the photos; folders in it are not searched."""
-    save_dir: Folder
+    save_dir: OutFolder
     """Folder of the results; made if it does not exist."""
     pickle: Annotated[bool, option(aliases=["-p"])] = False
     """Also save every projected view: render, what of it was trusted, generated picture, latent."""

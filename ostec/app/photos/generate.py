@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ostec.app.checks import need_file, need_files, need_save_dir
 from ostec.app.console import Display, begin, say, shown
-from ostec.app.options import Flag, Folder, Quiet, Verbose, option
+from ostec.app.options import Flag, OutFolder, Quiet, Verbose, option
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
@@ -34,10 +34,10 @@ class Generate:
     behind the same ones adds their pictures.
     """
 
-    save_dir: Folder
+    save_dir: OutFolder
     """Folder of the pictures; made if it does not exist."""
-    generator: Annotated[str, option(metavar="default|FILE")] = "default"
-    """default, a file of ostec train generator or models convert, or a published StyleGAN2 (.pkl, .pt, .pth)."""
+    generator: Annotated[str, option(metavar="default|NAME|FILE")] = "default"
+    """default, a name of ostec models list, or a file of ostec train or convert, or published (.pkl, .pt, .pth)."""
     seeds: Annotated[str | None, option(metavar="SEEDS")] = None
     """Draw z of these seeds, such as 0-9 or 3,5,8-10."""
     latents: Annotated[str | None, option(metavar="FILE")] = None

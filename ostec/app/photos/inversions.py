@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ostec.app.checks import need_files, need_sources
-from ostec.app.console import shown
+from ostec.app.console import shown, told_if_it_takes_long
 from ostec.app.photos.batch import prepared
 from ostec.app.photos.options import DeviceOptions
 from ostec.app.photos.plan import other_settings
@@ -146,9 +146,10 @@ class InvertRun(Run[MaskedPhoto]):
 
     def load(self) -> None:
         """Load the networks."""
-        from ostec.pipeline import Inverter  # torch and the networks: not before there is work for them
+        with told_if_it_takes_long("Loading models ..."):
+            from ostec.pipeline import Inverter  # torch and the networks: not before there is work for them
 
-        self._inverter = Inverter.from_pretrained(self._settings, self._device)
+            self._inverter = Inverter.from_pretrained(self._settings, self._device)
 
     def make(self, steps: Sequence[Step[MaskedPhoto]]) -> Sequence[Any]:
         """Invert one photo."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from ostec.app.options import Flat, Folder, option
+from ostec.app.options import Flat, OutFolder, option
 from ostec.app.photos.options import DeviceOptions
 from ostec.pipeline.settings import InvertSettings
 
@@ -19,7 +19,7 @@ class Invert:
 
     source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Photos, folders (with all that is below them) and globs."""
-    save_dir: Folder
+    save_dir: OutFolder
     """Folder of the results; made if it does not exist."""
     mask_dir: Annotated[str | None, option(metavar="DIR")] = None
     """Folder of masks named like the photos (STEM.png, or another picture): white is trusted, black is not."""

@@ -82,11 +82,15 @@ def _kept_with(record: Record, asked: CompleteSettings) -> str:
 
 def _decisive(settings: CompleteSettings) -> CompleteSettings:
     """Settings without what can be added later or does no harm, and without what then has no effect."""
+    usual = CompleteSettings()
     if not settings.projects:
-        settings = dataclasses.replace(settings, iterations=0, generator="none")
-    return dataclasses.replace(
-        settings, frontalize=False, turntable=False, save_views=False, iterations_frontalize=0, faces="largest"
-    )
+        settings = dataclasses.replace(
+            settings, iterations=0, generator="none", schedule=usual.schedule, project=usual.project, views=usual.views
+        )
+    if settings.face_model == "facemesh":
+        settings = dataclasses.replace(settings, head=usual.head)
+    later = {name: getattr(usual, name) for name in ("frontalize", "turntable", "iterations_frontalize", "portrait")}
+    return dataclasses.replace(settings, **later, completer="auto", save_views=False, faces="largest")
 
 
 def other_settings(record: Record, asked: T) -> str:

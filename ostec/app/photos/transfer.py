@@ -26,7 +26,7 @@ class Transfer:
     """Results of ostec complete: NAME.json, NAME.npz, or a folder with all that are in it."""
     to: Target
     """The model; ostec models show says where its files are looked for."""
-    out: Annotated[str | None, option(metavar="DIR")] = None
+    out: Annotated[str | None, option(aliases=["-o"], metavar="DIR")] = None
     """Folder to write into, made if it does not exist; beside each result if not given."""
     size: Annotated[int | None, option(metavar="256..4096")] = None
     """Side of the textures in texels; that of the result's texture if not given."""

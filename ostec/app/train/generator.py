@@ -47,7 +47,7 @@ class TrainGenerator:
     """Folders of aligned portraits, one face each, or of images/ and landmarks.npz, which tells how sharp each is."""
     work: Annotated[Path, option(metavar="DIR")]
     """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
-    out: Annotated[Path, option(metavar="FILE")] = Path("models/generator.safetensors")
+    out: Annotated[Path, option(aliases=["-o"], metavar="FILE")] = Path("models/generator.safetensors")
     """File to write; a JSON with the networks' shapes and the figures is written beside it."""
     exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""

@@ -28,7 +28,7 @@ class TrainPrior:
 
     portraits: Annotated[Path, option(metavar="DIR")]
     """Folder of aligned portraits, one face each."""
-    out: Annotated[Path, option(metavar="FILE")] = Path("models/prior.safetensors")
+    out: Annotated[Path, option(aliases=["-o"], metavar="FILE")] = Path("models/prior.safetensors")
     """File to write; a JSON with the figures is written beside it."""
     exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""

@@ -2,8 +2,8 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,73 +11,27 @@ import pytest
 
 from ostec.core.errors import UsageError
 from ostec.dataset import attributes as attributes_module
-from ostec.dataset import labels as labels_module
-from ostec.dataset.attributes import LeftOut, Spread, as_scalar, clean
+from ostec.dataset.attributes import Labels, as_scalar, clean, read_table
 from ostec.dataset.build import Dataset
-from ostec.dataset.config import DatasetConfig
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.labels import Labels, Table, read_table
 from ostec.dataset.manifest import read_manifest
+from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.verify import verify
 from ostec.io.shards import read_member, read_members
 from tests.dataset.test_sources import make_tar
 from tests.dataset.toy import Loop, content, write_photos
 
-SHA = "0123456789abcdef" * 4
 
-
-def table_of(*names: str) -> Table:
-    """Rows whose only attribute is their own name."""
-    table = Table()
-    for name in names:
-        table.add(name, {"row": name})
-    return table
-
-
-def found(table: Table, source: str, sha256: str = SHA) -> Any:
-    row = table.find(source, sha256)
-    return table.attributes(row)["row"] if row >= 0 else {-1: None, -2: "several"}[row]
-
-
-@pytest.mark.parametrize(
-    ("rows", "source", "expected"),
-    [
-        (["a.jpg"], "a.jpg", "a.jpg"),
-        (["a"], "x/a.jpg", "a"),
-        (["x/a"], "x/a.jpg", "x/a"),
-        (["/data/in/x/a.jpg"], "x/a.jpg", "/data/in/x/a.jpg"),
-        (["y/a.jpg"], "x/a.jpg", None),
-        (["a.png"], "a.jpg", None),
-        (["a", "a.jpg"], "a.jpg", "a.jpg"),
-        (["a.jpg", "x/a.jpg", "y/x/a.jpg"], "y/x/a.jpg", "y/x/a.jpg"),
-        (["a.jpg", "x/a.jpg"], "a.jpg", "a.jpg"),
-        (["1/x/a.jpg", "2/x/a.jpg"], "x/a.jpg", "several"),
-        (["train/a.jpg", "test/a.jpg"], "a.jpg", "several"),
-        (["../a.jpg"], "a.jpg", "../a.jpg"),
-        ([SHA[:16]], "a.jpg", SHA[:16]),
-        ([SHA], "a.jpg", SHA),
-        ([SHA[:16], "a"], "a.jpg", "a"),
-        (["p.tar/s/1"], "p.tar/s/1.jpg", "p.tar/s/1"),
-        (["s/1.jpg"], "p.tar/s/1.jpg", "s/1.jpg"),
-    ],
-)
-def test_a_row_belongs_to_the_photo_whose_path_ends_as_its_own(rows: list[str], source: str, expected: Any) -> None:
-    assert found(table_of(*rows), source) == expected
-
-
-def test_a_photo_that_could_not_be_read_has_no_id() -> None:
-    assert found(table_of(SHA[:16], SHA), "a.jpg", "") is None
-
-
-def test_a_table_must_not_contradict_itself() -> None:
-    table = Table()
-    table.add("a.jpg", {"Age": 3})
-    table.add("./a.jpg", {"Age": 3})
-    assert len(table) == 1
-    with pytest.raises(ValueError, match=r"says other things of a\.jpg than a row before it"):
-        table.add("a.jpg", {"Age": 4})
-    with pytest.raises(ValueError, match="names no photo"):
-        table.add("..", {"Age": 4})
+def test_a_row_belongs_to_the_photo_whose_source_or_id_it_gives(tmp_path: Path) -> None:
+    photo_id = "0123456789abcdef"
+    (tmp_path / "t.json").write_text(json.dumps({"x/a.jpg": {"n": 1}, photo_id: {"n": 2}, "b.jpg": {"n": 3}}))
+    labels = Labels(str(tmp_path / "t.json"))
+    assert labels.of("x/a.jpg", photo_id, None, True) == {"n": 1}  # its source says more than its bytes
+    assert labels.of("y/a.jpg", photo_id, None, True) == {"n": 2}
+    for source in ("a.jpg", "x/a", "y/x/a.jpg", "/x/a.jpg", "x/a.png", ""):
+        assert labels.of(source, "", None, True) == {}
+    assert labels.of("b.jpg", "", None, False) == {"n": 3}  # of an earlier build
+    assert labels.remark() == "Attributes: 2 photos have them; 6 have no row."
 
 
 @pytest.mark.parametrize(
@@ -93,13 +47,16 @@ def test_cells_are_read_as_they_are_usually_written(text: str, value: object) ->
 
 
 def test_only_texts_and_numbers_are_attributes() -> None:
-    left_out = LeftOut()
+    left_out: Counter[str] = Counter()
     values = {"a": 1, "b": None, "c": float("nan"), "d": "", "e": [1], "f": float("inf"), "g": 2**70, "h": "x" * 1001}
     assert clean({**values, "i": False, 7: 1}, left_out) == {"a": 1, "i": False}
-    assert left_out.told() == (
-        "No attributes: e (neither text nor number), f (infinite), g (beyond 64 bits), "
-        "h (longer than 1000 characters), 7 (without a name)."
-    )
+    assert list(left_out) == [
+        "e (neither text nor number)",
+        "f (infinite)",
+        "g (beyond 64 bits)",
+        "h (longer than 1000 characters)",
+        "7 (without a name)",
+    ]
     with pytest.raises(ValueError, match="expected 256 attributes at most, found 257"):
         clean({str(n): n for n in range(257)}, left_out)
     with pytest.raises(ValueError, match="expected 16384 bytes of attributes at most"):
@@ -127,30 +84,30 @@ def write_table(path: Path) -> Path:
 
 @pytest.mark.parametrize("ending", [".csv", ".json", ".jsonl", ".parquet"])
 def test_every_kind_of_table_says_the_same(tmp_path: Path, ending: str) -> None:
-    table = read_table(write_table(tmp_path / f"t{ending}"))
-    assert [table.attributes(row) for row in range(len(table))] == [
-        {"Age": 30, "Gender": "female", "glasses": True},
-        {"Age": 4.5},
-    ]
-    told = {".parquet": "No attributes: box (neither text nor number)."}
-    assert table.left_out.told() == told.get(ending, "")
+    left_out: Counter[str] = Counter()
+    table = read_table(write_table(tmp_path / f"t{ending}"), left_out)
+    assert {name: json.loads(text) for name, text in table.items()} == {
+        "a.jpg": {"Age": 30, "Gender": "female", "glasses": True},
+        "x/b.jpg": {"Age": 4.5},
+    }
+    assert list(left_out) == (["box (neither text nor number)"] if ending == ".parquet" else [])
 
 
 def test_a_list_of_objects_is_a_table_and_the_first_naming_column_counts(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
-    path.write_text(json.dumps([{"id": 3, "File": "a.jpg", "Age": 1}]))
-    table = read_table(path)
-    assert table.attributes(table.find("a.jpg", "")) == {"id": 3, "Age": 1}
+    path.write_text(json.dumps([{"id": 3, "File": "a.jpg", "Age": 1}] * 2))
+    assert read_table(path, Counter()) == {"a.jpg": '{"Age": 1, "id": 3}'}
 
 
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("t.csv", "name,Age\na,3\n", r"row 1: expected a column that names the photo .* found name, Age"),
-        ("t.csv", "file,Age\na,3\nb\n", "row 2: line 3: expected 2 cells, found 1"),
+        ("t.csv", "name,Age\na,3\n", r"expected a column that names the photo .* found name, Age"),
+        ("t.csv", "file,Age\na,3\nb\n", "line 3: expected 2 cells"),
         ("t.csv", "file,Age,Age\na,3,4\n", "two columns have the same name"),
-        ("t.csv", "file,Age\na,3\na,4\n", "row 2: it says other things of a than a row before it"),
+        ("t.csv", "file,Age\na,3\na,4\n", "it says two things of a"),
         ("t.csv", b"file,Age\n\xff,3\n", "can't decode byte"),
+        ("t.csv", "", "it has no row"),
         ("t.json", '{"a": 3}', "expected an object of a"),
         ("t.json", "3", "expected an object of objects"),
         ("t.json", '["a"]', "expected an object a row"),
@@ -163,44 +120,26 @@ def test_a_list_of_objects_is_a_table_and_the_first_naming_column_counts(tmp_pat
 def test_what_is_no_table_has_a_sentence(tmp_path: Path, name: str, text: str | bytes, sentence: str) -> None:
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UsageError, match=sentence):
-        read_table(tmp_path / name)
+        read_table(tmp_path / name, Counter())
 
 
 def test_tables_that_are_too_large_are_refused_before_they_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UsageError, match=r"t\.csv cannot be read \(No such file"):
-        read_table(tmp_path / "t.csv")
-    monkeypatch.setattr(labels_module, "MAX_TABLE_BYTES", 10)
-    with pytest.raises(UsageError, match=r"t\.csv has \d+ bytes; a table of attributes may have 10\."):
-        read_table(write_table(tmp_path / "t.csv"))
-    path = write_table(tmp_path / "t.parquet")
-    monkeypatch.setattr(labels_module, "MAX_TABLE_BYTES", path.stat().st_size)
+        read_table(tmp_path / "t.csv", Counter())
+    path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"file": ["x" * 9_000_000]}), path, compression="zstd")
-    monkeypatch.setattr(labels_module, "MAX_TABLE_BYTES", path.stat().st_size)
-    with pytest.raises(UsageError, match="its columns of attributes claim"):
-        read_table(path)
+    monkeypatch.setattr(attributes_module, "MAX_TABLE_BYTES", path.stat().st_size)
+    with pytest.raises(UsageError, match="bytes and 20000000 values at most"):
+        read_table(path, Counter())
+    monkeypatch.setattr(attributes_module, "MAX_TABLE_BYTES", 10)
+    with pytest.raises(UsageError, match=r"t\.csv has \d+ bytes; a table of attributes may have 10\."):
+        read_table(write_table(tmp_path / "t.csv"), Counter())
     monkeypatch.undo()
-    monkeypatch.setattr(labels_module, "MAX_VALUES", 3)
-    with pytest.raises(UsageError, match="expected 3 values at most"):
-        read_table(write_table(tmp_path / "t.csv"))
-
-
-def test_a_row_that_fits_two_pictures_is_taken_back() -> None:
-    labels = Labels(table_of("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
-    assert labels.of("x/a.jpg", SHA, 1, 0, None) == {"row": "a.jpg"}
-    assert labels.of("w/a.jpg", SHA, 1, 1, None) == {"row": "a.jpg"}  # a copy: the same picture
-    assert labels.of("y/a.jpg", SHA, 2, 2, None) == {}
-    assert labels.of("z/a.jpg", SHA, 3, 3, None) == {}
-    assert labels.of("b.jpg", SHA, 4, 4, None) == {"row": "b.jpg"}
-    assert labels.of("c.jpg", SHA, 5, None, None) == {"row": "c.jpg"}  # of an earlier build
-    assert labels.of("q.jpg", SHA, 6, 5, None) == {}
-    assert labels.taken_back == {0, 1}
-    assert labels.told() == (
-        "Attributes: 1 photos have them; 1 have no row; 4 fit a row that fits other photos too, or several rows "
-        "(paths would tell them apart); 1 of 4 rows fit no photo."
-    )
-    assert not labels.complete
+    monkeypatch.setattr(attributes_module, "MAX_VALUES", 3)
+    with pytest.raises(UsageError, match="and 3 values at most"):
+        read_table(write_table(path), Counter())
 
 
 # Builds
@@ -228,7 +167,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    (tmp_path / "t.csv").write_text("file,Age,who\na.jpg,30,Ada\nb.jpg,31,Bea\nc.jpg,30,Ada\ne,7,\nz,9,\n")
+    (tmp_path / "t.csv").write_text("file,Age,who\na.jpg,30,Ada\nb.jpg,31,Bea\nc.jpg,30,Ada\nx/e.jpg,7,\nz.jpg,9,\n")
     return tmp_path / "t.csv"
 
 
@@ -280,6 +219,8 @@ def test_attributes_outlive_interruptions_and_the_loss_of_manifest_and_state(
     assert content(tmp_path / "ds") == content(tmp_path / "calm")
     before = content(tmp_path / "ds")
     (tmp_path / "ds/manifest.parquet").unlink()
+    verify(tmp_path / "ds", repair=True)
+    assert content(tmp_path / "ds") == before
     for path in sorted((tmp_path / "ds/state").rglob("*.json*")):
         path.unlink()
     verify(tmp_path / "ds", repair=True)
@@ -291,27 +232,17 @@ def test_attributes_are_those_of_the_build_that_planned_the_photo(tmp_path: Path
     label(tmp_path / "ds", photos, table)
     before = content(tmp_path / "ds")
     write_photos(photos, {"n.jpg": "new"})
-    (tmp_path / "u.json").write_text(json.dumps({"a": {"Age": 99}, "n": {"Age": 1}}))
+    (tmp_path / "u.json").write_text(json.dumps({"a.jpg": {"Age": 99}, "n.jpg": {"Age": 1}}))
     label(tmp_path / "ds", photos, tmp_path / "u.json")
     assert told_of(tmp_path / "ds") == {**EXPECTED, "n.jpg": {"Age": 1}}
     assert all(before[name] == content(tmp_path / "ds")[name] for name in before if "000" in name)
-
-
-def test_rows_that_fit_two_photos_are_given_to_none(
-    tmp_path: Path, table: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    photos = write_photos(tmp_path / "in", {f"{n}/{name}.jpg": f"{n}{name}" for n in range(3) for name in "ae"})
-    table.write_text("file,Age\na.jpg,30\n1/e.jpg,8\n")
-    label(tmp_path / "ds", photos, table)
-    assert {name: own for name, own in told_of(tmp_path / "ds").items() if own} == {"1/e.jpg": {"Age": 8}}
-    assert "3 fit a row that fits other photos too" in caplog.text
 
 
 def test_a_table_that_is_gone_before_it_was_planned_is_told(tmp_path: Path, photos: Path, table: Path) -> None:
     dataset = Dataset.create(tmp_path / "ds", DatasetConfig())
     dataset.note_sources([str(photos)], "CC0", str(tmp_path / "t.csv"))
     table.write_text("")
-    with pytest.raises(UsageError, match="expected a column that names the photo"):
+    with pytest.raises(UsageError, match="it has no row"):
         dataset.plan_noted(lambda _: (), lambda _: None)
     assert not dataset.has_noted_sources
 
@@ -384,14 +315,3 @@ def test_attributes_are_read_with_the_finished_faces(tmp_path: Path, photos: Pat
     label(tmp_path / "ds", photos, table)
     faces = list(FinishedDataset(tmp_path / "ds").faces())
     assert [json.loads(row["attributes"]).get("Age") for row in faces] == [30, 30, None, 7]
-
-
-def test_a_spread_tells_few_values_ranges_and_how_many() -> None:
-    few, numbers, texts = Spread(), Spread(), Spread()
-    for n in range(20):
-        few.add(n % 2 == 0)
-        numbers.add(n)
-        texts.add(f"person {n}")
-    assert few.told() == "false (10), true (10)"
-    assert numbers.told() == "0 to 19, mean 9.5"
-    assert texts.told() == "20 different values"
