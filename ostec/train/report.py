@@ -46,7 +46,8 @@ def report_prior(prior: LinearPrior, data: PortraitTexels, settings: PriorSettin
         for shown, hidden in halves:
             left = np.where(shown, weight, 0).astype(np.float32)
             seen = left > _SCORED
-            median = np.broadcast_to(np.median(truth[seen], axis=0), truth.shape) if seen.any() else truth * np.nan
+            middle = np.median(truth[seen], axis=0) if seen.any() else np.nan
+            median = np.broadcast_to(middle, truth.shape).astype(np.float32)
             guesses: dict[str, FloatArray] = {
                 "prior": fill_from_prior(prior, truth, left, settings).texture,
                 "mean_face": prior.image(prior.mean),

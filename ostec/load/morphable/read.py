@@ -41,7 +41,7 @@ def read_morphable(name: str) -> MorphableModel:
     model = read()
     show_licence(load_manifest(manifest))
     for note in model.notes:
-        _log.info("%s: %s", name, note)
+        logging.getLogger(__name__).info("%s: %s", name, note)
     return model
 
 
