@@ -45,7 +45,7 @@ class BenchPipeline:
         if self.repeats < 1:
             raise UsageError(f"--repeats must be 1 or more, not {self.repeats}.")
         need_files(generator=self.settings.generator, prior=self.settings.prior)
-        photos = find_photos(self.source).photos
+        photos = find_photos(self.source)
 
         import time
 

@@ -20,6 +20,12 @@ class RunOptions:
     verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
 
+    def begin(self) -> None:
+        """Set up logging. Raises UsageError where both are asked for."""
+        from ostec.app.console import begin
+
+        begin(self.quiet, self.verbose)
+
 
 @dataclass(frozen=True)
 class DeviceOptions(RunOptions):
