@@ -111,7 +111,7 @@ def report_generator(
     scores: dict[str, dict[int, list[float]]] = {}
     for start in range(0, count, _BATCH):
         part = slice(start, start + _BATCH)
-        some = Draw(draw.portrait[part], draw.photo[part], draw.pose[part], draw.mirrored[part], draw.whole[part])
+        some = Draw(*(values[part] for values in vars(draw).values()))
         for name, values in _judge_views(model, textures, some, bank, mean).items():
             of_portrait = scores.setdefault(f"hidden_view_{name}", {})
             for owner, value in zip(some.portrait.tolist(), values.tolist(), strict=True):

@@ -38,19 +38,12 @@ _OPTIONAL_ENDINGS = ("_frontal.png", "_turntable.webp", EARLIER_TURNTABLE, "_tar
 
 
 def complete_sources(
-    sources: Sequence[str],
-    save_dir: str,
-    settings: CompleteSettings,
-    options: BatchOptions,
-    recursive: bool = True,
+    sources: Sequence[str], save_dir: str, settings: CompleteSettings, options: BatchOptions, recursive: bool = True
 ) -> int:
-    """Complete all photos in ``sources`` into ``save_dir``.
+    """Complete all photos in ``sources`` into ``save_dir``; return the exit code.
 
-    Returns:
-        The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
-
-    Raises:
-        OstecError: nothing could start: wrong use, no photo, something is missing, results cannot be written.
+    It is 0 if all are done or skipped, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM. Raises OstecError where
+    nothing could start.
     """
     need_sources(sources, save_dir, "complete")
     need_files(generator=settings.generator, prior=settings.prior)
@@ -70,10 +63,8 @@ def complete_sources(
 def prepared(folder: Path) -> Iterator[None]:
     """A folder of results for a run, cleaned up after one that was killed.
 
-    One that was made for it is not left behind empty where nothing could start.
-
-    Raises:
-        OutputError: it cannot be made or written to.
+    One that was made for it is not left behind empty where nothing could start. Raises OutputError: it cannot be made
+    or written to.
     """
     there_before = folder.exists()
     probe = folder / f".ostec-probe-{secrets.token_hex(4)}"

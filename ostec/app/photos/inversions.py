@@ -28,13 +28,10 @@ logger = logging.getLogger(__name__)
 def invert_sources(
     sources: Sequence[str], save_dir: str, mask_dir: str | None, settings: InvertSettings, options: DeviceOptions
 ) -> int:
-    """Invert all photos in ``sources`` into ``save_dir``, with the masks of ``mask_dir``.
+    """Invert all photos in ``sources`` into ``save_dir``, with the masks of ``mask_dir``; return the exit code.
 
-    Returns:
-        The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
-
-    Raises:
-        OstecError: nothing could start: wrong use, no photo, something is missing, results cannot be written.
+    It is 0 if all are done or skipped, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM. Raises OstecError where
+    nothing could start.
     """
     need_sources(sources, save_dir, "invert")
     need_files(generator=settings.generator)

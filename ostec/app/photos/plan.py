@@ -18,11 +18,7 @@ P = TypeVar("P", bound=Photo)
 
 
 def decide(photo: Photo, save_dir: Path, settings: CompleteSettings, overwrite: bool) -> Step[Photo]:
-    """What is to be done with a photo, from what lies in the folder of results.
-
-    Raises:
-        AssetError: results exist, and the photo cannot be read to compare it.
-    """
+    """What is to be done with a photo, from what the folder of results holds. Raises AssetError: it cannot be read."""
     largest = settings.faces == "largest"
     first = photo.name if largest else face_name(photo.name, 1)
     if overwrite:

@@ -25,13 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def transfer_results(results: Sequence[str], to: str, out: str | None, size: int | None, options: RunOptions) -> int:
-    """Transfer all results that are named to the model ``to``.
+    """Transfer all results that are named to the model ``to``; return the exit code.
 
-    Returns:
-        The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
-
-    Raises:
-        OstecError: nothing could start: wrong use, no result, the model is missing.
+    It is 0 if all are done or skipped, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM. Raises OstecError where
+    nothing could start.
     """
     found = find_results(results)
     if out == "":
@@ -49,11 +46,7 @@ def transfer_results(results: Sequence[str], to: str, out: str | None, size: int
 
 
 def find_results(asked: Sequence[str]) -> list[Path]:
-    """The records NAME.json of all results that are named, each once.
-
-    Raises:
-        UsageError: nothing was named, something does not exist or is no result, or a folder has none.
-    """
+    """The records NAME.json of all results that are named, each once. Raises UsageError for what has or is none."""
     if not asked:
         raise UsageError("Name at least one result to transfer: NAME.json, NAME.npz or a folder.")
     found: dict[Path, Path] = {}

@@ -195,7 +195,7 @@ class _Journal:
             self.save(state)
 
     def save(self, state: "TrainingState") -> None:
-        from ostec.train.checkpoint import save_checkpoint
+        from ostec.train.result import save_checkpoint
 
         save_checkpoint(self._checkpoint, state, self._settings)
         self._saved = time.monotonic()
@@ -235,7 +235,7 @@ def _finish_step_first() -> Iterator[list[KeyboardInterrupt]]:
 
 
 def _resume(checkpoint: Path, state: "TrainingState", settings: "GeneratorTrainSettings") -> None:
-    from ostec.train.checkpoint import load_checkpoint
+    from ostec.train.result import load_checkpoint
 
     if not checkpoint.exists():
         return
