@@ -117,11 +117,8 @@ def report_generator(
             for owner, value in zip(some.portrait.tolist(), values.tolist(), strict=True):
                 if np.isfinite(value):
                     of_portrait.setdefault(owner, []).append(value)
-    return {
-        name: round(float(np.mean([np.mean(values) for values in of_portrait.values()])), 3)
-        for name, of_portrait in scores.items()
-        if of_portrait
-    }
+    means = {name: [np.mean(values) for values in of_portrait.values()] for name, of_portrait in scores.items()}
+    return {name: round(float(np.mean(values)), 3) for name, values in means.items() if values}
 
 
 def _judge_views(

@@ -11,18 +11,11 @@ from typing import Any, ClassVar
 
 from ostec.app.checks import need_files, need_sources
 from ostec.app.console import shown, told_if_it_takes_long
+from ostec.app.photos import results
 from ostec.app.photos.journal import Journal
 from ostec.app.photos.options import BatchOptions
 from ostec.app.photos.plan import decide, lacking
-from ostec.app.photos.results import (
-    EARLIER_TURNTABLE,
-    HEAD_ENDINGS,
-    face_name,
-    pending,
-    read_record,
-    remove_files,
-    remove_stale_marks,
-)
+from ostec.app.photos.results import face_name, pending, read_record
 from ostec.app.photos.runner import Action, Run, Step, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.errors import OstecError, OutputError, UsageError
@@ -34,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 _PROBE_BYTES = 1 << 20
 """A disk on which not even this fits is full."""
-_OPTIONAL_ENDINGS = ("_frontal.png", "_turntable.webp", EARLIER_TURNTABLE, "_target.png", "_trust.png", *HEAD_ENDINGS)
+_OPTIONAL_ENDINGS = (
+    *("_frontal.png", "_turntable.webp", results.EARLIER_TURNTABLE, "_target.png", "_trust.png"),
+    *results.HEAD_ENDINGS,
+)
 
 
 def complete_sources(
@@ -70,7 +66,7 @@ def prepared(folder: Path) -> Iterator[None]:
     probe = folder / f".ostec-probe-{secrets.token_hex(4)}"
     try:
         remove_leftovers(make_folder(folder))
-        remove_stale_marks(folder)
+        results.remove_stale_marks(folder)
         try:
             write_atomic(probe, bytes(_PROBE_BYTES))
         except OutputError as error:
@@ -184,7 +180,7 @@ class CompleteRun(Run[Photo]):
         # No portrait of the older result may be left beside a new one that has none.
         older = read_record(self.folder / f"{name}.json", RESULT_KINDS)
         optional = [name + ending for ending in _OPTIONAL_ENDINGS if older and name + ending in older["files"]]
-        remove_files(self.folder, (f"{name}.json", *optional))
+        results.remove_files(self.folder, (f"{name}.json", *optional))
         face.save(self.folder, name)
 
     def _extend(self, step: Step[Photo]) -> None:

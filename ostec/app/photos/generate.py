@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ostec.app.checks import need_file, need_files, need_save_dir
+from ostec.app.checks import need_file, need_files
 from ostec.app.console import Display, say, shown
 from ostec.app.options import Flat, OutFolder, option
 from ostec.app.photos.options import RunOptions
@@ -80,7 +80,8 @@ class Generate:
     def _check(self) -> None:
         if (self.seeds is None) == (self.latents is None):
             raise UsageError("Give either --seeds or --latents.")
-        need_save_dir(self.save_dir)
+        if not self.save_dir:
+            raise UsageError("--save-dir is empty.")
         if self.generator == "none":
             raise UsageError("--generator must be default or a file, got none.")
         need_files(generator=self.generator)
