@@ -23,7 +23,7 @@ from ostec.core.errors import OutputError
 from ostec.core.record import RESULT, RunRecord, checked_record
 from ostec.io.files import write_atomic
 
-_MAX_RECORD_BYTES = 16 << 20
+MAX_RECORD_BYTES = 16 << 20
 """Larger JSON files are no records, and not worth reading to find out."""
 _LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 
@@ -68,8 +68,8 @@ def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> RunRecord | N
     """
     try:
         with path.open("rb") as stream:
-            data = stream.read(_MAX_RECORD_BYTES + 1)
-        return checked_record(json.loads(data), path.stem, kinds) if len(data) <= _MAX_RECORD_BYTES else None
+            data = stream.read(MAX_RECORD_BYTES + 1)
+        return checked_record(json.loads(data), path.stem, kinds) if len(data) <= MAX_RECORD_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -1,7 +1,5 @@
 """What a prior and a generator are worth on portraits that they never saw."""
 
-from dataclasses import fields
-
 import numpy as np
 import torch
 
@@ -89,12 +87,14 @@ def report_generator(
     )
     scores: dict[str, dict[int, list[float]]] = {}
     for start in range(0, count, _BATCH):
-        some = Draw(*(getattr(draw, each.name)[start : start + _BATCH] for each in fields(Draw)))
+        part = slice(start, start + _BATCH)
+        some = Draw(*(values[part] for values in vars(draw).values()))
         for name, values in _judge_views(model, textures, some, bank, mean).items():
             of_portrait = scores.setdefault(f"hidden_view_{name}", {})
             for owner, value in zip(some.portrait.tolist(), values.tolist(), strict=True):
-                of_portrait.setdefault(owner, []).extend([value] if np.isfinite(value) else [])
-    means = {name: [np.mean(values) for values in of.values() if values] for name, of in scores.items()}
+                if np.isfinite(value):
+                    of_portrait.setdefault(owner, []).append(value)
+    means = {name: [np.mean(values) for values in of_portrait.values()] for name, of_portrait in scores.items()}
     return {name: round(float(np.mean(values)), 3) for name, values in means.items() if values}
 
 

@@ -86,7 +86,7 @@ class EvalHoldout:
         from ostec.eval.photos.holdout import HoldoutPhoto, evenly
         from ostec.train.portraits import is_held_out
 
-        paths = find_photos((self.folder,), recursive=False).photos
+        paths = find_photos((self.folder,), recursive=False)
         if self.held_out:
             excluded = excluded_numbers(None if self.exclude is None else Path(self.exclude))
             paths = [path for path in paths if is_held_out(path.stem, excluded)]
