@@ -198,9 +198,6 @@ def test_help_texts_flow_at_the_width_of_the_terminal(ostec: Any, monkeypatch: p
     monkeypatch.setenv("COLUMNS", "400")
     shown = ostec("complete", "--help").out
     assert "projects views of it into a StyleGAN2; auto is generator, unless there are 0 iterations or no" in shown
-    monkeypatch.setenv("COLUMNS", "80")
-    texts = [line.strip("│ ") for line in ostec("complete", "--help").out.splitlines()]
-    assert "most probable face, generator projects views of it" in texts
 
 
 def test_settings_come_from_a_file_and_the_command_counts_more(parsed: list[Any], tmp_path: Path) -> None:

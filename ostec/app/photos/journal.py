@@ -19,7 +19,7 @@ class Journal:
     """The two files of one run; the methods raise OutputError where one cannot be written."""
 
     def __init__(self, save_dir: Path, device: str) -> None:
-        """``device`` is the one that the networks are on."""
+        """``device``: where the networks are."""
         self._save_dir, self._device = save_dir, device
         self._failures: list[Failure] = []
         self._written = float("-inf")

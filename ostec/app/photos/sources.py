@@ -46,10 +46,7 @@ def find_photos(sources: Sequence[str], recursive: bool = True) -> list[Path]:
 
     Files that are named are taken whatever they hold; in folders those that end like a picture or are one, hidden
     ones apart. Results of earlier runs are left out. A name with ``*``, ``?`` or ``[`` in it that exists is that file,
-    not a pattern.
-
-    Raises:
-        UsageError: a source does not exist, cannot be read or is neither file nor folder, or no photo is found.
+    not a pattern. Raises UsageError: a source is none or cannot be read, or no photo is found.
     """
     photos: dict[Path, Path] = {}  # where a file is -> its path as it was given
     results: dict[Path, set[str]] = {}
