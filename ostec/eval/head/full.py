@@ -30,7 +30,7 @@ from ostec.eval.report.drawing import BACKGROUND, SEEN_COSINE, DrawnMesh, HeadVi
 from ostec.eval.report.record import OSTEC
 from ostec.eval.scores import psnr, ssim
 from ostec.heads import parts as full
-from ostec.heads.assemble import HeadMaker
+from ostec.heads.maker import HeadMaker
 from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import Camera
