@@ -1,18 +1,19 @@
 # Two commands for a fresh clone:  make demo  (see it work)  and  make test  (check it).
-# Needs Python >= 3.10 with venv, make and a C compiler. Another interpreter: make PYTHON=python3.12 demo
+# Needs Python >= 3.10 with venv, and make. Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON = python3
 VENV = .venv
 BIN = $(VENV)/bin
 PHOTOS = ../shared/data/photos
 
-.PHONY: help demo test slow photos clean
+.PHONY: help demo test slow photos docs clean
 
 help:
 	@echo "make demo    complete the photos in examples/ into results/"
 	@echo "make test    lint, types and tests"
 	@echo "make slow    the tests that take minutes"
 	@echo "make photos  complete the development photos in $(PHOTOS), where they are"
+	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove what the other targets made, but for $(VENV)"
 
 demo: $(VENV)/.installed
@@ -35,8 +36,13 @@ photos: $(VENV)/.installed
 		echo "Skipped: the development photos are not at $(PHOTOS)."; \
 	fi
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python tools/make_tables.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/mkdocs/mkdocs.yml
+	@echo "Done: open site/index.html in a browser."
+
 clean:
-	rm -rf results build dist .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf results site build dist .pytest_cache .mypy_cache .ruff_cache .coverage
 	find ostec tests tools -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Each stamp is newer than pyproject.toml once its step is done; the step is repeated when pyproject.toml changes.
@@ -53,4 +59,8 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.made
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
 	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --editable '.[docs]'
 	@touch $@ $(VENV)/.installed

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from ostec.core.types import FloatArray
     from ostec.pipeline import Completer, Models
 
@@ -37,3 +39,11 @@ def astronaut() -> "FloatArray":
     from ostec.io.images import read_image
 
     return read_image(EXAMPLES / "astronaut.png")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> "Generator[None, pytest.TestReport, pytest.TestReport]":
+    """What a test printed, as text that a worker can send: names of files may be bytes that are no text."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report

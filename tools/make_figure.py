@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ostec.core.types import FloatArray, TexturedFace
-from ostec.export.views import FaceRenderer
+from ostec.export.pictures import FaceRenderer
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_jpeg, read_image, resize_image
 from ostec.pipeline import Completer

@@ -35,12 +35,6 @@ def need_files(**asked: str) -> None:
             need_file(file, f"The {name}'s file")
 
 
-def need_save_dir(save_dir: str) -> None:
-    """Raise UsageError where the name of the folder of results is empty."""
-    if not save_dir:
-        raise UsageError("--save-dir is empty.")
-
-
 def out_path(out: str) -> Path:
     """The folder or file of the results, absolute. Raises UsageError where its name is empty."""
     if not out:
@@ -52,7 +46,8 @@ def need_sources(sources: Sequence[str], save_dir: str, verb: str) -> None:
     """Raise UsageError where there is nothing to ``verb``, or nowhere to put it."""
     if not sources:
         raise UsageError(f"Name at least one photo, folder or glob to {verb}.")
-    need_save_dir(save_dir)
+    if not save_dir:
+        raise UsageError("--save-dir is empty.")
 
 
 def refusal(error: ValueError, options: Iterable[str]) -> UsageError:

@@ -3,7 +3,7 @@
 A command is a frozen dataclass in a module of its own in ``ostec.app``: its fields are the options, the strings below
 them the help, other dataclasses among them groups of options, and ``run() -> int`` carries it out and returns the exit
 code. Short names, placeholders and positions are annotations of the fields, as tyro reads them. To add a command, write
-the module and give it a line in :data:`COMMANDS`. The module is imported only when its command is called and before
+the module and give it an entry in the table below. The module is imported only when its command is called and before
 anything is parsed, so it imports what is heavy in ``run``.
 """
 
@@ -12,9 +12,10 @@ import difflib
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -51,158 +52,79 @@ class Command:
         return kind
 
 
-COMMANDS = {
-    ("complete",): Command(
-        "ostec.app.photos.complete",
-        "Complete",
-        "photos to textured faces",
-        ("photo.jpg -o results", "photos/ -o results --frontalize", "photos/ -o results --face-model ict --batch 8"),
-    ),
-    ("invert",): Command(
-        "ostec.app.photos.invert",
-        "Invert",
-        "project photos into the face generator",
-        ("photos/ -o inverted", "photos/ -o inverted --mask-dir masks"),
-    ),
-    ("transfer",): Command(
-        "ostec.app.photos.transfer",
-        "Transfer",
-        "finished textures in other models' layouts",
-        ("results/ --to ict", "results/a.json --to flame -o flame --size 2048"),
-    ),
-    ("generate",): Command(
-        "ostec.app.photos.generate",
-        "Generate",
-        "pictures of a face generator",
-        ("--seeds 0-9 -o pictures", "--seeds 0-9 -o pictures --generator stylegan2_ffhq"),
-    ),
-    ("models", "list"): Command(
-        "ostec.app.models.models", "ModelsList", "models that can be added, which are here", ("", "-v")
-    ),
-    ("models", "show"): Command(
-        "ostec.app.models.models", "ModelsShow", "all that is known of a model", ("arcface", "stylegan2_ffhq")
-    ),
-    ("models", "fetch"): Command(
-        "ostec.app.models.models",
-        "ModelsFetch",
-        "download models and check them",
-        ("arcface bisenet lpips", "stylegan2_ffhq --dry-run"),
-    ),
-    ("models", "verify"): Command(
-        "ostec.app.models.models", "ModelsVerify", "compare checksums of models", ("", "arcface")
-    ),
-    ("models", "path"): Command(
-        "ostec.app.models.models", "ModelsPath", "where a model's files are", ("stylegan2_ffhq", "lpips vgg16.pth")
-    ),
-    ("models", "convert"): Command(
-        "ostec.app.models.convert",
-        "Convert",
-        "a published generator as safetensors",
-        ("ffhq.pkl ffhq.safetensors", "ffhq.pkl ffhq.safetensors --overwrite"),
-    ),
-    ("dataset", "build"): Command(
-        "ostec.app.dataset.build",
-        "DatasetBuild",
-        "many photos to a dataset of textures",
-        ("photos/ -o faces", "photos/ -o faces --dry-run", "photos.tar -o faces --workers 4 --licence CC-BY-4.0"),
-    ),
-    ("dataset", "status"): Command(
-        "ostec.app.dataset.build", "DatasetStatus", "how far a dataset is", ("faces", "/data/faces")
-    ),
-    ("dataset", "resume"): Command(
-        "ostec.app.dataset.build",
-        "DatasetResume",
-        "go on with an interrupted build",
-        ("faces", "faces --retry-failed"),
-    ),
-    ("dataset", "verify"): Command(
-        "ostec.app.dataset.build",
-        "DatasetVerify",
-        "compare a dataset with its checksums",
-        ("faces", "faces --repair"),
-    ),
-    ("dataset", "stats"): Command(
-        "ostec.app.dataset.look", "DatasetStats", "a dataset in numbers", ("faces", "faces -o stats")
-    ),
-    ("dataset", "sheet"): Command(
-        "ostec.app.dataset.look",
-        "DatasetSheet",
-        "a page of a dataset's textures",
-        ("faces -o sheet.png", "faces -o sheet.png --sort yaw_deg --frontal"),
-    ),
-    ("dataset", "export"): Command(
-        "ostec.app.dataset.export",
-        "DatasetExport",
-        "a dataset for other programs",
-        ("faces -o wds --format webdataset", "faces -o files --format folder --members uv.png json"),
-    ),
-    ("dataset", "filter"): Command(
-        "ostec.app.dataset.select",
-        "DatasetFilter",
-        "the good faces of a dataset",
-        ("faces -o good --max-yaw 30 --no-occluders", "faces -o women --where Gender=female 'Age>=18'"),
-    ),
-    ("dataset", "split"): Command(
-        "ostec.app.dataset.select",
-        "DatasetSplit",
-        "datasets to train, validate and test",
-        ("faces -o split", "faces -o split --group person"),
-    ),
-    ("dataset", "interpolate"): Command(
-        "ostec.app.dataset.interpolate",
-        "DatasetInterpolate",
-        "faces between faces",
-        ("faces -o mixed --count 1000", "faces -o mixed --count 1000 --by Gender"),
-    ),
-    ("eval", "head"): Command(
-        "ostec.app.eval.head",
-        "EvalHead",
-        "completions of a textured head against its truth",
-        ("head.obj --texture head.png -o judged", "head.obj --texture head.png -o judged --baselines"),
-    ),
-    ("eval", "views"): Command(
-        "ostec.app.eval.views",
-        "EvalViews",
-        "a completion against other photos of the person",
-        ("left.jpg front.jpg right.jpg -o judged", "left.jpg --truth front.jpg -o judged"),
-    ),
-    ("eval", "holdout"): Command(
-        "ostec.app.eval.holdout",
-        "EvalHoldout",
-        "photos with a part of the face hidden",
-        ("photos/ -o judged", "photos/ -o judged --masks profile --baselines"),
-    ),
-    ("eval", "textures"): Command(
-        "ostec.app.eval.textures",
-        "EvalTextures",
-        "figures of a folder of textures",
-        ("results/ -o judged", "textures/ -o judged --layout whole"),
-    ),
-    ("eval", "compare"): Command(
-        "ostec.app.eval.compare",
-        "EvalCompare",
-        "two evaluations, paired; guards a change",
-        ("before after", "before after -o compared --tolerance psnr_unseen=0.5"),
-    ),
-    ("train", "prior"): Command(
-        "ostec.app.train.prior",
-        "TrainPrior",
-        "fit the texture prior to portraits",
-        ("--portraits portraits -o prior.safetensors", "--portraits portraits --exclude photos --components 60"),
-    ),
-    ("train", "generator"): Command(
-        "ostec.app.train.generator",
-        "TrainGenerator",
-        "train the generator on portraits",
-        ("--portraits portraits --work work", "--portraits portraits --work work --device cuda --images 1000000"),
-    ),
-    ("bench", "pipeline"): Command(
-        "ostec.app.bench.pipeline",
-        "BenchPipeline",
-        "seconds per stage, photos per hour",
-        ("photo.jpg", "photos/ --repeats 5 --json speed.json"),
-    ),
-}
+_TABLE = """
+complete: photos.commands.Complete: photos to textured faces
+    photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
+invert: photos.commands.Invert: project photos into the face generator
+    photos/ -o inverted | photos/ -o inverted --mask-dir masks
+transfer: photos.commands.Transfer: finished textures in other models' layouts
+    results/ --to ict | results/a.json --to flame -o flame --size 2048
+generate: photos.generate.Generate: pictures of a face generator
+    --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
+models list: models.models.ModelsList: models that can be added, which are here
+     | -v
+models show: models.models.ModelsShow: all that is known of a model
+    arcface | stylegan2_ffhq
+models fetch: models.models.ModelsFetch: download models and check them
+    arcface bisenet lpips | stylegan2_ffhq --dry-run
+models verify: models.models.ModelsVerify: compare checksums of models
+     | arcface
+models path: models.models.ModelsPath: where a model's files are
+    stylegan2_ffhq | lpips vgg16.pth
+models convert: models.convert.Convert: a published generator as safetensors
+    ffhq.pkl ffhq.safetensors | ffhq.pkl ffhq.safetensors --overwrite
+dataset build: dataset.build.DatasetBuild: many photos to a dataset of textures
+    photos/ -o faces | photos/ -o faces --dry-run | photos.tar -o faces --workers 4 --licence CC-BY-4.0
+dataset status: dataset.build.DatasetStatus: how far a dataset is
+    faces | /data/faces
+dataset resume: dataset.build.DatasetResume: go on with an interrupted build
+    faces | faces --retry-failed
+dataset verify: dataset.build.DatasetVerify: compare a dataset with its checksums
+    faces | faces --repair
+dataset stats: dataset.look.DatasetStats: a dataset in numbers
+    faces | faces -o stats
+dataset sheet: dataset.look.DatasetSheet: a page of a dataset's textures
+    faces -o sheet.png | faces -o sheet.png --sort yaw_deg --frontal
+dataset export: dataset.export.DatasetExport: a dataset for other programs
+    faces -o wds --format webdataset | faces -o files --format folder --members uv.png json
+dataset filter: dataset.select.DatasetFilter: the good faces of a dataset
+    faces -o good --max-yaw 30 --no-occluders | faces -o women --where Gender=female 'Age>=18'
+dataset split: dataset.select.DatasetSplit: datasets to train, validate and test
+    faces -o split | faces -o split --group person
+dataset interpolate: dataset.interpolate.DatasetInterpolate: faces between faces
+    faces -o mixed --count 1000 | faces -o mixed --count 1000 --by Gender
+eval head: eval.head.EvalHead: completions of a textured head against its truth
+    head.obj --texture head.png -o judged | head.obj --texture head.png -o judged --baselines
+eval views: eval.views.EvalViews: a completion against other photos of the person
+    left.jpg front.jpg right.jpg -o judged | left.jpg --truth front.jpg -o judged
+eval holdout: eval.holdout.EvalHoldout: photos with a part of the face hidden
+    photos/ -o judged | photos/ -o judged --masks profile --baselines
+eval textures: eval.textures.EvalTextures: figures of a folder of textures
+    results/ -o judged | textures/ -o judged --layout whole
+eval compare: eval.compare.EvalCompare: two evaluations, paired; guards a change
+    before after | before after -o compared --tolerance psnr_unseen=0.5
+train prior: train.prior.TrainPrior: fit the texture prior to portraits
+    --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
+train generator: train.generator.TrainGenerator: train the generator on portraits
+    --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
+bench pipeline: bench.pipeline.BenchPipeline: seconds per stage, photos per hour
+    photo.jpg | photos/ --repeats 5 --json speed.json
+"""
+"""Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
+
+
+def _read_table() -> Iterator[tuple[tuple[str, ...], Command]]:
+    for entry in re.split(r"\n(?=\S)", _TABLE.strip()):
+        head, _, examples = entry.partition("\n")
+        words, place, purpose = head.split(": ")
+        module, _, name = place.rpartition(".")
+        yield (
+            tuple(words.split()),
+            Command(f"ostec.app.{module}", name, purpose, tuple(map(str.strip, " ".join(examples.split()).split("|")))),
+        )
+
+
+COMMANDS = dict(_read_table())
 """Words on the command line -> the command."""
 BEGIN_WITH = (("complete",), ("models", "list"), ("dataset", "build"))
 """What who is new needs first."""
@@ -215,7 +137,7 @@ FAMILIES = {
     "bench": "Speed",
 }
 _RUN_OSTEC = Command(
-    "ostec.app.photos.complete",
+    "ostec.app.photos.commands",
     "RunOstec",
     "the command line of the paper's code",
     ("--source_dir photos --save_dir results", "--source_dir photos --save_dir results -f -i 200"),

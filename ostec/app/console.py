@@ -10,7 +10,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -107,17 +106,13 @@ class Display:
 
     def __init__(self, total: int, to_do: int, quiet: bool = False, noun: str = "photos") -> None:
         """``total`` photos (or ``noun``), of which ``to_do`` need work; the time left is that of the latter."""
-        self._noun = noun
-        self._total = total
-        self._to_do = to_do
+        self._noun, self._total, self._to_do = noun, total, to_do
         on_terminal = _errors.is_terminal and not _errors.is_dumb_terminal
         self._progress: Progress | None = _make_progress() if on_terminal and not quiet else None
         self._lines = not quiet and (self._progress is None or not sys.stdout.isatty())
         self._overall: TaskID | None = None
         self._current: TaskID | None = None
-        self._ended = 0
-        self._worked = 0
-        self._at_once = 0
+        self._ended = self._worked = self._at_once = 0
         self._fraction = 0.0
 
     def __enter__(self) -> "Display":
@@ -128,9 +123,7 @@ class Display:
                 self._overall = self._progress.add_task("", total=self._to_do, what=what, stage="")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._progress is not None:
             with contextlib.suppress(OSError):
                 self._progress.stop()

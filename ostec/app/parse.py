@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-# tyro offers what it refuses in no other way than drawn on the screen.
+# tyro offers what it refuses in no other way than drawn on the screen, and keeps the docstrings' line breaks.
+from tyro import _docstrings
 from tyro._errors import (
     BadValue,
     InstantiationFailure,
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     from tyro._arguments import ArgumentDefinition
 
 T = TypeVar("T")
+_docstrings_of = _docstrings.parse_docstring_from_object
+
+
+def _flowing(kind: object) -> dict[str, str]:
+    """What the docstrings say of the fields of ``kind``, each in one line, for the help to break."""
+    return {name: " ".join(text.split()) for name, text in _docstrings_of(kind).items()}
+
+
+_docstrings.parse_docstring_from_object = _flowing  # type: ignore[assignment]
 
 
 def parse(kind: type[T], program: str, words: list[str]) -> T:
@@ -60,12 +70,8 @@ def parse(kind: type[T], program: str, words: list[str]) -> T:
         words = [*_configured(own), *words]
     try:
         with on_parse_error(explain):
-            return tyro.cli(
-                shown,
-                prog=program,
-                args=words,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
-            )
+            config = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
+            return tyro.cli(shown, prog=program, args=words, config=config)
     except ValueError as error:  # a group of options refuses a value
         raise UsageError(f"{_dashed(str(error), kind)} (see {program} --help).") from error
 
@@ -78,11 +84,9 @@ def after_help(kind: Any, program: str, examples: Sequence[str], showed_all: boo
         if rest:
             groups.setdefault(group, []).append(rest)
     told = [f"  {group}: {', '.join(names)}" for group, names in groups.items()]
-    lines = (
-        ["", f"More settings, as --GROUP.NAME; {program} --help-all explains them:", *told]
-        if told and not showed_all
-        else []
-    )
+    lines = []
+    if told and not showed_all:
+        lines = ["", f"More settings, as --GROUP.NAME; {program} --help-all explains them:", *told]
     lines += ["", "Examples:", *(f"  {program} {example}".rstrip() for example in examples)]
     return wrapped("\n".join([*lines, ""]))
 
@@ -96,10 +100,8 @@ def wrapped(text: str) -> str:
 def _fitting(line: str, width: int) -> str:
     if len(line.rstrip()) <= width:
         return line
-    return (
-        textwrap.fill(line.rstrip(), width, subsequent_indent="      " * line.startswith(" "), break_on_hyphens=False)
-        + "\n"
-    )
+    indent = "      " * line.startswith(" ")
+    return textwrap.fill(line.rstrip(), width, subsequent_indent=indent, break_on_hyphens=False) + "\n"
 
 
 def _main_options(kind: Any, inside: bool = False) -> Any:

@@ -16,24 +16,13 @@ SAVE = "save"
 """What the table calls what comes after the stages: the files."""
 
 
-class Face(Protocol):
-    """What is needed of a :class:`ostec.pipeline.CompletedFace`."""
-
-    @property
-    def seconds(self) -> Mapping[str, float]:
-        """Wall time by stage; those before the landmarks are shared by the faces of a photo."""
-
-    def save(self, directory: Path, name: str) -> Path:
-        """Write the files."""
-
-
 class Completes(Protocol):
     """What is needed of a :class:`ostec.pipeline.Completer`."""
 
     device: torch.device
 
     def complete_all(self, photo: Path) -> Sequence[Any]:
-        """Complete the faces of a photo; see :class:`Face`."""
+        """Complete the faces of a photo, which have ``seconds`` by stage and ``save(directory, name)``."""
 
 
 def measure_photos(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ostec.complete.views import UvState
+from ostec.complete.progressive import UvState
 from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide
 from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, prior_weight
 from ostec.prior.settings import PriorSettings

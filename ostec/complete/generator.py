@@ -9,9 +9,9 @@ from scipy import ndimage
 
 from ostec.complete.canvas import UvCanvas, chosen_mode
 from ostec.complete.completer import OnProgress, unwatched
+from ostec.complete.progressive import FaceViews, WaveItem, project_views
 from ostec.complete.settings import PortraitSettings
 from ostec.complete.terms import Judging
-from ostec.complete.views import FaceViews, WaveItem, project_views
 from ostec.core.types import (
     BoolArray,
     ByteArray,
@@ -27,7 +27,7 @@ from ostec.project.invert import Projection, project_each
 from ostec.project.objective import ProjectionTarget
 from ostec.project.settings import ProjectionSettings
 from ostec.project.space import FaceGenerator
-from ostec.project.views import View, ViewStudio, views_of, waves_of
+from ostec.project.studio import View, ViewStudio, views_of, waves_of
 from ostec.render.unwrap import enlarge_inside
 from ostec.stitch.settings import ViewSettings
 from ostec.stitch.views import ViewFill, merge_views
@@ -45,7 +45,7 @@ class GeneratorSettings:
     mode: str = "auto"
     """auto, soft or hard."""
     schedule: str = "progressive"
-    """progressive or waves; see ``project.views.waves_of``."""
+    """progressive or waves; see ``project.studio.waves_of``."""
     iterations: int = 200
     """Of each view, at most."""
     iterations_frontalize: int = 300

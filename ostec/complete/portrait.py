@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from ostec.complete.generator import GeneratorCompleter, PictureSearch
+from ostec.complete.progressive import projected_view
 from ostec.complete.settings import PortraitSettings
-from ostec.complete.views import projected_view
 from ostec.core.types import CompletedTexture, Evidence, FittedFace, FloatArray, ProjectedView, Provenance
 from ostec.project.invert import Projection
 from ostec.project.objective import ProjectionTarget
-from ostec.project.views import FRONT, ViewStudio
+from ostec.project.studio import FRONT, ViewStudio
 from ostec.render.crops import Crop, crop_as_portrait, crop_onto_template, five_points, warp
 from ostec.render.unwrap import resize_map
 from ostec.stitch.blend import feathered, low_pass

@@ -43,14 +43,9 @@ def _asset_root() -> Path:
 
 
 def asset_path(name: str) -> Path:
-    """Locate a file or folder of the program.
+    """Locate a file or folder of the program by its path, with slashes, below ``models``, ``topology`` or ``external``.
 
-    Args:
-        name: path with forward slashes that starts with ``models/``, ``topology/`` or ``external/``.
-
-    Raises:
-        ValueError: the path points elsewhere.
-        AssetError: it is missing.
+    Raises ValueError if the path points elsewhere, AssetError if nothing is there.
     """
     parts = name.split("/")
     if parts[0] not in _FOLDERS or ".." in parts:
@@ -62,11 +57,7 @@ def asset_path(name: str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits.
-
-    Raises:
-        AssetError: the file cannot be read.
-    """
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits. Raises AssetError if the file cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
@@ -78,15 +69,9 @@ def sha256_of(path: Path) -> str:
 
 
 def check_file(path: Path, size: int, sha256: str) -> Path:
-    """Return ``path`` if it holds exactly the expected bytes.
+    """Return ``path`` if it holds exactly the expected bytes; a size of 0 and an empty SHA-256 are unknown.
 
-    Args:
-        path: the file.
-        size: its bytes; 0 where unknown.
-        sha256: 64 hexadecimal digits; empty where unknown.
-
-    Raises:
-        AssetError: it is missing, or its size or SHA-256 is another.
+    Raises AssetError if it is missing, or its size or SHA-256 is another.
     """
     if not path.is_file():
         raise AssetError(f"{path} is missing.")
@@ -107,8 +92,7 @@ def manifest_names() -> list[str]:
 def load_manifest(name: str) -> Manifest:
     """Read ``external/NAME.toml``.
 
-    Raises:
-        AssetError: there is no such manifest, or it lacks a field or has one of the wrong kind.
+    Raises AssetError if there is no such manifest, or it lacks a field or has one of the wrong kind.
     """
     path = asset_path(f"external/{name}.toml")
     try:
@@ -123,8 +107,7 @@ def load_manifest(name: str) -> Manifest:
 def face_models() -> tuple[str, ...]:
     """The names of the morphable models that ``--face-model`` takes: those of the manifests that name one, sorted.
 
-    Raises:
-        AssetError: a manifest is damaged.
+    Raises AssetError if a manifest is damaged.
     """
     named = (load_manifest(name).face_model for name in manifest_names())
     return tuple(sorted(name for name in named if name))
@@ -133,8 +116,7 @@ def face_models() -> tuple[str, ...]:
 def generator_names() -> tuple[str, ...]:
     """The names of the published generators that ``--generator`` takes, sorted.
 
-    Raises:
-        AssetError: a manifest is damaged.
+    Raises AssetError if a manifest is damaged.
     """
     return tuple(name for name in manifest_names() if load_manifest(name).loader == GENERATOR_LOADER)
 
@@ -142,14 +124,8 @@ def generator_names() -> tuple[str, ...]:
 def verified_path(name: str, file: str) -> Path:
     """Locate one file of a manifest and check its size and SHA-256 before anybody reads it.
 
-    Of a file whose SHA-256 is not published and was not pinned either, nothing can be checked.
-
-    Args:
-        name: the manifest's name.
-        file: the file's name in that manifest.
-
-    Raises:
-        AssetError: the manifest or the file is missing, or the file is damaged.
+    Of a file whose SHA-256 is not published and was not pinned either, nothing can be checked. Raises AssetError if the
+    manifest or the file is missing, or the file is damaged.
     """
     manifest = load_manifest(name)
     entry = manifest.file(file)
@@ -166,8 +142,7 @@ def verified_path(name: str, file: str) -> Path:
 def models_folders() -> list[Path]:
     """Where models that do not ship are looked for: ``$OSTEC_MODELS``, if set, then the cache folder.
 
-    Raises:
-        UsageError: ``$OSTEC_MODELS`` names a file.
+    Raises UsageError if ``$OSTEC_MODELS`` names a file.
     """
     own = os.environ.get(MODELS_VARIABLE, "")
     folders = [Path(own).expanduser()] if own else []
@@ -180,8 +155,7 @@ def models_folders() -> list[Path]:
 def use_models_folder(folder: str) -> None:
     """Let this process take a folder for ``$OSTEC_MODELS``, as the option ``--models-dir`` does.
 
-    Raises:
-        UsageError: the name is empty, or a file's.
+    Raises UsageError if the name is empty, or a file's.
     """
     if not folder:
         raise UsageError("--models-dir must name a folder.")
@@ -209,20 +183,11 @@ def cache_folder() -> Path | None:
 
 
 def find_model(name: str, file: str) -> Path | None:
-    """Locate one file of a manifest, unchecked: the first of what is there.
+    """Locate one file of a manifest, unchecked: the first of what is there, or None.
 
     In each of :func:`models_folders` it is looked for under its name in the manifest, then directly in the folder.
-    Files that ship are looked for where they ship.
-
-    Args:
-        name: the manifest's name.
-        file: the file's name in that manifest.
-
-    Returns:
-        The file, or None if there is none.
-
-    Raises:
-        AssetError: there is no such manifest, or it lists no such file.
+    Files that ship are looked for where they ship. Raises AssetError if there is no such manifest, or it lists no such
+    file.
     """
     manifest = load_manifest(name)
     entry = manifest.file(file)
@@ -239,8 +204,7 @@ def find_model(name: str, file: str) -> Path | None:
 def place_of(entry: ManifestFile) -> Path:
     """Where a file that is fetched goes: the first of :func:`models_folders`, under its name in the manifest.
 
-    Raises:
-        UsageError: there is no home folder, and none was named.
+    Raises UsageError if there is no home folder, and none was named.
     """
     folders = models_folders()
     if not folders:
@@ -254,17 +218,7 @@ def pin_of(path: Path) -> Path:
 
 
 def read_pin(path: Path) -> Pin | None:
-    """Read what is pinned of a file.
-
-    Args:
-        path: the file itself.
-
-    Returns:
-        None where nothing is pinned.
-
-    Raises:
-        AssetError: the pin is damaged.
-    """
+    """Read what is pinned of a file; None where nothing is. Raises AssetError if the pin is damaged."""
     beside = pin_of(path)
     try:
         text = beside.read_text(encoding="utf-8")
@@ -284,8 +238,7 @@ def read_pin(path: Path) -> Pin | None:
 def expected_file(entry: ManifestFile, path: Path) -> ManifestFile:
     """The entry with the size and SHA-256 that a file must have: the manifest's own, or else those of the file's pin.
 
-    Raises:
-        AssetError: the pin is damaged.
+    Raises AssetError if the pin is damaged.
     """
     if entry.sha256:
         return entry

@@ -53,15 +53,7 @@ def landmark_trust(mean_landmarks: FloatArray) -> FloatArray:
 
 
 def at_vertices(name: str, vertex_count: int, ids: IntArray, trust: FloatArray, sha256: str) -> Correspondence:
-    """The correspondence of landmarks that are vertices.
-
-    Args:
-        name: of the mesh.
-        vertex_count: V of the mesh.
-        ids: [N] the vertices.
-        trust: [N].
-        sha256: of the file that names them.
-    """
+    """The correspondence of landmarks that are the vertices ``ids`` [N] of a mesh; ``sha256`` is that of their file."""
     weights = np.zeros((len(ids), 3), np.float32)
     weights[:, 0] = 1
     return Correspondence(name, vertex_count, np.repeat(ids[:, None], 3, axis=1), weights, trust, sha256)

@@ -65,7 +65,6 @@ def inspect_model(manifest: Manifest, thoroughly: bool = False) -> ModelStatus:
     """Find the files of a model.
 
     Args:
-        manifest: the model's.
         thoroughly: compare SHA-256, not sizes alone.
     """
     files = tuple(_inspect_file(manifest, entry, thoroughly) for entry in manifest.files)

@@ -81,8 +81,7 @@ class Manifest:
     def file(self, name: str) -> ManifestFile:
         """Return the entry called ``name``, or the only one whose name without folders it is.
 
-        Raises:
-            AssetError: the manifest has no such file.
+        Raises AssetError if the manifest has no such file.
         """
         found = [entry for entry in self.files if entry.name == name]
         found = found or [entry for entry in self.files if entry.basename == name]
@@ -103,31 +102,18 @@ class Manifest:
 
 
 def parse_manifest(text: str) -> Manifest:
-    """Read the text of a manifest.
-
-    Raises:
-        tomllib.TOMLDecodeError, TypeError, ValueError: it is no TOML, lacks a field, or has one of the wrong kind; the
-            text names the field.
-    """
+    """Read the text of a manifest. Raises one of ``MANIFEST_ERRORS``, which names the field that is wrong."""
     table = tomllib.loads(text)
     base = _text(table, "base_url", "")
+    texts: dict[str, Any] = {key: _text(table, key) for key in ("name", "purpose", "homepage", "paper", "licence")}
+    optional = ("package", "source", "format", "loader", "input", "sign_up", "face_model")
     return Manifest(
-        name=_text(table, "name"),
-        purpose=_text(table, "purpose"),
-        homepage=_text(table, "homepage"),
-        paper=_text(table, "paper"),
-        licence=_text(table, "licence"),
+        **texts,
+        **{key: _text(table, key, "") for key in optional},
         files=tuple(_file_entry(entry, base) for entry in _tables(table, "files")),
-        package=_text(table, "package", ""),
-        source=_text(table, "source", ""),
-        format=_text(table, "format", ""),
-        loader=_text(table, "loader", ""),
-        input=_text(table, "input", ""),
-        sign_up=_text(table, "sign_up", ""),
         commercial_use=_truth(table, "commercial_use"),
         redistribution=_truth(table, "redistribution"),
         any_of=bool(_truth(table, "any_of")),
-        face_model=_text(table, "face_model", ""),
     )
 
 
@@ -147,9 +133,9 @@ def _text(table: dict[str, Any], key: str, default: str | None = None) -> str:
 
 
 def _tables(table: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    if key not in table:
+    value = table.get(key)
+    if value is None:
         raise ValueError(f"the field {key} is missing")
-    value = table[key]
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise TypeError(f"{key} is no list of tables")
     return value

@@ -4,7 +4,7 @@ The shape of a head is ``mean + identity @ a + expression @ b``, its colours ``a
 and UV origin are those of :mod:`ostec.core.types`; left and right are the image's; the unit stays the model's own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,18 +29,8 @@ class MorphableModel:
     """[V, 3, E]: offsets per unit of each coefficient."""
     expression_range: tuple[float, float]
     """What an expression's coefficient may be: (0, 1) for blend shapes, (-3, 3) for components."""
-    expression_names: tuple[str, ...]
-    """E names; empty where the expressions are components."""
     triangles: IntArray
     """[F, 3], 0-based, counter-clockwise seen from outside."""
-    uv: FloatArray
-    """[T, 2], v up; [0, 2] where the model has none. Parts may lie in tiles of their own, u above 1."""
-    triangles_uv: IntArray
-    """[F, 3] into ``uv``; [0, 3] where there are none."""
-    albedo_mean: FloatArray | None
-    """[V, 3] RGB in [0, 1] as stored (sRGB), or None."""
-    albedo: FloatArray | None
-    """[V, 3, A]: colours per standard deviation of each coefficient, or None."""
     landmarks: dict[str, IntArray]
     """Vertex ids by name of the set: ``ibug68``, ``mediapipe478``, ..."""
     parts: dict[str, IntArray]
@@ -48,38 +38,33 @@ class MorphableModel:
     within another (``iris_left`` in ``eye_left``)."""
     sha256: str
     """Of the source files' content; 64 hexadecimal digits."""
+    expression_names: tuple[str, ...] = ()
+    """E names; empty where the expressions are components."""
+    uv: FloatArray = field(default_factory=lambda: np.empty((0, 2), np.float32))
+    """[T, 2], v up; [0, 2] where the model has none. Parts may lie in tiles of their own, u above 1."""
+    triangles_uv: IntArray = field(default_factory=lambda: np.empty((0, 3), np.int32))
+    """[F, 3] into ``uv``; [0, 3] where there are none."""
+    albedo_mean: FloatArray | None = None
+    """[V, 3] RGB in [0, 1] as stored (sRGB), or None."""
+    albedo: FloatArray | None = None
+    """[V, 3, A]: colours per standard deviation of each coefficient, or None."""
     notes: tuple[str, ...] = ()
     """What was missing or had to be assumed, one sentence each."""
     hollow_eyes: bool = False
     """The eyes are holes in the skin that no part fills."""
 
     def shape(self, identity: FloatArray, expression: FloatArray) -> FloatArray:
-        """The head of given coefficients.
+        """The head [V, 3], in model units, of the first coefficients of each kind; the others are zero.
 
-        Args:
-            identity: [K'], the first K' <= K coefficients in standard deviations; the others are zero.
-            expression: [E'], the first E' <= E coefficients.
-
-        Returns:
-            [V, 3] model units.
-
-        Raises:
-            ValueError: there are more coefficients than the model has.
+        Identities [K'] are in standard deviations. Raises ValueError if there are more coefficients than the model has.
         """
         changed = self.mean + _offsets(self.identity, identity, "identity")
         return changed + _offsets(self.expression, expression, "expression")
 
     def colours(self, albedo: FloatArray) -> FloatArray:
-        """The colours of given coefficients.
+        """The colours [V, 3] RGB, mostly in [0, 1], not clipped, of the first coefficients [A'] (standard deviations).
 
-        Args:
-            albedo: [A'], the first A' <= A coefficients in standard deviations.
-
-        Returns:
-            [V, 3] RGB, mostly in [0, 1], not clipped.
-
-        Raises:
-            ValueError: the model has no colours, or fewer coefficients.
+        Raises ValueError if the model has no colours, or fewer coefficients.
         """
         if self.albedo_mean is None or self.albedo is None:
             raise ValueError(f"{self.name} has no colours")

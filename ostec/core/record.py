@@ -75,15 +75,10 @@ _ENDING = re.compile(r"(_[a-z0-9]+)*\.(png|obj|mtl|glb|json|npz|html|gif|webp)|_
 
 
 def checked_record(values: object, name: str, kinds: Collection[str] = (RESULT,)) -> RunRecord | None:
-    """The record that JSON values hold; None if they are of another kind or hold what a record never does.
+    """The record that JSON values hold; None if they are of none of ``kinds`` or hold what a record never does.
 
     A record may come from somebody else: its values have the types of :class:`RunRecord`, and its files are named as
     the files of the result ``name`` are, so that none of them is a path to something else.
-
-    Args:
-        values: what was read.
-        name: of the result: the file's stem.
-        kinds: that are wanted.
     """
     from typeguard import TypeCheckError, check_type
 

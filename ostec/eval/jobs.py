@@ -5,13 +5,13 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -22,7 +22,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _NOT_BEHIND_FIGURES = ("app", "bench", "dataset", "train")
 """Packages that no figure comes out of."""
 PARTS = "parts"
-"""Folder of what each job gave."""
 JOB_THREADS = 1
 """PyTorch threads of a job. Always the same, so that the figures do not depend on how many run side by side."""
 _KILLED = (
@@ -30,15 +29,12 @@ _KILLED = (
     "and fewer --workers need less."
 )
 
-OnDone = Callable[[str, dict[str, Any], bool], None]
+Outcome = dict[str, Any]
+"""Plain values for JSON; of a job that failed, ``{"error": sentence}``."""
+Task = Callable[[str], Outcome]
+"""Does the job of a key; pickled once per process. Raises OstecError where the job cannot be done."""
+OnDone = Callable[[str, Outcome, bool], None]
 """Called with a job's key, its outcome, and whether it was found done already."""
-
-
-class Task(Protocol):
-    """What a job does; pickled once per process, so it keeps what is heavy out of its state until it is called."""
-
-    def __call__(self, key: str) -> dict[str, Any]:
-        """Do the job ``key``: plain values for JSON. Raises OstecError where it cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +52,17 @@ class Jobs:
         """File of a job's outcome."""
         return self.folder / PARTS / f"{key}.json"
 
-    def found(self, key: str) -> dict[str, Any] | None:
-        """The outcome of a job that was done before."""
+    def found(self, key: str) -> Outcome | None:
+        """The outcome of a job that was done before; None where a picture that its rows name has gone."""
         try:
             stored = json.loads(self.path(key).read_text("utf-8"))
-        except (OSError, ValueError):
+            if stored["digest"] != self.digest or not isinstance(stored["outcome"], dict):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        if not isinstance(stored, dict) or stored.get("digest") != self.digest:
-            return None
-        outcome = stored.get("outcome")
-        return outcome if isinstance(outcome, dict) else None
+        rows = stored["outcome"].get("rows", ())
+        whole = all((self.folder / name).is_file() for row in rows for name in row["pictures"].values())
+        return stored["outcome"] if whole else None
 
 
 def digest_of(*values: Any) -> str:
@@ -85,39 +82,29 @@ def program_digest(package: Path = _PACKAGE) -> str:
 
 def workers_here() -> int:
     """Processes that fit this machine: one per core that may be used."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str, dict[str, Any]]:
+def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str, Outcome]:
     """Do what is not done yet, ``workers`` at a time; 1 stays in this process.
 
-    A job that raises an OstecError has the outcome ``{"error": sentence}``; that is not kept, so that the next run
-    tries again. Any other exception ends the run.
+    A job that failed is not kept, so that the next run tries again. Any exception but OstecError ends the run.
 
     Returns:
-        Key -> outcome, in the order of ``jobs.keys``: new ones as they are read back, so that nothing that is made of
-        them tells whether they are new.
+        Key -> outcome, in the order of ``jobs.keys``; new ones as they are read back, so that they equal the old.
 
     Raises:
         OutputError: an outcome cannot be written.
         BackendError: a process was killed.
         KeyboardInterrupt: after the processes have ended; what was done is kept.
     """
-    parts = make_folder(jobs.folder / PARTS)
-    remove_leftovers(parts)
-    outcomes: dict[str, dict[str, Any]] = {}
-    waiting = []
-    for key in jobs.keys:
-        before = jobs.found(key)
-        if before is None:
-            waiting.append(key)
-        else:
-            outcomes[key] = before
-            on_done(key, before, True)
+    remove_leftovers(make_folder(jobs.folder / PARTS))
+    outcomes = {key: before for key in jobs.keys if (before := jobs.found(key)) is not None}
+    for key, before in outcomes.items():
+        on_done(key, before, True)
+    waiting = [key for key in jobs.keys if key not in outcomes]
 
-    def done(key: str, outcome: dict[str, Any]) -> None:
+    def done(key: str, outcome: Outcome) -> None:
         if "error" not in outcome:
             text = json.dumps({"digest": jobs.digest, "outcome": outcome}, sort_keys=True)
             write_atomic(jobs.path(key), text.encode())
@@ -125,24 +112,27 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
         outcomes[key] = outcome
         on_done(key, outcome, False)
 
-    if min(workers, len(waiting)) <= 1:
-        _here(waiting, task, done)
+    if min(workers, len(waiting)) > 1:
+        _run_in_pool(waiting, task, min(workers, len(waiting)), done)
     else:
-        _beside(waiting, task, min(workers, len(waiting)), done)
+        with job_threads():
+            for key in waiting:
+                done(key, _outcome(task, key))
     return {key: outcomes[key] for key in jobs.keys}
 
 
-def _here(keys: Sequence[str], task: Task, done: Callable[[str, dict[str, Any]], None]) -> None:
-    threads = torch.get_num_threads()
+@contextlib.contextmanager
+def job_threads() -> Iterator[None]:
+    """As many PyTorch threads as in a job."""
+    before = torch.get_num_threads()
     torch.set_num_threads(JOB_THREADS)
     try:
-        for key in keys:
-            done(key, _outcome(task, key))
+        yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
-def _beside(keys: Sequence[str], task: Task, workers: int, done: Callable[[str, dict[str, Any]], None]) -> None:
+def _run_in_pool(keys: Sequence[str], task: Task, workers: int, done: Callable[[str, Outcome], None]) -> None:
     # Forked processes would share PyTorch's thread pool with their parent.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (task,))
     try:
@@ -172,12 +162,12 @@ def _begin(task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _call(key: str) -> dict[str, Any]:
+def _call(key: str) -> Outcome:
     assert _task is not None
     return _outcome(_task, key)
 
 
-def _outcome(task: Task, key: str) -> dict[str, Any]:
+def _outcome(task: Task, key: str) -> Outcome:
     try:
         return task(key)
     except OstecError as error:

@@ -5,9 +5,10 @@ figures of two runs with different generators or priors can be compared.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -41,9 +42,6 @@ GROUND = 0.5
 _PREFERRED = ("alexnet", "vgg16")
 """LPIPS's authors advise AlexNet for evaluation; VGG16, where that is all there is, is also what projections lower."""
 
-Distance = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Pictures [1, 3, R, R] in [-1, 1], their truth, weights [1, 1, R, R] -> [1]."""
-
 
 @dataclass(frozen=True)
 class PerceptualJudge:
@@ -51,26 +49,16 @@ class PerceptualJudge:
 
     name: str
     """What judges, and what is missing if it is a substitute."""
-    distance: Distance
+    distance: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+    """Pictures [1, 3, R, R] in [-1, 1], their truth, weights [1, 1, R, R] -> [1]."""
     sides: tuple[int, int]
     """Least and largest side R in pixels that the distance takes."""
 
     def __call__(self, image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
-        """Compare within a mask.
+        """Compare two pictures [H, W, 3] in [0, 1] within a mask [H, W]; NaN for an empty one.
 
         Looks at the smallest square around the mask; what is outside the mask is the truth's on both sides. The square
-        is resampled where it is too small or too large, weights and all.
-
-        Args:
-            image: [H, W, 3] in [0, 1]; anything outside the mask.
-            truth: the same.
-            mask: [H, W].
-
-        Returns:
-            NaN for an empty mask.
-
-        Raises:
-            ValueError: the shapes differ.
+        is resampled where it is too small or too large, weights and all. Raises ValueError where the shapes differ.
         """
         if image.shape != truth.shape or mask.shape != truth.shape[:2]:
             raise ValueError(f"expected three of one size, got {image.shape}, {truth.shape} and mask {mask.shape}")
@@ -85,74 +73,80 @@ class PerceptualJudge:
             return float(self.distance(ours * 2 - 1, theirs * 2 - 1, weight.clamp(0, 1))[0])
 
 
-class IdentityJudge(Protocol):
-    """Whether two textures are one person's."""
+class IdentityJudge(ABC):
+    """Whether two textures are one person's, by the cosine of two codes."""
 
-    @property
-    def name(self) -> str:
-        """What judges, and what is missing if it is a substitute."""
+    name: str
+    """What judges, and what is missing if it is a substitute."""
 
     def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
-        """Compare where ``weight`` says.
+        """Compare two textures [S, S, 3] in [0, 1], in the prior's layout at any size, where ``weight`` says.
 
-        Args:
-            texture: [S, S, 3] in [0, 1], in the prior's layout at any size; anything where the weight is 0.
-            truth: the same.
-            weight: [S, S] in [0, 1].
-
-        Returns:
-            Cosine in [-1, 1]; NaN where nothing is weighed.
-
-        Raises:
-            ValueError: the shapes differ.
+        The weight is [S, S] in [0, 1]; where it is 0, textures may hold anything. NaN where nothing is weighed. Raises
+        ValueError where the shapes differ.
         """
+        if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
+            raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
+        size = self.size
+        # Weighted before they are resampled, so that texels that do not count leak nothing.
+        weighed = [np.where(weight[..., None] > 0, x * weight[..., None], 0) for x in (texture, truth)]
+        textures = [resize_map(x.astype(np.float32), size) for x in weighed]
+        share = resize_map(weight.astype(np.float32), size)
+        if not (weight > 0).any() or (codes := self.codes(textures, share)) is None:
+            return math.nan
+        first, second = codes
+        length = float(first.norm() * second.norm())
+        return min(1.0, max(-1.0, float(first @ second) / length)) if length else math.nan
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Side in texels that textures are judged at."""
+
+    @abstractmethod
+    def codes(self, textures: list[FloatArray], share: FloatArray) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Codes [K] of two textures [size, size, 3] that are multiplied by their weight ``share`` [size, size]."""
 
 
 @dataclass(frozen=True)
-class PriorIdentity:
-    """Whether two textures are one person's, by the cosine of their coefficients in the texture prior.
+class PriorIdentity(IdentityJudge):
+    """By the coefficients in the texture prior, solved with the weight.
 
-    The mean face has no coefficients: unlike people come out near 0. Light and colour are in them as well as the face.
+    The mean face has none: unlike people come out near 0. Light and colour are in them as well as the face.
     """
 
     name: str
     prior: LinearPrior
     tau: float = PriorSettings.tau
 
-    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
-        """As :class:`IdentityJudge`; both are solved with the weight."""
-        _check_textures(texture, truth, weight)
-        size, inside = self.prior.size, self.prior.inside
-        share = resize_map(weight.astype(np.float32), size)
-        trust = torch.from_numpy(share[inside]).to(self.prior.mean)
+    @property
+    def size(self) -> int:
+        """The prior's."""
+        return self.prior.size
+
+    def codes(self, textures: list[FloatArray], share: FloatArray) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """None where no texel of the prior is weighed."""
+        inside, like = self.prior.inside, self.prior.mean
+        trust = torch.from_numpy(share[inside]).to(like)
         if not bool((trust > 0).any()):
-            return math.nan
+            return None
         found = []
-        for image in (texture, truth):
-            held = _weighted(image, weight, size)
-            colour = torch.from_numpy((held / np.maximum(share, 1e-6)[..., None])[inside]).to(self.prior.mean)
+        for held in textures:
+            colour = torch.from_numpy((held / np.maximum(share, 1e-6)[..., None])[inside]).to(like)
             found.append(solve_coefficients(self.prior, colour, trust, self.tau).double())
-        lengths = [float(z.norm()) for z in found]
-        if min(lengths) == 0:
-            return math.nan
-        return min(1.0, max(-1.0, float(found[0] @ found[1]) / (lengths[0] * lengths[1])))
+        return found[0], found[1]
 
 
-class FaceIdentity:
-    """Whether two textures are one person's, by ArcFace: both are drawn on the mean face, from the front.
+class FaceIdentity(IdentityJudge):
+    """By ArcFace: both textures are drawn on the mean face, from the front.
 
     What does not count is the prior's mean face in both. So the shape says nothing, and neither does what is unseen.
     """
 
-    def __init__(self, network: ArcFace, topology: Topology, prior: LinearPrior, name: str) -> None:
-        """Set up.
+    size = TEXELS
 
-        Args:
-            network: built ArcFace with its weights, on the CPU.
-            topology: of the textures.
-            prior: in its layout; gives the face under what does not count.
-            name: as records call it.
-        """
+    def __init__(self, network: ArcFace, topology: Topology, prior: LinearPrior, name: str) -> None:
+        """Take a built network on the CPU; the prior, in the topology's layout, gives what does not count."""
         self.name, self.network = name, network
         nearest = ndimage.distance_transform_edt(~prior.inside, return_distances=False, return_indices=True)
         self._mean = resize_map(prior.image(prior.mean)[nearest[0], nearest[1]], TEXELS)
@@ -164,16 +158,12 @@ class FaceIdentity:
         pixels, _ = self._camera.project(torch.as_tensor(points.astype(np.float32)))
         self._crop = identity_crop(pixels.numpy())
 
-    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
-        """As :class:`IdentityJudge`."""
-        _check_textures(texture, truth, weight)
-        if not (weight > 0).any():
-            return math.nan
-        share = resize_map(weight.astype(np.float32), len(self._mean))[..., None]
-        textures = [_weighted(x, weight, len(share)) + self._mean * (1 - share) for x in (texture, truth)]
+    def codes(self, textures: list[FloatArray], share: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings [512]."""
+        filled = [held + self._mean * (1 - share[..., None]) for held in textures]
         with torch.no_grad():
-            first, second = self.network.embed(torch.cat([self._draw(x) for x in textures]))
-        return min(1.0, max(-1.0, float(first @ second)))
+            first, second = self.network.embed(torch.cat([self._draw(x) for x in filled]))
+        return first, second
 
     def _draw(self, texture: FloatArray) -> torch.Tensor:
         """[1, 3, 112, 112] in [-1, 1]: the texture on the mean face, on plain grey."""
@@ -198,28 +188,20 @@ class Judges:
 def load_judges(models: Models) -> Judges:
     """Load the best judges of this machine; they run on the CPU.
 
-    Args:
-        models: give the topology, and what they hold of what ships.
-
-    Raises:
-        AssetError: a file that ships is missing or damaged, or one of LPIPS or ArcFace that was found is damaged.
-        BackendError: a backbone was found, and the packages to run it are not installed.
+    ``models`` give the topology, and what they hold of what ships. Raises AssetError where a file is missing or
+    damaged, BackendError where the packages for a backbone that was found are not installed.
     """
     device = torch.device("cpu")
-    lpips = load_lpips(device, _PREFERRED)
+    lpips, arcface = load_lpips(device, _PREFERRED), load_arcface(device)
     perceptual = lpips_judge(lpips.network) if lpips is not None else _encoder_judge(models, device)
-    prior = models.prior if models.prior is not None and _ships(models, "prior") else None
-    if prior is None or prior.mean.device != device:
+    prior = models.prior
+    if prior is None or not _ships(models, "prior") or prior.mean.device != device:
         prior = load_prior(verified_path("prior", "prior.safetensors"), models.topology, device)
-    return Judges(perceptual, _identity_judge(models, prior, device))
-
-
-def _identity_judge(models: Models, prior: LinearPrior, device: torch.device) -> IdentityJudge:
-    arcface = load_arcface(device)
     if arcface is None:
-        return PriorIdentity("prior coefficients (ArcFace missing)", prior)
+        return Judges(perceptual, PriorIdentity("prior coefficients (ArcFace missing)", prior))
     (sha256,) = arcface.hashes.values()  # two files of one depth judge differently
-    return FaceIdentity(arcface.network, models.topology, prior, f"{arcface.network.name} ({sha256[:8]})")
+    name = f"{arcface.network.name} ({sha256[:8]})"
+    return Judges(perceptual, FaceIdentity(arcface.network, models.topology, prior, name))
 
 
 def lpips_judge(lpips: Lpips) -> PerceptualJudge:
@@ -238,18 +220,8 @@ def _encoder_judge(models: Models, device: torch.device) -> PerceptualJudge:
         return feature_loss(encoder_features(generator, image), encoder_features(generator, truth), weight)
 
     missing = " or ".join(lpips_backbones())
-    side = model.generator.shape.resolution
+    side = generator.generator.shape.resolution
     return PerceptualJudge(f"encoder features (LPIPS missing: no backbone {missing})", distance, (side, side))
-
-
-def _check_textures(texture: FloatArray, truth: FloatArray, weight: FloatArray) -> None:
-    if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
-        raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
-
-
-def _weighted(image: FloatArray, weight: FloatArray, size: int) -> FloatArray:
-    """[size, size, 3]: weighted before it is resampled, so that texels that do not count leak nothing."""
-    return resize_map(np.where(weight[..., None] > 0, image * weight[..., None], 0).astype(np.float32), size)
 
 
 def _ships(models: Models, name: str) -> bool:
@@ -263,11 +235,11 @@ def _square(values: FloatArray, mask: BoolArray, border: Literal["edge", "consta
 
     Where it does not, the picture is continued by its ``border``, or by zeros.
     """
-    found = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
-    side = max(int(index[-1] - index[0]) + 1 for index in found)
+    (found,) = ndimage.find_objects(mask.astype(np.uint8))
+    side = max(span.stop - span.start for span in found)
     spans, margins = [], []
-    for index, length in zip(found, mask.shape, strict=True):
-        middle = int(index[0] + index[-1] + 1) // 2
+    for span, length in zip(found, mask.shape, strict=True):
+        middle = (span.start + span.stop) // 2
         start = min(max(middle - side // 2, 0), max(length - side, 0))
         spans.append(slice(start, start + side))
         missing = max(side - length, 0)

@@ -1,10 +1,11 @@
 """Figures of one picture against its truth, over a mask: pure functions.
 
-``FIGURES`` says for each which way is better. A figure that cannot be had (an empty mask) is NaN, and never stands for
-a value.
+``FIGURES`` says which way is better. A figure that cannot be had (an empty mask) is NaN.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy import ndimage
 from ostec.core.types import BoolArray, FloatArray
 
 Direction = Literal["higher", "lower", "one", "none"]
-"""What of a figure is good: high values, low ones, those near 1, or neither (it describes)."""
+"""Which values are good: high, low, near 1, or neither (the figure describes)."""
 FIGURES: dict[str, Direction] = {
     "psnr": "higher",
     "ssim": "higher",
@@ -30,13 +31,13 @@ FIGURES: dict[str, Direction] = {
     "contrast": "none",
     "duplicates": "lower",
 }
-"""First word of a figure's name -> what of it is good."""
-_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
-_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+"""By the first word of a figure's name."""
+Perceptual = Callable[[FloatArray, FloatArray, BoolArray], float]
+"""A judge of two pictures [H, W, 3] over a mask [H, W]; lower is better."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Of red, green and blue (BT.601)."""
 LEAST_SHARE = 0.02
-"""What is unseen has no figures of its own where it is a smaller share of the face: a rim alone says nothing."""
+"""Share of the face below which what is unseen has no figures of its own: a rim alone says nothing."""
 RIM_PX = 2
 """Gradients this near to the rim of what is valid are the rim's own."""
 
@@ -47,7 +48,7 @@ def large_enough(part: BoolArray, whole: BoolArray) -> BoolArray:
 
 
 def psnr(image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
-    """Peak signal to noise in dB over ``mask`` [H, W] of two pictures [H, W, C] in [0, 1]; NaN for an empty mask."""
+    """Peak signal to noise in dB over ``mask`` [H, W] of two pictures [H, W, C] in [0, 1]."""
     if not mask.any():
         return math.nan
     error = float(np.mean((image[mask].astype(np.float64) - truth[mask]) ** 2))
@@ -57,32 +58,34 @@ def psnr(image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
 def ssim(image: FloatArray, truth: FloatArray, mask: BoolArray, valid: BoolArray) -> float:
     """Structural similarity (Wang et al. 2004, Gaussian window of 11 taps, sigma 1.5), mean over ``mask`` and channels.
 
-    Args:
-        image: [H, W, C] in [0, 1].
-        truth: the same.
-        mask: [H, W], where the index is averaged; NaN if empty.
-        valid: [H, W], which pixels the windows take in.
+    Pictures [H, W, C] in [0, 1]; the windows take in the pixels that are ``valid`` [H, W].
     """
+    import cv2
+
+    def window(plane: FloatArray) -> FloatArray:
+        blurred = cv2.GaussianBlur(plane, (11, 11), 1.5, borderType=cv2.BORDER_CONSTANT)
+        return blurred.reshape(*blurred.shape[:2], -1)
+
     if not mask.any():
         return math.nan
     weight = valid.astype(np.float32)[..., None]
-    norm = np.maximum(_window(weight), 1e-6)
+    norm = np.maximum(window(weight), 1e-6)
     x, y = image * weight, truth * weight
-    mx, my = _window(x) / norm, _window(y) / norm
-    xx, yy, xy = (_window(a) / norm - b for a, b in ((x * x, mx * mx), (y * y, my * my), (x * y, mx * my)))
-    index = (2 * mx * my + _SSIM_C1) * (2 * xy + _SSIM_C2) / ((mx**2 + my**2 + _SSIM_C1) * (xx + yy + _SSIM_C2))
+    mx, my = window(x) / norm, window(y) / norm
+    xx, yy, xy = (window(a) / norm - b for a, b in ((x * x, mx * mx), (y * y, my * my), (x * y, mx * my)))
+    c1, c2 = 0.01**2, 0.03**2
+    index = (2 * mx * my + c1) * (2 * xy + c2) / ((mx**2 + my**2 + c1) * (xx + yy + c2))
     return float(index[mask].mean())
 
 
 def sharpness(image: FloatArray, truth: FloatArray, mask: BoolArray, valid: BoolArray) -> float:
     """Gradient energy (Sobel, of the grey picture) over that of ``truth``: 1 is right, less is blurred.
 
-    Taken over ``mask`` [H, W] less what is within ``RIM_PX`` of the rim of ``valid`` [H, W]; NaN where the truth is
-    flat or nothing is left.
+    Taken over ``mask`` [H, W] less what is within ``RIM_PX`` of the rim of ``valid`` [H, W]; NaN for a flat truth.
     """
     inner = mask & ndimage.binary_erosion(valid, iterations=RIM_PX)
-    energy = [float(gradient_energy(x)[inner].sum(dtype=np.float64)) for x in (image, truth)]
-    return energy[0] / energy[1] if energy[1] > 0 else math.nan
+    made, true = (float(gradient_energy(x)[inner].sum(dtype=np.float64)) for x in (image, truth))
+    return made / true if true > 0 else math.nan
 
 
 def gradient_energy(image: FloatArray) -> FloatArray:
@@ -95,9 +98,34 @@ def gradient_energy(image: FloatArray) -> FloatArray:
     return energy
 
 
-def _window(image: FloatArray) -> FloatArray:
-    import cv2
+@dataclass(frozen=True)
+class Compared:
+    """Two pictures of a face, pixel on pixel."""
 
-    size = (_SSIM_WINDOW, _SSIM_WINDOW)
-    blurred = cv2.GaussianBlur(image, size, _SSIM_SIGMA, borderType=cv2.BORDER_CONSTANT)
-    return blurred.reshape(*blurred.shape[:2], -1)
+    made: FloatArray
+    """[H, W, 3] in [0, 1]."""
+    truth: FloatArray
+    """[H, W, 3] in [0, 1]."""
+    again: FloatArray
+    """[H, W, 3]: the truth, unwrapped and drawn again as ``made`` was, so that the resampling cancels in sharpness."""
+    face: BoolArray
+    """[H, W]: where both show the face."""
+    seen: BoolArray
+    """[H, W]: where the input showed it too."""
+
+    @property
+    def parts(self) -> dict[str, BoolArray]:
+        """``face``, ``seen`` and ``unseen``, the last empty where it is a mere rim."""
+        unseen = large_enough(self.face & ~self.seen, self.face)
+        return {"face": self.face, "seen": self.face & self.seen, "unseen": unseen}
+
+    def figures(self, judge: Perceptual, suffix: str = "") -> dict[str, float]:
+        """PSNR, SSIM, perceptual distance and sharpness over every part; ``suffix`` ends the figures' names."""
+        found = {}
+        made, truth, face = self.made, self.truth, self.face
+        for part, mask in self.parts.items():
+            found[f"psnr_{part}{suffix}"] = psnr(made, truth, mask)
+            found[f"ssim_{part}{suffix}"] = ssim(made, truth, mask, face)
+            found[f"perceptual_{part}{suffix}"] = judge(made, truth, mask)
+            found[f"sharpness_{part}{suffix}"] = sharpness(made, self.again, mask, face)
+        return found

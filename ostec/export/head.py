@@ -1,4 +1,7 @@
-"""Named parts with materials -> OBJ, MTL and GLB; a full head -> ``NAME_head.glb``, ``NAME_head.obj`` and its files."""
+"""Named parts with materials -> OBJ, MTL and GLB; a full head -> ``NAME_head.glb``, ``NAME_head.obj`` and its files.
+
+Writers raise OutputError where a file cannot be written.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,17 +44,10 @@ def write_head(
     """Write ``NAME_head.glb``, ``NAME_head.obj``, ``NAME_head.mtl`` and ``NAME_head_PART.png`` for textured parts.
 
     Args:
-        directory: an existing folder.
-        name: NAME.
-        head: what to write.
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
 
-    Returns:
-        The files written.
-
-    Raises:
-        OutputError: a file cannot be written, or ``name`` holds a line break, which OBJ cannot express.
+    Raises OutputError for a ``name`` with a line break, too, which OBJ cannot express. Returns the files written.
     """
     check_name(name)
     stem = f"{name}{ending}"
@@ -87,17 +83,9 @@ def write_parts(
     """Write ``STEM.obj`` and ``STEM.mtl``; millimetres, normals, v up.
 
     Args:
-        directory: an existing folder.
         stem: of the files' names.
-        parts: what to write.
         pictures: name of a part -> name of its texture's file.
         about: a line of comment.
-
-    Returns:
-        The two files.
-
-    Raises:
-        OutputError: a file cannot be written.
     """
     obj, mtl = directory / f"{stem}.obj", directory / f"{stem}.mtl"
     material = "".join(_material(part, pictures.get(part.name)) for part in parts)

@@ -1,4 +1,7 @@
-"""A textured face -> OBJ with MTL, GLB, NPZ, UV texture and provenance map."""
+"""A textured face -> OBJ with MTL, GLB, NPZ, UV texture and provenance map.
+
+Writers raise OutputError where a file cannot be written.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +76,7 @@ def provenance_palette() -> ByteArray:
 
 
 def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path]:
-    """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait.
-
-    Returns:
-        The files written.
-
-    Raises:
-        OutputError: a file cannot be written.
-    """
+    """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait."""
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
     write_atomic(texture, encode_png(result.completed.colour))
     write_palette_png(provenance, result.completed.provenance, provenance_palette())
@@ -94,11 +90,7 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
 def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) -> list[Path]:
     """Write ``NAME.obj`` and ``NAME.mtl``, which show ``NAME.png`` on the face; millimetres, normals, v up.
 
-    Returns:
-        The two files.
-
-    Raises:
-        OutputError: a file cannot be written, or ``name`` holds a line break, which the format cannot express.
+    Raises OutputError if a file cannot be written, or ``name`` holds a line break, which the format cannot express.
     """
     check_name(name)
     return write_parts(directory, name, [_part(face, topology)], {"face": f"{name}.png"})
@@ -108,9 +100,6 @@ def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     """Write ``NAME.glb``: mesh and PNG texture in one file, as a rough, non-metallic material.
 
     The vertices are in millimetres as in the other files; a scale of 0.001 on the node makes them glTF's metres.
-
-    Raises:
-        OutputError: it cannot be written.
     """
     part = _part(result.face, result.topology)
     material = pbr_material(part, EncodedPicture(encode_png(result.completed.colour), "PNG"))
@@ -131,7 +120,6 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
     Its end tags, which HTML lets one omit, are left out, so that a script can follow.
 
     Args:
-        result: the face.
         texture: [S, S, 3] in [0, 1], the texture at the size to embed (as JPEG).
     """
     from trimesh.scene import Camera
@@ -163,11 +151,7 @@ def textured_mesh(result: TexturedFace) -> Any:
 
 
 def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
-    """Write ``NAME.npz`` with the fields of :class:`SavedFace`; equal results give equal bytes.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write ``NAME.npz`` with the fields of :class:`SavedFace`; equal results give equal bytes."""
     face, topology = result.face, result.topology
     arrays = {
         "vertices": face.vertices.astype(np.float32),
@@ -187,11 +171,7 @@ def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
 
 
 def read_npz(path: Path) -> SavedFace:
-    """Read ``NAME.npz`` back.
-
-    Raises:
-        OutputError: the file is missing, damaged or lacks a field.
-    """
+    """Read ``NAME.npz`` back. Raises OutputError if the file is missing, damaged or lacks a field."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             fields = {key: arrays[key] for key in arrays.files}

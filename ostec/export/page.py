@@ -1,4 +1,7 @@
-"""``NAME.html``, ``index.html`` and the turntable: results to look at in any browser, without a network."""
+"""``NAME.html``, ``index.html`` and the turntable: results to look at in any browser, without a network.
+
+Writers raise OutputError where a file cannot be written.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,17 +26,7 @@ _RECORD_MARK = b"</div>\n<!-- record -->\n"
 
 
 def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping[str, Any]) -> Path:
-    """Write ``NAME.html``: the face in 3D to turn, pictures of every stage, and the record; one file, no network.
-
-    Args:
-        directory: the results' folder.
-        name: the result's name.
-        result: the face.
-        record: what ``NAME.json`` holds.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write ``NAME.html``: the face in 3D to turn, pictures of every stage, and the record; one file, no network."""
     texture, provenance = result.completed.colour, result.completed.provenance
     embedded = at_most(texture, _VIEWER_TEXTURE)
     step = max(1, -(-max(provenance.shape) // _PICTURE_SIDE))
@@ -58,9 +51,6 @@ def update_page(directory: Path, name: str, frontal: FloatArray | None, record: 
     """Add the frontal portrait, if there is one, to ``NAME.html``, and write what it says of the record again.
 
     The other pictures stay as they are. A page that is missing, or that somebody has changed, is left alone.
-
-    Raises:
-        OutputError: it cannot be written.
     """
     path = directory / f"{name}.html"
     try:
@@ -72,11 +62,7 @@ def update_page(directory: Path, name: str, frontal: FloatArray | None, record: 
 
 
 def write_index(directory: Path) -> Path:
-    """Write ``index.html`` from the ``NAME.json`` files and ``failures.jsonl`` of a folder.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Write ``index.html`` from the ``NAME.json`` files and ``failures.jsonl`` of a folder."""
     tiles = [
         {
             "name": name,
@@ -92,18 +78,7 @@ def write_index(directory: Path) -> Path:
 
 
 def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | FloatArray, fps: float = 15.0) -> Path:
-    """Write ``NAME_turntable.webp``, an endless animation.
-
-    Args:
-        directory: the results' folder.
-        name: the result's name.
-        frames: [N, H, W, 3] in [0, 1].
-        fps: frames per second.
-
-    Raises:
-        ValueError: there is no frame.
-        OutputError: it cannot be written.
-    """
+    """Write ``NAME_turntable.webp``, an endless animation of [N, H, W, 3] in [0, 1]. Raises ValueError for no frame."""
     path = directory / f"{name}_turntable.webp"
     write_atomic(path, encode_webp(frames, fps))
     return path

@@ -3,6 +3,8 @@
 ``NAME.json`` is what decides whether a photo is done, so it is written last. Nothing in it may differ between two equal
 runs. Keys that other parts rely on: ``source`` (the photo's name), ``files`` (names of the result's files),
 ``settings``, ``pose_deg``, ``mode``, ``mode_reason``, ``warnings``, ``versions``, ``weights``; more may be added.
+
+Writers raise OutputError where a file cannot be written.
 """
 
 import importlib.metadata
@@ -21,7 +23,7 @@ from ostec.core.errors import OutputError
 from ostec.core.record import RESULT, RunRecord, checked_record
 from ostec.io.files import write_atomic
 
-_MAX_RECORD_BYTES = 16 << 20
+MAX_RECORD_BYTES = 16 << 20
 """Larger JSON files are no records, and not worth reading to find out."""
 _LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 
@@ -52,15 +54,7 @@ def versions() -> dict[str, str]:
 def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: str = RESULT) -> Path:
     """Write ``NAME.json``: sorted, indented, the same bytes for the same record.
 
-    Args:
-        directory: the results' folder.
-        name: the result's name.
-        record: plain values, NumPy numbers and arrays, paths.
-        kind: of result.
-
-    Raises:
-        ValueError: a number is NaN or infinite, or a value has no JSON form.
-        OutputError: it cannot be written.
+    Raises ValueError if a number is NaN or infinite, or a value is none that JSON, NumPy or pathlib knows.
     """
     path = directory / f"{name}.json"
     write_atomic(path, (_to_text({**record, "kind": kind}, indent=2) + "\n").encode("utf-8"))
@@ -74,8 +68,8 @@ def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> RunRecord | N
     """
     try:
         with path.open("rb") as stream:
-            data = stream.read(_MAX_RECORD_BYTES + 1)
-        return checked_record(json.loads(data), path.stem, kinds) if len(data) <= _MAX_RECORD_BYTES else None
+            data = stream.read(MAX_RECORD_BYTES + 1)
+        return checked_record(json.loads(data), path.stem, kinds) if len(data) <= MAX_RECORD_BYTES else None
     except (OSError, ValueError, RecursionError):
         return None
 
@@ -87,11 +81,7 @@ def read_records(directory: Path) -> dict[str, RunRecord]:
 
 
 def append_run(directory: Path, entry: Mapping[str, Any]) -> None:
-    """Append one line to ``run.jsonl``: what may differ between equal runs (time, place, seconds, memory).
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Append one line to ``run.jsonl``: what may differ between equal runs (time, place, seconds, memory)."""
     path = directory / "run.jsonl"
     line = (_to_text(entry) + "\n").encode("utf-8")
     try:
@@ -110,11 +100,7 @@ def _ends_with_newline(stream: BinaryIO) -> bool:
 
 
 def write_failures(directory: Path, failures: Iterable[Failure]) -> Path:
-    """Rewrite ``failures.jsonl``, one line per photo; empty if every photo was done.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Rewrite ``failures.jsonl``, one line per photo; empty if every photo was done."""
     path = directory / "failures.jsonl"
     write_atomic(path, "".join(_to_text(asdict(failure)) + "\n" for failure in failures).encode("utf-8"))
     return path

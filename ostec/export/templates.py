@@ -13,14 +13,10 @@ from ostec.core.text import shown
 
 
 def render(name: str, **values: Any) -> bytes:
-    """Fill in a template.
+    """Fill in the template ``name``, ``index.html.j2``, with the values that it names; each must be given.
 
     All text is escaped in HTML, and shown as :func:`ostec.core.text.shown` shows it: marks that turn the writing
     direction, other controls and bytes that are no text appear as escape sequences. Line breaks stay.
-
-    Args:
-        name: of the template, ``index.html.j2``.
-        values: those that it names; each must be given.
     """
     return str(_templates().get_template(name).render(values)).encode()
 

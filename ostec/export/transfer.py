@@ -42,14 +42,12 @@ def write_transfer(directory: Path, stem: str, head: Head, sheets: Sheets, known
     """Write a head in another model's layout.
 
     Args:
-        directory: an existing folder.
         stem: NAME_MODEL.
         head: with one picture for the parts of each sheet.
         sheets: of the head; none where the model has no layout.
         known: [S, S] in [0, 1] by name of the part that is skin.
 
-    Raises:
-        OutputError: a file cannot be written, or ``stem`` holds a line break, which OBJ cannot express.
+    Raises OutputError if a file cannot be written, or ``stem`` holds a line break, which OBJ cannot express.
     """
     stems = picture_stems(stem, sheets, known)
     write_head(directory, stem, head, "", stems)

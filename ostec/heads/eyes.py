@@ -14,7 +14,7 @@ from scipy.ndimage import distance_transform_edt
 from ostec.core.correspondence import Correspondence
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, Topology
-from ostec.heads.skin import SCLERA, Chart, eye_texture, eyeball, sample
+from ostec.heads.texture import SCLERA, Chart, eye_texture, eyeball, sample
 from ostec.render.geometry import in_polygon
 
 RIM_MM = (0.0, 0.6)

@@ -4,7 +4,7 @@ import numpy as np
 
 from ostec.core.types import FloatArray, Topology
 from ostec.heads.parts import HeadPart
-from ostec.heads.skin import sample, surface_normals
+from ostec.heads.texture import sample, surface_normals
 from ostec.render.geometry import in_polygon
 
 INSIDE = ("gums", "mouth_socket", "teeth_lower", "teeth_upper", "tongue")

@@ -13,12 +13,7 @@ _QUALITY = 80  # a turntable of 32 frames takes 0.16 MB; a GIF of 255 colours ta
 def encode_webp(frames: Sequence[FloatArray] | FloatArray, fps: float) -> bytes:
     """Encode [N, H, W, 3] in [0, 1] as an endless, lossy WebP animation; equal frames give equal bytes.
 
-    Args:
-        frames: one or more pictures of one size.
-        fps: frames per second; the format counts in milliseconds.
-
-    Raises:
-        ValueError: there is no frame, or one is no picture.
+    Raises ValueError if there is no frame, or one is no picture.
     """
     from imageio import v3
 

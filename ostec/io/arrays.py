@@ -23,14 +23,25 @@ _TIMES = 20
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
     """Read those of the named arrays that an archive holds.
 
-    Raises:
-        AssetError: the file is missing, no such archive, damaged, unpacks to far more than it should, or one of the
-            arrays holds something else than numbers.
+    Raises AssetError if the file is missing, no such archive, damaged, unpacks to far more than it should, or one of
+    the arrays holds something else than numbers.
     """
     try:
         with path.open("rb") as stream:
             return _arrays(stream, path.stat().st_size, names.__contains__)
     except _ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def read_texts(path: Path, name: str) -> tuple[str, ...]:
+    """Read a list of texts from an archive. Raises AssetError as :func:`read_npz`, and where it is missing."""
+    try:
+        with path.open("rb") as stream:
+            values = _arrays(stream, path.stat().st_size, name.__eq__, "U")[name]
+        if values.ndim != 1:
+            raise ValueError(f"{name} is no list of texts")
+        return tuple(values.tolist())
+    except (*_ERRORS, KeyError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -52,8 +63,10 @@ def _unreadable(name: Path | str, error: Exception) -> AssetError:
     return AssetError(f"{name} cannot be read as an archive of arrays ({reason}).")
 
 
-def _arrays(stream: IO[bytes], size: int, wanted: Callable[[str], bool]) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays with a wanted name. Raises one of ``_ERRORS``."""
+def _arrays(
+    stream: IO[bytes], size: int, wanted: Callable[[str], bool], kinds: str = "fiub"
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays with a wanted name, of those kinds of NumPy's. Raises one of ``_ERRORS``."""
     found = {}
     left = _FREE + _TIMES * size
     with zipfile.ZipFile(stream) as archive:
@@ -65,7 +78,7 @@ def _arrays(stream: IO[bytes], size: int, wanted: Callable[[str], bool]) -> dict
             if left < 0:
                 raise ValueError(f"{name} would take {entry.file_size} bytes")
             with archive.open(entry) as member:
-                found[name] = _array(member.read(entry.file_size + 1), name)
+                found[name] = _array(member.read(entry.file_size + 1), name, kinds)
     return found
 
 
@@ -81,15 +94,7 @@ class NpyHeader:
 
 
 def read_npy_header(stream: Any, name: str) -> NpyHeader:
-    """Read the head of a .npy file; the stream is at the array's bytes then.
-
-    Args:
-        stream: at the beginning of the file.
-        name: of the array, for the message.
-
-    Raises:
-        ValueError: it is none, or garbled.
-    """
+    """Read the head of a .npy file; the stream is at the array's bytes then. Raises ValueError if it is garbled."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
@@ -98,11 +103,11 @@ def read_npy_header(stream: Any, name: str) -> NpyHeader:
         raise ValueError(f"the header of {name} is garbled") from error
 
 
-def _array(data: bytes, name: str) -> np.ndarray[Any, Any]:
+def _array(data: bytes, name: str, kinds: str) -> np.ndarray[Any, Any]:
     stream = io.BytesIO(data)
     head = read_npy_header(stream, name)
-    if head.dtype.kind not in "fiub":
-        raise ValueError(f"{name} holds something else than numbers")
+    if head.dtype.kind not in kinds:
+        raise ValueError(f"{name} holds something else than {'texts' if kinds == 'U' else 'numbers'}")
     if math.prod(head.shape) * head.dtype.itemsize != len(data) - stream.tell():
         raise ValueError(f"{name} claims the shape {head.shape} and has other data")
     values = np.frombuffer(data, head.dtype, offset=stream.tell()).copy()

@@ -23,7 +23,6 @@ def why_stale(path: Path, key: Mapping[str, str]) -> str | None:
     """Why ``path`` cannot stand for what would be computed from ``key``, as the rest of a sentence; None if it can.
 
     Args:
-        path: a file of :func:`write_cache`.
         key: what the arrays depend on, name -> value.
     """
     if not path.exists():
@@ -49,11 +48,7 @@ def write_cache(path: Path, key: Mapping[str, str], arrays: Mapping[str, npt.NDA
 
 
 def read_cache(path: Path) -> Arrays:
-    """Read all arrays of a file that :func:`why_stale` approved.
-
-    Raises:
-        AssetError: it is damaged further on.
-    """
+    """Read all arrays of a file that :func:`why_stale` approved. Raises AssetError if it is damaged further on."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files if name != _KEY}

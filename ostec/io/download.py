@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from ostec.core.assets import Pin, pin_of, read_pin, sha256_of
 from ostec.core.errors import DownloadError
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.locks import Busy, only_one
-from ostec.io.web import Answer, Failed, Interrupted, NoSuchPart, Patience, asked, begins_at
+from ostec.io.web import Answer, Failed, Interrupted, NoSuchPart, Patience, asked
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class DownloadSettings:
     """Before the second attempt; it doubles."""
     progress_bytes: int = 1 << 20
     """After so many an address has proved itself, and its failures are forgotten."""
+    limit_seconds: float = 4 * 3600.0
+    """Of one address; the largest file takes 84 kB a second then. What arrived is kept for the next call."""
     size_limit: int = 16 << 30
     """Bytes of a file whose size is unknown; the largest that is known has 1.2 GB."""
 
@@ -79,11 +81,16 @@ class _Part:
     """The bytes so far, and where they came from."""
 
     path: Path
-    origin: dict[str, Any] = field(default_factory=dict)
+    deadline: float = 0.0
+    """Time, of the monotonic clock, after which the address that is asked is given up."""
 
-    @property
-    def _note(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.json")
+    def __post_init__(self) -> None:
+        self._note = self.path.with_name(f"{self.path.name}.json")
+        try:
+            origin = json.loads(self._note.read_text("utf-8"))
+        except (OSError, ValueError):
+            origin = {}
+        self.origin: dict[str, Any] = origin if isinstance(origin, dict) else {}
 
     @property
     def size(self) -> int:
@@ -97,13 +104,6 @@ class _Part:
         self.origin = {"url": address, "validator": validator}
         write_atomic(self._note, json.dumps(self.origin).encode())
 
-    def recall(self) -> None:
-        try:
-            origin = json.loads(self._note.read_text("utf-8"))
-        except (OSError, ValueError):
-            origin = {}
-        self.origin = origin if isinstance(origin, dict) else {}
-
     def drop(self) -> None:
         self.path.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
@@ -114,18 +114,8 @@ def download(wanted: Wanted, settings: DownloadSettings | None = None, progress:
     """Fetch a file unless it is there and right.
 
     What was received stays in ``FILE.part`` when the process is interrupted or the addresses fail, and the next call
-    goes on with it.
-
-    Args:
-        wanted: the file.
-        settings: the defaults if None.
-        progress: told of the bytes.
-
-    Raises:
-        DownloadError: no address gave the expected bytes, the disk has no room, or another process is at the same file.
-        AssetError: what is pinned of the file cannot be read.
-        OutputError: the folder cannot be written to.
-        BackendError: requests is not installed.
+    goes on with it. Raises DownloadError if no address gave the expected bytes, the disk has no room, or another
+    process is at the same file, AssetError if its pin cannot be read, OutputError if the folder cannot be written to.
     """
     make_folder(wanted.path.parent)
     try:
@@ -138,12 +128,8 @@ def download(wanted: Wanted, settings: DownloadSettings | None = None, progress:
 
 
 def write_pin(path: Path, pin: Pin) -> None:
-    """Pin what a file is from now on, in ``FILE.pin.json`` beside it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    text = json.dumps({"size": pin.size, "sha256": pin.sha256, "url": pin.url}, indent=2)
+    """Pin what a file is from now on, in ``FILE.pin.json`` beside it. Raises OutputError."""
+    text = json.dumps(asdict(pin), indent=2)
     write_atomic(pin_of(path), f"{text}\n".encode())
 
 
@@ -164,9 +150,9 @@ def _as_it_is(known: Wanted) -> Fetched | None:
 
 def _fetch(known: Wanted, settings: DownloadSettings, progress: Progress | None) -> Fetched:
     part = _Part(known.path.with_name(f"{known.path.name}.part"))
-    part.recall()
     reasons = []
     for address in known.addresses:
+        part.deadline = time.monotonic() + settings.limit_seconds
         try:
             sha256 = _from_address(address, part, known, settings, progress)
             size = part.size
@@ -187,11 +173,7 @@ def _fetch(known: Wanted, settings: DownloadSettings, progress: Progress | None)
 def _from_address(
     address: str, part: _Part, known: Wanted, settings: DownloadSettings, progress: Progress | None
 ) -> str:
-    """Fill the part from one address, in as many attempts as it takes; returns its SHA-256.
-
-    Raises:
-        Failed: the address does not give the file.
-    """
+    """Fill the part from one address, in as many attempts as it takes; returns its SHA-256. Raises Failed."""
     failures, second_chances, furthest, pieced = 0, 2, part.size, part.size > 0
     while True:
         try:
@@ -215,11 +197,7 @@ def _from_address(
 
 
 def _receive(address: str, part: _Part, known: Wanted, settings: DownloadSettings, progress: Progress | None) -> None:
-    """One request: append to the part what the server has beyond it, or start over.
-
-    Raises:
-        Failed, Interrupted, DownloadError: as their names say.
-    """
+    """One request: append to the part what the server has beyond it, or start over."""
     validator = part.validator(address)
     if not (known.sha256 or validator) or (known.size and part.size > known.size):
         part.drop()  # nothing would prove that these are the same bytes
@@ -230,7 +208,7 @@ def _receive(address: str, part: _Part, known: Wanted, settings: DownloadSetting
             headers["If-Range"] = validator
     try:
         with asked(address, headers, settings.patience) as answer:
-            if answer.partial and not (begins_at(answer, part.size) and validator in ("", answer.validator)):
+            if answer.partial and not (answer.begins_at(part.size) and validator in ("", answer.validator)):
                 part.drop()
                 raise Interrupted("sent another part than asked for")
             total = _total(answer, part, known, settings)
@@ -248,9 +226,7 @@ def _receive(address: str, part: _Part, known: Wanted, settings: DownloadSetting
 def _total(answer: Answer, part: _Part, known: Wanted, settings: DownloadSettings) -> int:
     """Size of the whole file, 0 where unknown.
 
-    Raises:
-        Failed: it is another than expected, or beyond the limit.
-        DownloadError: the disk has no room for it.
+    Raises Failed if it is another than expected, or beyond the limit, DownloadError if the disk has no room for it.
     """
     offset = part.size if answer.partial else 0
     offered = offset + answer.length if answer.length is not None else known.size
@@ -277,6 +253,8 @@ def _append(answer: Answer, part: _Part, total: int, limit: int, progress: Progr
             stream.write(block)
             if progress is not None:
                 progress(done, total)
+            if time.monotonic() > part.deadline and done != total:
+                raise Failed("takes longer than is waited for")
     if done > most:
         part.drop()
         raise Failed(f"sends more than the {'expected' if total else 'permitted'} {most} bytes")

@@ -25,16 +25,13 @@ _PART = re.compile(r"\.ostec-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.part")
 
 
 def write_atomic(path: Path, content: bytes | Callable[[BinaryIO], object], synced: bool = False) -> None:
-    """Write a file aside in its own folder, then rename it into place; an older file is replaced.
+    """Write a file aside in its own folder, which must exist, then rename it into place; an older file is replaced.
 
     Args:
-        path: the file; its folder must exist.
         content: the bytes, or a function that writes them to the stream it is given.
-        synced: wait until they are on the disk before the name changes, so that a power cut too leaves the file whole;
-            for what later work relies on.
+        synced: wait until they are on the disk before the name changes: for what must outlive a power cut.
 
-    Raises:
-        OutputError: the folder is missing or unwritable, or the disk is full; nothing is left behind.
+    Raises OutputError if the folder is missing or unwritable, or the disk is full; nothing is left behind.
     """
     part = part_of(path.parent)
     try:
@@ -69,8 +66,7 @@ def part_of(folder: Path, number: int | None = None) -> Path:
 def make_folder(path: Path) -> Path:
     """Make a folder and its parents, and check that a file can be written in it.
 
-    Raises:
-        OutputError: it cannot be made, is a file, or cannot be written to.
+    Raises OutputError if it cannot be made, is a file, or cannot be written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -91,9 +87,8 @@ def make_folder(path: Path) -> Path:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder ``.NAME.part`` beside ``path``, which takes its name if all goes well, and goes if not.
 
-    Raises:
-        UsageError: ``path`` is there and not an empty folder, or another process makes it at this moment.
-        OutputError: it cannot be made.
+    Raises UsageError if ``path`` is there and not an empty folder, or another process makes it at this moment,
+    OutputError if it cannot be made.
     """
     path = path.absolute()
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -118,8 +113,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove the unfinished files and folders of processes of this machine that were killed; of running ones, none.
 
-    Raises:
-        OutputError: one cannot be removed.
+    Raises OutputError if one cannot be removed.
     """
     for part in folder.glob(".ostec-*.part"):
         match = _PART.fullmatch(part.name)
@@ -137,8 +131,7 @@ def remove_leftovers(folder: Path) -> None:
 def open_plain(path: Path) -> BinaryIO:
     """Open a file for reading that must be one: neither a pipe, which would be waited for, nor an endless device.
 
-    Raises:
-        OSError: it is none, is missing or cannot be read.
+    Raises OSError if it is none, is missing or cannot be read.
     """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no plain file")
@@ -148,10 +141,8 @@ def open_plain(path: Path) -> BinaryIO:
 def make_short_temp(prefix: str) -> Path:
     """Make a folder for files on their way, whose path leaves room for the 107 bytes of a socket's.
 
-    Those of the same prefix whose processes were killed are removed.
-
-    Raises:
-        OutputError: it cannot be made, or there is hardly any room in it, for which its users would wait in vain.
+    Those of the same prefix whose processes were killed are removed. Raises OutputError if it cannot be made, or there
+    is hardly any room in it, for which its users would wait in vain.
     """
     try:
         base = Path(tempfile.gettempdir())

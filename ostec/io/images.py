@@ -3,11 +3,9 @@
 What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold no more); 16-bit grey keeps its depth.
 """
 
-import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -22,36 +20,15 @@ logger = logging.getLogger(__name__)
 
 # TGA comes last: it has no magic number, so that it may only have what nobody else recognised.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM", "TGA")
-_ENDINGS = (
-    ("jpg", "jpeg", "jpe", "jfif", "mpo"),
-    ("png", "apng"),
-    ("webp",),
-    ("tif", "tiff"),
-    ("bmp", "dib"),
-    ("gif",),
-    ("avif", "avifs"),
-    ("jp2", "j2k", "jpx", "jpf", "j2c", "jpc"),
-    ("ppm", "pgm", "pbm", "pnm", "pfm"),
-    ("tga", "icb", "vda", "vst"),
-)
-IMAGE_SUFFIXES = frozenset(f".{ending}" for endings in _ENDINGS for ending in endings)
+_ENDINGS = """jpg jpeg jpe jfif mpo png apng webp tif tiff bmp dib gif avif avifs
+    jp2 j2k jpx jpf j2c jpc ppm pgm pbm pnm pfm tga icb vda vst"""
+IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Endings, in lower case, of files that are taken for photos whatever they hold."""
 
 _ORIENTATION = 0x0112  # EXIF tag
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_FILTERS = {
-    "area": Image.Resampling.BOX,
-    "bilinear": Image.Resampling.BILINEAR,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+_TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+"""Names in Pillow of what orientations 2 to 8 ask for."""
+_FILTERS = {"area": "BOX", "bilinear": "BILINEAR", "lanczos": "LANCZOS"}
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
@@ -62,11 +39,8 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
         path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name.
         max_megapixels: larger pictures are refused before they are decoded (Pillow itself stops at about 179).
 
-    Returns:
-        [H, W, 3] RGB in [0, 1].
-
-    Raises:
-        ImageError: the file is missing, unreadable, no picture, damaged or too large.
+    Returns [H, W, 3] RGB in [0, 1]. Raises ImageError if the file is missing, unreadable, no picture, damaged or too
+    large.
     """
     path = Path(path)
     try:
@@ -83,52 +57,18 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
 
 
 def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> FloatArray:
-    """Decode the bytes of a file as :func:`read_image` does.
-
-    Args:
-        data: the whole file.
-        name: what to call it in errors.
-        max_megapixels: larger pictures are refused before they are decoded.
-
-    Returns:
-        [H, W, 3] RGB in [0, 1].
-
-    Raises:
-        ImageError: it is no picture, damaged or too large.
-    """
+    """Decode the bytes of a file as :func:`read_image` does; errors call it ``name``."""
     return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)
 
 
-def pixels_of(data: bytes, name: str, max_megapixels: float = 100.0) -> int:
-    """Pixels of a picture, as its header tells.
-
-    Args:
-        data: the whole file.
-        name: what to call it in errors.
-        max_megapixels: larger pictures are refused.
-
-    Raises:
-        ImageError: it is no picture, damaged or too large.
-    """
-    with _decoding(name):
-        width, height = _open(io.BufferedReader(io.BytesIO(data)), name, max_megapixels).size
-    return width * height
-
-
 def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:
-    with _decoding(name):
-        picture = _open(stream, name, max_megapixels)
-        picture.load()
-        return _to_rgb(_turn_upright(picture))
-
-
-@contextlib.contextmanager
-def _decoding(name: str) -> Iterator[None]:
     """Whatever Pillow trips over is an ImageError, and what it only warns of is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
         try:
-            yield
+            picture = _open(stream, name, max_megapixels)
+            picture.load()
+            return _to_rgb(_turn_upright(picture))
         except ImageError:
             raise
         except Exception as error:  # whatever a decoder trips over, the picture is damaged
@@ -180,8 +120,7 @@ def _turn_upright(picture: Image.Image) -> Image.Image:
     except Exception:  # EXIF parsers raise anything, and the pixels are fine
         logger.debug("unreadable EXIF data", exc_info=True)
         return picture
-    method = _TRANSPOSE.get(orientation)
-    return picture if method is None else picture.transpose(method)
+    return picture.transpose(Image.Transpose[_TURNS[int(orientation) - 2]]) if orientation in range(2, 9) else picture
 
 
 def _to_rgb(picture: Image.Image) -> FloatArray:
@@ -234,18 +173,13 @@ def _through_profile(picture: Image.Image, profile: bytes | None) -> Image.Image
 
 
 def as_picture(value: object) -> FloatArray:
-    """A picture that a program hands over, as :func:`read_image` would give it.
+    """A program's picture as [H, W, 3] RGB float32 in [0, 1]; an array that is so already comes back as it is.
 
     Args:
         value: a PIL image; or a NumPy array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (RGBA, laid on white); or a
             PyTorch tensor like that or with its channels first; uint8, or floating point in [0, 1].
 
-    Returns:
-        [H, W, 3] RGB in [0, 1], float32; an array that is so already comes back as it is.
-
-    Raises:
-        TypeError: it is something else, or holds other numbers.
-        ValueError: it has another shape, or values outside [0, 1].
+    Raises TypeError for anything else or other numbers, ValueError for other shapes or values outside [0, 1].
     """
     if isinstance(value, Image.Image):
         return _to_rgb(_turn_upright(value))
@@ -280,8 +214,7 @@ def as_pil(image: FloatArray) -> Image.Image:
 def to_bytes(image: FloatArray) -> ByteArray:
     """Quantise [...] in [0, 1] to 0..255, halves up; values beyond are clipped, and NaN is refused.
 
-    Raises:
-        ValueError: a value is NaN.
+    Raises ValueError if a value is NaN.
     """
     if np.isnan(image).any():
         raise ValueError("expected numbers, got NaN in the picture")
@@ -314,23 +247,15 @@ def encode_jpeg(image: FloatArray, quality: int = 90) -> bytes:
 def write_png(path: Path, image: FloatArray) -> None:
     """Write [H, W, 3] in [0, 1] as an 8-bit RGB PNG, whole or not at all.
 
-    Raises:
-        OutputError: it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     write_atomic(path, encode_png(image))
 
 
 def write_palette_png(path: Path, indices: ByteArray, palette: ByteArray) -> None:
-    """Write a map of classes as an 8-bit palette PNG, whole or not at all.
+    """Write a map of classes [H, W] uint8, each below K, as a palette PNG; ``palette`` is [K, 3] uint8, K up to 256.
 
-    Args:
-        path: the file.
-        indices: [H, W] uint8, each below K.
-        palette: [K, 3] uint8 RGB, K up to 256.
-
-    Raises:
-        ValueError: shapes, types or indices do not fit.
-        OutputError: it cannot be written.
+    Raises ValueError if shapes, types or indices do not fit, OutputError if the file cannot be written.
     """
     if indices.ndim != 2 or indices.dtype != np.uint8:
         raise ValueError(f"expected indices of shape [H, W] uint8, got {indices.shape} {indices.dtype}")
@@ -348,8 +273,7 @@ def write_palette_png(path: Path, indices: ByteArray, palette: ByteArray) -> Non
 def read_palette_png(path: Path) -> ByteArray:
     """Read the indices [H, W] uint8 of a palette PNG.
 
-    Raises:
-        ImageError: the file is missing, damaged or has no palette.
+    Raises ImageError if the file is missing, damaged or has no palette.
     """
     try:
         with path.open("rb") as stream:
@@ -384,8 +308,9 @@ def resize_image(
         raise ValueError(f"expected a picture of shape [H, W, C], got {image.shape}")
     if width < 1 or height < 1:
         raise ValueError(f"expected a size of at least 1 x 1, got {width} x {height}")
+    chosen = Image.Resampling[_FILTERS[method]]
     channels = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize((width, height), _FILTERS[method]))
+        np.asarray(Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize((width, height), chosen))
         for channel in np.moveaxis(image, 2, 0)
     ]
     return np.clip(np.stack(channels, axis=2), image.min(), image.max()).astype(np.float32)

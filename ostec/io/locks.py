@@ -17,14 +17,9 @@ class Busy(Exception):
 
 @contextlib.contextmanager
 def only_one(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, ``.FILE.lock`` beside it, or do not wait for it.
+    """Hold the lock of a file, ``.FILE.lock`` beside it, or do not wait for it; the file need not exist.
 
-    Args:
-        path: the file; it need not exist, its folder must.
-
-    Raises:
-        Busy: another process, or another thread of this one, holds it.
-        OutputError: the lock cannot be written.
+    Raises Busy if another process or thread holds it, OutputError if the lock cannot be written.
     """
     file = _lock_of(path)
     lock = FileLock(file)

@@ -59,13 +59,8 @@ def read_vertices(path: Path) -> DoubleArray:
 def read_obj(path: Path, textured: bool = False) -> ObjMesh:
     """Read vertices, texture coordinates, polygons and their materials; all else in the file is passed over.
 
-    Args:
-        path: the file.
-        textured: every corner must have texture coordinates.
-
-    Raises:
-        AssetError: the file cannot be read, has no polygons, or a line is not as the format demands; the sentence has
-            the line.
+    Raises AssetError, which has the line, if the file cannot be read, has no polygons, breaks the format or, where it
+    must be ``textured``, has a corner without texture coordinates.
     """
     points: dict[bytes, list[tuple[int, bytes]]] = {b"v": [], b"vt": []}
     faces: list[_Face] = []

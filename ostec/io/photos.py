@@ -19,12 +19,8 @@ _FOREIGN_SUFFIXES = frozenset((".heic", ".heif"))
 def expand(source: str, called: str = "") -> list[Path]:
     """The files and folders that a source means: itself if it exists, else what matches it as a pattern, sorted.
 
-    Args:
-        source: a path or a pattern.
-        called: its name in sentences; ``source`` if empty.
-
-    Raises:
-        UsageError: it has an empty name, does not exist, cannot be read or is neither file nor folder.
+    Sentences name it ``called``, if given. Raises UsageError if it has an empty name, does not exist, cannot be read or
+    is neither file nor folder.
     """
     path, name = Path(source), shown(called or Path(source))
     if not source:

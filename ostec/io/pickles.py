@@ -409,13 +409,10 @@ def _view(values: torch.Tensor, start: Any, size: Any, steps: Any) -> torch.Tens
 def read_objects(path: Path) -> Any:
     """Read what a file holds.
 
-    Returns:
-        Plain containers (dict, list, tuple, set) of text, bytes, numbers, None, NumPy arrays, tensors (on the CPU, of
-        the type that was stored, views of the file's storages) and :class:`Stub` for instances of other classes.
-
-    Raises:
-        WeightsError: the file is missing, damaged, claims more than it holds, or would call something; nothing has
-            been executed.
+    Returns plain containers (dict, list, tuple, set) of text, bytes, numbers, None, NumPy arrays, tensors (on the CPU,
+    of the type that was stored, views of the file's storages) and :class:`Stub` for instances of other classes. Raises
+    WeightsError if it is missing, damaged, claims more than it holds, or would call something; nothing has been
+    executed.
     """
     with _opened(path, "a pickle or a file of torch.save with plain data") as (file, content):
         for start, what in _OTHER_FILES:

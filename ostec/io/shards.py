@@ -62,9 +62,8 @@ class ShardMember:
 def pack_members(files: Iterable[tuple[str, bytes]]) -> bytes:
     """The part of a shard that holds some files, by name and content, in that order.
 
-    Raises:
-        ValueError: a name is none of ``KEY.ENDING`` of letters, digits, ``_`` and ``-``, or too long, or a file is too
-            large for the format.
+    Raises ValueError if a name is none of ``KEY.ENDING`` of letters, digits, ``_`` and ``-``, or too long, or a file is
+    too large for the format.
     """
     parts = []
     for name, data in files:
@@ -73,19 +72,13 @@ def pack_members(files: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def write_shard(path: Path, parts: Iterable[tuple[Path, int, int]], digests: Sequence[str] = ()) -> str:
-    """Write a shard from stretches of files that hold what :func:`pack_members` returned.
+    """Write a shard from stretches of files that hold what :func:`pack_members` returned; returns its SHA-256.
 
     Args:
-        path: of the shard; appears whole or not at all.
         parts: file, first byte, number of bytes.
         digests: of the parts, SHA-256, to compare them with; none if empty.
 
-    Returns:
-        The shard's SHA-256.
-
-    Raises:
-        OutputError: it cannot be written, or a part cannot be read.
-        DamagedPart: a part is not what its digest says.
+    Raises OutputError if it cannot be written, or a part not read, DamagedPart if a part is not what its digest says.
     """
     digest = hashlib.sha256()
 
@@ -125,9 +118,7 @@ class EndsEarly(OSError):
 def read_blocks(file: Path, start: int, length: int) -> Iterator[bytes]:
     """A stretch of a file, in blocks of a megabyte.
 
-    Raises:
-        EndsEarly: it is shorter than that.
-        OSError: it cannot be read.
+    Raises EndsEarly if it is shorter than that, OSError if it cannot be read.
     """
     with open_plain(file) as stream:
         stream.seek(start)
@@ -140,15 +131,9 @@ def read_blocks(file: Path, start: int, length: int) -> Iterator[bytes]:
 
 
 def read_members(path: Path, start: int = 0, stop: int | None = None) -> Iterator[ShardMember]:
-    """The members of a shard, in order.
+    """The members of a shard, in order, between the bytes ``start`` and ``stop``; None: its end, which must be there.
 
-    Args:
-        path: of the shard.
-        start: where the first header is expected.
-        stop: where the last member ends; None reads to the end of the shard, which must be there.
-
-    Raises:
-        AssetError: the file cannot be read, is damaged, or is no shard that :func:`write_shard` has written.
+    Raises AssetError if the file cannot be read, is damaged, or is no shard that :func:`write_shard` has written.
     """
     try:
         with open_plain(path) as stream:
@@ -171,11 +156,7 @@ def read_members(path: Path, start: int = 0, stop: int | None = None) -> Iterato
 
 
 def read_member(path: Path, member: ShardMember) -> bytes:
-    """The content of one member.
-
-    Raises:
-        AssetError: the file cannot be read or ends too early.
-    """
+    """The content of one member. Raises AssetError if the file cannot be read or ends too early."""
     try:
         return b"".join(read_blocks(path, member.offset, member.size))
     except OSError as error:

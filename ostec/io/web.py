@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import responses
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-
-from ostec.core.errors import BackendError
 
 LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 _REDIRECTS = 10
@@ -69,8 +68,13 @@ class Answer:
     """What If-Range may hold: a strong ETag, or else the date of the last change; empty where there is neither."""
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """The body as it is sent, in pieces of at most ``size`` bytes."""
-        yield from self.response.raw.stream(size, decode_content=False)
+        """The body as it arrives, in pieces of at most ``size`` bytes: a slow server's are not waited for."""
+        while block := self.response.raw.read1(size, decode_content=False):
+            yield block
+
+    def begins_at(self, offset: int) -> bool:
+        """Whether a partial answer begins at this byte of the file."""
+        return str(self.response.headers.get("content-range", "")).startswith(f"bytes {offset}-")
 
 
 @contextlib.contextmanager
@@ -82,9 +86,8 @@ def asked(address: str, headers: Mapping[str, str], patience: Patience) -> Itera
     Raises:
         Failed: the address does not have the file, or must not be asked.
         Interrupted: it may have it, but did not give it, or not to the end; also while the body is read.
-        BackendError: requests is not installed.
     """
-    requests = _requests()
+    import requests
     from urllib3.exceptions import HTTPError
 
     try:
@@ -100,7 +103,8 @@ def asked(address: str, headers: Mapping[str, str], patience: Patience) -> Itera
 
 @contextlib.contextmanager
 def _answered(address: str, headers: Mapping[str, str], patience: Patience) -> Iterator[Any]:
-    requests = _requests()
+    import requests
+
     for _ in range(_REDIRECTS + 1):
         _require_safe(address, patience)
         with requests.Session() as session:
@@ -122,11 +126,10 @@ def _answered(address: str, headers: Mapping[str, str], patience: Patience) -> I
 def _next_address(address: str, location: str) -> str:
     try:
         target = urljoin(address, location)
-        safe = urlsplit(address).scheme != "https" or urlsplit(target).scheme == "https"
+        if urlsplit(address).scheme == "https" != urlsplit(target).scheme:
+            raise Failed("redirects from https to an address without encryption")
     except ValueError as error:
         raise Failed("redirects to something that is no address") from error
-    if not safe:
-        raise Failed("redirects from https to an address without encryption")
     return target
 
 
@@ -142,20 +145,17 @@ def _require_safe(address: str, patience: Patience) -> None:
 
 
 def _judged(response: Any) -> Answer:
-    """Look at an answer before its body is read.
-
-    Raises:
-        Failed, Interrupted: it brings no file.
-    """
+    """Look at an answer before its body is read. Raises Failed or Interrupted where it brings no file."""
     status, headers = response.status_code, response.headers
+    named = f"answered {status} {responses.get(status, '')}".rstrip()
     if status in _TRY_AGAIN:
         wait = headers.get("retry-after", "")
         seconds = min(float(wait), _LONGEST_WAIT_SECONDS) if wait.isascii() and wait.isdigit() else 0.0
-        raise Interrupted(_named(status), seconds)
+        raise Interrupted(named, seconds)
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        raise NoSuchPart(_named(status))
+        raise NoSuchPart(named)
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-        raise Failed(_named(status))
+        raise Failed(named)
     if headers.get("content-type", "").lower().startswith("text/html"):
         raise Failed("answered with a web page instead of the file")
     if headers.get("content-encoding", "identity").lower() != "identity":
@@ -170,23 +170,3 @@ def _judged(response: Any) -> Answer:
         length=None if chunked else int(length),
         validator=tag if tag.startswith('"') else headers.get("last-modified", ""),
     )
-
-
-def begins_at(answer: Answer, offset: int) -> bool:
-    """Whether a partial answer begins at this byte of the file."""
-    return str(answer.response.headers.get("content-range", "")).startswith(f"bytes {offset}-")
-
-
-def _named(status: int) -> str:
-    try:
-        return f"answered {status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return f"answered {status}"
-
-
-def _requests() -> Any:
-    try:
-        import requests
-    except ImportError as error:
-        raise BackendError("Fetching needs the Python package requests; please run: pip install requests") from error
-    return requests

@@ -43,11 +43,7 @@ _UNREADABLE = (
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read every tensor of a safetensors file onto the CPU.
-
-    Raises:
-        WeightsError: the file is missing or damaged.
-    """
+    """Read every tensor of a safetensors file onto the CPU. Raises WeightsError if the file is missing or damaged."""
     try:
         return dict(load_file(path, device="cpu"))
     except (OSError, SafetensorError) as error:
@@ -57,16 +53,8 @@ def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def read_torch(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
     """Read the tensors that ``torch.save`` wrote into a file of others, onto the CPU.
 
-    Nothing is read before size and SHA-256 are the expected ones, and nothing but tensors then.
-
-    Args:
-        path: the file.
-        size: its bytes.
-        sha256: 64 hexadecimal digits.
-
-    Raises:
-        AssetError: the file is missing, or its size or SHA-256 is another.
-        WeightsError: it holds anything but tensors by name.
+    Nothing is read before size and SHA-256 are the expected ones, and nothing but tensors then. Raises AssetError if
+    the file is missing or another, WeightsError if it holds anything but tensors by name.
     """
     check_file(path, size, sha256)
     try:
@@ -90,8 +78,7 @@ def read_state(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
             as ``state_dict``; what is no tensor in it is left out.
         prefix: only the tensors whose names begin so are returned, without it.
 
-    Raises:
-        WeightsError: the file is missing or damaged, would call something, or holds no such tensors.
+    Raises WeightsError if the file is missing or damaged, would call something, or holds no such tensors.
     """
     content = read_safetensors(path) if is_safetensors(path) else read_objects(path)
     tables = [*(content.get(key) for key in _STATE_KEYS), content] if isinstance(content, dict) else []
@@ -126,15 +113,9 @@ def encode_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
 
 
 def load_strict(module: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Copy ``tensors`` into ``module``; names and shapes must agree exactly.
+    """Copy ``tensors``, a network's whole state, into ``module``; names and shapes must agree exactly.
 
-    Args:
-        module: a built network.
-        tensors: its whole state, by name.
-        source: where the tensors came from, for the message.
-
-    Raises:
-        WeightsError: a tensor is missing, superfluous or of another shape; the first few are named.
+    Raises WeightsError if a tensor is missing, superfluous or of another shape; the first few are named.
     """
     require_same_shapes(module.state_dict(), tensors, f"{source} does not fit {type(module).__name__}")
     module.load_state_dict(tensors, strict=True)
@@ -144,13 +125,8 @@ def read_mtcnn() -> dict[str, list[Array]]:
     """Read the weights of MTCNN's three networks out of the installed package ``mtcnn``.
 
     The package is located, never imported: importing it would load TensorFlow. What its files must be is written in
-    ``external/mtcnn.toml``.
-
-    Returns:
-        ``pnet``, ``rnet``, ``onet`` -> the layers' float32 arrays in Keras order, for ``ostec.nets.mtcnn``.
-
-    Raises:
-        AssetError: the package is not installed, or one of the files is missing or another than expected.
+    ``external/mtcnn.toml``; AssetError if one is missing or another. Returns ``pnet``, ``rnet``, ``onet`` -> the
+    layers' float32 arrays in Keras order, for ``ostec.nets.mtcnn``.
     """
     weights = {}
     for stage in ("pnet", "rnet", "onet"):
@@ -168,18 +144,9 @@ def read_mtcnn() -> dict[str, list[Array]]:
 
 
 def load_joblib_lz4(packed: bytes, source: str, limit: int = _UNPACKED_LIMIT) -> list[Array]:
-    """Read a list of arrays that ``joblib.dump`` wrote with LZ4 compression.
+    """Read a list of arrays of plain numbers that ``joblib.dump`` wrote with LZ4 compression.
 
-    Args:
-        packed: the whole file.
-        source: where it came from, for messages.
-        limit: the most bytes it may unpack to.
-
-    Returns:
-        The arrays, each of a plain little-endian float or integer type.
-
-    Raises:
-        WeightsError: the file is damaged, too large or holds anything but a list of arrays.
+    Raises WeightsError if it is damaged, unpacks to more than ``limit`` bytes or holds anything but a list of arrays.
     """
     unpacked = _unpack_lz4(packed, source, limit)
     try:

@@ -14,7 +14,7 @@ from ostec.core.correspondence import (
 )
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
-from ostec.load.topology import read_arrays, read_topology
+from ostec.load.topology import check_arrays, read_arrays, read_topology
 
 WEIGHT_TOLERANCE = 1e-4
 OWN_LANDMARKS = "mediapipe478"
@@ -24,8 +24,7 @@ OWN_LANDMARKS = "mediapipe478"
 def correspondence_of(model: MorphableModel) -> Correspondence:
     """Where FaceMesh's 468 landmarks lie on a model: where its own file says so, or else a file in ``topology/``.
 
-    Raises:
-        AssetError: neither is there, or the file is damaged.
+    Raises AssetError if neither is there, or the file is damaged.
     """
     count = len(model.mean)
     if OWN_LANDMARKS in model.landmarks:
@@ -46,8 +45,7 @@ def correspondence_of(model: MorphableModel) -> Correspondence:
 def read_correspondence(path: Path) -> Correspondence:
     """Read a file of ``tools/make_correspondence.py``; ``topology/README.md`` describes its arrays.
 
-    Raises:
-        AssetError: the file is missing, damaged, or its arrays contradict each other.
+    Raises AssetError if the file is missing, damaged, or its arrays contradict each other.
     """
     return read_arrays(path, "correspondence", lambda arrays, sha256: _build(path.stem, sha256, arrays))
 
@@ -69,11 +67,8 @@ def _build(stem: str, sha256: str, arrays: dict[str, np.ndarray]) -> Corresponde
 def _check(found: Correspondence) -> None:
     """Raise ValueError where arrays have another shape than their description, or name what does not exist."""
     count = len(found.vertices)
-    for name, shape in (("vertices", (count, 3)), ("weights", (count, 3)), ("trust", (count,))):
-        if getattr(found, name).shape != shape:
-            raise ValueError(f"{name} should have the shape {shape}, not {getattr(found, name).shape}")
-    if count == 0 or found.vertices.min() < 0 or found.vertices.max() >= found.vertex_count:
-        raise ValueError("vertices names something that does not exist")
+    shapes = {"vertices": (count, 3), "weights": (count, 3), "trust": (count,)}
+    check_arrays(found, shapes, {"vertices": found.vertex_count})
     if not np.abs(found.weights.sum(1) - 1).max() <= WEIGHT_TOLERANCE:
         raise ValueError("weights do not sum to one")
     if not (found.trust.min() >= 0 and found.trust.max() <= 1):

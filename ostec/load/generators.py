@@ -52,10 +52,8 @@ def read_generator(path: Path) -> ReadGenerator:
     """Read a generator, in evaluation mode, on the CPU.
 
     Published ones come as generators of natural photos, with their discriminator where the file has it. ``G_ema``,
-    ``Gs`` and ``g_ema``, the running means, are taken before the networks of the last training step.
-
-    Raises:
-        AssetError: the file or the JSON beside it is missing or damaged, or it holds no such generator; one sentence.
+    ``Gs`` and ``g_ema``, the running means, are taken before the networks of the last training step. Raises AssetError
+    if the file or the JSON beside it is missing or damaged, or it holds no such generator.
     """
     if is_safetensors(path):
         card = read_card(path)
@@ -67,8 +65,7 @@ def read_generator(path: Path) -> ReadGenerator:
 def read_card(path: Path) -> dict[str, Any]:
     """The JSON beside a file of tensors; a published file has none, and all that is needed in itself.
 
-    Raises:
-        AssetError: it is missing or damaged.
+    Raises AssetError if it is missing or damaged.
     """
     if path.is_file() and not is_safetensors(path):
         return {}

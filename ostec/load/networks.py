@@ -68,14 +68,9 @@ def _with_weights(network: _Network, name: str, device: torch.device) -> _Networ
 
 
 def asset_file(name: str, asked: str) -> Path:
-    """The file of an asset that ships, or the user's own.
+    """The file of ``prior`` or ``generator``: what ships if ``default`` is asked, else a path or one of the catalogue.
 
-    Args:
-        name: ``prior`` or ``generator``.
-        asked: ``default``, a path, or a generator's name in the catalogue.
-
-    Raises:
-        AssetError: what ships or was fetched is missing or damaged.
+    Raises AssetError if what ships or was fetched is missing or damaged.
     """
     if name == "generator" and asked in generator_names() and not Path(asked).is_file():
         entries = load_manifest(asked).files
@@ -90,8 +85,7 @@ def asset_file(name: str, asked: str) -> Path:
 def load_generator(path: Path, topology: Topology, device: torch.device) -> PortraitGenerator:
     """Read a generator: one of ``ostec train generator`` with the JSON beside it, or a published one.
 
-    Raises:
-        AssetError: a file is missing or damaged, or the generator draws another topology's mean shape.
+    Raises AssetError if a file is missing or damaged, or the generator draws another topology's mean shape.
     """
     read = read_generator(path)
     model = read.model
@@ -101,26 +95,17 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
 
 
 def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
-    """Load the first backbone of ``external/arcface.toml`` that is found; nothing is downloaded.
+    """Load the first backbone of ``external/arcface.toml`` that is found, or None; nothing is downloaded.
 
-    Returns:
-        None if there is none.
-
-    Raises:
-        AssetError: a file is there, but is damaged or not the expected one.
+    Raises AssetError if a file is there, but is damaged or not the expected one.
     """
     return _load_first("arcface", arcface_from_tensors, device)
 
 
 def load_regressor(name: str, device: torch.device) -> Loaded[Regressor]:
-    """Load a network that reads a morphable model's coefficients from a photo.
+    """Load a network that reads a morphable model's coefficients from a photo: one of ``REGRESSORS``.
 
-    Args:
-        name: ``deep3d`` or ``faceverse``.
-        device: where it shall run.
-
-    Raises:
-        AssetError: its file is not there, damaged, or another network's; the sentence says how to get it.
+    Raises AssetError if its file is not there, damaged, or another network's; the sentence says how to get it.
     """
     manifest, file, layout = REGRESSORS[name]
     path = find_model(manifest, file)
@@ -140,50 +125,32 @@ def load_parsing(device: torch.device) -> Loaded[BiSeNet] | None:
 def _load_first(
     name: str, build: Callable[[dict[str, torch.Tensor], str], _Network], device: torch.device
 ) -> Loaded[_Network] | None:
-    """The network in the first file of a manifest that the user has."""
-    found = _first_file(name)
-    if found is None:
-        return None
-    return Loaded(build(read_state(found.path), str(found.path)).to(device), found.hashes)
-
-
-@dataclass(frozen=True)
-class _File:
-    path: Path
-    hashes: dict[str, str]
-
-
-def _first_file(name: str) -> _File | None:
-    """The first file of a manifest that the user has; checked where its SHA-256 is known."""
+    """The network in the first file of a manifest that the user has; checked where its SHA-256 is known."""
     files = load_manifest(name).files
     for entry in files:
         path = find_model(name, entry.name)
-        if path is not None:
-            expected = expected_file(entry, path)
-            try:
-                check_file(path, expected.size, expected.sha256)
-            except AssetError as error:
-                free = [other.name for other in files if not other.sha256]
-                own = f"; weights of your own are taken as {free[-1]}" if free else ""
-                way = f"remove it, or run: ostec models fetch {name}{own}"
-                raise AssetError(f"{str(error).rstrip('.')}; {way}") from error
-            return _File(path, {f"{name}/{path.name}": expected.sha256 or sha256_of(path)})
+        if path is None:
+            continue
+        expected = expected_file(entry, path)
+        try:
+            check_file(path, expected.size, expected.sha256)
+        except AssetError as error:
+            free = [other.name for other in files if not other.sha256]
+            own = f"; weights of your own are taken as {free[-1]}" if free else ""
+            way = f"remove it, or run: ostec models fetch {name}{own}"
+            raise AssetError(f"{str(error).rstrip('.')}; {way}") from error
+        hashes = {f"{name}/{path.name}": expected.sha256 or sha256_of(path)}
+        return Loaded(build(read_state(path), str(path)).to(device), hashes)
     return None
 
 
 def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> Loaded[Lpips] | None:
-    """Build LPIPS on the first of some backbones whose file is found; nothing is downloaded.
+    """Build LPIPS on the first of some backbones whose file is found, or None; nothing is downloaded.
 
     Args:
-        device: where it shall run.
         backbones: names as in ``LINEAR_LAYERS``, the preferred one first: VGG16, as OSTeC and StyleGAN2's projector.
 
-    Returns:
-        None if there is no file at all.
-
-    Raises:
-        AssetError: a file is there, but is not the expected one.
-        BackendError: a file is there, but lpips or torchvision is not installed.
+    Raises AssetError if a file is not the expected one, BackendError if lpips or torchvision is not installed.
     """
     files = {Path(entry.name).name: entry for entry in load_manifest("lpips").files}
     for backbone in backbones:

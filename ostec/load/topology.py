@@ -4,7 +4,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,22 +20,18 @@ _T = TypeVar("_T")
 def read_topology(path: Path) -> Topology:
     """Read a face topology as written by ``tools/make_topology.py``; ``topology/README.md`` describes its arrays.
 
-    Raises:
-        AssetError: the file is missing, damaged, or its arrays contradict each other.
+    Raises AssetError if the file is missing, damaged, or its arrays contradict each other.
     """
     return read_arrays(path, "topology", lambda arrays, sha256: _build(path.stem, sha256, arrays))
 
 
 def read_arrays(path: Path, kind: str, build: Callable[[dict[str, np.ndarray], str], _T]) -> _T:
-    """Turn an archive of arrays into a record.
+    """Turn an archive of arrays, without pickles, into a record; messages call it a ``kind`` file.
 
     Args:
-        path: an NPZ without pickles.
-        kind: what it should be, for messages.
         build: makes the record from the arrays and the file's SHA-256; KeyError, TypeError, ValueError: it cannot.
 
-    Raises:
-        AssetError: the file is missing or damaged, or there is no record in it.
+    Raises AssetError if the file is missing or damaged, or there is no record in it.
     """
     try:
         content = path.read_bytes()
@@ -83,10 +79,15 @@ def _check(topology: Topology) -> None:
         "mean_landmarks": (landmarks, 3),
         "rigid_weight": (landmarks,),
     }
-    for name, shape in expected.items():
-        if getattr(topology, name).shape != shape:
-            raise ValueError(f"{name} should have the shape {shape}, not {getattr(topology, name).shape}")
-    for name, count in (("triangles", vertices), ("mirror", vertices), ("mirror_landmarks", landmarks)):
-        ids = getattr(topology, name)
+    check_arrays(topology, expected, {"triangles": vertices, "mirror": vertices, "mirror_landmarks": landmarks})
+
+
+def check_arrays(record: object, shapes: Mapping[str, tuple[int, ...]], counts: Mapping[str, int]) -> None:
+    """Raise ValueError unless fields have these shapes, and ids in those of ``counts`` are below the count."""
+    for name, shape in shapes.items():
+        if getattr(record, name).shape != shape:
+            raise ValueError(f"{name} should have the shape {shape}, not {getattr(record, name).shape}")
+    for name, count in counts.items():
+        ids = getattr(record, name)
         if ids.size == 0 or ids.min() < 0 or ids.max() >= count:
             raise ValueError(f"{name} names something that does not exist")

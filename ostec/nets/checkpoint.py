@@ -93,12 +93,7 @@ def mapped_samples(generator: Generator) -> torch.Tensor:
 def generator_to_tensors(model: PortraitGenerator, half: bool = True) -> StoredGenerator:
     """Tensors and card of a generator, the inverse of :func:`generator_from_tensors` up to half floats' precision.
 
-    Args:
-        model: the networks.
-        half: whether the weights are rounded to half floats; else they are kept as they are.
-
-    Raises:
-        WeightsError: a weight is no number or too large for half floats.
+    Weights are rounded to half floats if ``half``. Raises WeightsError if one is no number or too large for that.
     """
     kind = torch.float16 if half else torch.float32
     tensors = {name: tensor.detach().cpu().to(kind) for name, tensor in _weights(model).items()}
@@ -132,7 +127,6 @@ def generator_from_tensors(tensors: dict[str, torch.Tensor], card: dict[str, Any
     Args:
         tensors: as :func:`generator_to_tensors` gives them, no more and no less.
         card: may hold more than what the networks need.
-        source: where both came from, for messages.
 
     Raises:
         WeightsError: the card describes no generator, or a tensor is missing, superfluous, of another shape or holds
@@ -170,8 +164,7 @@ def generator_from_tensors(tensors: dict[str, torch.Tensor], card: dict[str, Any
 def without_memory(build: Callable[[], _Network], source: str) -> _Network:
     """Build a network whose tensors have a shape and nothing else, so that what a file claims costs nothing.
 
-    Raises:
-        WeightsError: it cannot be built.
+    Raises WeightsError if it cannot be built.
     """
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
@@ -183,13 +176,8 @@ def without_memory(build: Callable[[], _Network], source: str) -> _Network:
 def fill_network(network: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
     """Give a network from :func:`without_memory` its tensors, and the constant filters; then it is ready for use.
 
-    Args:
-        network: in evaluation mode and without gradients afterwards, on the CPU.
-        tensors: by name, of the right shapes, in any floating type; they become float32.
-        source: where they came from, for messages.
-
-    Raises:
-        WeightsError: a tensor holds something that is no finite number.
+    It is in evaluation mode, without gradients, on the CPU, its tensors float32 from any floating type. Raises
+    WeightsError if a tensor holds something that is no finite number.
     """
     state = {}
     for name in network.state_dict():

@@ -128,14 +128,9 @@ _FILTERS = r"(?:.*\.)?(?:resample_filter|kernel)"
 
 
 def generator_from_tensorflow(variables: Tensors, source: str) -> dict[str, torch.Tensor]:
-    """Tensors of a generator of NVlabs/stylegan2, under our names.
+    """Tensors of a generator of NVlabs/stylegan2, whose names have their components' before them, under our names.
 
-    Args:
-        variables: name, the components' names and slashes before it -> values.
-        source: where they came from, for messages.
-
-    Raises:
-        WeightsError: there is a tensor that such a generator does not have.
+    Raises WeightsError if there is a tensor that such a generator does not have.
     """
     return _renamed(variables, _TENSORFLOW, _UNUSED, source)
 
@@ -148,8 +143,7 @@ def discriminator_from_tensorflow(variables: Tensors, source: str) -> dict[str, 
 def generator_from_rosinality(state: Tensors, source: str) -> dict[str, torch.Tensor]:
     """Tensors of a generator of rosinality/stylegan2-pytorch, under our names; without ``mapping.w_avg``.
 
-    Raises:
-        WeightsError: there is a tensor that such a generator does not have, or a filter is another.
+    Raises WeightsError if there is a tensor that such a generator does not have, or a filter is another.
     """
     return _renamed(without_filters(state, source), _ROSINALITY, r"", source)
 
@@ -184,8 +178,7 @@ def silent_noise(tensors: Tensors) -> dict[str, torch.Tensor]:
 def without_filters(tensors: Tensors, source: str) -> dict[str, torch.Tensor]:
     """The tensors but for the resampling filters, which are checked to be those of the published networks.
 
-    Raises:
-        WeightsError: a filter is another.
+    Raises WeightsError if a filter is another.
     """
     kept = {}
     for name, tensor in tensors.items():
@@ -205,7 +198,6 @@ def build_generator(tensors: Tensors, source: str, conv_clamp: float | None = No
     Args:
         tensors: all of it under our names, but for the filters and perhaps ``mapping.w_avg``, which is then the mean
             of 10,000 mapped z.
-        source: where they came from, for messages.
         conv_clamp: as :class:`Generator` takes it.
 
     Raises:
@@ -233,12 +225,8 @@ def build_discriminator(
 
     Args:
         tensors: all of it under our names, but for the filters.
-        source: where they came from, for messages.
         group: pictures whose deviation is taken together; None: the whole batch.
         conv_clamp: as :class:`Discriminator` takes it.
-
-    Raises:
-        WeightsError: as :func:`build_generator`.
     """
     widths = {
         int(m[1]): len(tensor)

@@ -12,10 +12,10 @@ from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
 from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
+from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
-from ostec.export.views import FaceRenderer, overlay_head, stage_pictures
 from ostec.fit.regress import read_shape
-from ostec.heads.assemble import HeadMaker, described
+from ostec.heads.maker import HeadMaker, described
 from ostec.io.images import to_bytes
 from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.models import Models

@@ -24,10 +24,10 @@ from ostec.core.record import RunRecord, with_warnings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
+from ostec.export.pictures import FaceRenderer
 from ostec.export.record import read_record, write_record
-from ostec.export.views import FaceRenderer
 from ostec.fit.dense import face_from_camera
-from ostec.heads.assemble import HeadMaker
+from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.models import Models, load_head_maker, load_models
@@ -35,8 +35,8 @@ from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike, read_phot
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.space import FaceGenerator, FileGenerator, latent_space
+from ostec.project.studio import views_of
 from ostec.project.terms import picture_judge
-from ostec.project.views import views_of
 
 logger = logging.getLogger(__name__)
 

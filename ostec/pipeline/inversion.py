@@ -12,7 +12,7 @@ import torch
 from ostec.complete.fuse import fuse
 from ostec.complete.generator import GeneratorCompleter
 from ostec.complete.portrait import invert_photo
-from ostec.complete.views import projected_view
+from ostec.complete.progressive import projected_view
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import ImageError
@@ -27,7 +27,7 @@ from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_gene
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried, read_photo
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
-from ostec.project.views import View
+from ostec.project.studio import View
 
 TOLD_DEG = 2.0
 """Difference between the photo's pose and the nearest that the generator draws beyond which the user is told."""

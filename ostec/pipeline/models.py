@@ -9,7 +9,7 @@ import torch
 from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.types import Topology
-from ostec.heads.assemble import HeadMaker
+from ostec.heads.maker import HeadMaker
 from ostec.io.weights import read_mtcnn, read_safetensors
 from ostec.load.correspondence import correspondence_of
 from ostec.load.generators import read_card

@@ -12,8 +12,8 @@ from ostec.core.types import ByteArray, FloatArray, IntArray, ProjectedView, Tex
 from ostec.export.head import write_head
 from ostec.export.mesh import textured_mesh, viewer_html, write_glb, write_npz, write_obj, write_texture
 from ostec.export.page import write_page, write_turntable
+from ostec.export.pictures import write_views
 from ostec.export.record import write_record
-from ostec.export.views import write_views
 from ostec.heads.parts import Head
 from ostec.io.files import make_folder
 from ostec.io.images import as_pil, at_most

@@ -17,11 +17,11 @@ from ostec.core.settings import MAX_UV_SIZE
 from ostec.core.types import FloatArray, Topology
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record, versions
-from ostec.heads.assemble import EYES, HeadMaker, described
+from ostec.heads.maker import EYES, HeadMaker, described
 from ostec.heads.mouth import mouth_light
 from ostec.heads.parts import Head
-from ostec.heads.skin import Chart, FaceOnHead, FaceTexture, part_texture, surface_normals
-from ostec.heads.transfer import Sheet, TileMap, map_tile, sheets_of
+from ostec.heads.texels import Sheet, TileMap, map_tile, sheets_of
+from ostec.heads.texture import Chart, FaceOnHead, FaceTexture, part_texture, surface_normals
 from ostec.io.cache import Arrays, read_cache, why_stale, write_cache
 from ostec.io.files import make_folder
 from ostec.io.images import read_image, resize_image

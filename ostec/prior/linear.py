@@ -15,9 +15,9 @@ from scipy.ndimage import uniform_filter
 
 from ostec.core.errors import WeightsError
 from ostec.core.types import BoolArray, FloatArray
+from ostec.prior.border import bare_skin
 from ostec.prior.carry import carry_residual
 from ostec.prior.settings import PriorSettings
-from ostec.prior.skin import bare_skin
 
 _GROWTHS = 2
 """Rounds in which what is hidden grows."""
@@ -88,8 +88,8 @@ def fill_from_prior(
         colour: [S, S, 3] in [0, 1]; anything where the weight is zero.
         weight: [S, S] in [0, 1]: trust in each texel (view angle times mask).
         settings: the defaults if None.
-        features: [S, S] eyes, brows and lips; where they are the border is held to bare skin (:mod:`ostec.prior.skin`).
-            None leaves it as the model has it.
+        features: [S, S] eyes, brows and lips; where they are the border is held to bare skin
+            (:mod:`ostec.prior.border`). None leaves it as the model has it.
 
     Raises:
         ValueError: shapes differ from the prior's layout.

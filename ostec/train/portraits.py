@@ -57,10 +57,7 @@ def picture_paths(folder: Path) -> list[Path]:
 
 
 def is_held_out(stem: str, excluded: frozenset[str] = frozenset()) -> bool:
-    """Whether a portrait is kept for reporting.
-
-    Its CRC-32 is 0 modulo 20, or its number is that of an excluded photo.
-    """
+    """Whether a portrait is kept for reporting: its CRC-32 is 0 modulo 20, or its number that of an excluded photo."""
     return zlib.crc32(stem.encode()) % 20 == 0 or stem.split("_", 1)[-1] in excluded
 
 

@@ -43,7 +43,7 @@ class TextureSources:
     def texels_key(self) -> dict[str, str]:
         """What the portraits' texels depend on."""
         digest = hashlib.sha256()
-        for path in [path for folder in self.portraits for path in picture_paths(folder)]:
+        for path in (path for folder in self.portraits for path in picture_paths(folder)):
             digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode(errors="replace"))
         return {
             "portraits": digest.hexdigest(),
@@ -94,12 +94,8 @@ def prepare_textures(
 ) -> PreparedTextures:
     """Load the textures from ``work``, or make and save them if they are not there or other sources were theirs.
 
-    Args:
-        sources: of the textures.
-        settings: of the training.
-        work: folder of ``texels.npz`` and ``textures.npz``.
-        read: makes the portraits' texels.
-        say: told what is made, and why.
+    ``work`` holds ``texels.npz`` and ``textures.npz``; ``read`` makes the portraits' texels; ``say`` gets a sentence on
+    what is made, and why.
     """
     texels_key = sources.texels_key
     path = work / "textures.npz"

@@ -85,11 +85,8 @@ def fit_prior(
 def fill_unseen(model: PriorModel, seen: torch.Tensor, inside: BoolArray, least: float) -> PriorModel:
     """Give texels that hardly any portrait showed the parameters of the nearest one that was seen.
 
-    Args:
-        model: fitted.
-        seen: [T] total weight of each texel over all portraits.
-        inside: [S, S] the chart.
-        least: total weight below which a texel counts as not seen.
+    ``seen`` [T] is each texel's total weight over all portraits, from ``least`` on it counts as seen; ``inside`` [S, S]
+    is the chart.
     """
     known = np.zeros(inside.shape, bool)
     known[inside] = (seen >= least).cpu().numpy()

@@ -205,10 +205,7 @@ class _Filler:
 
     def __call__(self, colour: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Colours [B, 3, S, S] and weights [B, S, S] to the filled textures [B, 3, s, s]."""
-        pooled = functional.avg_pool2d(torch.cat([colour * weight[:, None], weight[:, None]], 1), self.factor)
-        pooled = pooled[:, :, self.coarse].transpose(1, 2)  # [B, T, 4]
-        trust = pooled[..., 3]
-        seen = pooled[..., :3] / pooled[..., 3:].clamp(min=1e-4)
+        seen, trust = self._pooled(colour, weight)
         z, _ = expect(self.model, seen, trust / PriorSettings().tau)
         drawn = self.model.mean + torch.einsum("tck,bk->btc", self.model.basis, z)
         power = trust[..., None] ** PriorSettings().carry_power
@@ -221,10 +218,14 @@ class _Filler:
 
     def codes(self, colour: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """The prior's coefficients [B, K] of colours [B, 3, S, S] with weights [B, S, S]."""
+        seen, trust = self._pooled(colour, weight)
+        return expect(self.model, seen, trust / PriorSettings().tau)[0]
+
+    def _pooled(self, colour: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Colours [B, T, 3] and weights [B, T] of the prior's texels."""
         pooled = functional.avg_pool2d(torch.cat([colour * weight[:, None], weight[:, None]], 1), self.factor)
         pooled = pooled[:, :, self.coarse].transpose(1, 2)  # [B, T, 4]
-        seen = pooled[..., :3] / pooled[..., 3:].clamp(min=1e-4)
-        return expect(self.model, seen, pooled[..., 3] / PriorSettings().tau)[0]
+        return pooled[..., :3] / pooled[..., 3:].clamp(min=1e-4), pooled[..., 3]
 
     def _blur(self, stack: torch.Tensor) -> torch.Tensor:
         """Residuals times weights, and weights, [B, s, s, 4] to the carried residual [B, 3, s, s]."""

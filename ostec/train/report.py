@@ -1,7 +1,5 @@
 """What a prior and a generator are worth on portraits that they never saw."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 
@@ -40,37 +38,23 @@ def report_prior(prior: LinearPrior, data: PortraitTexels, settings: PriorSettin
             scores.setdefault(name, []).append(-10 * np.log10(max(error, 1e-10)))
 
     for i in np.flatnonzero(data.held_out):
-        truth, weight = _image(data, int(i))
+        truth, weight = np.zeros((*data.inside.shape, 3), np.float32), np.zeros(data.inside.shape, np.float32)
+        truth[data.inside], weight[data.inside] = data.colour[i].astype(np.float32) / 255, data.weight[i]
         note("reconstruction", fill_from_prior(prior, truth, weight, settings).model, truth, weight > _SCORED)
         for shown, hidden in halves:
-            where = hidden & (weight > _SCORED)
-            for name, guess in _guesses(prior, truth, np.where(shown, weight, 0).astype(np.float32), settings).items():
-                note(f"hidden_half_{name}", guess(), truth, where)
+            left = np.where(shown, weight, 0).astype(np.float32)
+            seen = left > _SCORED
+            middle = np.median(truth[seen], axis=0) if seen.any() else np.nan
+            median = np.broadcast_to(middle, truth.shape).astype(np.float32)
+            guesses: dict[str, FloatArray] = {
+                "prior": fill_from_prior(prior, truth, left, settings).texture,
+                "mean_face": prior.image(prior.mean),
+                "median_colour": median,
+                "mirrored": np.where(seen[:, ::-1, None], truth[:, ::-1], median),
+            }
+            for name, guess in guesses.items():
+                note(f"hidden_half_{name}", guess, truth, hidden & (weight > _SCORED))
     return {name: round(float(np.mean(values)), 3) for name, values in scores.items()}
-
-
-def _guesses(
-    prior: LinearPrior, truth: FloatArray, weight: FloatArray, settings: PriorSettings
-) -> dict[str, Callable[[], FloatArray]]:
-    seen = weight > _SCORED
-
-    def median() -> FloatArray:
-        return np.broadcast_to(np.median(truth[seen], axis=0), truth.shape)
-
-    return {
-        "prior": lambda: fill_from_prior(prior, truth, weight, settings).texture,
-        "mean_face": lambda: prior.image(prior.mean),
-        "median_colour": median,
-        "mirrored": lambda: np.where(seen[:, ::-1, None], truth[:, ::-1], median()),
-    }
-
-
-def _image(data: PortraitTexels, index: int) -> tuple[FloatArray, FloatArray]:
-    colour = np.zeros((*data.inside.shape, 3), np.float32)
-    weight = np.zeros(data.inside.shape, np.float32)
-    colour[data.inside] = data.colour[index].astype(np.float32) / 255
-    weight[data.inside] = data.weight[index]
-    return colour, weight
 
 
 @torch.no_grad()
@@ -85,15 +69,8 @@ def report_generator(
     """Mean PSNR in dB over held-out portraits, in pixels that they showed and an imagined photo hid.
 
     ``hidden_view_generator``: one pass of the encoder and the generator. ``hidden_view_prior``: what the encoder was
-    given in these pixels, the prior's fill. ``hidden_view_mean_face``: the mean texture.
-
-    Args:
-        model: the generator.
-        textures: of all portraits.
-        rows: [M] the portraits that were held out.
-        bank: poses.
-        prior: gives the mean face.
-        views: how many views in all, at random poses; the same in every call.
+    given in these pixels, the prior's fill. ``hidden_view_mean_face``: the mean texture. The ``views`` of the portraits
+    ``rows`` [M], which were held out, are at random poses, the same in every call.
     """
     nearest = nearest_inside(prior.inside)
     mean = torch.from_numpy(prior.image(prior.mean))[nearest[0], nearest[1]].permute(2, 0, 1)
@@ -111,17 +88,14 @@ def report_generator(
     scores: dict[str, dict[int, list[float]]] = {}
     for start in range(0, count, _BATCH):
         part = slice(start, start + _BATCH)
-        some = Draw(draw.portrait[part], draw.photo[part], draw.pose[part], draw.mirrored[part], draw.whole[part])
+        some = Draw(*(values[part] for values in vars(draw).values()))
         for name, values in _judge_views(model, textures, some, bank, mean).items():
             of_portrait = scores.setdefault(f"hidden_view_{name}", {})
             for owner, value in zip(some.portrait.tolist(), values.tolist(), strict=True):
                 if np.isfinite(value):
                     of_portrait.setdefault(owner, []).append(value)
-    return {
-        name: round(float(np.mean([np.mean(values) for values in of_portrait.values()])), 3)
-        for name, of_portrait in scores.items()
-        if of_portrait
-    }
+    means = {name: [np.mean(values) for values in of_portrait.values()] for name, of_portrait in scores.items()}
+    return {name: round(float(np.mean(values)), 3) for name, values in means.items() if values}
 
 
 def _judge_views(

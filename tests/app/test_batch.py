@@ -69,7 +69,7 @@ def test_a_run_that_cannot_load_its_networks_leaves_no_folder_of_its_own(
     def damaged(*_: Any) -> None:
         raise AssetError("prior.safetensors is damaged.")
 
-    monkeypatch.setattr(batch, "_load", damaged)
+    monkeypatch.setattr(batch.CompleteRun, "load", damaged)
     photos({"a.jpg": "ok"})
     said = ostec("complete", "in", "--save-dir", "out")
     assert (said.code, said.err) == (2, "ostec: error: prior.safetensors is damaged.\n")

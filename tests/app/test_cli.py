@@ -13,8 +13,7 @@ import pytest
 from ostec import __version__
 from ostec.app import cli
 from ostec.app.parse import parse
-from ostec.app.photos import complete
-from ostec.app.photos.complete import BatchOptions, Complete, RunOstec
+from ostec.app.photos.commands import BatchOptions, Complete, RunOstec
 from ostec.core.errors import UsageError
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.settings import Level, ProjectionSettings
@@ -194,6 +193,13 @@ def test_the_help_fits_eighty_columns(ostec: Any, monkeypatch: pytest.MonkeyPatc
     assert "ostec complete photo.jpg -o results" in shown
 
 
+def test_help_texts_flow_at_the_width_of_the_terminal(ostec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Line breaks of the docstrings are not kept."""
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = ostec("complete", "--help").out
+    assert "projects views of it into a StyleGAN2; auto is generator, unless there are 0 iterations or no" in shown
+
+
 def test_settings_come_from_a_file_and_the_command_counts_more(parsed: list[Any], tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(
@@ -249,7 +255,7 @@ def test_version_and_help(ostec: Any) -> None:
 
 
 def test_family_without_its_command_names_them(ostec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = cli.Command("ostec.app.photos.complete", "Complete", "fit something")
+    command = cli.Command("ostec.app.photos.commands", "Complete", "fit something")
     monkeypatch.setattr(cli, "COMMANDS", {("train", "prior"): command, ("train", "gan"): command})
     said = ostec("train")
     assert (said.code, said.err) == (
@@ -281,7 +287,7 @@ def test_no_traceback_reaches_users(
     def fail(self: Complete) -> int:
         raise error
 
-    monkeypatch.setattr(complete.Complete, "run", fail)
+    monkeypatch.setattr(Complete, "run", fail)
     said = ostec("complete", "a", "--save-dir", "o")
     assert said.code == code
     assert sentence in said.err

@@ -13,8 +13,8 @@ from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.eval.run import finish, out_folder, run_shown
 from ostec.core.errors import FaceError, OutputError, UsageError
 from ostec.eval.jobs import Jobs
-from ostec.eval.photos.stages import rows_of
 from ostec.eval.report.record import Evaluation, Row, write_evaluation
+from ostec.eval.study import rows_of
 
 ONE = RunOptions(workers=1)
 
@@ -147,8 +147,8 @@ def test_refusals_name_options_as_they_are_given(tmp_path: Path) -> None:
         CompletionOptions(prior="gone").settings()
     assert str(refusal(ValueError("part_texture must be."), ["part_texture"])) == "--part-texture must be."
     assert str(refusal(ValueError("parts must be."), ["part"])) == "Parts must be."
-    found = CompletionOptions(iterations=3).settings(uv_size=256, seed=4)
-    assert (found.iterations, found.mode, found.uv_size, found.seed) == (3, "soft", 256, 4)
+    found = CompletionOptions(iterations=3).settings(uv_size=256, frontalize=True)
+    assert (found.iterations, found.mode, found.uv_size, found.frontalize) == (3, "soft", 256, True)
 
 
 def test_display_counts_in_the_noun_it_is_given() -> None:

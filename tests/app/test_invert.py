@@ -179,10 +179,10 @@ def test_results_are_no_sources(invert: Invert, photos: Path) -> None:
     Image.open(photos / "a.png").save(photos / "a.jpg")
     (photos / "a.png").unlink()
     assert invert("in", "--save-dir", "in").code == 0
-    assert [path.name for path in find_photos(["in"]).photos] == ["a.jpg"]
+    assert [path.name for path in find_photos(["in"])] == ["a.jpg"]
     (photos / "a.json").unlink()
     (photos / ".a.ostec-pending").write_text('{"names": ["a"]}', encoding="utf-8")  # as after a kill
-    assert [path.name for path in find_photos(["in"]).photos] == ["a.jpg"]
+    assert [path.name for path in find_photos(["in"])] == ["a.jpg"]
     assert invert("in", "--save-dir", "in").code == 0
     assert {path.name for path in photos.iterdir()} == names("a") | {"a.jpg"}
 
@@ -203,7 +203,7 @@ def test_photos_whose_results_would_share_a_file_get_other_names(
     assert said.err.count("failed: Unexpected KeyError: 'nose'") == 2
     from ostec.app.photos.sources import assign_names
 
-    assert [photo.name for photo in assign_names(find_photos(["in"]).photos, INVERSION_ENDINGS)] == [
+    assert [photo.name for photo in assign_names(find_photos(["in"]), INVERSION_ENDINGS)] == [
         "a", "a_target_jpg"
     ]  # fmt: skip
 

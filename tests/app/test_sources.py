@@ -26,7 +26,7 @@ def _touch(*names: str) -> None:
 
 
 def _found(*sources: str, recursive: bool = True) -> list[str]:
-    return [str(path) for path in find_photos(sources, recursive).photos]
+    return [str(path) for path in find_photos(sources, recursive)]
 
 
 def _names(*photos: str) -> list[str]:
@@ -115,13 +115,14 @@ def test_unreadable_folder(here: Path, monkeypatch: pytest.MonkeyPatch, caplog: 
     assert "The folder in/shut cannot be read (Permission denied) and is left out." in caplog.text
 
 
-def test_results_of_earlier_runs_are_no_sources(here: Path) -> None:
+def test_results_of_earlier_runs_are_no_sources(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     _touch("in/a.jpg", "in/a.png", "in/a_frontal.png", "in/b.png", "in/b.obj")
     write_record(Path("in"), "a", {"files": ["a.png", "a_frontal.png", "a.json"]})
     Path("in/b.json").write_text('{"files": ["b.png"]}')  # somebody else's
     found = find_photos(["in", "in/a.png"])
-    assert [p.name for p in found.photos] == ["a.jpg", "b.png"]
-    assert found.results == 3
+    assert [p.name for p in found] == ["a.jpg", "b.png"]
+    assert "Left out as results of earlier runs: 3." in caplog.text
     with pytest.raises(UsageError, match=r"No photo was found in in/a\.png \(results of earlier runs do not count\)"):
         find_photos(["in/a.png"])
 
@@ -131,7 +132,7 @@ def test_projected_views_of_earlier_runs_are_no_sources(here: Path) -> None:
     write_record(Path("in"), "a", {"files": ["a_views/left_render.png", "a.json"]})
     Path("in/.b.ostec-pending").write_text('{"names": ["b"]}')  # a run that was killed
     found = find_photos(["in", "in/*_views/left*.png", "in/a_views/left_render.png"])
-    assert [str(p) for p in found.photos] == ["in/a.jpg", "in/c_views/x.png"]
+    assert [str(p) for p in found] == ["in/a.jpg", "in/c_views/x.png"]
     with pytest.raises(UsageError, match=r"results of earlier runs do not count"):
         find_photos(["in/a_views"])
 
@@ -175,7 +176,7 @@ def test_results_may_not_replace_sources(here: Path, link: bool) -> None:
     _touch("in/a.jpg", "in/b_frontal.png", "in/b.jpg")
     if link:
         Path("out").symlink_to("in")
-    photos = assign_names(find_photos(["in"]).photos)
+    photos = assign_names(find_photos(["in"]))
     assert [p.name for p in photos] == ["a", "b", "b_frontal_png"]
     with pytest.raises(
         UsageError, match=r"results of b\.jpg would replace the source in/b_frontal\.png; choose another"
@@ -194,14 +195,14 @@ def test_results_may_not_replace_a_source_of_another_case_or_through_a_link(here
 
 def test_results_of_every_face_may_not_replace_sources(here: Path) -> None:
     _touch("in/a.jpg", "in/a_face12.png")
-    photos = assign_names(find_photos(["in"]).photos)
+    photos = assign_names(find_photos(["in"]))
     with pytest.raises(UsageError, match=r"would replace the source in/a_face12\.png"):
         refuse_replacing(photos, Path("in"), "all", overwrite=True)
 
 
 def test_same_folder_is_fine_where_no_name_meets(here: Path) -> None:
     _touch("in/a.jpg", "in/b.jpeg")
-    refuse_replacing(assign_names(find_photos(["in"]).photos), Path("in"), "largest", overwrite=False)
+    refuse_replacing(assign_names(find_photos(["in"])), Path("in"), "largest", overwrite=False)
 
 
 def test_pictures_that_no_run_has_made_are_not_replaced_unasked(here: Path) -> None:

@@ -12,7 +12,7 @@ from ostec.app.photos.transfers import find_results
 from ostec.core.errors import UsageError
 from ostec.core.record import INVERSION
 from ostec.export.record import write_record
-from ostec.heads.assemble import HeadMaker
+from ostec.heads.maker import HeadMaker
 from ostec.io.images import write_png
 from ostec.pipeline.transfer import TextureTransfer
 from tests.pipeline.saved_results import save_result

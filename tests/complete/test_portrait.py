@@ -18,7 +18,7 @@ from ostec.pipeline import Completer, Inverter
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.objective import ProjectionTarget
-from ostec.project.views import FRONT, ViewStudio
+from ostec.project.studio import FRONT, ViewStudio
 from ostec.render.crops import crop_as_portrait, five_points, warp
 from ostec.render.uv import bake_layout
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology

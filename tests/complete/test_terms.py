@@ -22,8 +22,8 @@ from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_of
 from ostec.project.objective import ProjectionTarget
 from ostec.project.settings import ProjectionSettings
+from ostec.project.studio import FRONT, TURNED, ViewStudio
 from ostec.project.terms import REALISM_EVERY, PictureTerm
-from ostec.project.views import FRONT, TURNED, ViewStudio
 from ostec.render.uv import bake_layout
 from tests.nets.judge_files import made_weights
 from tests.toy import toy_face, toy_texture

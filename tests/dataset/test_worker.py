@@ -113,7 +113,7 @@ def test_a_shared_projection_that_fails_is_done_again_one_by_one(
     monkeypatch.setattr(generator, "project_each", narrow)
     with caplog.at_level("WARNING"):
         made = maker(photos)
-    told = "ompleting 2 faces at once failed (MemoryError), so each was done alone."
+    told = "ompleting 2 faces at once failed (MemoryError), so they were done one by one."
     assert [record.getMessage() for record in caplog.records] == [f"a.png, b.png: c{told}"]
     assert isinstance(made[1].error, FaceError)
     for one, own in zip(made[::2], alone, strict=True):
@@ -127,7 +127,7 @@ def test_large_photos_are_not_in_memory_at_once(
     text = PhotoBytes(b"text", "x.jpg")
     a, grey, b = (PhotoBytes(p.data, p.source) for p in photos)  # 512 x 512, 64 x 64, 512 x 512
     monkeypatch.setattr("ostec.pipeline.observe.detect_faces", lambda *_: [object()])
-    for most, sizes in ((512 * 512, [1, 1, 2]), (512 * 512 + 64 * 64, [2, 2]), (10**9, [4]), (1, [1, 1, 2])):
+    for most, sizes in ((512 * 512, [1, 1, 2]), (512 * 512 + 64 * 64, [2, 2]), (10**9, [4]), (1, [1, 1, 1, 1])):
         monkeypatch.setattr(module, "MOST_PIXELS", most)
         works = [module._Work(photo, projecting, True, None) for photo in (a, grey, b, text)]
         assert [len(part) for part in module._portions(works)] == sizes

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ostec.eval.photos.holdout import SIZE, fill_hidden, half_mask, hide, score
-from ostec.eval.photos.stages import load, look
+from ostec.eval.photos.sight import look
 from ostec.eval.report.record import OSTEC
+from ostec.eval.study import load
 from ostec.io.images import read_image
 from ostec.pipeline.settings import CompleteSettings
 

@@ -22,7 +22,7 @@ from ostec.eval.head.full import (
     full_head_judge,
     pixel_area,
 )
-from ostec.eval.head.scores import OwnMesh, Target
+from ostec.eval.head.scores import Target
 from ostec.eval.head.truth import UvTruth, camera_of
 from ostec.eval.report.drawing import HeadView, draw_mesh
 from ostec.heads.parts import Head, HeadPart
@@ -147,13 +147,12 @@ def scene() -> Callable[[Any], Any]:
     texture = planted_texture()
     # The wall in the frame of the fit: two pixels per millimetre.
     wall = replace(view, camera=camera, position=_unprojected(fit))
-    target = Target(0, wall, fit, camera, mesh, mesh.covered, mesh.covered, {"unlit": mesh.draw(texture)})
-    own = OwnMesh(mesh, mesh.covered, mesh.draw(texture))
+    target = Target(wall, fit, mesh, mesh.covered)
     made = TexturedFace(fit, topology, CompletedTexture({"colour": texture}, np.ones((SIZE, SIZE), np.uint8)))
 
     def judge(maker: Any) -> Any:
         judge = FullHeadJudge(maker, replace(REGIONS, lip=-75.0, jaw=np.float32([0, 1, 0, -130])))
-        return judge.judge(made, judge.head_of(made), target, own, "unlit").figures
+        return judge.judge(made, maker(made), target, mesh, "unlit").figures
 
     return judge
 

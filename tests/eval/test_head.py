@@ -16,15 +16,13 @@ from ostec.core.types import BoolArray, CompletedTexture, FloatArray, TexturedFa
 from ostec.eval.head import run as head
 from ostec.eval.head import truth
 from ostec.eval.head.full import FullHeadJudge, find_regions
-from ostec.eval.head.mesh import PartFiles
-from ostec.eval.head.run import HeadSettings, HeadTask, Pair, check_files
-from ostec.eval.head.sheet import MOST_ROWS, shown_inputs, write_sheet
+from ostec.eval.head.run import MOST_ROWS, HeadSettings, HeadTask, Pair, head_study, shown_inputs
 from ostec.eval.head.truth import UV_SIZE
 from ostec.eval.jobs import Jobs, run_jobs
-from ostec.eval.photos.stages import load
-from ostec.eval.report.record import Evaluation, Row
-from ostec.eval.report.table import table
+from ostec.eval.report.pictures import cell_of, sheet
+from ostec.eval.report.record import Evaluation, Row, table
 from ostec.eval.scores import LEAST_SHARE
+from ostec.eval.study import load
 from ostec.io.images import read_image
 from ostec.pipeline.settings import CompleteSettings
 from tests.eval.planted import SameMesh, write_planted
@@ -40,7 +38,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> HeadTask:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(truth, "GRID_YAWS_DEG", (-40, 0, 40))
         patch.setattr(truth, "GRID_PITCHES_DEG", (0,))
-        task.prepare()
+        head_study(task)
     return task
 
 
@@ -63,9 +61,9 @@ class Planting:
     texture: FloatArray
 
     def __call__(self, image: FloatArray) -> Any:
-        face = self.task._bench.reader.fit(image)
+        face = self.task.bench.reader.fit(image)
         completed = CompletedTexture({"colour": self.texture}, np.ones((UV_SIZE, UV_SIZE), np.uint8))
-        return type("Completed", (), {"textured": TexturedFace(face, self.task._bench.reader.topology, completed)})
+        return type("Completed", (), {"textured": TexturedFace(face, self.task.bench.reader.topology, completed)})
 
 
 def rows_with(
@@ -73,9 +71,9 @@ def rows_with(
 ) -> dict[tuple[str, str], Row]:
     """Rows by what was compared and method, where the completion is ``texture``."""
     own = HeadTask(task.parts, replace(task.settings, baselines=baselines), task.folder)
-    bench = task._bench
+    bench = task.bench
     loaded = replace(bench.loaded, completer=Planting(task, texture), judges=PlainJudges())
-    own.__dict__["_bench"] = replace(bench, loaded=loaded, full=full)
+    own.__dict__["bench"] = replace(bench, loaded=loaded, full=full)
     rows = [Row(**row) for row in own("hard_pitch0_yaw25")["rows"]]
     return {(row.item.rsplit("/", 1)[1], row.method): row for row in rows}
 
@@ -83,7 +81,7 @@ def rows_with(
 @pytest.fixture(scope="module")
 def right(task: HeadTask) -> dict[tuple[str, str], Row]:
     """Rows of the true texture."""
-    return rows_with(task, task._bench.truth.textures["hard"])
+    return rows_with(task, task.bench.truth.textures["hard"])
 
 
 def test_the_true_texture_scores_perfectly_in_texels(right: dict[tuple[str, str], Row]) -> None:
@@ -102,7 +100,7 @@ def test_the_true_texture_scores_perfectly_in_texels(right: dict[tuple[str, str]
 
 
 def test_an_offset_scores_as_its_logarithm(task: HeadTask) -> None:
-    true = task._bench.truth.textures["hard"]
+    true = task.bench.truth.textures["hard"]
     figures = rows_with(task, true + np.float32(0.05))["uv", "ostec"].figures
     for part in ("texels", "texels_unseen"):
         assert figures[f"psnr_{part}"] == pytest.approx(-20 * math.log10(0.05), abs=1e-3)
@@ -112,7 +110,7 @@ def test_an_offset_scores_as_its_logarithm(task: HeadTask) -> None:
 def test_what_is_wrong_on_the_hidden_side_alone_is_an_error_of_the_unseen(
     task: HeadTask, right: dict[tuple[str, str], Row]
 ) -> None:
-    bench = task._bench
+    bench = task.bench
     true, valid = bench.truth.textures["hard"], bench.truth.valid
     unseen = bench.truth.unseen(bench.studio.shoot(0, 25))
     wrong = np.where(unseen[..., None], true + np.float32(0.1), true)
@@ -128,7 +126,7 @@ def test_what_is_wrong_on_the_hidden_side_alone_is_an_error_of_the_unseen(
 
 
 def test_methods_labels_and_pictures_of_the_rows(task: HeadTask) -> None:
-    rows = rows_with(task, task._bench.truth.textures["unlit"], baselines=True)
+    rows = rows_with(task, task.bench.truth.textures["unlit"], baselines=True)
     methods = {"ostec", "prior", "median", "mirror", "inpaint", "truth"}
     assert set(rows) == {(what, method) for what in ("uv", "to0", "to-40") for method in methods}
     row = rows["to-40", "median"]
@@ -150,7 +148,7 @@ def test_methods_labels_and_pictures_of_the_rows(task: HeadTask) -> None:
 
 
 def test_a_full_head_is_a_method_beside_the_default_mesh(task: HeadTask, right: dict[tuple[str, str], Row]) -> None:
-    bench = task._bench
+    bench = task.bench
     judge = FullHeadJudge(SameMesh(), find_regions(bench.truth, bench.reader.topology))  # type: ignore[arg-type]
     rows = rows_with(task, bench.truth.textures["hard"], full=judge)
     assert set(rows) - set(right) == {("to0", "ostec toy"), ("to-40", "ostec toy")}
@@ -175,11 +173,11 @@ def test_an_input_without_a_face_is_a_failure_with_its_share(task: HeadTask) -> 
         raise FaceError("No face was found in the photo.")
 
     own = HeadTask(task.parts, replace(task.settings, lights=("unlit", "hard")), task.folder)
-    own.__dict__["_bench"] = replace(task._bench, loaded=replace(task._bench.loaded, completer=blind))
+    own.__dict__["bench"] = replace(task.bench, loaded=replace(task.bench.loaded, completer=blind))
     jobs = Jobs(tuple(own.settings.inputs), task.folder / "blind", "d")
     outcomes = run_jobs(jobs, own, 1, lambda *_: None)
     outcomes["hard_pitch0_yaw25"] = {"rows": []}
-    evaluation = own.evaluation(outcomes, {"perceptual": "x"})
+    evaluation = head_study(own).evaluation(outcomes)
     assert evaluation.failures == (
         {"item": "unlit/pitch0/yaw25/*", "method": "", "reason": "No face was found in the photo."},
     )
@@ -199,10 +197,10 @@ def test_a_target_without_a_face_is_refused(task: HeadTask) -> None:
 
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(head, "cached_uv_truth", lambda *_: task._bench.truth)
+        patch.setattr(head, "cached_uv_truth", lambda *_: task.bench.truth)
         patch.setattr(truth.FaceReader, "fit", fit)
         with pytest.raises(UsageError, match="At yaw 90 no face"):
-            own.prepare()
+            head_study(own)
     assert torch.get_num_threads() == threads
 
 
@@ -214,12 +212,12 @@ def test_a_task_is_pickled_without_what_it_loaded(task: HeadTask) -> None:
 def test_the_digest_knows_what_decides_the_figures(task: HeadTask) -> None:
     def digest(**changes: Any) -> str:
         own = HeadTask(task.parts, replace(task.settings, **changes), task.folder)
-        own.__dict__["_bench"] = task._bench
-        return own.digest({"perceptual": "x"})
+        own.__dict__["bench"] = task.bench
+        return head_study(own).jobs().digest
 
     assert digest(lights=("mild",)) == digest()  # another list of jobs, the same outcomes
-    others = [digest(baselines=False), digest(pairs=(Pair(0, 0),)), digest(completion=replace(ALONE, seed=1))]
-    assert len({digest(), task.digest({"perceptual": "y"}), *others}) == 5
+    others = [digest(baselines=False), digest(pairs=(Pair(0, 0),)), digest(completion=replace(ALONE, iterations=1))]
+    assert len({digest(), *others}) == 4
 
 
 def test_settings_list_inputs_and_targets() -> None:
@@ -255,7 +253,7 @@ def test_settings_that_mean_nothing_are_refused(changes: dict[str, Any], sentenc
 
 
 def test_the_sheet_shows_few_inputs_and_says_what_is_not_there(
-    tmp_path: Path, task: HeadTask, right: dict[tuple[str, str], Row]
+    tmp_path: Path, task: HeadTask, right: dict[tuple[str, str], Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = HeadSettings()
     assert [(p.light, p.pitch_deg) for p in shown_inputs(grid)] == [("unlit", 0)] * 7
@@ -266,22 +264,16 @@ def test_the_sheet_shows_few_inputs_and_says_what_is_not_there(
         ("hard", 0, 0),
     ]
     assert len(shown_inputs(replace(grid, yaws=tuple(range(-20, 20)), pitches=(-20, 20)))) == MOST_ROWS
-    made = read_image(write_sheet(task.folder, task.settings))
-    empty = read_image(write_sheet(tmp_path, task.settings))
+    made = sheet(head_study(task).sheet(Evaluation("head", {}, {}, ())), 240)
+    monkeypatch.setattr(head, "cell_of", lambda _, *others: cell_of(tmp_path, *others))
+    empty = sheet(head_study(task).sheet(Evaluation("head", {}, {}, ())), 240)
     assert made.shape == empty.shape
     assert made.shape[1] > 7.5 * made.shape[0]  # a row of eight
     assert (made < 0.9).mean() > 4 * (empty < 0.9).mean() > 0  # labels alone
 
 
-def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
-    part = write_planted(tmp_path)
-    check_files((part,))
-    with pytest.raises(UsageError, match=r"gone.png does not exist"):
-        check_files((PartFiles(part.mesh, tmp_path / "gone.png"),))
-
-
 def test_the_completion_is_the_one_that_was_asked_for(task: HeadTask) -> None:
     assert load(ALONE).completer.settings == ALONE
-    assert task._bench.loaded.completer is load(ALONE).completer
-    assert task._bench.prior is not None
-    assert task._bench.prior.settings.iterations == 0
+    assert task.bench.loaded.completer is load(ALONE).completer
+    assert task.bench.prior is not None
+    assert task.bench.prior.settings.iterations == 0

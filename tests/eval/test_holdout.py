@@ -23,13 +23,14 @@ from ostec.eval.photos.holdout import (
     fill_hidden,
     half_mask,
     hide,
-    holdout_evaluation,
+    holdout_study,
     profile_mask,
     random_mask,
     score,
 )
-from ostec.eval.photos.stages import DETECTOR, WHOLE_PICTURE, Loaded, Sight
+from ostec.eval.photos.sight import DETECTOR, WHOLE_PICTURE, Sight
 from ostec.eval.scores import psnr
+from ostec.eval.study import Loaded
 from ostec.pipeline import Completer, Models
 from ostec.pipeline.settings import CompleteSettings
 from ostec.prior.linear import prior_weight
@@ -184,29 +185,29 @@ def test_blobs_cover_about_a_third_and_none_is_tiny(toy: Toy, name: str) -> None
 
 def test_equal_textures_score_best_and_an_offset_what_theory_says(toy: Toy) -> None:
     hidden = hide(toy.sight, half_mask(SIZE, "right"))
-    same = score(hidden.truth, hidden, toy.loaded.judges)
+    same = score(toy.sight.seen.colour, hidden, toy.loaded.judges)
     assert same["psnr_unseen"] == np.inf
     assert same["ssim_unseen"] == pytest.approx(1, abs=1e-6)
     assert same["sharpness_unseen"] == pytest.approx(1)
     assert same["perceptual_unseen"] == same["identity"] == 0
-    moved = score((hidden.truth + 0.1).astype(np.float32), hidden, toy.loaded.judges)
+    moved = score((toy.sight.seen.colour + 0.1).astype(np.float32), hidden, toy.loaded.judges)
     assert moved["psnr_unseen"] == pytest.approx(20, abs=1e-4)
     assert moved["sharpness_unseen"] == pytest.approx(1, abs=1e-3)
-    wrong = np.where(hidden.scored[..., None], hidden.truth, 1 - hidden.truth).astype(np.float32)
+    wrong = np.where(hidden.scored[..., None], toy.sight.seen.colour, 1 - toy.sight.seen.colour).astype(np.float32)
     assert score(wrong, hidden, toy.loaded.judges)["psnr_unseen"] == np.inf  # what is not scored does not count
 
 
 def test_a_planted_texture_is_found_again_and_cheap_fills_do_worse(toy: Toy) -> None:
     hidden = hide(toy.sight, half_mask(SIZE, "right"))
     made = fill_hidden(("ostec", "median", "mirror", "inpaint"), toy.photo, hidden, toy.loaded)
-    found = {name: psnr(texture, hidden.truth, hidden.scored) for name, texture in made.items()}
+    found = {name: psnr(texture, toy.sight.seen.colour, hidden.scored) for name, texture in made.items()}
     assert found["ostec"] > 45
     assert max(found[name] for name in ("median", "mirror", "inpaint")) < found["ostec"] - 8
     kept = hidden.shown.visible & (hidden.shown.cosine > 0.4)
     for name in ("median", "mirror", "inpaint"):
-        assert np.array_equal(made[name][kept], hidden.truth[kept])
+        assert np.array_equal(made[name][kept], toy.sight.seen.colour[kept])
     mirrored = ~kept & kept[:, ::-1]
-    assert np.array_equal(made["mirror"][mirrored], hidden.truth[:, ::-1][mirrored])
+    assert np.array_equal(made["mirror"][mirrored], toy.sight.seen.colour[:, ::-1][mirrored])
 
 
 def test_hidden_colours_reach_nobody(toy: Toy) -> None:
@@ -248,7 +249,7 @@ def test_photos_are_chosen_evenly_with_both_ends() -> None:
 
 
 def test_portraits_without_a_detected_face_are_named_in_the_header(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    described = SimpleNamespace(described=lambda: {"identity": "a judge"})
+    described = SimpleNamespace(described=lambda: {"identity": "a judge"})  # as a new record each time
     monkeypatch.setattr(holdout, "load", lambda _: replace(toy.loaded, judges=described))
     photos = {name: HoldoutPhoto(name, Path(f"{name}.png"), "left") for name in "abc"}
     task = HoldoutTask(photos, HoldoutPlan("half", SETTINGS), Path("out"))
@@ -257,9 +258,10 @@ def test_portraits_without_a_detected_face_are_named_in_the_header(toy: Toy, mon
         name: {"rows": [{**row, "item": name, "labels": {"found_by": how}}]}
         for name, how in (("a", DETECTOR), ("b", WHOLE_PICTURE))
     }
-    found = holdout_evaluation(task, {**outcomes, "c": {"error": "No face."}})
+    study = holdout_study(task)
+    found = study.evaluation({**outcomes, "c": {"error": "No face."}})
     expected = "whole picture where the detector found none (1 of 3 photos)"
     assert found.models == {"identity": "a judge", "face": expected}
     assert found.failures == ({"item": "c half left", "method": "", "reason": "No face."},)
     del outcomes["b"]
-    assert holdout_evaluation(task, outcomes).models == {"identity": "a judge"}
+    assert study.evaluation(outcomes).models == {"identity": "a judge"}

@@ -1,27 +1,17 @@
 """The face of a photo, by the detector or in the whole picture, and outcomes that are read back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ostec.complete.prior import PriorCompleter
 from ostec.core.errors import FaceError
 from ostec.core.types import FloatArray
 from ostec.eval.jobs import Jobs
-from ostec.eval.photos.stages import (
-    DETECTOR,
-    WHOLE_PICTURE,
-    Loaded,
-    content_of,
-    drop_incomplete,
-    failures_of,
-    load,
-    look,
-    rows_of,
-    without_generator,
-)
+from ostec.eval.photos.sight import DETECTOR, WHOLE_PICTURE, look
+from ostec.eval.study import Loaded, Study, content_of, load, rows_of
 from ostec.io.images import read_image
 from ostec.pipeline import observe
 from ostec.pipeline.settings import CompleteSettings
@@ -67,31 +57,29 @@ def test_what_is_shown_is_visible_flat_and_bare(loaded: Loaded, portrait: FloatA
     assert 0.9 < sight.weight.max() <= 1
 
 
-def test_the_prior_alone_needs_a_prior(loaded: Loaded) -> None:
-    assert isinstance(without_generator(loaded), PriorCompleter)
-    bare = load(CompleteSettings(prior="none", uv_size=256))
-    with pytest.raises(ValueError, match="expected models with a prior, got none"):
-        without_generator(bare)
-
-
-def test_failures_of_jobs_and_of_single_rows() -> None:
+def test_failures_of_jobs_and_of_single_rows(loaded: Loaded, tmp_path: Path) -> None:
     single = {"item": "a to b", "method": "frontal", "reason": "No face."}
     outcomes = {"a": {"rows": [], "failures": [single]}, "b": {"error": "Damaged."}}
-    assert failures_of(outcomes, "{} to *".format) == (
-        single,
-        {"item": "b to *", "method": "", "reason": "Damaged."},
-    )
-    assert rows_of(outcomes) == ()
+    items = {"a": "a to *", "b": "b to *"}
+    study = Study("views", tmp_path, lambda _: {}, items, (), loaded, (), {"seed": 1}, lambda _: [])
+    found = study.evaluation(outcomes)
+    assert found.failures == (single, {"item": "b to *", "method": "", "reason": "Damaged."})
+    assert found.rows == rows_of(outcomes) == ()
+    assert found.settings == {"seed": 1, "weights": loaded.models.hashes}
+    assert found.models == loaded.judges.described()
+    assert study.jobs().keys == ("a", "b")
+    other = replace(loaded.judges, perceptual=replace(loaded.judges.perceptual, name="another"))
+    changed = (replace(study, decisive=(1,)), replace(study, loaded=replace(loaded, judges=other)))
+    assert len({each.jobs().digest for each in (study, *changed)}) == 3
 
 
-def test_outcomes_without_their_pictures_are_forgotten(tmp_path: Path) -> None:
+def test_outcomes_without_their_pictures_are_not_found(tmp_path: Path) -> None:
     jobs = Jobs(("whole", "gone", "none"), tmp_path, "digest")
     (tmp_path / "parts").mkdir()
     (tmp_path / "whole.png").write_bytes(b"")
     for key in ("whole", "gone"):
         outcome = {"rows": [{"pictures": {"made": f"{key}.png"}}]}
         jobs.path(key).write_text(json.dumps({"digest": "digest", "outcome": outcome}))
-    drop_incomplete(jobs)
     assert jobs.found("whole") is not None
     assert jobs.found("gone") is None
 

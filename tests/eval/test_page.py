@@ -189,7 +189,8 @@ def test_textures_page_shows_extremes_twins_and_sheets(tmp_path: Path) -> None:
         )
     rows.append(Row("all textures", "set", {"duplicates": 2.0}, {"twins": [["t1", "t2"]]}))
     evaluation = Evaluation("textures", {}, {}, tuple(rows))
-    found = _read(page.write_textures_page(tmp_path, evaluation, "a <table>", ["contact_000.png"], 16))
+    page.write_textures_page(tmp_path, evaluation, "a <table>", ["contact_000.png"], 16)
+    found = _read(tmp_path / "textures.html")
     assert "a <table>" in found.text
     captions = [image["alt"] for image in found.images]
     assert captions[:6] == [f"t{k}: {k}.000" for k in (0, 1, 2, 5, 6, 7)]  # a figure that is the same for all has none

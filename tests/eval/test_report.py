@@ -5,8 +5,7 @@ import math
 from pathlib import Path
 
 from ostec.core.text import align
-from ostec.eval.report.record import FILE, Evaluation, Row, read_evaluation
-from ostec.eval.report.table import in_order, number, table, write_report
+from ostec.eval.report.record import FILE, Evaluation, Row, in_order, number, read_evaluation, table, write_report
 
 ROWS = (
     Row("b", "ostec", {"psnr_face": 20.0, "ssim_face": 0.5}, {"yaw": 30}),

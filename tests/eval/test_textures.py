@@ -12,9 +12,7 @@ from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import FloatArray, Provenance
 from ostec.eval.scores import LUMA
 from ostec.eval.textures import run as textures
-from ostec.eval.textures import scores as texturescores
-from ostec.eval.textures.run import TextureFile, TextureTask
-from ostec.eval.textures.scores import Coder
+from ostec.eval.textures.run import Coder, TextureFile, TextureTask
 from ostec.export.record import write_record
 from ostec.io.images import read_image, write_palette_png, write_png
 from tests.toy import toy_prior, toy_texture
@@ -29,13 +27,13 @@ def test_symmetry_error_by_hand() -> None:
     image[0, 0] = (1.0, 0.0, 0.0)  # differs from its mirror texel by 0.299, on both sides
     image[5, 2] = (0.0, 1.0, 0.0)
     image[5, 5] = (0.0, 0.5, 0.0)
-    assert texturescores.symmetry_error(image, np.ones((8, 8), bool)) == pytest.approx(
+    assert textures.symmetry_error(image, np.ones((8, 8), bool)) == pytest.approx(
         255 * (2 * 0.299 + 2 * 0.587 * 0.5) / 64, rel=1e-5
     )
     valid = np.ones((8, 8), bool)
     valid[5, 2] = False  # then its mirror texel does not count either
-    assert texturescores.symmetry_error(image, valid) == pytest.approx(255 * 2 * 0.299 / 62, rel=1e-5)
-    assert math.isnan(texturescores.symmetry_error(image, np.zeros((8, 8), bool)))
+    assert textures.symmetry_error(image, valid) == pytest.approx(255 * 2 * 0.299 / 62, rel=1e-5)
+    assert math.isnan(textures.symmetry_error(image, np.zeros((8, 8), bool)))
 
 
 def test_symmetry_error_is_of_light_not_of_detail() -> None:
@@ -43,16 +41,16 @@ def test_symmetry_error_is_of_light_not_of_detail() -> None:
     half = rng.random((256, 128, 3), np.float32)
     mirrored = np.concatenate([half, half[:, ::-1]], axis=1)
     whole = np.ones((256, 256), bool)
-    assert texturescores.symmetry_error(mirrored, whole) == pytest.approx(0, abs=1e-3)
+    assert textures.symmetry_error(mirrored, whole) == pytest.approx(0, abs=1e-3)
     noise = rng.random((256, 256, 3), np.float32)  # without a side, but every texel differs from its mirror texel
     side = np.concatenate([half * 0.5, half[:, ::-1]], axis=1)
-    assert texturescores.symmetry_error(noise, whole) < 10
-    assert texturescores.symmetry_error(side, whole) == pytest.approx(255 * 0.25, rel=0.1)
+    assert textures.symmetry_error(noise, whole) < 10
+    assert textures.symmetry_error(side, whole) == pytest.approx(255 * 0.25, rel=0.1)
     # What lies outside the chart does not leak in.
     chart = np.zeros((256, 256), bool)
     chart[40:200, 60:-60] = True
     outside = np.where(chart[..., None], mirrored, rng.random((256, 256, 3), np.float32))
-    assert texturescores.symmetry_error(outside, chart) == pytest.approx(0, abs=1e-3)
+    assert textures.symmetry_error(outside, chart) == pytest.approx(0, abs=1e-3)
 
 
 def test_window_goes_with_the_size() -> None:
@@ -60,7 +58,7 @@ def test_window_goes_with_the_size() -> None:
         np.repeat(np.float32([0.2] * (n // 2) + [0.8] * (n // 2))[None], n, 0)[..., None] * np.ones(3, np.float32)
         for n in (256, 1024)
     ]
-    errors = [texturescores.symmetry_error(image.astype(np.float32), np.ones(image.shape[:2], bool)) for image in step]
+    errors = [textures.symmetry_error(image.astype(np.float32), np.ones(image.shape[:2], bool)) for image in step]
     assert errors[0] == pytest.approx(errors[1], rel=0.01)
     assert errors[1] == pytest.approx(255 * 0.6 * (1 - 2 * 8.6 / 1024 * math.sqrt(2 / math.pi)), rel=0.01)
 
@@ -68,10 +66,10 @@ def test_window_goes_with_the_size() -> None:
 def test_energy_is_of_sobel_in_decibel() -> None:
     ramp = np.repeat(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], 64, 0) * np.ones(3, np.float32)
     # Sobel of a ramp is 8 steps of 1 / 63.
-    assert texturescores.energy_db(ramp, ALL) == pytest.approx(20 * math.log10(8 / 63), abs=1e-3)
-    assert texturescores.energy_db(GREY, ALL) == -120
-    assert texturescores.energy_db(ramp / 2, ALL) == pytest.approx(20 * math.log10(4 / 63), abs=1e-3)
-    assert math.isnan(texturescores.energy_db(ramp, np.zeros((64, 64), bool)))
+    assert textures.energy_db(ramp, ALL) == pytest.approx(20 * math.log10(8 / 63), abs=1e-3)
+    assert textures.energy_db(GREY, ALL) == -120
+    assert textures.energy_db(ramp / 2, ALL) == pytest.approx(20 * math.log10(4 / 63), abs=1e-3)
+    assert math.isnan(textures.energy_db(ramp, np.zeros((64, 64), bool)))
 
 
 def test_faces_that_the_prior_draws_have_a_spread_of_one() -> None:
@@ -85,15 +83,15 @@ def test_faces_that_the_prior_draws_have_a_spread_of_one() -> None:
             noise = torch.from_numpy(rng.normal(scale=0.05**0.5, size=(1024, 3)).astype(np.float32))
             codes.append(coder(prior.image(prior.mean + prior.basis @ z + noise)))
         # The root of the mean square of 2400 numbers is off by 1 / sqrt(4800) = 1.4 %.
-        assert texturescores.spread(np.array(codes)) == pytest.approx(1, abs=0.05)
+        assert textures.spread(np.array(codes)) == pytest.approx(1, abs=0.05)
     narrow = [coder(prior.image(prior.mean + prior.basis @ torch.full((4,), 0.1 * k))) for k in range(3)]
-    assert texturescores.spread(np.array(narrow)) < 0.1
+    assert textures.spread(np.array(narrow)) < 0.1
 
 
 def test_spread_by_hand_and_of_too_few() -> None:
     codes = np.float32([[0, 0], [2, 0], [4, 6]])  # mean (2, 2); squares 8, 4, 20 over 6 numbers
-    assert texturescores.spread(codes) == pytest.approx(math.sqrt(32 / 6))
-    assert math.isnan(texturescores.spread(codes[:1]))
+    assert textures.spread(codes) == pytest.approx(math.sqrt(32 / 6))
+    assert math.isnan(textures.spread(codes[:1]))
 
 
 def test_coder_finds_what_it_drew_at_any_size() -> None:
@@ -114,8 +112,8 @@ def test_twins_are_found_across_blocks_and_only_they() -> None:
     copies[7] = copies[2] + 3
     copies[:, :4] = 0  # outside the chart: does not dilute what differs
     for block in (2, 4, 1024):
-        assert texturescores.twins(copies, block=block) == [(1, 8), (3, 5)]
-    assert texturescores.twins(np.zeros((3, 16, 16, 3), np.uint8)) == []
+        assert textures.twins(copies, block=block) == [(1, 8), (3, 5)]
+    assert textures.twins(np.zeros((3, 16, 16, 3), np.uint8)) == []
 
 
 def test_small_copies_know_the_chart_only() -> None:
@@ -124,8 +122,8 @@ def test_small_copies_know_the_chart_only() -> None:
     valid[:, 40:] = False
     changed = image.copy()
     changed[:, 40:] = 1
-    assert (texturescores.small_copy(image, valid) == texturescores.small_copy(changed, valid)).all()
-    copy = texturescores.small_copy(image, valid)
+    assert (textures.small_copy(image, valid) == textures.small_copy(changed, valid)).all()
+    copy = textures.small_copy(image, valid)
     assert (copy[:, 10:] == 0).all()
     np.testing.assert_allclose(copy[0, 0] / 255, image[:4, :4].mean((0, 1)), atol=0.003)
 
@@ -255,7 +253,7 @@ def test_small_copy_is_made_again_where_it_was_removed(tmp_path: Path) -> None:
     textures.thumbs_folder(tmp_path)
     made = textures.read_thumb(tmp_path, file)
     np.testing.assert_allclose(textures.read_thumb(tmp_path, file), made, atol=1 / 255)
-    assert textures.thumb_path(tmp_path, "a").is_file()
+    assert (tmp_path / file.thumb).is_file()
 
 
 def test_a_set_in_which_all_fail_has_no_rows(tmp_path: Path) -> None:

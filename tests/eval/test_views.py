@@ -10,21 +10,19 @@ import torch
 from scipy import ndimage
 
 from ostec.core.types import BoolArray, FittedFace, FloatArray, Topology
-from ostec.eval.photos.stages import DETECTOR, Sight
+from ostec.eval.photos.sight import DETECTOR, Sight
 from ostec.eval.photos.views import (
-    Compared,
     Target,
     ViewPhoto,
     ViewsTask,
     compare,
     doubtful_yaws,
-    figures,
     light_figures,
     own_figures,
     target_of,
 )
 from ostec.eval.report.record import direction
-from ostec.eval.scores import psnr
+from ostec.eval.scores import Compared, psnr
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.unwrap import Unwrapper
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
@@ -73,7 +71,7 @@ def worst(image: FloatArray, truth: FloatArray, mask: BoolArray) -> float:
 def test_the_true_texture_is_the_other_photo(scene: Scene) -> None:
     target = scene.target(toy_photo(scene.topology, scene.other, toy_texture(256)))
     compared = scene.compare(toy_texture(SIZE), target)
-    found = figures(compared, worst)
+    found = compared.figures(worst)
     assert all(found[f"psnr_{part}"] > 36 for part in ("face", "seen", "unseen"))
     assert [found[f"sharpness_{part}"] for part in ("face", "seen")] == pytest.approx([1, 1], abs=0.05)
     assert found["ssim_face"] > 0.99
@@ -94,10 +92,10 @@ def test_the_parts_are_disjoint_and_make_up_the_face(scene: Scene) -> None:
 def test_an_offset_gives_what_theory_says_and_counts_where_it_is(scene: Scene) -> None:
     grey = (0.5, 0.5, 0.5)  # behind the face too: nothing else is mixed into its rim
     target = scene.target(toy_photo(scene.topology, scene.other, plain(0.5), background=grey))
-    everywhere = figures(scene.compare(plain(0.6), target), worst)
+    everywhere = scene.compare(plain(0.6), target).figures(worst)
     assert [everywhere[f"psnr_{part}"] for part in ("face", "seen", "unseen")] == pytest.approx([20.0] * 3, abs=1e-3)
     half_wrong = np.where(scene.shown[..., None], plain(0.5), plain(0.7))
-    found = figures(scene.compare(half_wrong, target), worst)
+    found = scene.compare(half_wrong, target).figures(worst)
     assert found["psnr_seen"] > 25  # but for pixels on the border of both
     assert found["psnr_unseen"] == pytest.approx(-20 * math.log10(0.2), abs=0.5)
     assert found["perceptual_unseen"] == pytest.approx(0.2, abs=1e-3)
@@ -121,7 +119,7 @@ def test_another_exposure_costs_the_plain_figure_alone(scene: Scene) -> None:
     photo = toy_photo(scene.topology, scene.other, toy_texture(256))
     dim = (photo * np.float32([0.7, 0.8, 0.9]) + np.float32(0.05)).astype(np.float32)
     compared = scene.compare(toy_texture(SIZE), scene.target(dim))
-    found = figures(compared, worst) | light_figures(compared)
+    found = compared.figures(worst) | light_figures(compared)
     for part in ("face", "seen", "unseen"):
         assert found[f"psnr_{part}"] < 26
         assert found[f"psnr_{part}_light"] > 36
@@ -140,7 +138,7 @@ def test_nothing_seen_gives_no_light(scene: Scene) -> None:
     target = scene.target(toy_photo(scene.topology, scene.other, toy_texture(64)))
     nothing = compare(toy_texture(64), np.zeros((64, 64), bool), target, scene.unwrapper.layout(16))
     assert all(math.isnan(value) for value in light_figures(nothing).values())
-    found = figures(nothing, worst)
+    found = nothing.figures(worst)
     assert math.isnan(found["psnr_seen"])
     assert found["psnr_unseen"] == found["psnr_face"]
 
@@ -150,7 +148,7 @@ def test_the_warp_hides_a_wrong_shape_and_own_shows_it(scene: Scene) -> None:
     right = torch.from_numpy(scene.face.vertices)
     wrong = right * torch.tensor([1.0, 0.85, 1.2])
     own = [own_figures(scene.compare(toy_texture(SIZE), target, vertices), worst) for vertices in (right, wrong)]
-    warped = figures(scene.compare(toy_texture(SIZE), target), worst)
+    warped = scene.compare(toy_texture(SIZE), target).figures(worst)
     # A toy face is as rigid as can be: its own mesh at the other's pose is the other's.
     assert own[0]["psnr_face_own"] == pytest.approx(warped["psnr_face"], abs=0.01)
     assert own[1]["psnr_face_own"] < own[0]["psnr_face_own"] - 10
@@ -163,10 +161,10 @@ def test_blur_loses_sharpness_and_the_pictures_own_resampling_does_not(scene: Sc
     texture = np.clip(toy_texture(256) + ndimage.gaussian_filter(rng.normal(0, 0.8, (256, 256, 1)), (2, 2, 0)), 0, 1)
     texture = texture.astype(np.float32)
     target = scene.target(toy_photo(scene.topology, scene.other, texture))
-    again = figures(scene.compare(target.truth, target), worst)
+    again = scene.compare(target.truth, target).figures(worst)
     assert again["sharpness_face"] == pytest.approx(1)
     blurred = ndimage.gaussian_filter(target.truth, (2, 2, 0))
-    assert figures(scene.compare(blurred, target), worst)["sharpness_face"] < 0.6
+    assert scene.compare(blurred, target).figures(worst)["sharpness_face"] < 0.6
 
 
 def test_a_fit_far_from_the_known_yaw_is_told(tmp_path: Path) -> None:

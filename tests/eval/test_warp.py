@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ostec.core.types import FittedFace, FloatArray, Topology
-from ostec.eval.photos.warp import draw_on, frame, match_light, spread_colours
+from ostec.eval.photos.warp import frame, match_light, spread_colours
 from ostec.eval.scores import psnr
 from ostec.render.unwrap import Unwrapper
 from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
@@ -44,7 +44,7 @@ def test_a_large_face_is_made_smaller_and_its_mesh_with_it(topology: Topology) -
     large = toy_face(topology, (0, 25, 0), scale=1.6, centre=(190.0, 140.0))
     framed = frame(toy_photo(topology, large, toy_texture(256), (380, 380)), large, most_px=120)
     assert max(framed.size) == 120
-    mesh = draw_on(framed, Unwrapper(topology).layout(16))
+    mesh = framed.mesh(Unwrapper(topology).layout(16))
     assert mesh.covered.mean() > 0.4
     assert psnr(mesh.draw(toy_texture(256)), framed.image, mesh.covered) > 38
 
@@ -57,7 +57,7 @@ def test_a_mesh_outside_the_picture_is_refused(topology: Topology) -> None:
 def test_what_is_drawn_is_the_photo(topology: Topology, unwrapper: Unwrapper) -> None:
     face = toy_face(topology, (10, -30, 5))
     framed = frame(toy_photo(topology, face, toy_texture(256)), face)
-    mesh = draw_on(framed, unwrapper.layout(16))
+    mesh = framed.mesh(unwrapper.layout(16))
     assert mesh.covered.mean() > 0.3
     assert psnr(mesh.draw(toy_texture(256)), framed.image, mesh.covered) > 38
 
@@ -69,7 +69,7 @@ def test_the_warp_undoes_shift_turn_and_size(topology: Topology, unwrapper: Unwr
     seen = unwrapper.unwrap(photos[0], here, 256)
     target = frame(photos[1], there)
     texels = np.concatenate([seen.colour, (seen.visible & (seen.cosine > 0.4))[..., None]], axis=2, dtype=np.float32)
-    mesh = draw_on(target, unwrapper.layout(16))
+    mesh = target.mesh(unwrapper.layout(16))
     drawn = mesh.draw(texels)
     both = mesh.covered & (drawn[..., 3] > 0.999)
     assert both.mean() > 0.3
@@ -82,11 +82,11 @@ def test_other_vertices_take_the_place_of_the_fitted_ones(topology: Topology, un
     face = toy_face(topology)
     framed = frame(np.zeros((256, 256, 3), np.float32), face)
     layout = unwrapper.layout(16)
-    warped, own = (draw_on(framed, layout, v) for v in (None, framed.vertices * torch.tensor([0.5, 1, 1])))
+    warped, own = (framed.mesh(layout, v) for v in (None, framed.vertices * torch.tensor([0.5, 1, 1])))
     rows = warped.covered.any(1) & own.covered.any(1)
     widths = [mesh.covered[rows].sum(1) for mesh in (warped, own)]
     assert abs(np.median(widths[1] / widths[0]) - 0.5) < 0.03
-    again = draw_on(framed, layout, framed.vertices)
+    again = framed.mesh(layout, framed.vertices)
     assert np.array_equal(again.draw(toy_texture(64)), warped.draw(toy_texture(64)))
 
 

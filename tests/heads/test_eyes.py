@@ -5,7 +5,7 @@ import pytest
 
 from ostec.core.types import DoubleArray, FloatArray
 from ostec.heads.eyes import DARKEST, EyeOpening, common_gaze, eye_opening, gaze, seen_eye
-from ostec.heads.skin import Chart, eye_texture
+from ostec.heads.texture import Chart, eye_texture
 from tests.toy import toy_face, toy_topology
 from tests.toy_head import EYE_RADIUS, EYES, MM_PER_UNIT, toy_head_model
 

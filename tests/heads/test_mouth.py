@@ -7,7 +7,7 @@ import pytest
 
 from ostec.core.types import FloatArray
 from ostec.heads.mouth import BEHIND_MM, DARKEST, TEETH, between_lips, mouth_light
-from ostec.heads.skin import sample
+from ostec.heads.texture import sample
 from ostec.render.geometry import in_polygon
 from tests.toy import toy_texture, toy_topology
 

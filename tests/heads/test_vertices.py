@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ostec.heads.skin import SPREAD, AtVertices, FaceOnHead, FaceTexture, for_vertices, over_texels, part_texture
+from ostec.heads.texture import SPREAD, AtVertices, FaceOnHead, FaceTexture, for_vertices, over_texels, part_texture
 
 SIZE = 64
 

@@ -338,6 +338,19 @@ def test_slow_server_is_waited_for(serve: Serve, target: Path) -> None:
     assert target.read_bytes() == CONTENT
 
 
+def test_server_that_trickles_for_ever_is_given_up_and_what_came_is_kept(serve: Serve, target: Path) -> None:
+    behaviour, address = serve(pause_seconds=0.3)
+    started = time.monotonic()
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1 takes longer than is waited for\.$"):
+        get(wanted(target, address), replace(QUICK, limit_seconds=0.4))
+    assert time.monotonic() - started < 1.0  # not first when a whole block has come together
+    assert len(behaviour.requests) == 1
+    behaviour.pause_seconds = 0.0
+    get(wanted(target, address))
+    assert behaviour.requests[-1]["range"].startswith("bytes=")
+    assert target.read_bytes() == CONTENT
+
+
 def test_mirrors_are_tried_in_turn(serve: Serve, target: Path) -> None:
     _, gone = serve(status=404)
     _, wrong = serve(OTHER)

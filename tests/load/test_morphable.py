@@ -405,7 +405,7 @@ def test_every_reader_has_a_manifest_that_names_the_model_and_the_reader() -> No
     for name, (manifest, read) in READERS.items():
         found = load_manifest(manifest)
         assert (found.face_model, found.loader) == (name, f"{read.__module__}.{read.__name__}")
-        assert read.__module__ == f"ostec.load.morphable.{name}"
+        assert read.__module__ == f"ostec.load.morphable.{name.replace('3ddfa', 'threeddfa')}"
         assert not found.ships
 
 

@@ -16,7 +16,7 @@ from ostec.load.networks import load_generator
 from ostec.nets.perceptual import Lpips, LpipsTensors
 from ostec.pipeline import CompletedFace, Completer
 from ostec.pipeline.settings import CompleteSettings
-from ostec.project.views import TURNED
+from ostec.project.studio import TURNED
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
 ROOT = Path(__file__).parents[2]

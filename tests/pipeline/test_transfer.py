@@ -13,9 +13,9 @@ from ostec.core.assets import asset_path
 from ostec.core.errors import AssetError, ImageError, OutputError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, Topology
-from ostec.heads.assemble import HeadMaker
+from ostec.heads.maker import HeadMaker
 from ostec.heads.parts import HeadPart
-from ostec.heads.skin import Chart, sample, surface_normals
+from ostec.heads.texture import Chart, sample, surface_normals
 from ostec.io.images import write_png
 from ostec.load.topology import read_topology
 from ostec.pipeline import transfer as module

@@ -12,7 +12,7 @@ from ostec.core.types import GeneratedView, Provenance, ViewFrame
 from ostec.load.topology import read_topology
 from ostec.project.invert import project
 from ostec.project.objective import LatentSpace
-from ostec.project.views import View, ViewStudio, views_of
+from ostec.project.studio import View, ViewStudio, views_of
 from ostec.render.uv import bake_layout
 from ostec.stitch.settings import ViewSettings
 from ostec.stitch.views import Progress, ViewFill, add_view, merge_views, quality

@@ -10,7 +10,6 @@ import torch
 
 from ostec.core.errors import WeightsError
 from ostec.core.types import Topology
-from ostec.train.checkpoint import load_checkpoint, save_checkpoint
 from ostec.train.generator import (
     AUGMENT_PATCHES,
     Draw,
@@ -24,7 +23,7 @@ from ostec.train.generator import (
     z_dimension,
 )
 from ostec.train.renders import PoseBank, TrainingTextures
-from ostec.train.result import encode_whole_views, finish_training
+from ostec.train.result import encode_whole_views, finish_training, load_checkpoint, save_checkpoint
 from tests.toy import toy_topology
 from tests.train.toy_views import COEFFICIENTS, FRAME, SIDE, TEXELS, TINY, toy_bank, toy_textures
 

@@ -1,17 +1,25 @@
 """``ostec bench pipeline``: seconds per stage and photos per hour."""
 
+import json
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from ostec.app.bench.options import BenchOptions, tell
-from ostec.app.options import Flat, option
+from ostec.app.checks import need_files
+from ostec.app.console import begin, say
+from ostec.app.options import Flat, Quiet, Verbose, option
 from ostec.core.errors import UsageError
+from ostec.core.settings import Device
 from ostec.core.text import align
 from ostec.pipeline.settings import CompleteSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,53 +37,68 @@ class BenchPipeline:
     settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
     threads: int = 0
     """Threads; 0: as PyTorch chooses."""
-    running: Flat[BenchOptions] = field(default_factory=BenchOptions)
+    json: Annotated[str | None, option(metavar="FILE")] = None
+    """File for all figures; an older one is replaced."""
+    device: Device = "auto"
+    """Where to compute; auto takes CUDA where it works, else the CPU."""
+    quiet: Quiet = False
+    """Say nothing but the table, warnings and errors."""
+    verbose: Verbose = False
+    """Say everything, and where unexpected errors come from."""
 
     def run(self) -> int:
         """Carry out the command; returns the exit code: 1 where some photos failed."""
-        from tempfile import TemporaryDirectory
+        begin(self.quiet, self.verbose)
+        self._check()
+        import torch
 
-        from ostec.app.checks import need_files
-        from ostec.app.console import say
         from ostec.app.photos.sources import find_photos
+        from ostec.app.train.prior import training_device
+        from ostec.bench.clock import described
+        from ostec.bench.pipeline import measure_photos
+        from ostec.core.settings import to_json
+        from ostec.io.files import write_atomic
+        from ostec.pipeline import Completer
 
-        self.running.begin()
+        photos = find_photos(self.source)
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        training_device(self.device)
+        logger.info("Loading the networks.")
+        begun = time.perf_counter()
+        completer = Completer.from_pretrained(self.settings, self.device)
+        loaded = time.perf_counter() - begun
+        machine = described(completer.device)
+        with TemporaryDirectory(prefix="ostec-bench-") as folder:
+            found = measure_photos(completer, photos, Path(folder), self.repeats, logger.info)
+        found |= {"load_s": loaded, "settings": to_json(self.settings), "machine": machine}
+        if self.json is not None:
+            text = json.dumps(found, indent=2, sort_keys=True, allow_nan=False)
+            write_atomic(Path(self.json), (text + "\n").encode())
+            logger.info("Wrote %s.", self.json)
+        say(table(found))
+        return 1 if found["failed"] else 0
+
+    def _check(self) -> None:
+        if self.json is not None:
+            if not self.json or Path(self.json).is_dir():
+                raise UsageError(f"--json must be a file, and {self.json!r} is none.")
+            if not Path(self.json).parent.is_dir():
+                raise UsageError(f"The folder of --json, {Path(self.json).parent}, does not exist.")
         if not self.source:
             raise UsageError("Name a photo, or a folder of photos.")
         if self.repeats < 1:
             raise UsageError(f"--repeats must be 1 or more, not {self.repeats}.")
+        if self.threads < 0:
+            raise UsageError(f"--threads must be 0 (as PyTorch chooses) or more, not {self.threads}.")
         need_files(generator=self.settings.generator, prior=self.settings.prior)
-        photos = find_photos(self.source).photos
-
-        import time
-
-        from ostec.bench.clock import described
-        from ostec.bench.pipeline import measure_photos
-        from ostec.core.settings import to_json
-        from ostec.pipeline import Completer
-
-        self.running.pick(self.threads)
-        tell("Loading the networks.")
-        begun = time.perf_counter()
-        completer = Completer.from_pretrained(self.settings, self.running.device)
-        loaded = time.perf_counter() - begun
-        machine = described(completer.device)
-        with TemporaryDirectory(prefix="ostec-bench-") as folder:
-            found = measure_photos(completer, photos, Path(folder), self.repeats, tell)
-        found |= {"load_s": loaded, "settings": to_json(self.settings), "machine": machine}
-        self.running.write(found)
-        say(table(found))
-        return 1 if found["failed"] else 0
 
 
 def table(found: Mapping[str, Any]) -> str:
     """Seconds by stage, and photos per hour, as text."""
-    body = [
-        [name, *(f"{times[key]:.3f}" for key in ("median_s", "least_s", "most_s"))]
-        for name, times in found["stages"].items()
-    ]
-    whole = found["s_per_photo"]
-    body.append(["photo", *(f"{whole[key]:.3f}" for key in ("median_s", "least_s", "most_s"))])
+    rows = {**found["stages"], "photo": found["s_per_photo"]}
+    keys = ("median_s", "least_s", "most_s")
+    body = [[name, *(f"{times[key]:.3f}" for key in keys)] for name, times in rows.items()]
     hour = f"{found['photos_per_hour']:.0f} photos an hour ({found['photos_per_hour_least']:.0f} to "
     hour += f"{found['photos_per_hour_most']:.0f} over {found['repeats']} rounds of {found['photos']}"
     left = f"; {len(found['failed'])} failed" if found["failed"] else ""

@@ -46,8 +46,7 @@ class EvalCompare:
         from ostec.io.files import write_atomic
 
         begin(self.quiet, self.verbose)
-        tolerances = parse_tolerances(self.tolerance)
-        paths = [Path(self.run_a), Path(self.run_b)]
+        tolerances, paths = parse_tolerances(self.tolerance), [Path(self.run_a), Path(self.run_b)]
         comparison = compare(read_evaluation(paths[0]), read_evaluation(paths[1]), self.method, tolerances)
         if self.out is not None:
             folder = out_folder(self.out)

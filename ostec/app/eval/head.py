@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional
 
-from ostec.app.checks import refusal
+from ostec.app.checks import need_file, refusal
 from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
@@ -16,7 +16,7 @@ from ostec.core.settings import FaceModel
 
 if TYPE_CHECKING:
     from ostec.eval.head.mesh import PartFiles
-    from ostec.eval.head.run import HeadSettings, HeadTask, Pair
+    from ostec.eval.head.run import HeadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -66,38 +66,34 @@ class EvalHead:
         self.running.begin()
         settings, parts = self._settings(), self._parts()
 
-        from ostec.app.eval.run import out_folder
-        from ostec.eval.head.run import KIND, HeadTask, check_files
-
-        check_files(parts)
-        return self._carry_out(HeadTask(parts, settings, out_folder(self.out, KIND)))
-
-    def _carry_out(self, task: "HeadTask") -> int:
         from ostec.app.console import say, shown
-        from ostec.app.eval.run import finish, run_shown
-        from ostec.eval.head.sheet import write_sheet
-        from ostec.eval.jobs import Jobs
-        from ostec.eval.report.table import table
+        from ostec.app.eval.run import carry_out, finish, out_folder
+        from ostec.eval.head.run import KIND, HeadTask, head_study
+        from ostec.eval.report.pictures import SHEET
+        from ostec.eval.report.record import table
         from ostec.io.files import write_atomic
 
+        for path in (path for part in parts for path in (part.mesh, part.texture)):
+            need_file(path, "The head's file")
+        folder = out_folder(self.out, KIND)
         logger.info("Finding the head's true texture.")
-        judged = task.prepare()
-        jobs = Jobs(tuple(task.settings.inputs), task.folder, task.digest(judged))
-        outcomes = run_shown(jobs, task, self.running, "photos")
-        evaluation = task.evaluation(outcomes, judged)
-        sheet = write_sheet(task.folder, task.settings)
-        write_atomic(task.folder / BY_LIGHT, table(evaluation, ("light",)).encode("utf-8", "replace"))
-        code = finish(task.folder, evaluation, ("yaw",), self.running)
+        study = head_study(HeadTask(parts, settings, folder))
+        evaluation = carry_out(study, self.running)
+        write_atomic(folder / BY_LIGHT, table(evaluation, ("light",)).encode("utf-8", "replace"))
+        code = finish(folder, evaluation, study.by, self.running)
         if not self.running.quiet:
-            say(f"The pictures are in {shown(sheet)}, the same by light in {shown(task.folder / BY_LIGHT)}.")
+            say(f"The pictures are in {shown(folder / SHEET)}, the same by light in {shown(folder / BY_LIGHT)}.")
         return code
 
     def _settings(self) -> "HeadSettings":
-        from ostec.eval.head.run import HeadSettings
+        from ostec.eval.head.run import HeadSettings, Pair
 
         completion = self.completion.settings(face_model=self.face_model)
         try:
-            pairs = tuple(_pair(text) for text in self.pairs)
+            for text in self.pairs:
+                if not re.fullmatch(r"[+-]?\d{1,3}:[+-]?\d{1,3}", text):
+                    raise ValueError(f"pairs must be INPUT:TARGET yaws as 25:-40, got {text!r}.")
+            pairs = tuple(Pair(*map(int, text.split(":"))) for text in self.pairs)
             return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)
         except ValueError as error:
             raise refusal(error, [field.name for field in fields(self)]) from error
@@ -111,16 +107,6 @@ class EvalHead:
                 f"{len(self.part_texture)} for {len(self.part)}."
             )
         textures = self.part_texture or (self.texture,)
-        textures = textures * len(self.part) if len(textures) == 1 else textures
+        textures *= len(self.part) if len(textures) == 1 else 1
         parts = (PartFiles(mesh, texture) for mesh, texture in zip(self.part, textures, strict=True))
         return PartFiles(self.mesh, self.texture), *parts
-
-
-def _pair(text: str) -> "Pair":
-    """Raises ValueError where it is none."""
-    from ostec.eval.head.run import Pair
-
-    match = re.fullmatch(r"([+-]?\d{1,3}):([+-]?\d{1,3})", text)
-    if match is None:
-        raise ValueError(f"pairs must be INPUT:TARGET yaws as 25:-40, got {text!r}.")
-    return Pair(int(match[1]), int(match[2]))

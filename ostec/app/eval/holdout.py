@@ -9,7 +9,6 @@ from tyro.conf import Positional
 from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
-from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.eval.photos.holdout import HoldoutPhoto
@@ -56,50 +55,28 @@ class EvalHoldout:
         """Carry out the command; returns the exit code."""
         self.running.begin()
         self._check()
-        settings = self._settings()
 
-        from ostec.app.eval.run import finish, out_folder, run_shown
-        from ostec.eval.photos.holdout import (
-            KIND,
-            HoldoutPlan,
-            HoldoutTask,
-            holdout_evaluation,
-            holdout_jobs,
-            sheet_rows,
-        )
-        from ostec.eval.report.pictures import SHEET, sheet
-        from ostec.io.images import write_png
+        from ostec.app.eval.run import carry_out, finish, out_folder
+        from ostec.eval.photos.holdout import KIND, SIZE, HoldoutPlan, HoldoutTask, holdout_study
 
-        photos = self._photos()
-        folder = out_folder(self.out, KIND)
-        plan = HoldoutPlan(self.masks, settings, self.seed, self.baselines)
-        task = HoldoutTask({photo.name: photo for photo in photos}, plan, folder)
-        outcomes = run_shown(holdout_jobs(task), task, self.running, "photos")
-        evaluation = holdout_evaluation(task, outcomes)
-        if evaluation.rows:
-            write_png(folder / SHEET, sheet(sheet_rows(folder, evaluation), 256))
-        return finish(folder, evaluation, ("found_by",), self.running)
+        plan = HoldoutPlan(self.masks, self.completion.settings(uv_size=SIZE), self.seed, self.baselines)
+        photos = {photo.name: photo for photo in self._photos()}
+        study = holdout_study(HoldoutTask(photos, plan, out_folder(self.out, KIND)))
+        return finish(study.folder, carry_out(study, self.running), study.by, self.running)
 
     def _check(self) -> None:
         from ostec.app.console import shown
+        from ostec.app.eval.run import need_other_folder
 
-        if not Path(self.folder).is_dir():
-            raise UsageError(f"{shown(self.folder)} is no folder of photos.")
-        out = Path(self.out).resolve()
-        if self.out and Path(self.folder).resolve() in (out, out / "pictures"):
-            raise UsageError("--out must be another folder than that of the photos.")
+        for folder in (self.folder, self.exclude):
+            if folder is not None and not Path(folder).is_dir():
+                raise UsageError(f"{shown(folder)} is no folder of photos.")
+        need_other_folder(self.out, Path(self.folder))
         for name, value in (("count", self.count), ("seed", self.seed)):
             if value < 0:
                 raise UsageError(f"--{name} must be 0 or more, not {value}.")
         if self.exclude is not None and not self.held_out:
             raise UsageError("--exclude goes with --held-out.")
-        if self.exclude is not None and not Path(self.exclude).is_dir():
-            raise UsageError(f"{shown(self.exclude)} is no folder of photos.")
-
-    def _settings(self) -> CompleteSettings:
-        from ostec.eval.photos.holdout import SIZE
-
-        return self.completion.settings(uv_size=SIZE)
 
     def _photos(self) -> "list[HoldoutPhoto]":
         """The photos in their order, the hidden side by turns."""
@@ -109,7 +86,7 @@ class EvalHoldout:
         from ostec.eval.photos.holdout import HoldoutPhoto, evenly
         from ostec.train.portraits import is_held_out
 
-        paths = find_photos((self.folder,), recursive=False).photos
+        paths = find_photos((self.folder,), recursive=False)
         if self.held_out:
             excluded = excluded_numbers(None if self.exclude is None else Path(self.exclude))
             paths = [path for path in paths if is_held_out(path.stem, excluded)]

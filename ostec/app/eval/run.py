@@ -3,37 +3,33 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ostec.app.console import Display, say, shown
 from ostec.app.eval.options import RunOptions
 from ostec.app.photos.runner import terminate_like_interrupt
 from ostec.core.errors import UsageError
-from ostec.eval.jobs import Jobs, Task, run_jobs, workers_here
-from ostec.eval.photos.stages import drop_incomplete
-from ostec.eval.report.pictures import PICTURES
-from ostec.eval.report.record import FILE, Evaluation, read_evaluation
-from ostec.eval.report.table import write_report
+from ostec.eval.jobs import Jobs, Outcome, Task, run_jobs, workers_here
+from ostec.eval.report.pictures import PICTURES, SHEET, sheet
+from ostec.eval.report.record import FILE, Evaluation, read_evaluation, write_report
+from ostec.eval.study import Study
 from ostec.io.files import make_folder, remove_leftovers
+from ostec.io.images import write_png
 
 logger = logging.getLogger(__name__)
 
 
 def out_folder(text: str, kind: str | None = None) -> Path:
-    """The folder of the results, made if it does not exist.
+    """The folder of the results, made if it does not exist. Raises UsageError, OutputError.
 
-    Args:
-        text: as it was given.
-        kind: of the evaluation; None where the folder may hold whatever it likes.
-
-    Raises:
-        UsageError: the name is empty, or the folder holds an evaluation of another kind.
-        OutputError: it cannot be made or written to.
+    It may not hold an evaluation of another ``kind``, if one is given.
     """
     if not text:
         raise UsageError("--out must name a folder.")
     path = Path(text)
-    before = _kind_in(path)
+    try:
+        before = read_evaluation(path).kind
+    except UsageError:  # none, or a damaged one, which is written anew
+        before = None
     if kind is not None and before not in (None, kind):
         raise UsageError(f"{shown(path)} holds an evaluation of the kind {before!r}; name another folder.")
     folder = make_folder(path)
@@ -42,47 +38,34 @@ def out_folder(text: str, kind: str | None = None) -> Path:
     return folder
 
 
-def _kind_in(folder: Path) -> str | None:
-    if not (folder / FILE).is_file():
-        return None
-    try:
-        return read_evaluation(folder).kind
-    except UsageError:  # damaged: it is written anew
-        return None
+def need_other_folder(out: str, photos: Path) -> None:
+    """Raise UsageError where the results would lie among the photos of a folder."""
+    results = Path(out).resolve()
+    if out and photos.resolve() in (results, results / PICTURES):
+        raise UsageError("--out must be another folder than that of the photos.")
 
 
 def run_shown(
     jobs: Jobs, task: Task, running: RunOptions, what: str, names: Mapping[str, str] | None = None
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Outcome]:
     """Do the jobs, with a bar and the time left on a terminal, a line for each else; failures are warnings.
 
-    Outcomes whose pictures have gone are done again. An eval.json of before is removed if there is anything to do: it
-    means done.
-
-    Args:
-        jobs: what to do and where the outcomes are kept.
-        task: does one.
-        running: how many processes, and whether there are a bar and lines.
-        what: what the jobs are, in the plural, as it is shown (``renders``).
-        names: key -> name of the job, as it is shown; None shows the keys.
-
-    Returns:
-        Key -> outcome, in the order of ``jobs.keys``; one that failed is ``{"error": sentence}``.
-
-    Raises:
-        OstecError: an outcome cannot be written, or a process has died.
-        KeyboardInterrupt: on Ctrl-C and SIGTERM; what is done is kept.
+    As :func:`ostec.eval.jobs.run_jobs`. Shown are ``what`` the jobs are in the plural (``renders``), and their
+    ``names`` in place of the keys. An eval.json of before is removed if there is anything to do: it means done.
     """
-    drop_incomplete(jobs)
     before = sum(jobs.found(key) is not None for key in jobs.keys)
     if before:
         logger.info("Done before and kept: %d of %d %s.", before, len(jobs.keys), what)
     to_do = len(jobs.keys) - before
     if to_do:
         (jobs.folder / FILE).unlink(missing_ok=True)
+    most = workers_here()
+    if running.workers > most:
+        asked = running.workers
+        logger.warning("--workers %d is more than the %d cores that may be used here; each runs one.", asked, most)
     with Display(len(jobs.keys), to_do, running.quiet, what) as display, terminate_like_interrupt():
 
-        def done(key: str, outcome: dict[str, Any], found: bool) -> None:
+        def done(key: str, outcome: Outcome, found: bool) -> None:
             failed, name = "error" in outcome, shown(names[key] if names else key)
             if failed:
                 logger.warning("%s failed: %s", name, shown(str(outcome["error"])))
@@ -90,22 +73,25 @@ def run_shown(
                 display.begin(name)
             display.end(name, None if found or failed else "done")
 
-        return run_jobs(jobs, task, _processes(running.workers), done)
+        return run_jobs(jobs, task, min(running.workers, most) or most, done)
 
 
-def _processes(asked: int) -> int:
-    """How many processes run where ``asked`` are asked for: one per core at most, and for 0; that fewer run is said."""
-    most = workers_here()
-    if asked > most:
-        logger.warning("--workers %d is more than the %d cores that may be used here; each runs one.", asked, most)
-    return min(asked, most) or most
+def carry_out(study: Study, running: RunOptions) -> Evaluation:
+    """Do the jobs of an evaluation, and draw its sheet. Raises as :func:`run_shown`."""
+    outcomes = run_shown(study.jobs(), study.task, running, "photos")
+    for sentence in study.doubts(outcomes):
+        logger.warning("%s", shown(sentence))
+    evaluation = study.evaluation(outcomes)
+    rows = study.sheet(evaluation)
+    if rows:
+        write_png(study.folder / SHEET, sheet(rows, study.cell_px))
+    return evaluation
 
 
 def finish(folder: Path, evaluation: Evaluation, by: tuple[str, ...], running: RunOptions) -> int:
     """Write the table and, last, eval.json, and say the table; returns the exit code, 1 if something failed.
 
-    Raises:
-        OutputError: a file cannot be written.
+    Raises OutputError.
     """
     text = write_report(folder, evaluation, by)
     if not running.quiet:

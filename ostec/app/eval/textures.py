@@ -1,6 +1,5 @@
 """``ostec eval textures``: figures of a folder of UV textures."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +9,6 @@ from tyro.conf import Positional
 from ostec.app.eval.options import RunOptions
 from ostec.app.options import Flat, OutFolder, option
 from ostec.core.errors import UsageError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,36 +35,23 @@ class EvalTextures:
 
         from ostec.app.eval.run import finish, out_folder, run_shown
         from ostec.eval.report.page import write_sheets, write_textures_page
-        from ostec.eval.report.table import table
-        from ostec.eval.textures.run import (
-            KIND,
-            TILE,
-            TextureTask,
-            evaluation_of,
-            find_textures,
-            read_thumb,
-            settings_of,
-            texture_jobs,
-            thumbs_folder,
-        )
+        from ostec.eval.report.record import table
+        from ostec.eval.textures import run
 
         source, mask = Path(self.folder), Path(self.mask) if self.mask else None
-        files = find_textures(source)
-        settings = settings_of(self.layout, mask)
+        files = run.find_textures(source)
+        settings = run.settings_of(self.layout, mask)
         if self.out and Path(self.out).resolve() == source.resolve():
-            raise UsageError(
-                "--out must not be the folder of the textures: contact sheets would be taken for textures."
-            )
-        out = out_folder(self.out, KIND)
-        thumbs_folder(out)
+            raise UsageError("--out must not be the folder of the textures, or contact sheets would be taken for some.")
+        out = out_folder(self.out, run.KIND)
+        run.thumbs_folder(out)
         keys = {file.key: file for file in files}
-        task = TextureTask(keys, self.layout, mask, out)
+        task = run.TextureTask(keys, self.layout, mask, out)
         names = {key: file.name for key, file in keys.items()}
-        outcomes = run_shown(texture_jobs(task, settings), task, self.running, "textures", names)
-        evaluation = evaluation_of(files, [outcomes[key] for key in keys], settings)
-        by_name = {file.name: file for file in files}
-        pictured = [row.item for row in evaluation.rows if row.pictures]
-        logger.debug("Drawing the contact sheets of %d textures.", len(pictured))
-        sheets = write_sheets(out, pictured, TILE, lambda number: read_thumb(out, by_name[pictured[number]]))
-        write_textures_page(out, evaluation, table(evaluation), sheets, TILE)
+        outcomes = run_shown(run.texture_jobs(task, settings), task, self.running, "textures", names)
+        evaluation = run.evaluation_of(files, [outcomes[key] for key in keys], settings)
+        pictured = {row.item for row in evaluation.rows if row.pictures}
+        shown = [file for file in files if file.name in pictured]
+        sheets = write_sheets(out, [f.name for f in shown], run.TILE, lambda k: run.read_thumb(out, shown[k]))
+        write_textures_page(out, evaluation, table(evaluation), sheets, run.TILE)
         return finish(out, evaluation, (), self.running)

@@ -1,10 +1,8 @@
 """``ostec eval views``: several photos of one person, each completed and compared with the others."""
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from tyro.conf import Positional
 
@@ -12,12 +10,6 @@ from ostec.app.checks import need_file
 from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.options import Flat, OutFolder, option
 from ostec.core.errors import UsageError
-from ostec.pipeline.settings import CompleteSettings
-
-if TYPE_CHECKING:
-    from ostec.eval.photos.views import ViewPhoto
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,27 +40,26 @@ class EvalViews:
         """Carry out the command; returns the exit code."""
         self.running.begin()
         self._check()
-        settings = self._settings()
 
-        from ostec.app.console import shown
-        from ostec.app.eval.run import finish, out_folder, run_shown
-        from ostec.eval.photos.views import KIND, ViewsTask, doubtful_yaws, sheet_rows, views_evaluation, views_jobs
-        from ostec.eval.report.pictures import SHEET, sheet
-        from ostec.io.images import write_png
+        from ostec.app.eval.run import carry_out, finish, out_folder
+        from ostec.app.photos.sources import assign_names
+        from ostec.eval.photos.views import KIND, SIZE, ViewPhoto, ViewsTask, views_study
 
+        front = self.truth is not None
+        iterations = self.iterations_frontalize if front else 0
+        settings = self.completion.settings(frontalize=front, iterations_frontalize=iterations, uv_size=SIZE)
         folder = out_folder(self.out, KIND)
-        photos = self._photos()
-        truth = None if self.truth is None else _named((self.truth,))[0]
-        task = ViewsTask({photo.name: photo for photo in photos}, truth, settings, folder)
-        outcomes = run_shown(views_jobs(task), task, self.running, "photos")
-        for sentence in doubtful_yaws(task, outcomes):
-            log.warning("%s", shown(sentence))
-        evaluation = views_evaluation(task, outcomes)
-        if evaluation.rows:
-            write_png(folder / SHEET, sheet(sheet_rows(folder, evaluation), 256))
-        return finish(folder, evaluation, ("input", "target"), self.running)
+        named = assign_names([Path(file) for file in self.photos], ("",))
+        yaws = self.yaws or (None,) * len(named)
+        photos = {p.name: ViewPhoto(p.name, p.path, yaw) for p, yaw in zip(named, yaws, strict=True)}
+        truths = assign_names([Path(self.truth)] if self.truth is not None else [], ("",))
+        truth = next((ViewPhoto(photo.name, photo.path) for photo in truths), None)
+        study = views_study(ViewsTask(photos, truth, settings, folder))
+        return finish(folder, carry_out(study, self.running), study.by, self.running)
 
     def _check(self) -> None:
+        from ostec.app.eval.run import need_other_folder
+
         if len(self.photos) < (1 if self.truth is not None else 2):
             raise UsageError("Name at least two photos of the person, or one and --truth.")
         if self.yaws and len(self.yaws) != len(self.photos):
@@ -80,25 +71,5 @@ class EvalViews:
             need_file(name, "The photo")
         if len({Path(name).resolve() for name in self.photos}) < len(self.photos):
             raise UsageError("A photo is named twice.")
-        out = Path(self.out).resolve()
-        if self.out and any(Path(name).resolve().parent in (out, out / "pictures") for name in files):
-            raise UsageError("--out must be another folder than that of the photos.")
-
-    def _settings(self) -> CompleteSettings:
-        from ostec.eval.photos.views import SIZE
-
-        front = self.truth is not None
-        iterations = self.iterations_frontalize if front else 0
-        return self.completion.settings(frontalize=front, iterations_frontalize=iterations, uv_size=SIZE)
-
-    def _photos(self) -> "list[ViewPhoto]":
-        """The photos in their order."""
-        yaws = self.yaws or (None,) * len(self.photos)
-        return [replace(photo, yaw_deg=yaw) for photo, yaw in zip(_named(self.photos), yaws, strict=True)]
-
-
-def _named(files: Sequence[str]) -> "list[ViewPhoto]":
-    from ostec.app.photos.sources import assign_names
-    from ostec.eval.photos.views import ViewPhoto
-
-    return [ViewPhoto(photo.name, photo.path) for photo in assign_names([Path(file) for file in files], ("",))]
+        for name in files:
+            need_other_folder(self.out, Path(name).resolve().parent)

@@ -34,6 +34,11 @@ logger = logging.getLogger(__name__)
 
 _LINE_SECONDS = 10.0
 """Between two lines about a download where no bar is drawn."""
+_SHOWN = (
+    *("name", "purpose", "state", "homepage", "paper", "licence", "commercial_use", "redistribution"),
+    *("sign_up", "package", "source", "format", "loader", "input"),
+)
+_LABELS = {"loader": "read by"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,6 @@ class ModelsList:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         self.common.begin()
-
         found = [inspect_model(load_manifest(name)) for name in manifest_names()]
         rows = [(one.manifest.name, one.state.value, sized(one.size), _terms(one.manifest)) for one in found]
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
@@ -95,27 +99,17 @@ class ModelsShow:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         self.common.begin()
-
         status = inspect_model(named(self.model))
         manifest = status.manifest
-        for label, value in (
-            ("name", manifest.name),
-            ("purpose", manifest.purpose),
-            ("state", status.state.value),
-            ("homepage", manifest.homepage),
-            ("paper", manifest.paper),
-            ("licence", manifest.licence),
-            ("commercial use", _answer(manifest.commercial_use)),
-            ("redistribution", _answer(manifest.redistribution)),
-            ("sign up", manifest.sign_up),
-            ("package", manifest.package),
-            ("source", manifest.source),
-            ("format", manifest.format),
-            ("read by", manifest.loader or "nothing in this version"),
-            ("input", manifest.input),
-        ):
-            if value:
-                say(f"{label + ':':<16}{value}")
+        told = {
+            "state": status.state.value,
+            "commercial_use": _answer(manifest.commercial_use),
+            "redistribution": _answer(manifest.redistribution),
+            "loader": manifest.loader or "nothing in this version",
+        }
+        for name in _SHOWN:
+            if value := told.get(name) or getattr(manifest, name):
+                say(f"{_LABELS.get(name, name.replace('_', ' ')) + ':':<16}{value}")
         say("files:" + ("          one of them is enough, the first is preferred" if manifest.any_of else ""))
         for file in status.files:
             _show_file(manifest, file)
@@ -199,7 +193,6 @@ class ModelsVerify:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         self.common.begin()
-
         manifests = [named(name) for name in dict.fromkeys(self.models)]
         code = 0
         for manifest in manifests or [load_manifest(name) for name in manifest_names()]:
@@ -230,16 +223,13 @@ class ModelsPath:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         self.common.begin()
-
         manifest = named(self.model)
         status = inspect_model(manifest)
         if self.model_file is not None:
-            wanted = {_entry(manifest, self.model_file).name}
-        elif manifest.any_of:
-            wanted = {status.chosen.entry.name}
+            wanted = [_entry(manifest, self.model_file)]
         else:
-            wanted = {entry.name for entry in manifest.files}
-        files = [file for file in status.files if file.entry.name in wanted]
+            wanted = [status.chosen.entry] if manifest.any_of else list(manifest.files)
+        files = [file for file in status.files if file.entry in wanted]
         for file in files:
             if file.path is None:
                 how = f"ostec models show {manifest.name} says how it gets there"
@@ -250,11 +240,7 @@ class ModelsPath:
 
 
 def named(model: str) -> Manifest:
-    """The manifest of a model that a user has named.
-
-    Raises:
-        UsageError: there is no such model.
-    """
+    """The manifest of a model that a user has named. Raises UsageError if there is no such model."""
     names = manifest_names()
     if model not in names:
         similar = difflib.get_close_matches(model, names, 2)
@@ -284,16 +270,13 @@ def _entry(manifest: Manifest, file: str) -> ManifestFile:
 def _to_fetch(model: str, all_files: bool) -> list[tuple[Manifest, FileStatus]]:
     name, _, file = model.partition(":")
     manifest = named(name)
-    status = inspect_model(manifest, thoroughly=True)
+    every = inspect_model(manifest, thoroughly=True).files
     if file:
-        entry = _entry(manifest, file)
-        files = [one for one in status.files if one.entry.name == entry.name]
+        files = [one for one in every if one.entry == _entry(manifest, file)]
     elif manifest.any_of and not all_files:
-        good = [one for one in status.files if one.state in (State.PRESENT, State.UNPINNED)]
-        files = (good or list(status.files))[:1]
+        files = [one for one in every if one.state in (State.PRESENT, State.UNPINNED)][:1] or list(every[:1])
     else:
-        reachable = [one for one in status.files if one.entry.addresses] if manifest.any_of else []
-        files = reachable or list(status.files)
+        files = [one for one in every if one.entry.addresses or not manifest.any_of] or list(every)
     return [(manifest, one) for one in files]
 
 
@@ -306,9 +289,8 @@ def _fetch(manifest: Manifest, entry: ManifestFile, progress: Progress, allow_ht
     except DownloadError as error:
         hint = f" It can also be downloaded by hand, see ostec models show {manifest.name}." if entry.page else ""
         raise DownloadError(f"{error}{hint}") from error
-    if got.pinned:
-        return f"{got.path} ({sized(got.size)}); its SHA-256, which nobody published, is pinned in {pin_of(place).name}"
-    return f"{got.path} ({sized(got.size)})"
+    pinned = f"; its SHA-256, which nobody published, is pinned in {pin_of(place).name}" if got.pinned else ""
+    return f"{got.path} ({sized(got.size)}){pinned}"
 
 
 class _Teller:

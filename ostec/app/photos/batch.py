@@ -7,26 +7,19 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from ostec.app.checks import need_files, need_sources
 from ostec.app.console import shown, told_if_it_takes_long
+from ostec.app.photos import results
 from ostec.app.photos.journal import Journal
 from ostec.app.photos.options import BatchOptions
 from ostec.app.photos.plan import decide, lacking
-from ostec.app.photos.results import (
-    ALL_KINDS,
-    EARLIER_TURNTABLE,
-    HEAD_ENDINGS,
-    face_name,
-    pending,
-    read_record,
-    remove_files,
-    remove_stale_marks,
-)
+from ostec.app.photos.results import face_name, pending, read_record
 from ostec.app.photos.runner import Action, Run, Step, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.errors import OstecError, OutputError, UsageError
+from ostec.core.record import RESULT_KINDS
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 from ostec.pipeline.settings import CompleteSettings
 
@@ -34,33 +27,26 @@ logger = logging.getLogger(__name__)
 
 _PROBE_BYTES = 1 << 20
 """A disk on which not even this fits is full."""
-_OPTIONAL_ENDINGS = ("_frontal.png", "_turntable.webp", EARLIER_TURNTABLE, "_target.png", "_trust.png", *HEAD_ENDINGS)
+_OPTIONAL_ENDINGS = (
+    *("_frontal.png", "_turntable.webp", results.EARLIER_TURNTABLE, "_target.png", "_trust.png"),
+    *results.HEAD_ENDINGS,
+)
 
 
 def complete_sources(
-    sources: Sequence[str],
-    save_dir: str,
-    settings: CompleteSettings,
-    options: BatchOptions,
-    recursive: bool = True,
+    sources: Sequence[str], save_dir: str, settings: CompleteSettings, options: BatchOptions, recursive: bool = True
 ) -> int:
-    """Complete all photos in ``sources`` into ``save_dir``.
+    """Complete all photos in ``sources`` into ``save_dir``; return the exit code.
 
-    Returns:
-        The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
-
-    Raises:
-        OstecError: nothing could start: wrong use, no photo, something is missing, results cannot be written.
+    It is 0 if all are done or skipped, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM. Raises OstecError where
+    nothing could start.
     """
     need_sources(sources, save_dir, "complete")
     need_files(generator=settings.generator, prior=settings.prior)
     if options.batch < 1:
         raise UsageError(f"--batch must be 1 or more, got {options.batch}.")
     folder = Path(save_dir)
-    found = find_photos(sources, recursive)
-    if found.results:
-        logger.info("Left out as results of earlier runs: %d.", found.results)
-    photos = assign_names(found.photos)
+    photos = assign_names(find_photos(sources, recursive))
     refuse_replacing(photos, folder, settings.faces, options.overwrite)
     run = CompleteRun(folder, settings, options)
     if options.dry_run:
@@ -71,47 +57,29 @@ def complete_sources(
 
 @contextlib.contextmanager
 def prepared(folder: Path) -> Iterator[None]:
-    """A folder of results for a run; one that was made for it is not left behind empty where nothing could start.
+    """A folder of results for a run, cleaned up after one that was killed.
 
-    Raises:
-        OutputError: it cannot be made or written to.
+    One that was made for it is not left behind empty where nothing could start. Raises OutputError: it cannot be made
+    or written to.
     """
     there_before = folder.exists()
+    probe = folder / f".ostec-probe-{secrets.token_hex(4)}"
     try:
-        _prepare(folder)
+        remove_leftovers(make_folder(folder))
+        results.remove_stale_marks(folder)
+        try:
+            write_atomic(probe, bytes(_PROBE_BYTES))
+        except OutputError as error:
+            reason = getattr(error.__cause__, "strerror", None) or error
+            raise OutputError(f"The folder {folder} cannot be written to ({reason}).") from error
+        finally:
+            probe.unlink(missing_ok=True)
         yield
     except OstecError:  # nothing could start
         if not there_before:
             with contextlib.suppress(OSError):  # of a folder with anything in it
                 folder.rmdir()
         raise
-
-
-def _prepare(folder: Path) -> None:
-    """Make the folder of results, see that something fits in, and clean up after a run that was killed."""
-    make_folder(folder)
-    remove_leftovers(folder)
-    remove_stale_marks(folder)
-    probe = folder / f".ostec-probe-{secrets.token_hex(4)}"
-    try:
-        write_atomic(probe, bytes(_PROBE_BYTES))
-    except OutputError as error:
-        reason = getattr(error.__cause__, "strerror", None) or error
-        raise OutputError(f"The folder {folder} cannot be written to ({reason}).") from error
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-class Completes(Protocol):
-    """What the run needs of an :class:`ostec.pipeline.Completer`."""
-
-    device: Any
-
-    def complete_many(self, photos: Sequence[Path], progress: Any = None) -> Sequence[Any]:
-        """Complete the faces of photos."""
-
-    def extend(self, directory: Path, name: str, photo: Path, frontalize: bool, turntable: bool) -> Path:
-        """Add to a finished result."""
 
 
 class CompleteRun(Run[Photo]):
@@ -123,7 +91,6 @@ class CompleteRun(Run[Photo]):
         super().__init__(folder, options)
         self.group = options.batch
         self._settings, self._device = settings, options.device
-        self._completer: Completes | None = None
         self._journal = Journal(folder, "none")
         self._started = self._journal.start()
 
@@ -141,7 +108,10 @@ class CompleteRun(Run[Photo]):
 
     def load(self) -> None:
         """Load the networks."""
-        self._completer = _load(self._settings, self._device)
+        with told_if_it_takes_long("Loading models ..."):
+            from ostec.pipeline import Completer  # torch and the networks: not before there is work for them
+
+            self._completer = Completer.from_pretrained(self._settings, self._device)
         self._journal = Journal(self.folder, str(self._completer.device))
 
     def begin(self) -> None:
@@ -161,8 +131,8 @@ class CompleteRun(Run[Photo]):
 
     def where(self) -> str:
         """The page, and the list of failures if there is any."""
-        where = f"open {shown(self.folder / 'index.html')}"
-        return where + f"; the reasons are in {shown(self.folder / 'failures.jsonl')}" * bool(self.outcome.failed)
+        reasons = f"; the reasons are in {shown(self.folder / 'failures.jsonl')}" * bool(self.outcome.failed)
+        return f"open {shown(self.folder / 'index.html')}{reasons}"
 
     def note_failure(self, item: Photo, reason: str) -> None:
         """Note it in ``failures.jsonl``."""
@@ -177,7 +147,7 @@ class CompleteRun(Run[Photo]):
         if steps[0].action is Action.EXTEND:
             return [None]
         self.stage = "read"
-        return self._built().complete_many([step.item.path for step in steps], self._on_progress)
+        return self._completer.complete_many([step.item.path for step in steps], self._on_progress)
 
     def save(self, step: Step[Photo], made: Any) -> str:
         """Write the faces of a photo, or add to them."""
@@ -207,11 +177,10 @@ class CompleteRun(Run[Photo]):
         if self._settings.faces == "all":
             # Tells a later run whether all faces of the photo are there.
             face = dataclasses.replace(face, record={**face.record, "faces": {"index": number, "count": count}})
-        # An older NAME.json must not vouch for a mixture of old and new files, should the run be killed here.
-        # Nor may a portrait of the older result be left beside a new one that has none.
-        older = read_record(self.folder / f"{name}.json", ALL_KINDS)
+        # No portrait of the older result may be left beside a new one that has none.
+        older = read_record(self.folder / f"{name}.json", RESULT_KINDS)
         optional = [name + ending for ending in _OPTIONAL_ENDINGS if older and name + ending in older["files"]]
-        remove_files(self.folder, (f"{name}.json", *optional))
+        results.remove_files(self.folder, (f"{name}.json", *optional))
         face.save(self.folder, name)
 
     def _extend(self, step: Step[Photo]) -> None:
@@ -222,7 +191,7 @@ class CompleteRun(Run[Photo]):
                 record = read_record(self.folder / f"{name}.json")
                 if record is not None:
                     frontalize, turntable = lacking(name, record, self._settings)
-                    self._built().extend(self.folder, name, photo.path, frontalize, turntable)
+                    self._completer.extend(self.folder, name, photo.path, frontalize, turntable)
         seconds = time.perf_counter() - begin
         for name in step.names:
             self._note(photo, name, {"extend": seconds}, seconds)
@@ -234,18 +203,6 @@ class CompleteRun(Run[Photo]):
             logger.warning("%s", error)
             self.stop_if_lost(error)
 
-    def _built(self) -> Completes:
-        if self._completer is None:
-            raise ValueError("A step needs a completer, and none was loaded.")
-        return self._completer
-
     def _on_progress(self, stage: str, fraction: float) -> None:
         self.stage = stage
         self.display.stage(stage, fraction)
-
-
-def _load(settings: CompleteSettings, device: str) -> Completes:
-    with told_if_it_takes_long("Loading models ..."):
-        from ostec.pipeline import Completer  # torch and the networks: not before there is work for them
-
-        return Completer.from_pretrained(settings, device)

@@ -4,13 +4,14 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from ostec.app.checks import need_file, need_files, need_save_dir
-from ostec.app.console import Display, begin, say, shown
-from ostec.app.options import Flag, OutFolder, Quiet, Verbose, option
+from ostec.app.checks import need_file, need_files
+from ostec.app.console import Display, say, shown
+from ostec.app.options import Flat, OutFolder, option
+from ostec.app.photos.options import RunOptions
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
@@ -48,18 +49,11 @@ class Generate:
     """The network's own noise, noise of each picture's seed, or none."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
-    overwrite: Flag = False
-    """Redo what is done already, and replace what is in the way of a result."""
-    dry_run: Flag = False
-    """Say what would be drawn; write nothing."""
-    quiet: Quiet = False
-    """Say nothing but warnings and errors."""
-    verbose: Verbose = False
-    """Say everything, and where unexpected errors come from."""
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Return the exit code."""
-        begin(self.quiet, self.verbose)
+        self.running.begin()
         self._check()
         from ostec.load.networks import asset_file
         from ostec.pipeline.generation import parse_seeds, read_latents
@@ -72,21 +66,22 @@ class Generate:
         path = asset_file("generator", self.generator)
         request = self._request(path, seeds, latents)
         to_do = self._to_do(folder, names, request)
-        if self.dry_run:
+        if self.running.dry_run:
             say(f"{len(to_do)} of {count} pictures would be drawn into {shown(folder)}.")
             return 0
         if to_do:
             left = set(to_do)
             pairs = [(index, name) for index, name in enumerate(names) if name in left]
             self._draw(path, folder, pairs, seeds, latents, {**request, "files": names})
-        if not self.quiet:
+        if not self.running.quiet:
             say(f"{len(to_do)} drawn, {count - len(to_do)} skipped, in {shown(folder)}.")
         return 0
 
     def _check(self) -> None:
         if (self.seeds is None) == (self.latents is None):
             raise UsageError("Give either --seeds or --latents.")
-        need_save_dir(self.save_dir)
+        if not self.save_dir:
+            raise UsageError("--save-dir is empty.")
         if self.generator == "none":
             raise UsageError("--generator must be default or a file, got none.")
         need_files(generator=self.generator)
@@ -111,7 +106,7 @@ class Generate:
 
     def _to_do(self, folder: Path, names: Sequence[str], request: Mapping[str, Any]) -> list[str]:
         """The pictures that are not there yet. Raises UsageError if something else is in their way."""
-        if self.overwrite:
+        if self.running.overwrite:
             return list(names)
         made = _made(folder)
         if made is not None and not _goes_on(made, request):
@@ -154,11 +149,11 @@ class Generate:
         device = training_device(self.device)
         network = read.model.generator.to(device)
         remove_leftovers(make_folder(folder))
-        if self.overwrite:  # before the record says that what lies here is of this request
+        if self.running.overwrite:  # before the record says that what lies here is of this request
             _remove_pictures(folder, [name for _, name in to_do])
         facts = {"layout": read.layout, "resolution": shape.resolution, "device": str(device), "versions": versions()}
         write_record(folder, RECORD, {**record, **facts, "notes": list(read.model.notes)}, KIND)
-        with Display(len(to_do), len(to_do), self.quiet, "pictures") as display:
+        with Display(len(to_do), len(to_do), self.running.quiet, "pictures") as display:
             for index, name in to_do:
                 display.begin(name)
                 picture = draw_picture(network, latents, index, self.psi, self.noise)

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,8 @@ from ostec.app.checks import need_files, need_sources
 from ostec.app.console import shown, told_if_it_takes_long
 from ostec.app.photos.batch import prepared
 from ostec.app.photos.options import DeviceOptions
-from ostec.app.photos.plan import other_settings
-from ostec.app.photos.results import (
-    INVERSION_ENDINGS,
-    Record,
-    is_foreign,
-    is_whole,
-    pending,
-    read_record,
-    remove_files,
-    source_sha256,
-)
+from ostec.app.photos.plan import other_settings, whole_results
+from ostec.app.photos.results import INVERSION_ENDINGS, pending, read_record, remove_files
 from ostec.app.photos.runner import Action, Run, Step, seconds_since, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.core.assets import sha256_of
@@ -37,19 +28,15 @@ logger = logging.getLogger(__name__)
 def invert_sources(
     sources: Sequence[str], save_dir: str, mask_dir: str | None, settings: InvertSettings, options: DeviceOptions
 ) -> int:
-    """Invert all photos in ``sources`` into ``save_dir``, with the masks of ``mask_dir``.
+    """Invert all photos in ``sources`` into ``save_dir``, with the masks of ``mask_dir``; return the exit code.
 
-    Returns:
-        The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
-
-    Raises:
-        OstecError: nothing could start: wrong use, no photo, something is missing, results cannot be written.
+    It is 0 if all are done or skipped, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM. Raises OstecError where
+    nothing could start.
     """
     need_sources(sources, save_dir, "invert")
     need_files(generator=settings.generator)
     folder = Path(save_dir)
-    masks = None if mask_dir is None else find_masks(Path(mask_dir), folder)
-    photos = _photos(sources, masks, mask_dir)
+    photos = _photos(sources, mask_dir, folder)
     refuse_replacing(photos, folder, "largest", options.overwrite, INVERSION_ENDINGS)
     run = InvertRun(folder, settings, options)
     if options.dry_run:
@@ -67,47 +54,30 @@ class MaskedPhoto(Photo):
     """Masks were asked for, and there is none for this photo."""
 
 
-def _photos(sources: Sequence[str], masks: Mapping[str, Path] | None, mask_dir: str | None) -> list[MaskedPhoto]:
-    found = find_photos(sources)
-    if found.results:
-        logger.info("Left out as results of earlier runs: %d.", found.results)
-    paths = found.photos
+def _photos(sources: Sequence[str], mask_dir: str | None, save_dir: Path) -> list[MaskedPhoto]:
+    masks = {} if mask_dir is None else find_masks(Path(mask_dir), save_dir)
+    paths = find_photos(sources)
     if mask_dir is not None:
         place = os.path.realpath(mask_dir)
         paths = [path for path in paths if os.path.realpath(path.parent) != place]
     if not paths:
         raise UsageError("No photo was found apart from what lies in --mask-dir.")
-    named = assign_names(paths, INVERSION_ENDINGS)
-    if masks is None:
-        return [MaskedPhoto(photo.path, photo.name) for photo in named]
-    belonging = [masks.get(photo.path.stem) for photo in named]
-    return [
-        MaskedPhoto(photo.path, photo.name, mask, mask is None) for photo, mask in zip(named, belonging, strict=True)
-    ]
+    found = [(photo, masks.get(photo.path.stem)) for photo in assign_names(paths, INVERSION_ENDINGS)]
+    return [MaskedPhoto(p.path, p.name, mask, mask_dir is not None and mask is None) for p, mask in found]
 
 
 def find_masks(folder: Path, save_dir: Path) -> dict[str, Path]:
-    """The masks in a folder by stem; PNG files come first, then the others sorted by name.
-
-    Raises:
-        UsageError: the folder cannot be read, or is that of the results.
-    """
+    """The masks in a folder by stem, PNG before other pictures. Raises UsageError: it cannot hold masks, or be read."""
     if not folder.is_dir():
         raise UsageError(f"--mask-dir must be a folder, and {shown(folder)!r} is none.")
     if os.path.realpath(folder) == os.path.realpath(save_dir):
         raise UsageError("--save-dir and --mask-dir must be two folders: the results are called like the masks.")
     try:
-        files = sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_png_first)
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise UsageError(f"The folder {shown(folder)} cannot be read ({error.strerror}).") from error
-    found: dict[str, Path] = {}
-    for path in files:
-        found.setdefault(path.stem, path)
-    return found
-
-
-def _png_first(path: Path) -> tuple[bool, str]:
-    return path.suffix.lower() != ".png", path.name
+    files.sort(key=lambda path: path.suffix.lower() != ".png")
+    return {path.stem: path for path in reversed(files)}
 
 
 class InvertRun(Run[MaskedPhoto]):
@@ -119,30 +89,20 @@ class InvertRun(Run[MaskedPhoto]):
 
     def decide(self, item: MaskedPhoto) -> Step[MaskedPhoto]:
         """What is to be done with a photo. Raises AssetError: it, or its mask, cannot be read."""
-        path = self.folder / f"{item.name}.json"
-        if read_record(path) is not None:
-            reason = f"{path.name} belongs to a completed face; choose another --save-dir."
+        if read_record(self.folder / f"{item.name}.json") is not None:
+            reason = f"{item.name}.json belongs to a completed face; choose another --save-dir."
             return Step(item, Action.REFUSE, reason=reason)
-        if self.options.overwrite or not path.exists():
+        if self.options.overwrite:
             return Step(item, Action.MAKE)
-        way_out = "redo it with --overwrite, or choose another --save-dir."
-        if is_foreign(path, (INVERSION,)):
-            reason = f"{path.name} is in the way, which no earlier run has made; {way_out}"
-            return Step(item, Action.REFUSE, reason=reason)
-        record = read_record(path, (INVERSION,))
-        if record is None:
-            return Step(item, Action.MAKE, reason=f"{path.name} is damaged")
-        if source_sha256(record) != sha256_of(item.path):
-            reason = f"{path.name} belongs to another photo, or this one has been edited since; {way_out}"
-            return Step(item, Action.REFUSE, reason=reason)
-        if not is_whole(self.folder, record):
-            return Step(item, Action.MAKE, reason="files of its result are missing")
-        return Step(item, Action.SKIP, (item.name,), differs=self._differs(record, item))
-
-    def _differs(self, record: Record, item: MaskedPhoto) -> str:
-        if _mask_sha256(record) != (item.mask and sha256_of(item.mask)):
-            return "masks"
-        return other_settings(record, self._settings)
+        whole = whole_results(item, self.folder, item.name, lambda _: [item.name], INVERSION)
+        if isinstance(whole, Step):
+            refused = whole.action is Action.REFUSE
+            way_out = "; redo it with --overwrite, or choose another --save-dir."
+            return replace(whole, reason=whole.reason + way_out) if refused else whole
+        record = whole[item.name]
+        same_mask = (record.get("mask") or {}).get("sha256") == (item.mask and sha256_of(item.mask))
+        differs = other_settings(record, self._settings) if same_mask else "masks"
+        return Step(item, Action.SKIP, (item.name,), differs=differs)
 
     def load(self) -> None:
         """Load the networks."""
@@ -164,7 +124,6 @@ class InvertRun(Run[MaskedPhoto]):
         if photo.lacks_mask:
             warnings.append(f"There is no mask for {photo.label}: all of its face is trusted.")
         with pending(self.folder, photo.name, [photo.name]):
-            # An older record must not vouch for a mixture of old and new files, should the run be killed here.
             remove_files(self.folder, (f"{photo.name}.json",))
             replace(made, record={**made.record, "warnings": warnings}).save(self.folder, photo.name)
         for sentence in warnings:
@@ -174,8 +133,3 @@ class InvertRun(Run[MaskedPhoto]):
     def where(self) -> str:
         """The folder."""
         return f"the pictures are in {shown(self.folder)}"
-
-
-def _mask_sha256(record: Mapping[str, Any]) -> str | None:
-    mask = record.get("mask")
-    return str(mask.get("sha256")) if isinstance(mask, dict) else None

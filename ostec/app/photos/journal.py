@@ -19,9 +19,8 @@ class Journal:
     """The two files of one run; the methods raise OutputError where one cannot be written."""
 
     def __init__(self, save_dir: Path, device: str) -> None:
-        """``device`` is the one that the networks are on."""
-        self._save_dir = save_dir
-        self._device = device
+        """``device``: where the networks are."""
+        self._save_dir, self._device = save_dir, device
         self._failures: list[Failure] = []
         self._written = float("-inf")
 
@@ -36,15 +35,7 @@ class Journal:
     def done(
         self, started: datetime.datetime, photo: Photo, name: str, stages: Mapping[str, float], seconds: float
     ) -> None:
-        """Append the line of one finished result to ``run.jsonl``.
-
-        Args:
-            started: what :meth:`start` gave.
-            photo: that it was made from.
-            name: of the result.
-            stages: seconds by stage.
-            seconds: of the photo in all.
-        """
+        """Append a finished result to ``run.jsonl``: what :meth:`start` gave, seconds by stage and of the photo."""
         entry = {
             "name": name,
             "file": photo.path,

@@ -14,11 +14,17 @@ class RunOptions:
     overwrite: Flag = False
     """Redo what is done already, and replace what is in the way of a result."""
     dry_run: Flag = False
-    """List what would be done and skipped, with the names of the results; write nothing."""
+    """Say what would be done and skipped; write nothing."""
     quiet: Quiet = False
     """Say nothing but warnings and errors."""
     verbose: Verbose = False
     """Say everything, and where unexpected errors come from."""
+
+    def begin(self) -> None:
+        """Set up logging. Raises UsageError where both are asked for."""
+        from ostec.app.console import begin
+
+        begin(self.quiet, self.verbose)
 
 
 @dataclass(frozen=True)

@@ -15,28 +15,13 @@ from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
-HEAD_ENDINGS = (
-    "_head.glb",
-    "_head.obj",
-    "_head.mtl",
-    "_head_face.png",
-    "_head_head.png",
-    "_head_mouth.png",
-    "_head_eye_left.png",
-    "_head_eye_right.png",
+HEAD_ENDINGS = tuple(
+    f"_head{ending}"
+    for ending in (".glb", ".obj", ".mtl", "_face.png", "_head.png", "_mouth.png", "_eye_left.png", "_eye_right.png")
 )
 """What follows NAME in the names of a full head's files."""
 RESULT_ENDINGS = (
-    ".png",
-    ".obj",
-    ".mtl",
-    ".glb",
-    "_frontal.png",
-    "_provenance.png",
-    ".json",
-    ".npz",
-    ".html",
-    "_turntable.webp",
+    *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
     *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
@@ -48,18 +33,12 @@ VIEWS_ENDING = "_views"
 """What follows NAME in the name of the folder of a result's projected views."""
 RUN_FILES = ("index.html", "run.jsonl", "failures.jsonl")
 PENDING = ".{name}.ostec-pending"
-_MAX_RECORD_BYTES = 16 << 20
-"""Larger JSON files are no records, and not worth reading to find out."""
-
-ALL_KINDS = RESULT_KINDS
-
-Record = RunRecord
 
 
-def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> Record | None:
+def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> RunRecord | None:
     """A result's record; None if there is none, it is damaged (a power cut can empty a file) or something else."""
-    record = record_file.read_record(path, kinds) if _is_small(path) else None
-    return record if record is not None and isinstance(record.get("files"), list) else None
+    record = record_file.read_record(path, kinds)
+    return record if record is not None and "files" in record else None
 
 
 def is_foreign(path: Path, kinds: Collection[str] = (RESULT,)) -> bool:
@@ -67,22 +46,10 @@ def is_foreign(path: Path, kinds: Collection[str] = (RESULT,)) -> bool:
     if read_record(path, kinds) is not None:
         return False
     try:
-        json.loads(path.read_bytes() if _is_small(path) else b"0")
+        json.loads(path.read_bytes() if path.stat().st_size <= record_file.MAX_RECORD_BYTES else b"0")
     except (OSError, ValueError, RecursionError):
         return False
     return True
-
-
-def _is_small(path: Path) -> bool:
-    try:
-        return path.stat().st_size <= _MAX_RECORD_BYTES
-    except OSError:
-        return True
-
-
-def source_sha256(record: Record) -> str:
-    """The SHA-256 of the photo that a result was made from; empty if the record does not tell."""
-    return str(record.get("source_sha256") or "")
 
 
 def listed_files(folder: Path) -> set[str]:
@@ -92,11 +59,8 @@ def listed_files(folder: Path) -> set[str]:
     """
     if folder.name.endswith(VIEWS_ENDING) and folder.name in view_folders(folder.parent):
         return {path.name for path in folder.iterdir()}
-    files: set[str] = set()
-    for path in folder.glob("*.json"):
-        record = read_record(path, ALL_KINDS)
-        if record is not None:
-            files.update(str(name) for name in record["files"])
+    records = (read_record(path, RESULT_KINDS) for path in folder.glob("*.json"))
+    files = {name for record in records if record is not None for name in record["files"]}
     for marker in folder.glob(PENDING.format(name="*")):
         endings = (*RESULT_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
         files.update(name + ending for name in _pending_names(marker) for ending in endings)
@@ -113,11 +77,7 @@ def view_folders(folder: Path) -> set[str]:
 
 @contextlib.contextmanager
 def pending(save_dir: Path, photo_name: str, names: Sequence[str]) -> Iterator[None]:
-    """Mark the results ``names`` of a photo as being written; where that fails the mark stays.
-
-    Raises:
-        OutputError: the mark cannot be written.
-    """
+    """Mark the results ``names`` of a photo as being written; where that fails the mark stays. Raises OutputError."""
     marker = save_dir / PENDING.format(name=photo_name)
     write_atomic(marker, json.dumps({"names": list(names)}).encode())
     yield
@@ -127,7 +87,7 @@ def pending(save_dir: Path, photo_name: str, names: Sequence[str]) -> Iterator[N
 def remove_stale_marks(save_dir: Path) -> None:
     """Remove the marks of results that are whole: their run was killed between the last file and the mark."""
     for marker in save_dir.glob(PENDING.format(name="*")):
-        records = [read_record(save_dir / f"{name}.json", ALL_KINDS) for name in _pending_names(marker)]
+        records = [read_record(save_dir / f"{name}.json", RESULT_KINDS) for name in _pending_names(marker)]
         if all(is_whole(save_dir, record) for record in records):
             marker.unlink(missing_ok=True)
 
@@ -141,10 +101,10 @@ def _pending_names(marker: Path) -> list[str]:
 
 
 def remove_files(save_dir: Path, files: Sequence[str]) -> None:
-    """Remove files of an older result; those that are not there are passed over.
+    """Remove files of an older result, as far as they are there. Raises OutputError: one cannot be removed.
 
-    Raises:
-        OutputError: one cannot be removed.
+    An older record goes before any file is replaced: it must not vouch for a mixture of old and new, should the run be
+    killed in between.
     """
     try:
         for file in files:
@@ -153,9 +113,9 @@ def remove_files(save_dir: Path, files: Sequence[str]) -> None:
         raise OutputError(f"{files[0]} cannot be replaced ({error.strerror or error}).") from error
 
 
-def is_whole(save_dir: Path, record: Record | None) -> bool:
+def is_whole(save_dir: Path, record: RunRecord | None) -> bool:
     """Whether there is a record and every file that it lists."""
-    return record is not None and all((save_dir / str(name)).is_file() for name in record["files"])
+    return record is not None and all((save_dir / name).is_file() for name in record["files"])
 
 
 def face_name(name: str, number: int) -> str:
@@ -163,8 +123,6 @@ def face_name(name: str, number: int) -> str:
     return f"{name}_face{number}"
 
 
-def faces_of(record: Record) -> int:
+def faces_of(record: RunRecord) -> int:
     """How many faces of its photo were completed together with this one."""
-    faces = record.get("faces")
-    count = faces.get("count") if isinstance(faces, dict) else None
-    return count if isinstance(count, int) and count > 0 else 1
+    return max(1, record.get("faces", {}).get("count", 1))

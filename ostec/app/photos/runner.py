@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ostec.app.console import Display, say, shown
 from ostec.app.photos.options import RunOptions
+from ostec.app.photos.sources import Photo
 from ostec.core.errors import AssetError, OstecError, OutputError
 
 logger = logging.getLogger(__name__)
@@ -54,23 +55,7 @@ def terminate_like_interrupt() -> Iterator[Ending]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Item(Protocol):
-    """What a run does something with."""
-
-    @property
-    def path(self) -> Path:
-        """Of its file."""
-
-    @property
-    def name(self) -> str:
-        """Of its results."""
-
-    @property
-    def label(self) -> str:
-        """For the lines about it."""
-
-
-T = TypeVar("T", bound=Item)
+T = TypeVar("T", bound=Photo)
 R = TypeVar("R")
 
 
@@ -117,16 +102,11 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0 all done or skipped, 1 some failed; 128 + the signal's number."""
-        if self.signal is not None:
-            return 128 + self.signal
-        return 1 if self.failed or self.stopped else 0
+        return int(bool(self.failed or self.stopped)) if self.signal is None else 128 + self.signal
 
     def __str__(self) -> str:
-        parts = [f"{self.done} done"]
-        parts += [f"{self.extended} added to"] if self.extended else []
-        parts += [f"{self.skipped} skipped", f"{self.failed} failed"]
-        parts += [f"{self.untried} not tried"] if self.untried else []
-        return ", ".join(parts)
+        added, untried = f"{self.extended} added to, " * bool(self.extended), f", {self.untried} not tried"
+        return f"{self.done} done, {added}{self.skipped} skipped, {self.failed} failed{untried * bool(self.untried)}"
 
 
 class Run(abc.ABC, Generic[T]):
@@ -145,8 +125,7 @@ class Run(abc.ABC, Generic[T]):
         self.folder, self.options = folder, options
         self.outcome = Outcome()
         self.display = Display(0, 0, quiet=True)
-        self._unwritten = 0
-        """Items in a row whose results could not be written."""
+        self._unwritten = 0  # items in a row whose results could not be written
 
     @abc.abstractmethod
     def decide(self, item: T) -> Step[T]:
@@ -200,11 +179,7 @@ class Run(abc.ABC, Generic[T]):
         return item.name
 
     def run(self, items: Sequence[T]) -> int:
-        """Carry out the steps; Ctrl-C and SIGTERM end the run, not the process. Returns the exit code.
-
-        Raises:
-            OstecError: what makes the results cannot be loaded.
-        """
+        """Return the exit code; Ctrl-C and SIGTERM end the run, not the process. Raises OstecError of :meth:`load`."""
         outcome, quiet = self.outcome, self.options.quiet
         steps = [self.plan(item) for item in items]
         to_do = sum(step.action in (Action.MAKE, Action.EXTEND) for step in steps)
@@ -284,10 +259,9 @@ class Run(abc.ABC, Generic[T]):
         if isinstance(made, Exception):
             raise made
         said = self.save(step, made)
-        if step.action is Action.EXTEND:
-            self.outcome.extended += 1
-        else:
-            self.outcome.done += 1
+        extended = step.action is Action.EXTEND
+        self.outcome.extended += extended
+        self.outcome.done += not extended
         return said
 
     def _attempt(self, step: Step[T], call: Callable[[], R]) -> R | None:

@@ -6,6 +6,8 @@ some file systems think so. With every face of a photo asked for, a face's resul
 ``NAME_face2``, ..., also where only one face is found: the names follow from the sources alone.
 """
 
+import itertools
+import logging
 import os
 import re
 import unicodedata
@@ -18,6 +20,8 @@ from ostec.app.photos.results import INVERSION_ENDINGS, RESULT_ENDINGS, RUN_FILE
 from ostec.core.errors import UsageError
 from ostec.core.settings import Faces
 from ostec.io.photos import expand, is_photo, walk_photos
+
+logger = logging.getLogger(__name__)
 
 _MAX_NAME_BYTES = 180
 """File systems allow 255; the rest is for ``_face12``, the endings and the names of unfinished files."""
@@ -37,24 +41,12 @@ class Photo:
         return shown(self.path.name)
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a search for photos came to."""
-
-    photos: list[Path]
-    """Sorted by where they really are, each file once."""
-    results: int
-    """How many files were left out because they are results of an earlier run."""
-
-
-def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
-    """Look for photos in files, folders and globs.
+def find_photos(sources: Sequence[str], recursive: bool = True) -> list[Path]:
+    """Find photos in files, folders and globs: each file once, sorted by where it really is.
 
     Files that are named are taken whatever they hold; in folders those that end like a picture or are one, hidden
-    ones apart. A name with ``*``, ``?`` or ``[`` in it that exists is that file, not a pattern.
-
-    Raises:
-        UsageError: a source does not exist, cannot be read or is neither file nor folder, or no photo is found.
+    ones apart. Results of earlier runs are left out. A name with ``*``, ``?`` or ``[`` in it that exists is that file,
+    not a pattern. Raises UsageError: a source is none or cannot be read, or no photo is found.
     """
     photos: dict[Path, Path] = {}  # where a file is -> its path as it was given
     results: dict[Path, set[str]] = {}
@@ -72,7 +64,9 @@ def find_photos(sources: Sequence[str], recursive: bool = True) -> Found:
         where = ", ".join(shown(s) for s in sources)
         also = " (results of earlier runs do not count)" if left_out else ""
         raise UsageError(f"No photo was found in {where}{also}." if where else "No source was named.")
-    return Found([photos[place] for place in sorted(photos, key=os.fspath)], left_out)
+    if left_out:
+        logger.info("Left out as results of earlier runs: %d.", left_out)
+    return [photos[place] for place in sorted(photos, key=os.fspath)]
 
 
 def _photos_or_folders(source: str) -> list[Path]:
@@ -99,18 +93,13 @@ def _candidates(path: Path) -> Iterator[str]:
     yield stem
     if path.suffix[1:]:
         yield _clean(f"{stem}_{path.suffix[1:]}")
-    number = 2
-    while True:
-        yield f"{stem}_{number}"
-        number += 1
+    yield from (f"{stem}_{number}" for number in itertools.count(2))
 
 
 def _clean(stem: str) -> str:
     """A stem that can be written into any file and with any ending: valid Unicode, no controls, not too long."""
     name = "".join("_" if unicodedata.category(c) in ("Cc", "Cs") else c for c in stem)
-    while len(name.encode("utf-8")) > _MAX_NAME_BYTES:
-        name = name[:-1]
-    return name
+    return name.encode("utf-8")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def comparable(name: str) -> str:
@@ -119,17 +108,9 @@ def comparable(name: str) -> str:
 
 
 def refuse_replacing(
-    photos: Sequence[Photo],
-    save_dir: Path,
-    faces: Faces,
-    overwrite: bool,
-    endings: Sequence[str] = RESULT_ENDINGS,
+    photos: Sequence[Photo], save_dir: Path, faces: Faces, overwrite: bool, endings: Sequence[str] = RESULT_ENDINGS
 ) -> None:
-    """Make sure that no result replaces a source, nor, unless ``overwrite``, a picture that no run has made.
-
-    Raises:
-        UsageError: one would.
-    """
+    """Raise UsageError if a result would replace a source or, unless ``overwrite``, a picture that no run has made."""
     if not save_dir.is_dir():
         return
     outputs = {comparable(photo.name + ending): photo for photo in photos for ending in endings}
@@ -143,15 +124,13 @@ def refuse_replacing(
             continue
         source = identities.get(_identity(path))
         if source is not None:
-            raise UsageError(
-                f"The results of {photo.label} would replace the source {shown(source)}; choose another --save-dir."
-            )
+            what = f"the source {shown(source)}; choose another --save-dir."
+            raise UsageError(f"The results of {photo.label} would replace {what}")
         ours = path.name in known or _has_companions(save_dir, path.name)
         if name.endswith(".png") and not (ours or overwrite):
-            raise UsageError(
-                f"The results of {photo.label} would replace {shown(path)}, which no earlier run has made; "
-                "choose another --save-dir, or allow it with --overwrite."
-            )
+            way_out = "choose another --save-dir, or allow it with --overwrite."
+            what = f"{shown(path)}, which no earlier run has made; {way_out}"
+            raise UsageError(f"The results of {photo.label} would replace {what}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

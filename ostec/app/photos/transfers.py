@@ -3,16 +3,16 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostec.app.console import shown
 from ostec.app.photos.options import RunOptions
-from ostec.app.photos.results import ALL_KINDS, is_whole, listed_files, pending, read_record, remove_files
+from ostec.app.photos.results import is_whole, listed_files, pending, read_record, remove_files
 from ostec.app.photos.runner import Action, Run, Step, seconds_since, terminate_like_interrupt
+from ostec.app.photos.sources import Photo
 from ostec.core.errors import UsageError
-from ostec.core.record import TRANSFER
+from ostec.core.record import RESULT_KINDS, TRANSFER
 from ostec.core.settings import MAX_UV_SIZE, MIN_UV_SIZE
 from ostec.export.record import append_run, read_records, write_record
 from ostec.export.transfer import files_of, write_transfer
@@ -25,13 +25,10 @@ logger = logging.getLogger(__name__)
 
 
 def transfer_results(results: Sequence[str], to: str, out: str | None, size: int | None, options: RunOptions) -> int:
-    """Transfer all results that are named to the model ``to``.
+    """Transfer all results that are named to the model ``to``; return the exit code.
 
-    Returns:
-        The exit code: 0 all done or skipped, 1 some failed, 130 Ctrl-C, 143 SIGTERM.
-
-    Raises:
-        OstecError: nothing could start: wrong use, no result, the model is missing.
+    It is 0 if all are done or skipped, 1 if some failed, 130 after Ctrl-C, 143 after SIGTERM. Raises OstecError where
+    nothing could start.
     """
     found = find_results(results)
     if out == "":
@@ -49,11 +46,7 @@ def transfer_results(results: Sequence[str], to: str, out: str | None, size: int
 
 
 def find_results(asked: Sequence[str]) -> list[Path]:
-    """The records NAME.json of all results that are named, each once.
-
-    Raises:
-        UsageError: nothing was named, something does not exist or is no result, or a folder has none.
-    """
+    """The records NAME.json of all results that are named, each once. Raises UsageError for what has or is none."""
     if not asked:
         raise UsageError("Name at least one result to transfer: NAME.json, NAME.npz or a folder.")
     found: dict[Path, Path] = {}
@@ -84,29 +77,13 @@ def _need_different_names(found: Sequence[Path]) -> None:
             raise UsageError(f"{shown(other)} and {shown(record)} have the same name, so --out cannot hold both.")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A result that is transferred."""
-
-    path: Path
-    """Of its NAME.json."""
-    name: str
-    """Of the transfer."""
+class Finished(Photo):
+    """The NAME.json of a result, and the name of its transfer."""
 
     @property
     def label(self) -> str:
         """NAME."""
         return self.path.stem
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """What lay in a folder before the run."""
-
-    files: set[str]
-    """Names that records list."""
-    unfinished: set[str]
-    """Names that a killed run has left."""
 
 
 class TransferRun(Run[Finished]):
@@ -117,7 +94,8 @@ class TransferRun(Run[Finished]):
     def __init__(self, out: Path | None, transfer: "TextureTransfer", size: int | None, options: RunOptions) -> None:
         super().__init__(out or Path(), options)
         self._out, self._transfer, self._size = out, transfer, size
-        self._taken: dict[Path, _Taken] = {}
+        self._taken: dict[Path, tuple[set[str], set[str]]] = {}
+        """By folder, what lay there before the run: files that records list, and those that a killed run has left."""
 
     def load(self) -> None:
         """The model is there."""
@@ -154,10 +132,9 @@ class TransferRun(Run[Finished]):
         self.folder = folder
         files = [*files_of(stem, made.sheets, tuple(made.known)), f"{stem}.json"]
         older = read_record(folder / f"{stem}.json", (TRANSFER,))
-        ours = {str(name) for name in older["files"]} if older is not None else set()
+        ours = set(older["files"]) if older is not None else set()
         self._need_room(folder, files, ours)
         with pending(folder, stem, [stem, *(name.removesuffix(".png") for name in files if name.endswith(".png"))]):
-            # An older record must not vouch for a mixture of old and new files, should the run be killed here.
             remove_files(folder, (f"{stem}.json", *sorted(ours - set(files))))
             write_transfer(folder, stem, made.head, made.sheets, made.known)
             write_record(folder, stem, self._transfer.record(self._result, made, files), TRANSFER)
@@ -171,7 +148,7 @@ class TransferRun(Run[Finished]):
         return f"the transfers are {'beside the results' if self._out is None else f'in {shown(self._out)}'}"
 
     def _folder(self, item: Finished) -> Path:
-        return self._out if self._out is not None else item.path.parent
+        return self._out or item.path.parent
 
     def _side(self, result: "SavedResult") -> int:
         return self._size or len(result.texture)
@@ -180,12 +157,12 @@ class TransferRun(Run[Finished]):
         """Raise where the folder cannot be written to, or a file that no transfer made is in the way."""
         if folder not in self._taken:
             remove_leftovers(make_folder(folder))
-            records = (read_record(path, ALL_KINDS) for path in folder.glob("*.json"))
-            listed = {str(name) for record in records if record is not None for name in record["files"]}
-            self._taken[folder] = _Taken(listed, listed_files(folder) - listed)
-        taken = self._taken[folder]
+            records = (read_record(path, RESULT_KINDS) for path in folder.glob("*.json"))
+            listed = {name for record in records if record is not None for name in record["files"]}
+            self._taken[folder] = listed, listed_files(folder) - listed
+        taken, unfinished = self._taken[folder]
         for name in (name for name in files if name not in ours):
-            if name in taken.files:
+            if name in taken:
                 raise UsageError(f"{folder / name} belongs to another result; choose another --out.")
-            if (folder / name).exists() and name not in taken.unfinished and not self.options.overwrite:
+            if (folder / name).exists() and name not in unfinished and not self.options.overwrite:
                 raise UsageError(f"{folder / name} is in the way, which no transfer has made; --overwrite replaces it.")

@@ -2,21 +2,20 @@
 
 import contextlib
 import dataclasses
-import json
 import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ostec.app.console import begin
-from ostec.app.options import Quiet, Verbose, option
-from ostec.app.train.prior import check_folders, excluded_numbers, read_portraits, training_device
+from ostec.app.checks import refusal
+from ostec.app.options import Flat, option
+from ostec.app.train.prior import TrainOptions, excluded_numbers, read_portraits, write_trained
 from ostec.core.errors import UsageError
-from ostec.core.settings import Device, to_json
+from ostec.core.settings import to_json
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +48,6 @@ class TrainGenerator:
     """Folder for what is prepared once and for the checkpoint; made if it does not exist."""
     out: Annotated[Path, option(aliases=["-o"], metavar="FILE")] = Path("models/generator.safetensors")
     """File to write; a JSON with the networks' shapes and the figures is written beside it."""
-    exclude: Annotated[Path | None, option(metavar="DIR")] = None
-    """Folder of photos whose people (same number in the name) are held out as well."""
     prior: Annotated[str, option(metavar="default|FILE")] = "default"
     """default, or a file of ostec train prior: fills what the portraits do not show."""
     images: int = 53_000
@@ -79,18 +76,11 @@ class TrainGenerator:
     """Weight of the discriminator's verdict."""
     poses: int = 192
     """Poses among which the views are drawn."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
-    device: Device = "auto"
-    """Where to compute; auto takes CUDA where there is a device, else the CPU."""
-    quiet: Quiet = False
-    """Warnings and errors only."""
-    verbose: Verbose = False
-    """Debug messages as well."""
+    running: Flat[TrainOptions] = field(default_factory=TrainOptions)
 
     def run(self) -> int:
         """Return the exit code."""
-        begin(self.quiet, self.verbose)
+        settings, device = self._begin()
         from ostec.core.assets import asset_path
         from ostec.core.types import ViewFrame
         from ostec.io.files import make_folder, remove_leftovers
@@ -101,9 +91,6 @@ class TrainGenerator:
         from ostec.train.report import report_generator
         from ostec.train.result import finish_training
 
-        settings = self._settings()
-        check_folders(*self.portraits, self.exclude)
-        device = training_device(self.device)
         for folder in (self.work, self.out.parent):
             remove_leftovers(make_folder(folder))
         topology = read_topology(asset_path("topology/facemesh.npz"))
@@ -135,18 +122,18 @@ class TrainGenerator:
         self._write(model, facts, lambda shipped: report_generator(shipped, textures, judged, bank, sources.prior))
         return 0
 
-    def _settings(self) -> "GeneratorTrainSettings":
+    def _begin(self) -> "tuple[GeneratorTrainSettings, torch.device]":
+        device = self.running.begin(*self.portraits)
         from ostec.train.generator import GeneratorTrainSettings
 
         if self.out.suffix != ".safetensors":
             raise UsageError(f"--out must end in .safetensors, got {self.out}.")
-        names = {field.name for field in dataclasses.fields(GeneratorTrainSettings)}
-        own = {field.name for field in dataclasses.fields(self)}
+        given = {**vars(self), "seed": self.running.seed}
+        names = [setting.name for setting in dataclasses.fields(GeneratorTrainSettings) if setting.name in given]
         try:
-            return GeneratorTrainSettings(**{name: getattr(self, name) for name in names & own})
+            return GeneratorTrainSettings(**{name: given[name] for name in names}), device
         except ValueError as error:
-            name, _, rest = str(error).partition(" ")
-            raise UsageError(f"--{name.replace('_', '-')} {rest}") from error
+            raise refusal(error, names) from error
 
     def _sources(self, topology: "Topology") -> "TextureSources":
         import torch
@@ -160,7 +147,7 @@ class TrainGenerator:
         texels = max(_TEXELS, self.resolution * 3 // 2)
         if texels % prior.size:
             raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
-        excluded = excluded_numbers(self.exclude)
+        excluded = excluded_numbers(self.running.exclude)
         return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), texels)
 
     def _write(
@@ -170,7 +157,6 @@ class TrainGenerator:
         judge: "Callable[[PortraitGenerator], dict[str, float]]",
     ) -> None:
         """Write the generator as it is judged: with half floats' precision, and the discriminator if it fits in."""
-        from ostec.io.files import write_atomic
         from ostec.io.weights import encode_safetensors
         from ostec.nets.checkpoint import generator_from_tensors, generator_to_tensors
 
@@ -181,12 +167,7 @@ class TrainGenerator:
             stored = generator_to_tensors(dataclasses.replace(model, discriminator=None))
             content = encode_safetensors(stored.tensors)
         figures = judge(generator_from_tensors(stored.tensors, stored.card, self.out.name))
-        card = {**stored.card, **facts, "held_out_figures_db": figures}
-        write_atomic(self.out, content)
-        write_atomic(self.out.with_suffix(".json"), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
-        for name, value in figures.items():
-            log.info("%s: %.2f dB", name, value)
-        log.info("Wrote %s, %.1f MB.", self.out, len(content) / 1e6)
+        write_trained(self.out, content, {**stored.card, **facts, "held_out_figures_db": figures})
 
 
 class _Journal:
@@ -214,7 +195,7 @@ class _Journal:
             self.save(state)
 
     def save(self, state: "TrainingState") -> None:
-        from ostec.train.checkpoint import save_checkpoint
+        from ostec.train.result import save_checkpoint
 
         save_checkpoint(self._checkpoint, state, self._settings)
         self._saved = time.monotonic()
@@ -254,7 +235,7 @@ def _finish_step_first() -> Iterator[list[KeyboardInterrupt]]:
 
 
 def _resume(checkpoint: Path, state: "TrainingState", settings: "GeneratorTrainSettings") -> None:
-    from ostec.train.checkpoint import load_checkpoint
+    from ostec.train.result import load_checkpoint
 
     if not checkpoint.exists():
         return

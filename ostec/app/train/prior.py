@@ -2,12 +2,13 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.console import begin
-from ostec.app.options import Quiet, Verbose, option
+from ostec.app.options import Flat, Quiet, Verbose, option
 from ostec.core.errors import BackendError, UsageError
 from ostec.core.settings import Device
 
@@ -23,23 +24,13 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TrainPrior:
-    """Fit the texture prior to a folder of aligned portraits and report on those held out."""
+class TrainOptions:
+    """How a training goes about it."""
 
-    portraits: Annotated[Path, option(metavar="DIR")]
-    """Folder of aligned portraits, one face each."""
-    out: Annotated[Path, option(aliases=["-o"], metavar="FILE")] = Path("models/prior.safetensors")
-    """File to write; a JSON with the figures is written beside it."""
     exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""
-    components: int = 120
-    """Dimension of the linear model."""
-    iterations: Annotated[int, option(aliases=["-i"])] = 10
-    """Rounds of expectation maximisation."""
-    size: int = 128
-    """Side of the layout in texels."""
     seed: int = 0
-    """Seed of the random start."""
+    """Seed of everything that is drawn."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
     quiet: Quiet = False
@@ -47,21 +38,44 @@ class TrainPrior:
     verbose: Verbose = False
     """Debug messages as well."""
 
+    def begin(self, *portraits: Path) -> "torch.device":
+        """Set up logging and return the device. Raises UsageError for what is no folder, and BackendError."""
+        begin(self.quiet, self.verbose)
+        for folder in (*portraits, self.exclude):
+            if folder is not None and not folder.is_dir():
+                raise UsageError(f"{folder} is no folder.")
+        return training_device(self.device)
+
+
+@dataclass(frozen=True)
+class TrainPrior:
+    """Fit the texture prior to a folder of aligned portraits and report on those held out."""
+
+    portraits: Annotated[Path, option(metavar="DIR")]
+    """Folder of aligned portraits, one face each."""
+    out: Annotated[Path, option(aliases=["-o"], metavar="FILE")] = Path("models/prior.safetensors")
+    """File to write; a JSON with the figures is written beside it."""
+    components: int = 120
+    """Dimension of the linear model."""
+    iterations: Annotated[int, option(aliases=["-i"])] = 10
+    """Rounds of expectation maximisation."""
+    size: int = 128
+    """Side of the layout in texels."""
+    running: Flat[TrainOptions] = field(default_factory=TrainOptions)
+
     def run(self) -> int:
         """Return the exit code."""
-        begin(self.quiet, self.verbose)
+        device = self.running.begin(self.portraits)
         import torch
 
         from ostec.core.assets import asset_path
         from ostec.load.topology import read_topology
         from ostec.train.prior import PriorTrainSettings, fit_prior
 
-        check_folders(self.portraits, self.exclude)
-        device = training_device(self.device)
-        settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.seed)
+        settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.running.seed)
         topology = read_topology(asset_path("topology/facemesh.npz"))
         log.info("Reading portraits.")
-        data = read_portraits((self.portraits,), excluded_numbers(self.exclude), topology, self.size)
+        data = read_portraits((self.portraits,), excluded_numbers(self.running.exclude), topology, self.size)
         colour, weight = _training_set(data)
         log.info("Fitting to %d portraits and their mirror images.", len(colour) // 2)
         model = fit_prior(
@@ -80,39 +94,36 @@ class TrainPrior:
         import torch
 
         from ostec.core.settings import to_json
-        from ostec.io.files import write_atomic
         from ostec.io.weights import encode_safetensors
         from ostec.prior.linear import LinearPrior
         from ostec.train.report import report_prior
 
-        basis = model.basis.half().cpu()
         tensors = {
             "inside": torch.from_numpy(data.inside.astype("uint8")),
             "mean": model.mean.float().cpu(),
-            "basis": basis,
+            "basis": model.basis.half().cpu(),
             "noise": model.noise.float().cpu(),
         }
-        prior = LinearPrior(data.inside, tensors["mean"], basis.float(), tensors["noise"], topology)
-        figures = report_prior(prior, data)
-        card: dict[str, Any] = {
+        prior = LinearPrior(data.inside, tensors["mean"], tensors["basis"].float(), tensors["noise"], topology)
+        card = {
             "topology_sha256": topology,
             "settings": to_json(settings),
             "portraits_trained": int((~data.held_out).sum()),
             "portraits_held_out": int(data.held_out.sum()),
-            "held_out_figures_db": figures,
+            "held_out_figures_db": report_prior(prior, data),
         }
-        write_atomic(self.out, encode_safetensors(tensors))
-        write_atomic(self.out.with_suffix(".json"), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
-        for name, value in figures.items():
-            log.info("%s: %.2f dB", name, value)
-        log.info("Wrote %s.", self.out)
+        write_trained(self.out, encode_safetensors(tensors), card)
 
 
-def check_folders(*folders: Path | None) -> None:
-    """Raise UsageError unless those that are given are folders."""
-    for folder in folders:
-        if folder is not None and not folder.is_dir():
-            raise UsageError(f"{folder} is no folder.")
+def write_trained(out: Path, content: bytes, card: Mapping[str, Any]) -> None:
+    """Write what was trained with its card beside it, and say how good it is. Raises OutputError."""
+    from ostec.io.files import write_atomic
+
+    write_atomic(out, content)
+    write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
+    for name, value in card["held_out_figures_db"].items():
+        log.info("%s: %.2f dB", name, value)
+    log.info("Wrote %s, %.1f MB.", out, len(content) / 1e6)
 
 
 def training_device(asked: Device) -> "torch.device":

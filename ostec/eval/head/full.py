@@ -1,6 +1,6 @@
 """A full head held against the textured head that its input shows, beside the default mesh of the same completion.
 
-Both are drawn at the other poses as the default mesh is (``headscores.py``), and judged on the pixels that both cover:
+Both are drawn at the other poses as the default mesh is, and judged on the pixels that both cover:
 ``_both_own`` on the geometry fitted to the input, ``_both`` on that fitted to the true picture. What only the full head
 covers of jaw and forehead is ``_beyond_own``. Each has its ``coverage``, the share of a region's pixels that it covers,
 and its ``surface``, the true head's area in cm² behind these pixels, for two regions of the true head in the picture:
@@ -10,7 +10,7 @@ and its ``surface``, the true head's area in cm² behind these pixels, for two r
 * **forehead**: skin above the brows and before the ears, at most as high above them as the base of the nose is below
   them (the canon of the face's thirds, which puts the hairline there).
 
-Lip, chin, corners of the jaw, ears, brows and nose are FaceMesh's landmarks, put onto the true head by ``truth.py``.
+Lip, chin, corners of the jaw, ears, brows and nose are FaceMesh's landmarks, put onto the true head.
 Skin is told from hair by its colour in the true picture. Regions are taken without their outermost pixels, for the
 outline of two fits never quite agrees.
 """
@@ -21,15 +21,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from ostec.core.types import BoolArray, FloatArray, TexturedFace, Topology
-from ostec.eval.head.scores import OwnMesh, Target
-from ostec.eval.head.truth import UvTruth
-from ostec.eval.report.drawing import BACKGROUND, SEEN_COSINE, HeadView, draw_surface
+from ostec.eval.head.scores import Target
+from ostec.eval.head.truth import UvTruth, camera_of
+from ostec.eval.report.drawing import BACKGROUND, SEEN_COSINE, DrawnMesh, HeadView, draw_surface
 from ostec.eval.report.record import OSTEC
 from ostec.eval.scores import psnr, ssim
 from ostec.heads import parts as full
-from ostec.heads.assemble import HeadMaker
+from ostec.heads.maker import HeadMaker
 from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import Camera
@@ -77,32 +78,26 @@ class HeadRegions:
 
 def find_regions(truth: UvTruth, topology: Topology) -> HeadRegions:
     """The regions of the head whose truth this is, by the landmarks of the layout."""
+    rows, columns = np.nonzero(truth.valid)
+    texels = (np.stack([columns, len(truth.valid) - 1 - rows], axis=1) + 0.5) / len(truth.valid)
 
-    def at(ids: tuple[int, ...]) -> FloatArray:
-        return np.stack([_on_head(truth, topology.uv[k]) for k in ids]).astype(np.float32)
+    def at(*ids: int) -> FloatArray:
+        """[N, 3]: the points of the head at the texels with a truth that are nearest to landmarks."""
+        nearest = cKDTree(texels).query(topology.uv[list(ids)])[1]
+        return np.asarray(truth.position[rows[nearest], columns[nearest]], np.float32)
 
-    left, right = at(JAW_CORNERS)
-    chin = at((CHIN,))[0]
+    (left, right), (chin,) = at(*JAW_CORNERS), at(CHIN)
     normal = np.cross(right - left, chin - left)
     normal = normal / np.linalg.norm(normal) * (1 if normal[1] > 0 else -1)
-    brows, nose = float(at(BROWS)[:, 1].mean()), float(at((NOSE_BASE,))[0, 1])
+    brows, nose = float(at(*BROWS)[:, 1].mean()), float(at(NOSE_BASE)[0, 1])
     return HeadRegions(
-        lip=float(at((LIP,))[0, 1]),
+        lip=float(at(LIP)[0, 1]),
         jaw=np.append(normal, normal @ chin - BELOW_JAW_MM).astype(np.float32),
-        ears=float(at(EARS)[:, 2].mean()),
+        ears=float(at(*EARS)[:, 2].mean()),
         brows=brows,
         hairline=2 * brows - nose,
         skin=np.median(truth.textures["unlit"][truth.skin], axis=0).astype(np.float32),
     )
-
-
-def _on_head(truth: UvTruth, uv: FloatArray) -> FloatArray:
-    """[3]: the point of the head at the texel with a truth that is nearest to ``uv`` [2]."""
-    size = len(truth.valid)
-    rows, columns = np.nonzero(truth.valid)
-    nearest = np.argmin((columns + 0.5 - uv[0] * size) ** 2 + (rows + 0.5 - (1 - uv[1]) * size) ** 2)
-    point: FloatArray = truth.position[rows[nearest], columns[nearest]]
-    return point
 
 
 @dataclass(frozen=True)
@@ -160,50 +155,33 @@ class Judged:
 
 
 class FullHeadJudge:
-    """Makes full heads of completions and holds them against the true one."""
+    """Makes full heads of completions and compares them with the true one."""
 
     def __init__(self, maker: HeadMaker, regions: HeadRegions) -> None:
-        self._maker = maker
-        self.regions = regions
+        self.maker, self.regions = maker, regions
         self.method = f"{OSTEC} {maker.model.name}"
         """How the full head's rows are called."""
 
-    @property
-    def made_with(self) -> dict[str, str]:
-        """What decides the heads, besides the program."""
-        return self._maker.made_with
-
-    def head_of(self, made: TexturedFace) -> full.Head:
-        """The full head of a completion."""
-        return self._maker(made)
-
-    def judge(self, made: TexturedFace, head: full.Head, target: Target, own: OwnMesh, light: str) -> Judged:
-        """Judge a completion at a target.
-
-        Args:
-            made: the completion.
-            head: made of it.
-            target: true picture.
-            own: the completion's default mesh there.
-            light: of the true picture.
-        """
-        true, texture = target.view.images[light], made.completed.colour
-        there = draw_full_head(head, target.camera)
-        warped = draw_full_head(self._maker(replace(made, face=target.fit)), target.camera)
+    def judge(self, made: TexturedFace, head: full.Head, target: Target, own: DrawnMesh, light: str) -> Judged:
+        """Judge a completion and the head made of it; ``own`` is the completion's default mesh at the target."""
+        view, texture, camera = target.view, made.completed.colour, camera_of(target.fit)
+        true = view.images[light]
+        there = draw_full_head(head, camera)
+        warped = draw_full_head(self.maker(replace(made, face=target.fit)), camera)
         figures: dict[str, dict[str, float]] = {OSTEC: {}, self.method: {}}
-        for ending, mesh, face, other in (
-            ("both", target.mesh, target.face, warped),
-            ("both_own", own.mesh, own.face, there),
-        ):
-            both = face & other.covered
-            for method, picture in ((OSTEC, mesh.draw(texture)), (self.method, other.picture)):
-                figures[method] |= _alike(picture, true, both, ending)
-        masks = self.regions.of(target.view)
-        either = np.logical_or.reduce(list(masks.values()))
-        beyond = either & there.covered & ~own.mesh.covered
+        for ending, mesh, other in (("both", target.mesh, warped), ("both_own", own, there)):
+            both = target.face(mesh) & other.covered
+            figures[OSTEC] |= _alike(mesh.draw(texture), true, both, ending)
+            figures[self.method] |= _alike(other.picture, true, both, ending)
+        masks = self.regions.of(view)
+        beyond = np.logical_or.reduce(list(masks.values())) & there.covered & ~own.covered
         figures[self.method] |= _alike(there.picture, true, beyond, "beyond_own")
-        for method, covered in ((OSTEC, own.mesh.covered), (self.method, there.covered)):
-            figures[method] |= _covering(covered, masks, target.view)
+        area = pixel_area(view)
+        for method, covered in ((OSTEC, own.covered), (self.method, there.covered)):
+            for name, mask in masks.items():
+                share = float(covered[mask].mean()) if mask.any() else float("nan")
+                figures[method][f"coverage_{name}_own"] = share
+                figures[method][f"surface_{name}_own"] = float(area[covered & mask].sum())
         return Judged(figures, there.picture)
 
 
@@ -218,18 +196,7 @@ def _alike(picture: FloatArray, true: FloatArray, mask: BoolArray, ending: str) 
     return {f"psnr_{ending}": psnr(picture, true, mask), f"ssim_{ending}": ssim(picture, true, mask, mask)}
 
 
-def _covering(covered: BoolArray, masks: Mapping[str, BoolArray], view: HeadView) -> dict[str, float]:
-    """Coverage and surface of each region."""
-    area = pixel_area(view)
-    figures: dict[str, float] = {}
-    for name, mask in masks.items():
-        share = float(covered[mask].mean()) if mask.any() else float("nan")
-        figures |= {f"coverage_{name}_own": share, f"surface_{name}_own": float(area[covered & mask].sum())}
-    return figures
-
-
 def pixel_area(view: HeadView) -> FloatArray:
     """[H, W]: area in cm² of the surface behind each pixel, at most that at a cosine of ``SEEN_COSINE``."""
     cosine = (view.normal @ view.camera.rotation[2]).clamp(min=SEEN_COSINE).numpy()
-    millimetres = 1 / float(view.camera.matrix[0, :3].norm())
-    return np.asarray(millimetres**2 / 100 / cosine, np.float32)
+    return np.asarray(view.millimetres**2 / 100 / cosine, np.float32)

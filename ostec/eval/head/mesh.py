@@ -1,7 +1,7 @@
 """Textured heads from OBJ files: any unit, triangles or larger faces, with or without normals, in several parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,6 @@ from ostec.io.images import read_image
 from ostec.io.obj import read_obj
 from ostec.render.geometry import vertex_normals
 
-MAX_OBJ_BYTES = 200_000_000
-MAX_TRIANGLES = 2_000_000
 MAX_ATLAS_MEGAPIXELS = 100.0
 UV_SLACK = 0.01
 """Texture coordinates this far outside [0, 1] are rounding and are put onto the border; those further out are tiles."""
@@ -32,7 +30,7 @@ class PartFiles:
 
 @dataclass(frozen=True)
 class Surface:
-    """What an OBJ file says of the surface: V vertices, T texture vertices, F triangles."""
+    """The surface of an OBJ file: V vertices, T texture vertices, F triangles."""
 
     vertices: FloatArray
     """[V, 3], in the file's unit."""
@@ -59,72 +57,56 @@ class Head:
 
     def moved(self, origin: torch.Tensor, scale: float) -> "Head":
         """The head with ``origin`` [3] at zero, ``scale`` times as large."""
-        return Head((self.vertices - origin) * scale, self.normals, self.uv, self.triangles, self.atlas)
+        return replace(self, vertices=(self.vertices - origin) * scale)
 
 
 def read_surface(path: Path) -> Surface:
-    """Read what an OBJ file says of the surface.
+    """Read the surface of an OBJ file.
 
     Faces of more than three corners become fans. A mesh whose triangles run clockwise is turned round, by the sign of
     the volume round its middle.
 
     Raises:
-        AssetError: the file cannot be read, is too large, or holds no mesh whose every corner has texture coordinates
-            within [0, 1].
+        AssetError: the file cannot be read, or holds no mesh whose every corner has texture coordinates within [0, 1].
     """
-    if path.is_file() and path.stat().st_size > MAX_OBJ_BYTES:
-        raise AssetError(f"{path} has more than {MAX_OBJ_BYTES // 1_000_000} MB; please make it smaller.")
     mesh = read_obj(path, textured=True)
     triangles, triangles_uv, _ = mesh.triangulate()
-    if len(triangles) > MAX_TRIANGLES:
-        raise AssetError(f"{path} has more than {MAX_TRIANGLES} triangles; please make it smaller.")
     used = mesh.uv[triangles_uv]
     if used.min() < -UV_SLACK or used.max() > 1 + UV_SLACK:
         raise AssetError(f"{path} has texture coordinates outside 0 to 1; tiled textures cannot be read.")
     corners = mesh.vertices[triangles].astype(np.float64)
     a, b, c = np.moveaxis(corners - corners.mean((0, 1)), 1, 0)
-    if (a * np.cross(b, c)).sum() < 0:
-        triangles, triangles_uv = triangles[:, ::-1], triangles_uv[:, ::-1]
-    return Surface(mesh.vertices, np.clip(mesh.uv, 0, 1), np.stack([triangles, triangles_uv], axis=2))
+    turn = -1 if (a * np.cross(b, c)).sum() < 0 else 1
+    return Surface(mesh.vertices, np.clip(mesh.uv, 0, 1), np.stack([triangles, triangles_uv], axis=2)[:, ::turn])
 
 
 def load_head(parts: Sequence[PartFiles]) -> Head:
     """Join the parts of a head, in one common frame, into one mesh with one atlas.
 
-    Args:
-        parts: at least one; those with the same texture share its tile.
-
-    Raises:
-        AssetError: an OBJ cannot be used.
-        UsageError: the textures together are too large, or the head is flat.
-        ImageError: a texture cannot be read.
+    Parts with the same texture share its tile. Raises AssetError or ImageError where a file cannot be used, UsageError
+    for a flat head.
     """
-    meshes = [read_surface(part.mesh) for part in parts]
     paths = list(dict.fromkeys(part.texture for part in parts))
     textures = [read_image(path, MAX_ATLAS_MEGAPIXELS / len(paths)) for path in paths]
     height, width = (max(t.shape[axis] for t in textures) for axis in (0, 1))
-    if height * width * len(paths) > MAX_ATLAS_MEGAPIXELS * 1e6:
-        raise UsageError(
-            f"The textures side by side have more than {MAX_ATLAS_MEGAPIXELS:g} megapixels; please make them smaller."
-        )
     atlas = np.zeros((height, width * len(paths), 3), np.float32)
     for k, tile in enumerate(textures):
         atlas[: tile.shape[0], k * width : k * width + tile.shape[1]] = tile
-    points, normals, uvs, triangles, start = [], [], [], [], 0
-    for part, mesh in zip(parts, meshes, strict=True):
-        place = paths.index(part.texture)
+    joined: list[list[torch.Tensor]] = []
+    start = 0
+    for part in parts:
+        mesh, place = read_surface(part.mesh), paths.index(part.texture)
         rows, columns = textures[place].shape[:2]
         own, index = np.unique(mesh.corners.reshape(-1, 2), axis=0, return_inverse=True)
+        vertex, (u, v) = own[:, 0], mesh.uv[own[:, 1]].T
         smooth = vertex_normals(torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.corners[..., 0].copy()))
-        u = (place * width + mesh.uv[own[:, 1], 0] * columns) / atlas.shape[1]
-        v = 1 - (1 - mesh.uv[own[:, 1], 1]) * rows / height
-        points.append(torch.from_numpy(mesh.vertices[own[:, 0]]))
-        normals.append(smooth[torch.from_numpy(own[:, 0].astype(np.int64))])
-        uvs.append(torch.from_numpy(np.stack([u, v], 1).astype(np.float32)))
-        triangles.append(torch.from_numpy((index.reshape(-1, 3) + start).astype(np.int32)))
+        uv = np.stack([(place * width + u * columns) / atlas.shape[1], 1 - (1 - v) * rows / height], 1)
+        triangles = (index.reshape(-1, 3) + start).astype(np.int32)
+        arrays = (mesh.vertices[vertex], smooth.numpy()[vertex], uv.astype(np.float32), triangles)
+        joined.append([torch.from_numpy(array) for array in arrays])
         start += len(own)
-    joined = [torch.cat(x) for x in (points, normals, uvs, triangles)]
-    head = Head(joined[0], joined[1], joined[2], joined[3], torch.from_numpy(atlas))
+    vertices, normals, uvs, faces = (torch.cat(of_parts) for of_parts in zip(*joined, strict=True))
+    head = Head(vertices, normals, uvs, faces, torch.from_numpy(atlas))
     if float((head.vertices.amax(0) - head.vertices.amin(0)).min()) <= 0:
         raise UsageError(f"{parts[0].mesh} is flat, and no head.")
     return head

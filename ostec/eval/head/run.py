@@ -1,44 +1,34 @@
 """Completions of a textured head's pictures, judged against the head: one job per input picture.
 
 A job draws the head at the input's pose under its light, completes the picture, and compares the completion with the
-truth of ``truth.py`` as ``headscores.py`` says. Methods are ``ostec``, and with baselines ``prior`` (no view
-projected), those of ``baselines.py`` and ``truth``: the true texture itself, about what the figures can reach, for the
-landmarks of two poses never quite agree. All use the mesh fitted to the input. Where the completion asks for a face
-model, its full head is a method too, as ``full_head.py`` says.
+truth of ``truth.py`` as ``scores.py`` says. Methods are ``ostec``, and with baselines ``prior`` (no view projected),
+those of ``baselines.py`` and ``truth``: the true texture itself, about what the figures can reach, for the landmarks of
+two poses never quite agree. All use the mesh fitted to the input. Where the completion asks for a face model, its full
+head is a method too, as ``full.py`` says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import UsageError
 from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.head.full import FullHeadJudge, full_head_judge
 from ostec.eval.head.mesh import PartFiles, load_head
-from ostec.eval.head.scores import (
-    OwnMesh,
-    Target,
-    hidden_from,
-    make_target,
-    own_figures,
-    own_mesh,
-    picture_figures,
-    texel_figures,
-)
+from ostec.eval.head.scores import Target, make_target, picture_figures, texel_figures
 from ostec.eval.head.truth import CACHE, UV_SIZE, FaceReader, Studio, UvTruth, cached_uv_truth, set_up
-from ostec.eval.jobs import JOB_THREADS
+from ostec.eval.jobs import Outcome, job_threads
 from ostec.eval.photos.baselines import BASELINES, seen_texels
-from ostec.eval.photos.stages import Loaded, failures_of, load, rows_of, run_digest
-from ostec.eval.report.drawing import LIGHTS, HeadView
-from ostec.eval.report.pictures import path_of, write_pictures
+from ostec.eval.report.drawing import LIGHTS, DrawnMesh, HeadView, seen_by
+from ostec.eval.report.pictures import Cell, cell_of, path_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
+from ostec.eval.scores import Compared
+from ostec.eval.study import Loaded, Study, load
 from ostec.io.images import resize_image
 from ostec.pipeline import Completer
 from ostec.pipeline.settings import CompleteSettings
@@ -52,6 +42,10 @@ TARGETS_DEG = (-40, 0, 40)
 STEEPEST_DEG = 90
 _DIM = 0.25
 """Brightness of what was seen in the picture of what was not."""
+MOST_ROWS = 12
+"""More inputs than this are not on the sheet: first those of other lights go, then those of other pitches."""
+_CROP = 0.12
+"""Share of a picture of the head that the sheet cuts off at each side, where there is no face."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +88,12 @@ class HeadSettings:
                 raise ValueError(f"{name} must not have a value twice.")
             if not values and name != "pairs":
                 raise ValueError(f"{name} must have a value.")
-        for light in self.lights:
-            if light not in LIGHTS:
-                raise ValueError(f"lights must be of {', '.join(LIGHTS)}, got {light!r}.")
-        of_pairs = tuple(yaw for pair in self.pairs for yaw in asdict(pair).values())
-        for name, poses in zip(
-            ("yaws", "pitches", "targets", "pairs"), (self.yaws, self.pitches, self.targets, of_pairs), strict=True
-        ):
-            for pose in poses:
-                if abs(pose) > STEEPEST_DEG:
-                    raise ValueError(f"{name} must be -{STEEPEST_DEG} to {STEEPEST_DEG} degrees, got {pose}.")
+            for value in values:
+                if name == "lights" and value not in LIGHTS:
+                    raise ValueError(f"lights must be of {', '.join(LIGHTS)}, got {value!r}.")
+                for pose in () if name == "lights" else asdict(value).values() if name == "pairs" else (value,):
+                    if abs(pose) > STEEPEST_DEG:
+                        raise ValueError(f"{name} must be -{STEEPEST_DEG} to {STEEPEST_DEG} degrees, got {pose}.")
 
     @property
     def inputs(self) -> dict[str, "Input"]:
@@ -138,11 +128,6 @@ class Input:
         """Good as a file name."""
         return f"{self.light}_pitch{self.pitch_deg}_yaw{self.yaw_deg}"
 
-    @property
-    def labels(self) -> dict[str, Any]:
-        """Labels of its rows."""
-        return {"light": self.light, "pitch": self.pitch_deg, "yaw": self.yaw_deg}
-
     def item(self, what: str) -> str:
         """Name of a row: ``uv`` or ``toYAW`` is compared."""
         return f"{self.light}/pitch{self.pitch_deg}/yaw{self.yaw_deg}/{what}"
@@ -163,25 +148,6 @@ class _Bench:
 
 
 @dataclass(frozen=True)
-class _Shot:
-    """An input picture and what it shows."""
-
-    pose: Input
-    view: HeadView
-    texels: BoolArray
-    """[S, S]: texels with a truth that it does not show."""
-    hidden: Mapping[int, BoolArray]
-    """Target yaw -> [H, W]: pixels that it does not show."""
-    own: Mapping[int, OwnMesh]
-    """Target yaw -> the mesh fitted to it, there."""
-
-    @property
-    def image(self) -> FloatArray:
-        """[H, W, 3]."""
-        return self.view.images[self.pose.light]
-
-
-@dataclass(frozen=True)
 class HeadTask:
     """Completes and judges the input of a key; what is heavy is loaded once in each process."""
 
@@ -193,77 +159,27 @@ class HeadTask:
     def __reduce__(self) -> tuple[Any, ...]:
         return HeadTask, (self.parts, self.settings, self.folder)
 
-    def __call__(self, key: str) -> dict[str, Any]:
+    def __call__(self, key: str) -> Outcome:
         """Rows of one input. Raises FaceError where no face is found in it, OutputError."""
-        bench, pose = self._bench, self.settings.inputs[key]
+        bench, pose = self.bench, self.settings.inputs[key]
         view = bench.studio.shoot(pose.pitch_deg, pose.yaw_deg, (pose.light,))
-        image = view.images[pose.light]
-        texels = bench.truth.unseen(view)
-        true = bench.truth.textures[pose.light]
-        inside = bench.reader.layout.inside.numpy()[..., None]
-        unseen = np.where(texels[..., None], true, true * np.float32(_DIM)) * inside
-        write_pictures(self.folder, {key: image, f"{key}_unseen": unseen})
+        image, true = view.images[pose.light], bench.truth.textures[pose.light]
+        unseen = bench.truth.unseen(view)
+        dimmed = np.where(unseen[..., None], true, true * np.float32(_DIM))
+        write_pictures(self.folder, {key: image, f"{key}_unseen": dimmed * _inside(bench)})
         made = bench.loaded.completer(image).textured
-        targets = {yaw: bench.targets[yaw] for yaw in self.settings.targets_of(pose.yaw_deg)}
-        hidden = {yaw: hidden_from(view, target) for yaw, target in targets.items()}
-        own = {yaw: own_mesh(made.face, target, true, bench.reader) for yaw, target in targets.items()}
-        shot = _Shot(pose, view, texels, hidden, own)
-        textures = {OSTEC: _texture(made), **(self._others(shot, made.face) if self.settings.baselines else {})}
-        rows = [row for name, texture in textures.items() for row in self._rows(shot, name, texture)]
+        textures = {OSTEC: _texture(made)}
+        if self.settings.baselines:
+            textures |= self._others(pose, image, made.face)
+        own = {yaw: bench.targets[yaw].own(made.face, bench.reader) for yaw in self.settings.targets_of(pose.yaw_deg)}
+        rows = [row for name, texture in textures.items() for row in self._rows(pose, name, texture, unseen, view, own)]
         if bench.full is not None:
-            rows = self._with_full_head(shot, made, bench.full, rows)
+            rows = self._with_full_head(pose, made, bench.full, own, rows)
         return {"rows": [asdict(row) for row in rows]}
 
-    def prepare(self) -> dict[str, str]:
-        """Load everything, find the truth and see that each target has a face; writes the true pictures.
-
-        Returns:
-            Purpose -> what judges, and what is missing.
-
-        Raises:
-            OstecError: the head cannot be used, something is missing, or a file cannot be written.
-        """
-        before = torch.get_num_threads()
-        torch.set_num_threads(JOB_THREADS)  # as in the jobs, so that the figures do not depend on who prepares
-        try:
-            bench = self._bench
-            inside = bench.reader.layout.inside.numpy()[..., None]
-            for light in self.settings.lights:
-                write_pictures(self.folder, {f"true_{light}": bench.truth.textures[light] * inside})
-                images = {yaw: target.view.images[light] for yaw, target in bench.targets.items()}
-                write_pictures(self.folder, {f"true_{light}_to{yaw}": image for yaw, image in images.items()})
-        finally:
-            torch.set_num_threads(before)
-        judged = {**bench.loaded.judges.described(), "truth": f"texture from {bench.truth.views} views of the head"}
-        if self.settings.baselines and bench.prior is None:
-            judged["baseline prior"] = "left out: no prior was asked for"
-        return judged
-
-    def digest(self, judged: Mapping[str, str]) -> str:
-        """Of all that decides the outcomes of the jobs, which are those of the lists of poses and lights."""
-        settings = replace(self.settings, yaws=YAWS_DEG, pitches=PITCHES_DEG, lights=tuple(LIGHTS))
-        return run_digest(KIND, to_json(settings), self._bench.loaded, self.about, dict(judged))
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Files and weights, for the record."""
-        parts = [{"mesh": part.mesh.name, "texture": part.texture.name, **_hashes(part)} for part in self.parts]
-        full = self._bench.full
-        return {
-            "head": parts,
-            "weights": self._bench.loaded.models.hashes,
-            **({"face_model": full.made_with} if full is not None else {}),
-        }
-
-    def evaluation(self, outcomes: Mapping[str, dict[str, Any]], judged: Mapping[str, str]) -> Evaluation:
-        """All rows of the jobs' outcomes, and which inputs could not be completed."""
-        failures = failures_of(outcomes, lambda key: self.settings.inputs[key].item("*"))
-        share = f"{len(failures)} of {len(outcomes)} ({100 * len(failures) / max(len(outcomes), 1):.0f} %)"
-        settings = {**to_json(self.settings), **self.about}
-        return Evaluation(KIND, settings, {**judged, "inputs that failed": share}, rows_of(outcomes), failures)
-
     @cached_property
-    def _bench(self) -> _Bench:
+    def bench(self) -> _Bench:
+        """Loaded on use. Raises OstecError where the head cannot be used or something is missing."""
         settings = self.settings.completion
         loaded = load(settings)
         reader = FaceReader(loaded.models)
@@ -277,45 +193,57 @@ class HeadTask:
         full = full_head_judge(settings, truth, reader.topology)
         return _Bench(loaded, prior, reader, studio, truth, targets, full)
 
-    def _others(self, shot: _Shot, face: FittedFace) -> dict[str, FloatArray]:
+    def _others(self, pose: Input, image: FloatArray, face: FittedFace) -> dict[str, FloatArray]:
         """Method -> [S, S, 3] of the baselines."""
-        bench = self._bench
-        found = {} if bench.prior is None else {PRIOR: _texture(bench.prior(shot.image).textured)}
-        photo = seen_texels(shot.image, face, bench.reader.layout)
+        bench = self.bench
+        found = {} if bench.prior is None else {PRIOR: _texture(bench.prior(image).textured)}
+        photo = seen_texels(image, face, bench.reader.layout)
         found |= {name: fill(photo) for name, fill in BASELINES.items()}
-        return {**found, TRUTH: bench.truth.textures[shot.pose.light]}
+        return {**found, TRUTH: bench.truth.textures[pose.light]}
 
-    def _rows(self, shot: _Shot, method: str, texture: FloatArray) -> list[Row]:
-        bench, pose = self._bench, shot.pose
-        truth, judges, key = bench.truth, bench.loaded.judges, pose.key
-        inside = bench.reader.layout.inside.numpy()[..., None]
-        pictures = self._pictures(pose, f"{key}_{method}", texture * inside)
+    def _rows(
+        self,
+        pose: Input,
+        method: str,
+        texture: FloatArray,
+        unseen: BoolArray,
+        view: HeadView,
+        own: Mapping[int, DrawnMesh],
+    ) -> Iterator[Row]:
+        bench, light, key = self.bench, pose.light, pose.key
+        truth, judges, true = bench.truth, bench.loaded.judges, bench.truth.textures[light]
+        labels = {"light": light, "pitch": pose.pitch_deg, "yaw": pose.yaw_deg}
+        pictures = self._pictures(pose, f"{key}_{method}", texture * _inside(bench))
         pictures["unseen"] = path_of(f"{key}_unseen")
-        figures = texel_figures(texture, truth.textures[pose.light], truth, shot.texels, judges)
-        labels = {**pose.labels, "share_unseen": _share(shot.texels, truth.valid)}
-        rows = [Row(pose.item("uv"), method, figures, labels, pictures)]
-        for yaw, hidden in shot.hidden.items():
+        figures = texel_figures(texture, true, truth, unseen, judges)
+        yield Row(pose.item("uv"), method, figures, labels | {"share_unseen": _share(unseen, truth.valid)}, pictures)
+        for yaw, mine in own.items():
             target = bench.targets[yaw]
-            true, render = target.view.images[pose.light], target.mesh.draw(texture)
-            made = np.where(target.face[..., None], render, true)
-            pictures = self._pictures(pose, f"{key}_to{yaw}_{method}", made, f"_to{yaw}")
-            figures = picture_figures(render, target, pose.light, hidden, judges)
-            figures |= own_figures(texture, shot.own[yaw], true, hidden, judges)
-            labels = {**pose.labels, "target": yaw, "share_unseen": _share(target.face & hidden, target.face)}
-            rows.append(Row(pose.item(f"to{yaw}"), method, figures, labels, pictures))
-        return rows
+            seen, picture = seen_by(view, target.view.position, target.view.normal).numpy(), target.view.images[light]
+            compared, on_own = (
+                Compared(mesh.draw(texture), picture, mesh.draw(true), target.face(mesh), seen)
+                for mesh in (target.mesh, mine)
+            )
+            face = compared.face
+            shown = np.where(face[..., None], compared.made, picture)
+            pictures = self._pictures(pose, f"{key}_to{yaw}_{method}", shown, f"_to{yaw}")
+            figures = picture_figures(compared, on_own, target, judges)
+            more = {"target": yaw, "share_unseen": _share(face & ~seen, face)}
+            yield Row(pose.item(f"to{yaw}"), method, figures, labels | more, pictures)
 
-    def _with_full_head(self, shot: _Shot, made: TexturedFace, judge: FullHeadJudge, rows: list[Row]) -> list[Row]:
+    def _with_full_head(
+        self, pose: Input, made: TexturedFace, judge: FullHeadJudge, own: Mapping[int, DrawnMesh], rows: list[Row]
+    ) -> list[Row]:
         """``rows`` with the figures of the default mesh beside its full head, and the rows of that head."""
-        head, pose = judge.head_of(made), shot.pose
-        for yaw, own in shot.own.items():
-            judged = judge.judge(made, head, self._bench.targets[yaw], own, pose.light)
+        head, places = judge.maker(made), {(row.item, row.method): k for k, row in enumerate(rows)}
+        for yaw, mesh in own.items():
+            judged = judge.judge(made, head, self.bench.targets[yaw], mesh, pose.light)
             item = pose.item(f"to{yaw}")
-            mine = next(k for k, row in enumerate(rows) if (row.item, row.method) == (item, OSTEC))
-            rows[mine] = replace(rows[mine], figures=rows[mine].figures | judged.figures[OSTEC])
+            mine = rows[places[item, OSTEC]]
+            rows[places[item, OSTEC]] = replace(mine, figures=mine.figures | judged.figures[OSTEC])
             name = f"{pose.key}_to{yaw}_{judge.method.replace(' ', '_')}"
             pictures = self._pictures(pose, name, judged.picture, f"_to{yaw}")
-            rows.append(Row(item, judge.method, judged.figures[judge.method], rows[mine].labels, pictures))
+            rows.append(Row(item, judge.method, judged.figures[judge.method], mine.labels, pictures))
         return rows
 
     def _pictures(self, pose: Input, name: str, made: FloatArray, target: str = "") -> dict[str, str]:
@@ -324,12 +252,70 @@ class HeadTask:
         return {"made": write_pictures(self.folder, {name: made})[name], **others}
 
 
-def check_files(parts: tuple[PartFiles, ...]) -> None:
-    """Raise UsageError where a mesh or texture does not exist."""
-    for part in parts:
-        for path in (part.mesh, part.texture):
-            if not path.is_file():
-                raise UsageError(f"{path} does not exist, or is no file.")
+def head_study(task: HeadTask) -> Study:
+    """Load everything, find the truth, write the true pictures.
+
+    Raises:
+        OstecError: the head cannot be used, no face is found at a target, something is missing, or a file cannot be
+            written.
+    """
+    settings, folder = task.settings, task.folder
+    with job_threads():  # so that the figures do not depend on who finds the truth
+        bench = task.bench
+        for light in settings.lights:
+            pictures = {f"true_{light}": bench.truth.textures[light] * _inside(bench)}
+            targets = bench.targets.items()
+            write_pictures(folder, pictures | {f"true_{light}_to{yaw}": t.view.images[light] for yaw, t in targets})
+    judged = {"truth": f"texture from {bench.truth.views} views of the head"}
+    if settings.baselines and bench.prior is None:
+        judged["baseline prior"] = "left out: no prior was asked for"
+    about: dict[str, Any] = {"head": [_described(part) for part in task.parts]}
+    if bench.full is not None:
+        about["face_model"] = bench.full.maker.made_with
+    items = {key: pose.item("*") for key, pose in settings.inputs.items()}
+
+    def failed(evaluation: Evaluation) -> dict[str, str]:
+        count = len(evaluation.failures)
+        return judged | {"inputs that failed": f"{count} of {len(items)} ({100 * count / max(len(items), 1):.0f} %)"}
+
+    jobs = replace(settings, yaws=YAWS_DEG, pitches=PITCHES_DEG, lights=tuple(LIGHTS))
+    return Study(
+        kind=KIND,
+        folder=folder,
+        task=task,
+        items=items,
+        by=("yaw",),
+        loaded=bench.loaded,
+        decisive=(to_json(jobs), about, judged),
+        settings={**to_json(settings), **about},
+        sheet=lambda _: [_sheet_row(folder, settings, pose) for pose in shown_inputs(settings)],
+        judged=failed,
+        cell_px=240,
+    )
+
+
+def shown_inputs(settings: HeadSettings) -> list[Input]:
+    """The sheet's inputs: those of the first light; where they are too many, those of the pitch next to 0."""
+    inputs = [pose for pose in settings.inputs.values() if pose.light == settings.lights[0]]
+    if len(inputs) > MOST_ROWS:
+        level = min((pose.pitch_deg for pose in inputs), key=abs)
+        inputs = [pose for pose in inputs if pose.pitch_deg == level]
+    return inputs[:MOST_ROWS]
+
+
+def _sheet_row(folder: Path, settings: HeadSettings, pose: Input) -> list[Cell]:
+    """Input, completed and true texture, its unseen part; then per target the completed face, and the true."""
+    key, light = pose.key, pose.light
+    cells = [
+        (key, f"{light}, pitch {pose.pitch_deg}, yaw {pose.yaw_deg}", _CROP),
+        (f"{key}_{OSTEC}", "completed", 0.0),
+        (f"true_{light}", "true", 0.0),
+        (f"{key}_unseen", "unseen", 0.0),
+    ]
+    for yaw in settings.targets_of(pose.yaw_deg):
+        cells.append((f"{key}_to{yaw}_{OSTEC}", f"completed, to {yaw}", _CROP))
+        cells.append((f"true_{light}_to{yaw}", f"true, {yaw}", _CROP))
+    return [cell_of(folder, path_of(name), label, crop) for name, label, crop in cells]
 
 
 def _texture(made: TexturedFace) -> FloatArray:
@@ -338,8 +324,14 @@ def _texture(made: TexturedFace) -> FloatArray:
     return texture if len(texture) == UV_SIZE else resize_image(texture, UV_SIZE, UV_SIZE)
 
 
-def _hashes(part: PartFiles) -> dict[str, str]:
-    return {"mesh_sha256": sha256_of(part.mesh), "texture_sha256": sha256_of(part.texture)}
+def _inside(bench: _Bench) -> BoolArray:
+    """[S, S, 1]: the chart."""
+    return bench.reader.layout.inside.numpy()[..., None]
+
+
+def _described(part: PartFiles) -> dict[str, str]:
+    hashes = {"mesh_sha256": sha256_of(part.mesh), "texture_sha256": sha256_of(part.texture)}
+    return {"mesh": part.mesh.name, "texture": part.texture.name, **hashes}
 
 
 def _share(part: BoolArray, whole: BoolArray) -> float:

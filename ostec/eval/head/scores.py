@@ -14,7 +14,6 @@ without eyes and mouth, for a shift of a pixel in the eyes alone makes most of t
 under the light of the input; the mesh of a true picture is fitted without light, so that no light costs it accuracy.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,39 +23,28 @@ from ostec.core.errors import FaceError, UsageError
 from ostec.core.types import BoolArray, FittedFace, FloatArray
 from ostec.eval.head.truth import FaceReader, Studio, UvTruth, camera_of
 from ostec.eval.judges import Judges
-from ostec.eval.report.drawing import DrawnMesh, HeadView, draw_mesh, seen_by
-from ostec.eval.scores import large_enough, psnr, sharpness, ssim
-from ostec.render.geometry import Camera
+from ostec.eval.report.drawing import DrawnMesh, HeadView, draw_mesh
+from ostec.eval.scores import Compared, large_enough, psnr, sharpness, ssim
 
 
 @dataclass(frozen=True)
 class Target:
     """A true picture at another pose, with the mesh fitted to it."""
 
-    yaw_deg: int
     view: HeadView
     fit: FittedFace
-    camera: Camera
-    """Of the fit."""
     mesh: DrawnMesh
     """The fitted mesh."""
-    face: BoolArray
-    """[H, W]: the fitted mesh covers the pixel, and the true head does."""
     skin: BoolArray
-    """The same without eyes and mouth."""
-    references: Mapping[str, FloatArray]
-    """Light -> [H, W, 3]: the true texture drawn on the fitted mesh."""
+    """[H, W]: pixels of the face without eyes and mouth."""
 
+    def face(self, mesh: DrawnMesh) -> BoolArray:
+        """[H, W]: a mesh covers the pixel, and the true head does."""
+        return mesh.covered & self.view.hit.numpy()
 
-@dataclass(frozen=True)
-class OwnMesh:
-    """A completion's own mesh in the frame of a target."""
-
-    mesh: DrawnMesh
-    face: BoolArray
-    """[H, W]: the mesh covers the pixel, and the true head does."""
-    reference: FloatArray
-    """[H, W, 3]: the true texture drawn on it."""
+    def own(self, face: FittedFace, reader: FaceReader) -> DrawnMesh:
+        """A completion's mesh where the mesh of the true picture is."""
+        return draw_mesh(torch.from_numpy(face.vertices), camera_of(self.fit), reader.layout)
 
 
 def make_target(studio: Studio, reader: FaceReader, truth: UvTruth, yaw_deg: int) -> Target:
@@ -67,16 +55,8 @@ def make_target(studio: Studio, reader: FaceReader, truth: UvTruth, yaw_deg: int
     except FaceError as error:
         raise UsageError(f"At yaw {yaw_deg} no face is found on the head, so nothing can be compared there.") from error
     mesh = draw_mesh(torch.from_numpy(fit.vertices), camera_of(fit), reader.layout)
-    face = mesh.covered & view.hit.numpy()
-    skin = face & (mesh.draw(truth.skin[..., None].astype(np.float32))[..., 0] > 0.999)
-    references = {light: mesh.draw(texture) for light, texture in truth.textures.items()}
-    return Target(yaw_deg, view, fit, camera_of(fit), mesh, face, skin, references)
-
-
-def own_mesh(face: FittedFace, target: Target, true_texture: FloatArray, reader: FaceReader) -> OwnMesh:
-    """Put a completion's mesh where the mesh of the true picture is."""
-    mesh = draw_mesh(torch.from_numpy(face.vertices), target.camera, reader.layout)
-    return OwnMesh(mesh, mesh.covered & target.view.hit.numpy(), mesh.draw(true_texture))
+    skin = mesh.draw(truth.skin[..., None].astype(np.float32))[..., 0] > 0.999
+    return Target(view, fit, mesh, mesh.covered & view.hit.numpy() & skin)
 
 
 def texel_figures(
@@ -92,42 +72,12 @@ def texel_figures(
     return figures
 
 
-def hidden_from(shown: HeadView, target: Target) -> BoolArray:
-    """[H, W]: pixels of the target's picture whose point of the head the input could not see."""
-    return ~seen_by(shown, target.view.position, target.view.normal).numpy()
-
-
-def picture_figures(
-    render: FloatArray, target: Target, light: str, hidden: BoolArray, judges: Judges
-) -> dict[str, float]:
-    """Figures of the completion [H, W, 3] drawn on the target's mesh."""
-    true = target.view.images[light]
-    figures = _figures(render, true, target.references[light], target.face, hidden, judges)
-    figures["psnr_skin"] = psnr(render, true, target.skin)
-    figures["psnr_skin_unseen"] = psnr(render, true, large_enough(target.skin & hidden, target.face))
-    return figures
-
-
-def own_figures(
-    texture: FloatArray, own: OwnMesh, true: FloatArray, hidden: BoolArray, judges: Judges
-) -> dict[str, float]:
-    """Figures of a texture [S, S, 3] on its own mesh against the true picture [H, W, 3], names with ``_own``."""
-    figures = _figures(own.mesh.draw(texture), true, own.reference, own.face, hidden, judges)
-    return {f"{name}_own": value for name, value in figures.items()}
-
-
-def _figures(
-    render: FloatArray,
-    true: FloatArray,
-    reference: FloatArray,
-    face: BoolArray,
-    hidden: BoolArray,
-    judges: Judges,
-) -> dict[str, float]:
-    figures: dict[str, float] = {}
-    for part, mask in (("face", face), ("seen", face & ~hidden), ("unseen", large_enough(face & hidden, face))):
-        figures[f"psnr_{part}"] = psnr(render, true, mask)
-        figures[f"ssim_{part}"] = ssim(render, true, mask, face)
-        figures[f"perceptual_{part}"] = judges.perceptual(render, true, mask)
-        figures[f"sharpness_{part}"] = sharpness(render, reference, mask, face)
-    return figures
+def picture_figures(compared: Compared, own: Compared, target: Target, judges: Judges) -> dict[str, float]:
+    """Figures of a completion drawn on the target's mesh, and on its ``own``."""
+    skin, unseen = target.skin, large_enough(target.skin & ~compared.seen, compared.face)
+    return {
+        **compared.figures(judges.perceptual),
+        "psnr_skin": psnr(compared.made, compared.truth, skin),
+        "psnr_skin_unseen": psnr(compared.made, compared.truth, unseen),
+        **own.figures(judges.perceptual, "_own"),
+    }

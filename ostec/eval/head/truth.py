@@ -10,13 +10,12 @@ The true texture in the UV layout is found in three steps:
    the same point of the same head, so the average does not blur; under a light too, since the lamp turns with the head.
 """
 
-import hashlib
 import logging
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ from ostec.core.types import (
 from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import detect_landmarks
 from ostec.eval.head.mesh import Head, PartFiles
-from ostec.eval.jobs import program_digest
+from ostec.eval.jobs import digest_of, program_digest
 from ostec.eval.report.drawing import LIGHTS, SEEN_TOLERANCE_MM, SIDE, HeadView, look_up, render_head, seen_by
 from ostec.fit.dense import fit_dense
 from ostec.io.files import write_atomic
@@ -59,6 +58,7 @@ MOUTH_MARGIN = 0.012
 """Texels this near to the opening of the mouth, in UV, have no truth: views of a closed mouth disagree about them."""
 UV_SIZE = 512
 CACHE = "truth.npz"
+_KEPT = ("position", "normal", "valid", "skin")
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ def set_up(head: Head, reader: FaceReader) -> Studio:
     view = render_head(head, camera)
     try:
         landmarks = torch.from_numpy(reader.fit(view.images["unlit"]).landmarks)
+        corners = look_up(view.position, landmarks[list(EYE_CORNERS), :2], "bilinear")
+        distance = float((corners[0] - corners[1]).norm())
     except FaceError:
-        landmarks = torch.zeros(0)
-    corners = look_up(view.position, landmarks[list(EYE_CORNERS), :2], "bilinear") if len(landmarks) else landmarks
-    distance = float((corners[0] - corners[1]).norm()) if len(landmarks) else 0.0
+        distance = 0.0
     if not distance > 0:
         raise UsageError("No face was found on the head; it has to look along +z with y up, and to have its texture.")
     unit = EYE_CORNER_DISTANCE_MM / distance
@@ -166,52 +166,44 @@ def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
     Raises:
         UsageError: no view of the grid has a face that can be fitted.
     """
-    found = _unwrapped_grid(studio, reader)
+    found = [u for pitch in GRID_PITCHES_DEG for yaw in GRID_YAWS_DEG if (u := _unwrap(studio, reader, pitch, yaw))]
     if not found:
         raise UsageError("No view of the head has a face that can be fitted.")
-    views = [u.view for u in found]
-    total = torch.stack([u.weight for u in found]).sum(0)
-    average = _weighted([u.position for u in found], found, total)
+    views, weights = [u.view for u in found], [u.weight for u in found]
+    average, total = _weighted([u.position for u in found], weights)
     position, normal = _onto_head(average, views)
     valid = reader.layout.inside & (total > 1e-4) & ((position - average).norm(dim=-1) < SNAP_MM)
     textures, shown = _gather_colours(position, normal, views)
     valid &= shown > 1e-4
-    valid &= ~torch.from_numpy(_polygon(reader.topology.regions["mouth"], reader.layout.size))
+    regions, size = reader.topology.regions, reader.layout.size
+    valid &= ~torch.from_numpy(_polygon(regions["mouth"], size))
     empty = (~valid & (total < 1e-4)).numpy()
     nearest = tuple(ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True))
     for light, texture in textures.items():
-        direct = _weighted([u.colours[light] for u in found], found, total)
+        direct, _ = _weighted([u.colours[light] for u in found], weights)
         textures[light] = torch.where(valid[..., None], texture, direct)
-    features = [_polygon(reader.topology.regions[k], reader.layout.size) for k in ("eye_left", "eye_right", "lips")]
+    features = np.any([_polygon(regions[k], size) for k in ("eye_left", "eye_right", "lips")], axis=0)
     return UvTruth(
         {light: texture.numpy()[nearest] for light, texture in textures.items()},
         position.numpy(),
         normal.numpy(),
         valid.numpy(),
-        valid.numpy() & ~np.any(features, axis=0),
+        valid.numpy() & ~features,
         len(found),
     )
 
 
-def _unwrapped_grid(studio: Studio, reader: FaceReader) -> list[_Unwrapped]:
-    found = []
-    for pitch in GRID_PITCHES_DEG:
-        for yaw in GRID_YAWS_DEG:
-            view = studio.shoot(pitch, yaw, tuple(LIGHTS))
-            try:
-                face = reader.fit(view.images["unlit"])
-            except FaceError:
-                logger.info("Left out of the truth: the view at pitch %d, yaw %d has no face.", pitch, yaw)
-                continue
-            if abs(face.pose_deg[1] - yaw) > POSE_TOLERANCE_DEG:
-                fitted = face.pose_deg[1]
-                logger.info("Left out of the truth: pitch %d, yaw %d is fitted at yaw %.0f.", pitch, yaw, fitted)
-                continue
-            found.append(_unwrap(view, face, reader))
-    return found
-
-
-def _unwrap(view: HeadView, face: FittedFace, reader: FaceReader) -> _Unwrapped:
+def _unwrap(studio: Studio, reader: FaceReader, pitch: int, yaw: int) -> _Unwrapped | None:
+    """A view of the grid; none where no face is found or its fit is off."""
+    view = studio.shoot(pitch, yaw, tuple(LIGHTS))
+    try:
+        face = reader.fit(view.images["unlit"])
+    except FaceError:
+        logger.info("Left out of the truth: the view at pitch %d, yaw %d has no face.", pitch, yaw)
+        return None
+    if abs(face.pose_deg[1] - yaw) > POSE_TOLERANCE_DEG:
+        logger.info("Left out of the truth: pitch %d, yaw %d is fitted at yaw %.0f.", pitch, yaw, face.pose_deg[1])
+        return None
     surface = view_surface(torch.from_numpy(face.vertices), camera_of(face), reader.layout)
     inside = ((surface.pixel >= 0) & (surface.pixel <= SIDE)).all(-1)
     hit = look_up(view.hit[..., None].float(), surface.pixel, "bilinear")[..., 0] > 0.999
@@ -223,11 +215,12 @@ def _unwrap(view: HeadView, face: FittedFace, reader: FaceReader) -> _Unwrapped:
     return _Unwrapped(view, colours, look_up(view.position, surface.pixel, "bilinear"), weight)
 
 
-def _weighted(values: list[torch.Tensor], found: list[_Unwrapped], total: torch.Tensor) -> torch.Tensor:
-    summed = torch.zeros_like(values[0])
-    for value, unwrapped in zip(values, found, strict=True):
-        summed += value * unwrapped.weight[..., None]
-    return summed / total.clamp(min=1e-9)[..., None]
+def _weighted(values: Sequence[torch.Tensor], weights: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted mean of [S, S, C] by [S, S], and the sum of the weights."""
+    summed, total = torch.zeros_like(values[0]), torch.stack(list(weights)).sum(0)
+    for value, weight in zip(values, weights, strict=True):
+        summed += value * weight[..., None]
+    return summed / total.clamp(min=1e-9)[..., None], total
 
 
 def _polygon(corners: FloatArray, size: int) -> BoolArray:
@@ -281,29 +274,17 @@ def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFile
     """
     files = [sha256_of(path) for part in parts for path in (part.mesh, part.texture)]
     weights = [entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files]
-    known = [reader.topology.sha256, *weights, *files, program_digest()]
-    key = hashlib.sha256("\n".join(known).encode()).hexdigest()
-    found = _read_cache(cache, key)
-    if found is not None:
-        return found
-    truth = uv_truth(studio, reader)
-    arrays: dict[str, Any] = {f"texture_{light}": texture for light, texture in truth.textures.items()}
-    arrays |= {name: getattr(truth, name) for name in ("position", "normal", "valid", "skin", "views")}
-
-    def save(stream: BinaryIO) -> None:
-        np.savez(stream, key=np.array(key), **arrays)
-
-    write_atomic(cache, save)
-    return truth
-
-
-def _read_cache(cache: Path, key: str) -> UvTruth | None:
+    key = digest_of(reader.topology.sha256, weights, files, program_digest())
     try:
         with cache.open("rb") as stream, np.load(stream) as stored:
-            if str(stored["key"]) != key:
-                return None
-            textures = {light: stored[f"texture_{light}"] for light in LIGHTS}
-            position, normal, valid, skin = (stored[name] for name in ("position", "normal", "valid", "skin"))
-            return UvTruth(textures, position, normal, valid, skin, int(stored["views"]))
+            if str(stored["key"]) == key:
+                textures = {light: stored[f"texture_{light}"] for light in LIGHTS}
+                position, normal, valid, skin = (stored[name] for name in _KEPT)
+                return UvTruth(textures, position, normal, valid, skin, int(stored["views"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
+        pass  # missing or damaged: it is made anew
+    truth = uv_truth(studio, reader)
+    arrays: dict[str, Any] = {f"texture_{light}": texture for light, texture in truth.textures.items()}
+    arrays |= {name: getattr(truth, name) for name in (*_KEPT, "views")} | {"key": np.array(key)}
+    write_atomic(cache, lambda stream: np.savez(stream, **arrays))
+    return truth

@@ -30,11 +30,7 @@ class SeenTexels:
 
 
 def seen_texels(image: FloatArray, face: FittedFace, layout: UvLayout) -> SeenTexels:
-    """Read a photo [H, W, 3] at the texels that the fitted mesh shows well.
-
-    Raises:
-        FaceError: it shows none.
-    """
+    """Read a photo [H, W, 3] at the texels that the fitted mesh shows well. Raises FaceError for none."""
     view = view_surface(torch.from_numpy(face.vertices), camera_from_matrix(face.camera_matrix, face.rotation), layout)
     sampled, within = sample_image(torch.from_numpy(image), view.pixel, layout.inside)
     seen = (view.visible & within & (view.cosine > BASELINE_COSINE)).numpy()

@@ -16,40 +16,32 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from scipy import ndimage
 
+from ostec.complete.canvas import UvCanvas
+from ostec.complete.prior import PriorCompleter
 from ostec.core.errors import FaceError
 from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, Evidence, FittedFace, FloatArray, UvObservation
-from ostec.eval.jobs import Jobs
+from ostec.eval.jobs import Outcome
 from ostec.eval.judges import Judges
 from ostec.eval.photos.baselines import BASELINE_COSINE, BASELINES, SeenTexels
-from ostec.eval.photos.stages import (
-    BARE,
-    WHOLE_PICTURE,
-    Loaded,
-    Sight,
-    content_of,
-    failures_of,
-    load,
-    look,
-    rows_of,
-    run_digest,
-    without_generator,
-)
+from ostec.eval.photos.sight import BARE, WHOLE_PICTURE, Sight, look
 from ostec.eval.report.drawing import SEEN_COSINE
 from ostec.eval.report.pictures import Cell, cell_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import psnr, sharpness, ssim
+from ostec.eval.study import Loaded, Study, content_of, load
 from ostec.io.images import read_image
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
 
+_T = TypeVar("_T")
 Masks = Literal["half", "random", "profile"]
 Side = Literal["right", "left"]
 """Of the image, where the hidden part lies."""
@@ -107,6 +99,14 @@ class HoldoutPlan:
         """Name of a photo's rows."""
         return f"{photo.name} {self.masks} {self.seed if self.masks == 'random' else photo.side}"
 
+    def mask(self, photo: HoldoutPhoto, sight: Sight, layout: UvLayout) -> BoolArray:
+        """[S, S]: what is hidden of a photo."""
+        if self.masks == "half":
+            return half_mask(SIZE, photo.side)
+        if self.masks == "profile":
+            return profile_mask(sight.face, layout, photo.side)
+        return random_mask(sight.seen.inside, photo.name, self.seed)
+
 
 @dataclass(frozen=True)
 class Hidden:
@@ -120,11 +120,6 @@ class Hidden:
     """[S, S]."""
     known: BoolArray
     """[S, S]: the photo is the truth of the texel, hidden or not."""
-
-    @property
-    def truth(self) -> FloatArray:
-        """[S, S, 3]."""
-        return self.sight.seen.colour
 
 
 def half_mask(size: int, side: Side) -> BoolArray:
@@ -170,11 +165,7 @@ def _large(region: BoolArray, inside: BoolArray) -> BoolArray:
 
 
 def hide(sight: Sight, mask: BoolArray) -> Hidden:
-    """Take the texels of ``mask`` [S, S] away from what a photo shows.
-
-    Raises:
-        FaceError: the photo shows too little of them to be scored.
-    """
+    """Take the texels of ``mask`` [S, S] away from what a photo shows. Raises FaceError for too few to score."""
     seen = sight.seen
     kept = seen.inside & ~mask
     shown = replace(
@@ -190,7 +181,7 @@ def hide(sight: Sight, mask: BoolArray) -> Hidden:
 
 def score(made: FloatArray, hidden: Hidden, judges: Judges) -> dict[str, float]:
     """Figures of a texture [S, S, 3] over what was hidden; ``identity`` over all that the photo showed."""
-    truth, scored = hidden.truth, hidden.scored
+    truth, scored = hidden.sight.seen.colour, hidden.scored
     return {
         "psnr_unseen": psnr(made, truth, scored),
         "ssim_unseen": ssim(made, truth, scored, hidden.known),
@@ -203,19 +194,20 @@ def score(made: FloatArray, hidden: Hidden, judges: Judges) -> dict[str, float]:
 def fill_hidden(methods: Sequence[str], image: FloatArray, hidden: Hidden, loaded: Loaded) -> dict[str, FloatArray]:
     """Method -> texture [S, S, 3] completed from what is left of the photo [H, W, 3].
 
-    Raises:
-        FaceError: nothing is left of it.
+    Raises FaceError where nothing is left.
     """
-    face, shown = hidden.sight.face, hidden.shown
+    face, shown, observer = hidden.sight.face, hidden.shown, loaded.observer
     kept = shown.visible & (shown.cosine > BASELINE_COSINE) & (shown.mask > BARE)
     if not kept.any():
         raise FaceError("The photo shows nothing beside the part that was to be hidden.")
-    evidence = Evidence(face, shown, loaded.observer.coarse(image, face, shown), image)
+    evidence = Evidence(face, shown, observer.coarse(image, face, shown), image)
     left = SeenTexels(np.where(kept[..., None], shown.colour, 0).astype(np.float32), kept)
     made = {}
     for method in methods:
         if method in (OSTEC, PRIOR):
-            by = loaded.completer.completer if method == OSTEC else without_generator(loaded)
+            by = loaded.completer.completer
+            if method == PRIOR:
+                by = PriorCompleter(UvCanvas(observer.unwrapper.layout, observer.guide, loaded.models.prior), "soft")
             (completion,) = by.complete([evidence])
             made[method] = completion.texture.colour
         else:
@@ -231,90 +223,72 @@ class HoldoutTask:
     plan: HoldoutPlan
     folder: Path
 
-    def __call__(self, key: str) -> dict[str, Any]:
-        """``rows`` as plain values. Raises ImageError, FaceError, OutputError."""
+    def __call__(self, key: str) -> Outcome:
+        """``rows``. Raises ImageError, FaceError, OutputError."""
         photo, plan = self.photos[key], self.plan
         loaded = load(plan.complete)
         image = read_image(photo.path)
         sight = look(image, loaded.observer, aligned=True)
-        hidden = hide(sight, self._mask(photo, sight, loaded))
+        hidden = hide(sight, plan.mask(photo, sight, loaded.observer.unwrapper.layout(SIZE)))
         made = fill_hidden(plan.methods, image, hidden, loaded)
+        inside = sight.seen.inside
         labels = {
             "photo": photo.name,
             "masks": plan.masks,
             "side": photo.side if plan.masks != "random" else None,
             "yaw": round(sight.face.pose_deg[1], 1),
-            "share_hidden": round(float(np.mean(hidden.scored[sight.seen.inside])), 4),
+            "share_hidden": round(float(np.mean(hidden.scored[inside])), 4),
             "found_by": sight.region,
         }
-        textures = {"truth": hidden.truth, "shown": hidden.shown.colour * hidden.shown.visible[..., None], **made}
-        inside = sight.seen.inside[..., None]
-        files = {f"{photo.name}_{what}": np.where(inside, texture, 0) for what, texture in textures.items()}
+        shown = hidden.shown.colour * hidden.shown.visible[..., None]
+        textures = {"truth": sight.seen.colour, "shown": shown, **made}
+        files = {f"{key}_{what}": np.where(inside[..., None], texture, 0) for what, texture in textures.items()}
         paths = dict(zip(textures, write_pictures(self.folder, files, small=True).values(), strict=True))
-        rows = [
-            Row(
-                item=plan.item(photo),
-                method=method,
-                figures=score(texture, hidden, loaded.judges),
-                labels=labels,
-                pictures={"made": paths[method], "truth": paths["truth"], "shown": paths["shown"]},
-            )
-            for method, texture in made.items()
-        ]
-        return {"rows": [asdict(row) for row in rows]}
-
-    def _mask(self, photo: HoldoutPhoto, sight: Sight, loaded: Loaded) -> BoolArray:
-        if self.plan.masks == "half":
-            return half_mask(SIZE, photo.side)
-        if self.plan.masks == "profile":
-            return profile_mask(sight.face, loaded.observer.unwrapper.layout(SIZE), photo.side)
-        return random_mask(sight.seen.inside, photo.name, self.plan.seed)
+        rows = []
+        for method, texture in made.items():
+            pictures = {"made": paths[method], "truth": paths["truth"], "shown": paths["shown"]}
+            rows.append(asdict(Row(plan.item(photo), method, score(texture, hidden, loaded.judges), labels, pictures)))
+        return {"rows": rows}
 
 
-def holdout_jobs(task: HoldoutTask) -> Jobs:
-    """One job per photo. Raises AssetError where a file of the program is missing."""
-    contents = {name: content_of(photo.path) for name, photo in task.photos.items()}
-    sides = {name: photo.side for name, photo in task.photos.items()}
-    digest = run_digest(KIND, _settings(task.plan), load(task.plan.complete), contents, sides)
-    return Jobs(tuple(task.photos), task.folder, digest)
+def holdout_study(task: HoldoutTask) -> Study:
+    """The evaluation. Raises AssetError where a file of the program is missing."""
+    photos, plan, folder = task.photos, task.plan, task.folder
 
+    def judged(evaluation: Evaluation) -> dict[str, str]:
+        whole = {row.item for row in evaluation.rows if row.labels["found_by"] == WHOLE_PICTURE}
+        of = f"{len(whole)} of {len(photos)} photos"
+        return {"face": f"whole picture where the detector found none ({of})"} if whole else {}
 
-def _settings(plan: HoldoutPlan) -> dict[str, Any]:
-    return {"masks": plan.masks, "seed": plan.seed, "baselines": plan.baselines, "complete": to_json(plan.complete)}
-
-
-def holdout_evaluation(task: HoldoutTask, outcomes: Mapping[str, dict[str, Any]]) -> Evaluation:
-    """All rows and failures, in the order of the photos."""
-    loaded = load(task.plan.complete)
-    failures = failures_of(outcomes, lambda name: task.plan.item(task.photos[name]))
-    settings = {**_settings(task.plan), "weights": loaded.models.hashes, "photos": len(task.photos)}
-    rows = rows_of(outcomes)
-    models = loaded.judges.described()
-    whole = {row.item for row in rows if row.labels["found_by"] == WHOLE_PICTURE}
-    if whole:
-        models["face"] = f"whole picture where the detector found none ({len(whole)} of {len(task.photos)} photos)"
-    return Evaluation(KIND, settings, models, rows, failures)
+    return Study(
+        kind=KIND,
+        folder=folder,
+        task=task,
+        items={name: plan.item(photo) for name, photo in photos.items()},
+        by=("found_by",),
+        loaded=load(plan.complete),
+        decisive=(to_json(plan), {name: (content_of(photo.path), photo.side) for name, photo in photos.items()}),
+        settings={**to_json(plan), "photos": len(photos)},
+        sheet=lambda evaluation: sheet_rows(folder, evaluation),
+        judged=judged,
+    )
 
 
 def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 12) -> list[list[Cell]]:
-    """Pictures of at most ``most`` photos, evenly chosen: what was shown, the truth, then every method's texture."""
-    items = list(dict.fromkeys(row.item for row in evaluation.rows))
-    chosen = sorted({round(k) for k in np.linspace(0, len(items) - 1, min(most, len(items)))}) if items else []
+    """Of at most ``most`` photos, evenly chosen: what was shown, the truth, then every method's texture."""
     found = []
-    for item in (items[k] for k in chosen):
+    for item in evenly(list(dict.fromkeys(row.item for row in evaluation.rows)), most):
         rows = [row for row in evaluation.rows if row.item == item]
         first = rows[0].pictures
         cells = [cell_of(folder, first["shown"], item), cell_of(folder, first["truth"], "true")]
-        found.append([*cells, *(cell_of(folder, row.pictures["made"], _told(row)) for row in rows)])
+        labels = [f"{row.method}: {row.figures['psnr_unseen']:.1f} dB" for row in rows]
+        cells += [cell_of(folder, row.pictures["made"], label) for row, label in zip(rows, labels, strict=True)]
+        found.append(cells)
     return found
 
 
-def _told(row: Row) -> str:
-    return f"{row.method}: {row.figures['psnr_unseen']:.1f} dB"
-
-
-def evenly(paths: Sequence[Path], count: int) -> list[Path]:
-    """At most ``count`` of ``paths``, evenly chosen, both ends among them; all for 0."""
-    if count <= 0 or count >= len(paths):
-        return list(paths)
-    return [paths[math.floor(k + 0.5)] for k in np.linspace(0, len(paths) - 1, count)]
+def evenly(items: Sequence[_T], count: int) -> list[_T]:
+    """At most ``count`` items, evenly chosen, both ends among them; all for 0."""
+    if count <= 0 or count >= len(items):
+        return list(items)
+    return [items[math.floor(k + 0.5)] for k in np.linspace(0, len(items) - 1, count)]

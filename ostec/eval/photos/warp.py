@@ -42,12 +42,15 @@ class Framed:
         """Height and width."""
         return self.image.shape[0], self.image.shape[1]
 
+    def mesh(self, layout: UvLayout, vertices: torch.Tensor | None = None) -> DrawnMesh:
+        """The fitted mesh (warped), or other ``vertices`` [V, 3] of the layout (own), in front of the camera."""
+        return draw_mesh(self.vertices if vertices is None else vertices, self.camera, layout, self.size)
+
 
 def frame(image: FloatArray, face: FittedFace, most_px: int = MOST_PX) -> Framed:
     """Cut a photo [H, W, 3] to the mesh fitted to it, and make it smaller where it is larger than ``most_px``.
 
-    Raises:
-        ValueError: the mesh lies outside the photo.
+    Raises ValueError for a mesh outside the photo.
     """
     pixel = face.vertices @ face.camera_matrix[:2, :3].T + face.camera_matrix[:2, 3]
     low, high = pixel.min(0), pixel.max(0)
@@ -66,17 +69,6 @@ def frame(image: FloatArray, face: FittedFace, most_px: int = MOST_PX) -> Framed
     into[:2, 2] = -into[0, 0] * left, -into[1, 1] * top
     camera = camera_from_matrix(into @ face.camera_matrix, face.rotation)
     return Framed(np.ascontiguousarray(cut), torch.from_numpy(face.vertices), camera)
-
-
-def draw_on(onto: Framed, layout: UvLayout, vertices: torch.Tensor | None = None) -> DrawnMesh:
-    """Put the mesh of a framed photo (warped), or other ``vertices`` [V, 3] (own), in front of its camera.
-
-    Args:
-        onto: gives the camera, the size and the mesh.
-        layout: of the mesh; its baked size does not matter.
-        vertices: canonical frame, or None.
-    """
-    return draw_mesh(onto.vertices if vertices is None else vertices, onto.camera, layout, onto.size)
 
 
 def spread_colours(colour: FloatArray, known: BoolArray) -> FloatArray:

@@ -54,7 +54,7 @@ LIGHTS: dict[str, Light] = {
     "mild": Light(0.55, 0.6, (0.2, 0.6, 0.77)),
     "hard": Light(0.15, 1.1, (0.9, 0.25, 0.35)),
 }
-"""The lights by name, and what they multiply colours by.
+"""By name; factors of the colours:
 
 mild: a lamp above in front and much ambient light; 1.07 towards the lamp, 1.00 towards a frontal viewer, 0.76 below the
 jaw. hard: a lamp from the image's right of a frontal picture and little ambient light; 1.11 towards the lamp, 0.75
@@ -81,21 +81,28 @@ class HeadView:
         """[H, W] height of the surface towards the viewer; -inf where the head is not."""
         return torch.where(self.hit, self.position @ self.camera.rotation[2], -torch.inf)
 
+    @property
+    def millimetres(self) -> float:
+        """Of a pixel."""
+        return 1 / float(self.camera.matrix[0, :3].norm())
+
 
 def render_head(head: Head, camera: Camera, lights: Sequence[str] = ("unlit",), side: int = SIDE) -> HeadView:
-    """Draw the head in ``side`` x ``side`` pixels under each of ``LIGHTS`` asked for, antialiased, before grey."""
-    large = (side * OVERSAMPLE, side * OVERSAMPLE)
-    raster = _raster(head, _zoomed(camera), large)
-    colour = sample_texture(head.atlas[None], interpolate(head.uv[None], raster, head.triangles))
-    normal = functional.normalize(interpolate(head.normals[None], raster, head.triangles), dim=-1)
-    images = {}
-    for name in lights:
-        lit = (colour * LIGHTS[name].shade(normal)).clamp(max=1)
-        images[name] = _pool(torch.where(raster[..., 3:] > 0, lit, BACKGROUND))
-    raster = _raster(head, camera, (side, side))
-    position = interpolate(head.vertices[None], raster, head.triangles)[0]
-    normal = functional.normalize(interpolate(head.normals[None], raster, head.triangles)[0], dim=-1)
-    return HeadView(camera, images, position, normal, raster[0, ..., 3] > 0)
+    """Draw the head in ``side`` x ``side`` pixels under each of ``LIGHTS`` asked for, antialiased, on grey."""
+    values = torch.cat([head.vertices, head.normals, head.uv], dim=1)
+    drawn = []
+    for zoom in (OVERSAMPLE, 1):
+        raster = _raster(head.vertices, head.triangles, camera, (side, side), zoom)
+        found = interpolate(values[None], raster, head.triangles)
+        drawn.append(
+            (raster[..., 3:] > 0, found[..., :3], functional.normalize(found[..., 3:6], dim=-1), found[..., 6:])
+        )
+    hit, _, normal, uv = drawn[0]
+    colour = sample_texture(head.atlas[None], uv)
+    lit = {name: (colour * LIGHTS[name].shade(normal)).clamp(max=1) for name in lights}
+    images = {name: _pool(torch.where(hit, image, BACKGROUND)) for name, image in lit.items()}
+    hit, position, normal, _ = drawn[1]
+    return HeadView(camera, images, position[0], normal[0], hit[0, ..., 0])
 
 
 def seen_by(view: HeadView, position: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
@@ -108,9 +115,8 @@ def seen_by(view: HeadView, position: torch.Tensor, normal: torch.Tensor) -> tor
     cosine = normal @ view.camera.rotation[2]
     nearest = look_up(view.towards[..., None], pixel, "nearest")[..., 0]
     # Half a pixel away the depth differs by the slope.
-    millimetres = 1 / float(view.camera.matrix[0, :3].norm())
     slope = torch.sqrt((1 - cosine**2).clamp(min=0)) / cosine.clamp(min=SEEN_COSINE)
-    return (cosine > SEEN_COSINE) & (towards > nearest - SEEN_TOLERANCE_MM - slope * millimetres)
+    return (cosine > SEEN_COSINE) & (towards > nearest - SEEN_TOLERANCE_MM - slope * view.millimetres)
 
 
 def look_up(image: torch.Tensor, pixel: torch.Tensor, mode: str) -> torch.Tensor:
@@ -169,18 +175,17 @@ def draw_surface(
     size: tuple[int, int] = (SIDE, SIDE),
 ) -> DrawnMesh:
     """The same for any mesh: ``vertices`` [V, 3], ``triangles`` [F, 3] int32, ``values`` [V, C], u and v first."""
-    large = (size[0] * OVERSAMPLE, size[1] * OVERSAMPLE)
-    raster = rasterize(_zoomed(camera).clip(vertices, large)[None], triangles, large).flip(1)
+    raster = _raster(vertices, triangles, camera, size, OVERSAMPLE)
     return DrawnMesh(interpolate(values[None], raster, triangles), (raster[..., 3:] > 0).float())
 
 
-def _zoomed(camera: Camera) -> Camera:
-    zoom = torch.diag(torch.tensor([OVERSAMPLE, OVERSAMPLE, 1.0]))
-    return Camera(zoom @ camera.matrix, camera.rotation)
-
-
-def _raster(head: Head, camera: Camera, size: tuple[int, int]) -> torch.Tensor:
-    return rasterize(camera.clip(head.vertices, size)[None], head.triangles, size).flip(1)
+def _raster(
+    vertices: torch.Tensor, triangles: torch.Tensor, camera: Camera, size: tuple[int, int], zoom: int
+) -> torch.Tensor:
+    """[1, h, w, 4], ``zoom`` times as large as ``size``, first row on top."""
+    large = (size[0] * zoom, size[1] * zoom)
+    zoomed = Camera(torch.diag(torch.tensor([zoom, zoom, 1.0])) @ camera.matrix, camera.rotation)
+    return rasterize(zoomed.clip(vertices, large)[None], triangles, large).flip(1)
 
 
 def _pool(image: torch.Tensor) -> FloatArray:

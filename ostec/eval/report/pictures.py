@@ -23,9 +23,6 @@ LABEL_PX = 20
 WIDEST_PX = 6000
 """A sheet's cells shrink before it grows wider than this."""
 LEAST_CELL_PX = 96
-_JPEG_QUALITY = 92
-_LETTERS = 0.4
-"""Size of a label's letters, as a share of the font's own."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +48,15 @@ def path_of(name: str, small: bool = False) -> str:
 def write_pictures(folder: Path, pictures: Mapping[str, FloatArray], small: bool = False) -> dict[str, str]:
     """Write pictures [H, W, 3], clipped to [0, 1], into the folder ``pictures`` of an evaluation.
 
-    Args:
-        folder: the evaluation's.
-        pictures: by file name without its ending.
-        small: as JPEG, where there are very many; else as PNG.
-
-    Returns:
-        The same name -> path relative to ``folder``.
-
-    Raises:
-        OutputError: one cannot be written.
+    Takes and returns them by file name without its ending; returned are paths relative to ``folder``. ``small`` ones,
+    where there are very many, are JPEGs. Raises OutputError.
     """
     make_folder(folder / PICTURES)
     paths = {name: path_of(name, small) for name in pictures}
     for name, picture in pictures.items():
         clean = np.clip(picture, 0, 1).astype(np.float32)
         if small:
-            write_atomic(folder / paths[name], encode_jpeg(clean, _JPEG_QUALITY))
+            write_atomic(folder / paths[name], encode_jpeg(clean, 92))
         else:
             write_png(folder / paths[name], clean)
     return paths
@@ -86,24 +75,8 @@ def cell_of(folder: Path, path: str, label: str, crop: float = 0.0) -> Cell:
     return Cell(label, np.ascontiguousarray(picture[y : len(picture) - y, x : picture.shape[1] - x]))
 
 
-def fit_cell(picture: FloatArray, side: int) -> FloatArray:
-    """A picture [H, W, 3] as large as it fits into a white square of ``side`` pixels."""
-    height, width = picture.shape[:2]
-    zoom = side / max(height, width)
-    size = max(1, round(width * zoom)), max(1, round(height * zoom))
-    small = resize_image(picture, *size, "area" if zoom < 1 else "bilinear")
-    cell = np.ones((side, side, 3), np.float32)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    cell[top : top + size[1], left : left + size[0]] = small
-    return cell
-
-
 def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
-    """Pictures in rows, each below its label in a square of at most ``side`` pixels, on white.
-
-    Raises:
-        ValueError: there is no picture.
-    """
+    """Pictures in rows, each below its label in a square of at most ``side`` pixels, on white; ValueError for none."""
     columns = max((len(row) for row in rows), default=0)
     if not columns:
         raise ValueError("expected pictures, got none")
@@ -120,6 +93,18 @@ def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
     return canvas
 
 
+def fit_cell(picture: FloatArray, side: int) -> FloatArray:
+    """A picture [H, W, 3] as large as it fits into a white square of ``side`` pixels."""
+    height, width = picture.shape[:2]
+    zoom = side / max(height, width)
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
+    cell = np.ones((side, side, 3), np.float32)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    small = resize_image(picture, *size, "area" if zoom < 1 else "bilinear")
+    cell[top : top + size[1], left : left + size[0]] = small
+    return cell
+
+
 def label_strip(text: str, width: int) -> FloatArray:
     """A line of dark text on white, [``LABEL_PX``, width, 3]; long ones lose their middle, letters their accents.
 
@@ -127,12 +112,13 @@ def label_strip(text: str, width: int) -> FloatArray:
     """
     import cv2
 
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.4
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     plain = shown = "".join(c if " " <= c <= "~" else "?" for c in bare)
     half = len(plain) // 2
-    while half > 1 and cv2.getTextSize(shown, cv2.FONT_HERSHEY_SIMPLEX, _LETTERS, 1)[0][0] > width - 4:
+    while half > 1 and cv2.getTextSize(shown, font, size, 1)[0][0] > width - 4:
         half -= 1
         shown = f"{plain[:half]}..{plain[-half:]}"
     strip = np.full((LABEL_PX, width, 3), 255, np.uint8)
-    cv2.putText(strip, shown, (1, 14), cv2.FONT_HERSHEY_SIMPLEX, _LETTERS, (25, 25, 25), 1, cv2.LINE_AA)
+    cv2.putText(strip, shown, (1, 14), font, size, (25, 25, 25), 1, cv2.LINE_AA)
     return strip.astype(np.float32) / np.float32(255)

@@ -1,22 +1,33 @@
-"""What an evaluation leaves behind: one row per comparison, in a JSON that another evaluation can be held against."""
+"""What an evaluation leaves behind: one row per comparison, as a JSON for later comparisons and as a table of text."""
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from ostec.core.errors import UsageError
+from ostec.core.settings import from_json
+from ostec.core.text import align, counted
 from ostec.eval.scores import FIGURES, Direction
 from ostec.io.files import write_atomic
 
 FILE = "eval.json"
 VERSION = 1
+MOST_DB = 100.0
+"""What infinite PSNR counts as in a mean."""
 _LARGEST = 1e18
 """No figure is as large."""
-_T = TypeVar("_T")
+TABLE = "table.txt"
+OWN = "_own"
+"""What ends the name of a figure that was taken without the warp."""
+_DIGITS = {"psnr": 2, "duplicates": 0}
+"""Decimals by figure, where they are not three."""
+_SHOWN_FAILURES = 20
+_NONE = "-"
 OSTEC, PRIOR = "ostec", "prior"
 """Methods: the completion, and the texture prior alone."""
 
@@ -69,73 +80,152 @@ def direction(name: str) -> Direction:
     return FIGURES[first]
 
 
-def means(rows: tuple[Row, ...], method: str) -> dict[str, float]:
-    """Mean of each figure over the rows of ``method`` in which it is a number; infinite PSNR counts as 100 dB."""
+def means(rows: Sequence[Row]) -> dict[str, float]:
+    """Mean of each figure over the rows in which it is a number; infinite PSNR counts as 100 dB."""
     found: dict[str, list[float]] = {}
     for row in rows:
-        if row.method == method:
-            for name, value in row.figures.items():
-                found.setdefault(name, []).append(min(value, 100.0) if not math.isnan(value) else math.nan)
-    numbers = {name: [v for v in values if not math.isnan(v)] for name, values in found.items()}
-    return {name: float(np.mean(values)) if values else math.nan for name, values in numbers.items()}
+        for name, value in row.figures.items():
+            found.setdefault(name, []).extend([] if math.isnan(value) else [min(value, MOST_DB)])
+    return {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write ``eval.json``, last of all: it means done. Raises OutputError."""
     plain = {"version": VERSION, **asdict(evaluation)}
     for row in plain["rows"]:
-        row["figures"] = {name: _stored(value) for name, value in row["figures"].items()}
+        for name, value in row["figures"].items():
+            row["figures"][name] = None if math.isnan(value) else round(value, 6) if math.isfinite(value) else "inf"
     text = json.dumps(plain, indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomic(folder / FILE, text.encode())
 
 
 def read_evaluation(folder: Path) -> Evaluation:
     """Read the ``eval.json`` of a folder, or the file itself. Raises UsageError if there is none to be read."""
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
     path = folder / FILE if folder.is_dir() else folder
     try:
         plain = json.loads(path.read_text("utf-8"))
         if plain["version"] != VERSION:
             raise UsageError(f"{path} has version {plain['version']}, expected {VERSION}.")
-        return Evaluation(
-            _of(str, plain["kind"]),
-            _of(dict, plain["settings"]),
-            {_of(str, purpose): _of(str, judge) for purpose, judge in plain["models"].items()},
-            tuple(_row(row) for row in _of(list, plain["rows"])),
-            tuple({name: _of(str, text) for name, text in each.items()} for each in plain["failures"]),
-        )
+        for row in plain["rows"]:
+            row["figures"] = {name: _value(value) for name, value in row["figures"].items()}
+        found = from_json(Evaluation, plain)
+        for record in (found, *found.rows):
+            for name, hint in get_type_hints(type(record)).items():
+                check_type(getattr(record, name), hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TypeCheckError) as error:
         raise UsageError(f"{path} is no evaluation that can be read.") from error
-
-
-def _row(plain: dict[str, Any]) -> Row:
-    pictures = {_of(str, what): _of(str, path) for what, path in plain["pictures"].items()}
-    figures = {name: _value(value) for name, value in plain["figures"].items()}
-    return Row(_of(str, plain["item"]), _of(str, plain["method"]), figures, _of(dict, plain["labels"]), pictures)
-
-
-def _of(kind: type[_T], value: Any) -> _T:
-    if not isinstance(value, kind):
-        raise TypeError(f"expected {kind.__name__}, got {value!r}")
-    return value
+    return found
 
 
 def _stands_for(pattern: str, item: str) -> bool:
     return item.startswith(pattern[:-1]) if pattern.endswith("*") else item == pattern
 
 
-def _stored(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    return round(value, 6) if math.isfinite(value) else "inf"
-
-
 def _value(stored: Any) -> float:
-    if stored is None:
-        return math.nan
-    if stored == "inf":
-        return math.inf
+    if stored is None or stored == "inf":
+        return math.nan if stored is None else math.inf
     if isinstance(stored, bool) or not isinstance(stored, int | float) or not abs(stored) <= _LARGEST:
         raise ValueError(f"expected a figure, got {stored!r}")
     return float(stored)
+
+
+def table(evaluation: Evaluation, by: tuple[str, ...] = ()) -> str:
+    """An evaluation as text: header, one line per method and per value of the labels ``by``, a mean line per method.
+
+    A figure that no row of a line has is ``-``; infinite PSNR counts as 100 dB in a mean. Figures without the warp have
+    a table of their own below.
+    """
+    names = in_order(name for row in evaluation.rows for name in row.figures)
+    warped = [name for name in names if not name.endswith(OWN)]
+    own = [name for name in names if name.endswith(OWN)]
+    lines = _header(evaluation)
+    if own and warped:
+        lines += ["", "After the warp onto the truth:"]
+    if warped or not names:
+        lines += ["", *_body(evaluation, by, warped)]
+    if own:
+        lines += ["", "Without the warp:", "", *_body(evaluation, by, own)]
+    return "\n".join([*lines, *_failures(evaluation)]) + "\n"
+
+
+def write_report(folder: Path, evaluation: Evaluation, by: tuple[str, ...] = ()) -> str:
+    """Write ``table.txt``, then ``eval.json``, which means done; returns the table. Raises OutputError."""
+    text = table(evaluation, by)
+    write_atomic(folder / TABLE, text.encode("utf-8", "replace"))  # a file name may hold bytes that are no text
+    write_evaluation(folder, evaluation)
+    return text
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of figures, each once: in the order of ``scores.FIGURES``, then face, seen, unseen, then others."""
+    known, parts = list(FIGURES), ["", "face", "seen", "unseen"]
+
+    def place(name: str) -> tuple[int, int, str]:
+        figure, _, part = name.removesuffix(OWN).partition("_")
+        first = known.index(figure) if figure in known else len(known)
+        return first, parts.index(part) if part in parts else len(parts), name
+
+    return sorted(set(names), key=place)
+
+
+def number(name: str, value: float, signed: bool = False) -> str:
+    """A figure's value with the decimals that mean something; NaN is ``-``."""
+    if math.isnan(value):
+        return _NONE
+    return f"{value:{'+' if signed else ''}.{_DIGITS.get(name.split('_', 1)[0], 3)}f}"
+
+
+def _header(evaluation: Evaluation) -> list[str]:
+    methods = {row.method for row in evaluation.rows}
+    items = max((len({row.item for row in evaluation.rows if row.method == who}) for who in methods), default=0)
+    what = f"{evaluation.kind}: {counted(items, 'item')}, {counted(len(evaluation.rows), 'row')}"
+    if evaluation.failures:
+        what += f", {len(evaluation.failures)} failed"
+    return [what, *(f"{purpose}: {judge}" for purpose, judge in sorted(evaluation.models.items()))]
+
+
+def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list[str]:
+    if not evaluation.rows:
+        return ["There are no rows."]
+    words = [name.removesuffix(OWN).partition("_") for name in names]
+    cells = [["", *("" for _ in by), "", *(word[0] for word in words)]]
+    cells.append(["method", *by, "n", *(word[2] for word in words)])
+    having = [row for row in evaluation.rows if not names or any(name in row.figures for name in names)]
+    for method in dict.fromkeys(row.method for row in having):
+        rows = [row for row in evaluation.rows if row.method == method]
+        groups: dict[tuple[Any, ...], list[Row]] = {}
+        for row in rows if by else ():
+            groups.setdefault(tuple(map(row.labels.get, by)), []).append(row)
+        lines = [(list(map(_label, key)), groups[key]) for key in sorted(groups, key=lambda key: [*map(_place, key)])]
+        for labels, group in [*lines, (["mean", *("" for _ in by[1:])][: len(by)], rows)]:
+            found = means(group)
+            cells.append([method, *labels, str(len(group)), *(number(n, found.get(n, math.nan)) for n in names)])
+    return align(cells, 1 + len(by))
+
+
+def _place(value: Any) -> tuple[int, float, str]:
+    """Numbers before words, none last."""
+    if isinstance(value, int | float):
+        return 0, float(value), ""
+    return (2 if value is None else 1), 0.0, str(value)
+
+
+def _label(value: Any) -> str:
+    if value is None:
+        return _NONE
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _failures(evaluation: Evaluation) -> list[str]:
+    if not evaluation.failures:
+        return []
+    lines = ["", "Could not be done:"]
+    for failure in evaluation.failures[:_SHOWN_FAILURES]:
+        method = f" ({failure['method']})" if failure.get("method") else ""
+        lines.append(f"  {failure.get('item', '')}{method}: {failure.get('reason', '')}")
+    rest = len(evaluation.failures) - _SHOWN_FAILURES
+    return [*lines, *([f"  and {rest} more"] if rest > 0 else [])]

@@ -1,25 +1,15 @@
 """Basel Face Model 2009 with the expressions of Guo et al., built as Deep3DFaceRecon does, or built by it."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import load_manifest, models_folders
+from ostec.core.assets import models_folders
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
-from ostec.load.morphable.files import (
-    Arrays,
-    basis,
-    checked,
-    digest,
-    not_there,
-    outward,
-    places_of,
-    read_mat,
-    wrong_shape,
-)
+from ostec.load.morphable.files import Arrays, basis, build, need, places_of, read_mat, wrong_shape
 
 MANIFEST = "bfm2009"
 _FRONT = "BFM_model_front.mat"
@@ -35,72 +25,42 @@ _IDENTITIES, _COMPONENTS, _COLOURS = 80, 64, 80
 """How many of each Deep3DFaceRecon keeps."""
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What both ways lead to; lengths in decimetres, not recentred; colours 0 to 255."""
-
-    shape: FloatArray
-    """[V, 3]."""
-    identity: FloatArray
-    """[V, 3, K]."""
-    expression: FloatArray
-    """[V, 3, E]."""
-    colour: FloatArray
-    """[V, 3]."""
-    colours: FloatArray
-    """[V, 3, A]."""
-    triangles: IntArray
-    """[F, 3], 0-based."""
-    centre: FloatArray
-    """[3]: what is subtracted, the mean vertex of the front set."""
-    landmarks: dict[str, IntArray]
-    skin: IntArray | None
-    """Triangles whose vertices are all skin, or None where that is not known."""
-    uv: FloatArray | None
-    """[V, 2], v up, or None."""
-    sources: list[Path]
-    notes: tuple[str, ...] = ()
-
-
 def read_bfm() -> MorphableModel:
     """Read the Basel Face Model from the user's folders of models.
 
     ``BFM_model_front.mat`` is taken as it is; otherwise the model is built from ``01_MorphableModel.mat``,
     ``Exp_Pca.bin``, ``std_exp.txt`` and ``BFM_exp_idx.mat`` and, where ``BFM_front_idx.mat`` and ``facemodel_info.mat``
     are there too, cut to the front as Deep3DFaceRecon does (util/load_mats.py). All ids in these files count from 1.
-    The result is in decimetres and recentred on the mean vertex of the front; its axes are already ours.
-
-    Raises:
-        AssetError: a file is missing, damaged, or does not fit the others.
+    The result is in decimetres and recentred on the mean vertex of the front; its axes are already ours. Raises
+    AssetError if a file is missing, damaged, or does not fit the others.
     """
     front = _find(_FRONT)
-    original = places_of(MANIFEST, _ORIGINAL, *_FOLDERS)
-    path = front or original
-    if path is None:
-        raise not_there(MANIFEST, _ORIGINAL)
-    parts = _read_front(path) if front is not None else _build(path)
-    (triangles,), turned = outward(parts.shape, parts.triangles)
-    everything = {"face": np.arange(len(triangles), dtype=np.int32)}
-    model = MorphableModel(
-        name="bfm",
-        licence=load_manifest(MANIFEST).short_licence,
+    return _build(need(MANIFEST, _ORIGINAL, *_FOLDERS)) if front is None else _read_front(front)
+
+
+def _model(
+    sources: list[Path],
+    triangles: IntArray,
+    uv: FloatArray | None,
+    skin: dict[str, IntArray],
+    notes: tuple[str, ...] = (),
+    **arrays: Any,
+) -> MorphableModel:
+    """What both ways lead to; ``uv`` [V, 2], v up, and colours from 0 to 255."""
+    values: dict[str, Any] = {} if uv is None else {"uv": uv, "triangles_uv": triangles}
+    return build(
+        MANIFEST,
+        sources,
         mm_per_unit=_MM_PER_UNIT,
-        mean=parts.shape - parts.centre,
-        identity=parts.identity,
-        expression=parts.expression,
-        expression_range=(-3.0, 3.0),
-        expression_names=(),
         triangles=triangles,
-        uv=np.empty((0, 2), np.float32) if parts.uv is None else parts.uv,
-        triangles_uv=np.empty((0, 3), np.int32) if parts.uv is None else triangles,
-        albedo_mean=parts.colour / np.float32(255),
-        albedo=parts.colours / np.float32(255),
-        landmarks=parts.landmarks,
-        parts=everything if parts.skin is None else everything | {"skin": parts.skin},
-        sha256=digest(parts.sources),
-        notes=(*parts.notes, *turned),
+        expression_range=(-3.0, 3.0),
+        albedo_mean=arrays.pop("colour") / np.float32(255),
+        albedo=arrays.pop("colours") / np.float32(255),
+        parts={"face": np.arange(len(triangles), dtype=np.int32), **skin},
+        notes=notes if uv is not None else (*notes, "BFM_UV.mat is missing: there are no texture coordinates."),
+        **values,
+        **arrays,
     )
-    return checked(model, path)
 
 
 def _find(name: str, beside: Path | None = None) -> Path | None:
@@ -110,62 +70,41 @@ def _find(name: str, beside: Path | None = None) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _need(name: str, beside: Path) -> Path:
+def _beside(name: str, beside: Path) -> Path:
     found = _find(name, beside)
     if found is None:
         raise AssetError(f"{beside} needs {name} beside it; please run: ostec models show {MANIFEST}")
     return found
 
 
-def _read_front(path: Path) -> _Parts:
+def _read_front(path: Path) -> MorphableModel:
     names = ("meanshape", "meantex", "idBase", "exBase", "texBase", "tri", "keypoints", "skinmask")
     arrays = read_mat(path, names)
-    shape = _points(arrays, "meanshape")
+    shape = arrays.points("meanshape")
     count = len(shape)
     triangles = arrays.ids("tri", count, None, 3, base=1)
-    uv, notes = _front_uv(path, count)
-    return _Parts(
-        shape=shape,
-        identity=basis(arrays.floats("idBase", 3 * count, None), count),
-        expression=basis(arrays.floats("exBase", 3 * count, None), count),
-        colour=_points(arrays, "meantex", count),
-        colours=basis(arrays.floats("texBase", 3 * count, None), count),
-        triangles=triangles,
-        centre=shape.mean(axis=0),
-        landmarks=_landmarks(arrays, count),
-        skin=_skin(arrays, triangles, count),
-        uv=uv,
-        sources=[path],
-        notes=notes,
+    return _model(
+        [path],
+        triangles,
+        _front_uv(path, count),
+        arrays.skin(triangles, count),
+        mean=shape - shape.mean(axis=0),
+        identity=arrays.offsets("idBase", count),
+        expression=arrays.offsets("exBase", count),
+        colour=arrays.points("meantex", count),
+        colours=arrays.offsets("texBase", count),
+        landmarks=arrays.landmarks(count),
     )
 
 
-def _points(arrays: Arrays, name: str, count: int | None = None) -> FloatArray:
-    """A row or column of x, y, z, x, ... as [V, 3]."""
-    values = arrays.floats(name, None if count is None else 3 * count)
-    if not len(values) or len(values) % 3:
-        raise AssetError(f"{arrays.path} cannot be used: {name} should hold 3 numbers per vertex, not {len(values)}.")
-    return values.reshape(-1, 3)
-
-
-def _landmarks(arrays: Arrays, count: int) -> dict[str, IntArray]:
-    return {"ibug68": arrays.ids("keypoints", count, 68, base=1)} if "keypoints" in arrays else {}
-
-
-def _skin(arrays: Arrays, triangles: IntArray, count: int) -> IntArray | None:
-    if "skinmask" not in arrays:
-        return None
-    return np.flatnonzero((arrays.floats("skinmask", count) > 0)[triangles].all(axis=1)).astype(np.int32)
-
-
-def _front_uv(beside: Path, count: int) -> tuple[FloatArray | None, tuple[str, ...]]:
+def _front_uv(beside: Path, count: int) -> FloatArray | None:
     """The texture coordinates of the front's vertices, if BFM_UV.mat and both lists of indices are there."""
     paths = [_find(name, beside) for name in ("BFM_exp_idx.mat", "BFM_front_idx.mat", "BFM_UV.mat")]
     if any(path is None for path in paths):
-        return None, ("BFM_UV.mat is missing: there are no texture coordinates.",)
+        return None
     trim, front, table = (path for path in paths if path is not None)
     kept = read_mat(trim, ("trimIndex",)).ids("trimIndex", _VERTICES, None, base=1)
-    return _uv_of(table, kept)[read_mat(front, ("idx",)).ids("idx", len(kept), count, base=1)], ()
+    return _uv_of(table, kept)[read_mat(front, ("idx",)).ids("idx", len(kept), count, base=1)]
 
 
 def _uv_of(path: Path, kept: IntArray) -> FloatArray:
@@ -183,12 +122,12 @@ def _uv_of(path: Path, kept: IntArray) -> FloatArray:
     return uv[kept]
 
 
-def _build(path: Path) -> _Parts:
+def _build(path: Path) -> MorphableModel:
     """What util/load_mats.py does; without the front's files, all vertices that the expressions have."""
     arrays = read_mat(path, ("shapePC", "shapeEV", "shapeMU", "texPC", "texEV", "texMU", "tl"))
-    shape, colour = _points(arrays, "shapeMU") / np.float32(_PER_UNIT), _points(arrays, "texMU")
+    shape, colour = arrays.points("shapeMU") / np.float32(_PER_UNIT), arrays.points("texMU")
     count = len(shape)
-    trim_path = _need("BFM_exp_idx.mat", path)
+    trim_path = _beside("BFM_exp_idx.mat", path)
     trim = read_mat(trim_path, ("trimIndex",)).ids("trimIndex", count, None, base=1)
     expression, expression_files = _expressions(path, len(trim))
     sources = [path, trim_path, *expression_files]
@@ -206,33 +145,26 @@ def _build(path: Path) -> _Parts:
         kept, chosen = trim[front], front
         info = read_mat(info_path, ("tri", "keypoints", "skinmask"))
         triangles = info.ids("tri", len(kept), None, 3, base=1)
-        landmarks, skin = _landmarks(info, len(kept)), _skin(info, triangles, len(kept))
+        landmarks, skin = info.landmarks(len(kept)), info.skin(triangles, len(kept))
         sources.append(info_path)
     else:
-        triangles, landmarks, skin = _trimmed(arrays.ids("tl", count, None, 3, base=1), trim, count), {}, None
-        missing = " and ".join(
-            name
-            for name, found in (("BFM_front_idx.mat", front_path), ("facemodel_info.mat", info_path))
-            if found is None
-        )
+        triangles, landmarks, skin = _trimmed(arrays.ids("tl", count, None, 3, base=1), trim, count), {}, {}
+        wanted = {"BFM_front_idx.mat": front_path, "facemodel_info.mat": info_path}
+        missing = " and ".join(name for name, found in wanted.items() if found is None)
         notes = (f"{missing} is missing: the model is the whole face, without landmarks.",)
     table = _find("BFM_UV.mat", path)
-    uv = None if table is None else _uv_of(table, trim)[chosen]
-    if uv is None:
-        notes = (*notes, "BFM_UV.mat is missing: there are no texture coordinates.")
-    return _Parts(
-        shape=shape[kept],
+    return _model(
+        sources,
+        triangles,
+        None if table is None else _uv_of(table, trim)[chosen],
+        skin,
+        notes,
+        mean=shape[kept] - centre,
         identity=identity[kept],
         expression=expression[chosen],
         colour=colour[kept],
         colours=colours[kept],
-        triangles=triangles,
-        centre=centre,
         landmarks=landmarks,
-        skin=skin,
-        uv=uv,
-        sources=sources,
-        notes=notes,
     )
 
 
@@ -245,8 +177,8 @@ def _scaled(arrays: Arrays, components: str, deviations: str, count: int, kept: 
 
 def _expressions(beside: Path, count: int) -> tuple[FloatArray, list[Path]]:
     """Exp_Pca.bin: a count (int32), a mean that nobody uses and that many components (float32), one after another."""
-    path = places_of(MANIFEST, _EXPRESSIONS, *_FOLDERS) or _need(_EXPRESSIONS, beside)
-    scales_path = _need("std_exp.txt", path)
+    path = places_of(MANIFEST, _EXPRESSIONS, *_FOLDERS) or _beside(_EXPRESSIONS, beside)
+    scales_path = _beside("std_exp.txt", path)
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:

@@ -1,16 +1,14 @@
 """FaceVerse 4 (faceversev4/FaceVerseModel_torch.py of its repository)."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import load_manifest
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.pickles import read_npy_object
-from ostec.load.morphable.files import Arrays, basis, checked, digest, not_there, outward, places_of
+from ostec.load.morphable.files import Arrays, build, need
 
 MANIFEST = "faceverse_v4"
 _FILE = "faceverse_v4_2.npy"
@@ -28,44 +26,31 @@ def read_faceverse() -> MorphableModel:
 
     The file is a dictionary pickled by NumPy, of which nothing is executed. Ids count from 0; lengths are millimetres;
     colours go to 255; y points down and z away from the viewer, which is turned here (and seen from the 68 landmarks: a
-    file whose y points up is left as it is).
-
-    Raises:
-        AssetError: the file is missing, damaged, or one array does not fit the others.
+    file whose y points up is left as it is). Raises AssetError if the file is missing, damaged, or one array does not
+    fit the others.
     """
-    path = places_of(MANIFEST, _FILE, *_FOLDERS)
-    if path is None:
-        raise not_there(MANIFEST, _FILE)
-    table = read_npy_object(path)
-    if not isinstance(table, dict):
-        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
-    arrays = Arrays(path, {str(name): value for name, value in table.items()})
+    path = need(MANIFEST, _FILE, *_FOLDERS)
+    arrays = Arrays.by_name(path, read_npy_object(path))
     shape = _points(arrays, "meanshape")
     count = len(shape)
-    stored = arrays.ids("tri" if "tri" in arrays else "tris", count, None, 3)
+    triangles = arrays.ids("tri" if "tri" in arrays else "tris", count, None, 3)
     landmarks = _landmarks(arrays, count)
     signs, notes = _signs(shape, landmarks)
-    (triangles,), turned = outward(shape * signs, stored)
-    model = MorphableModel(
-        name="faceverse",
-        licence=load_manifest(MANIFEST).short_licence,
+    return build(
+        MANIFEST,
+        [path],
         mm_per_unit=_MM_PER_UNIT,
         mean=shape * signs,
-        identity=basis(arrays.floats("idBase", 3 * count, None), count) * signs[:, None],
-        expression=basis(arrays.floats("exBase", 3 * count, None), count) * signs[:, None],
+        identity=arrays.offsets("idBase", count) * signs[:, None],
+        expression=arrays.offsets("exBase", count) * signs[:, None],
         expression_range=(-1.0, 1.0),
-        expression_names=(),
         triangles=triangles,
-        uv=np.empty((0, 2), np.float32),
-        triangles_uv=np.empty((0, 3), np.int32),
         albedo_mean=_points(arrays, "meantex", count) / np.float32(255),
-        albedo=basis(arrays.floats("texBase", 3 * count, None), count) / np.float32(255),
+        albedo=arrays.offsets("texBase", count) / np.float32(255),
         landmarks=landmarks,
-        parts=_parts(arrays, triangles, count, path),
-        sha256=digest([path]),
-        notes=("FaceVerse has no texture coordinates.", *notes, *turned),
+        parts=_parts(arrays, triangles, count),
+        notes=("FaceVerse has no texture coordinates.", *notes),
     )
-    return checked(model, path)
 
 
 def _points(arrays: Arrays, name: str, count: int | None = None) -> FloatArray:
@@ -74,12 +59,9 @@ def _points(arrays: Arrays, name: str, count: int | None = None) -> FloatArray:
         return arrays.floats(name, count, 3)
     except AssetError as error:
         try:
-            flat = arrays.floats(name, None if count is None else 3 * count)
+            return arrays.points(name, count)
         except AssetError:
             raise error from None
-        if not len(flat) or len(flat) % 3:
-            raise error from None
-        return flat.reshape(-1, 3)
 
 
 def _landmarks(arrays: Arrays, count: int) -> dict[str, IntArray]:
@@ -87,8 +69,7 @@ def _landmarks(arrays: Arrays, count: int) -> dict[str, IntArray]:
     found = {}
     for name, ours in (("keypoints", "faceverse"), ("keypoints_mediapipe", "mediapipe478"), ("keypoints_68", "ibug68")):
         if name in arrays:
-            flat = Arrays(arrays.path, {name: np.asarray(arrays.raw(name)).reshape(-1)})
-            found[ours] = flat.ids(name, count, None)
+            found[ours] = arrays.in_a_row(name).ids(name, count, None)
     for ours, length in (("mediapipe478", 478), ("ibug68", 68)):
         if ours in found and len(found[ours]) < length:
             what = "keypoints_68" if ours == "ibug68" else "keypoints_mediapipe"
@@ -111,16 +92,14 @@ def _signs(shape: FloatArray, landmarks: dict[str, IntArray]) -> tuple[FloatArra
     return signs, (f"The axes are not those published: they have been multiplied with {signs.astype(int).tolist()}.",)
 
 
-def _parts(arrays: Arrays, triangles: IntArray, count: int, path: Path) -> dict[str, IntArray]:
+def _parts(arrays: Arrays, triangles: IntArray, count: int) -> dict[str, IntArray]:
     cuts: Any = arrays.ids("tri_inds", len(triangles) + 1, len(_CUTS))
     if (np.diff(cuts) < 0).any() or cuts[-1] != len(triangles):
         expected = f"rise to {len(triangles)}, the number of triangles"
-        raise AssetError(f"{path} cannot be used: tri_inds should {expected}, not {cuts.tolist()}.")
+        raise AssetError(f"{arrays.path} cannot be used: tri_inds should {expected}, not {cuts.tolist()}.")
     starts = [0, *cuts[:-1].tolist()]
     parts = {name: np.arange(a, b, dtype=np.int32) for name, a, b in zip(_CUTS, starts, cuts.tolist(), strict=True)}
     if "face_mask" in arrays:
-        face = (
-            Arrays(path, {"face_mask": np.asarray(arrays.raw("face_mask")).reshape(-1)}).floats("face_mask", count) > 0
-        )
+        face = arrays.in_a_row("face_mask").floats("face_mask", count) > 0
         parts["face"] = np.flatnonzero(face[triangles].all(axis=1)).astype(np.int32)
     return parts

@@ -1,11 +1,9 @@
 """What the readers of morphable models share: where files are, arrays checked by shape, a cache of parsed meshes."""
 
 import hashlib
-import io
 import math
-import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,6 @@ from ostec.core.assets import cache_folder, find_model, load_manifest, models_fo
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
-from ostec.io.arrays import read_npy_header
 
 Side = int | None
 """A side of an array's shape: its length, or None where any will do."""
@@ -28,7 +25,6 @@ _TIMES = 20
 """A MATLAB file may unpack to this many times its size, beyond the first bytes."""
 _NUMBERS = frozenset(("double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))))
 """MATLAB's classes of plain arrays."""
-_NAMES_LIMIT = 1 << 20
 
 
 class Arrays:
@@ -40,9 +36,20 @@ class Arrays:
     def __contains__(self, name: str) -> bool:
         return name in self._table
 
+    @classmethod
+    def by_name(cls, path: Path, table: Any) -> "Arrays":
+        """The entries of what a pickle held. Raises AssetError unless it was a dictionary."""
+        if not isinstance(table, dict):
+            raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
+        return cls(path, {str(name): value for name, value in table.items()})
+
     def raw(self, name: str) -> Any:
         """What the file holds under that name, unchecked."""
         return self._table[name]
+
+    def in_a_row(self, name: str) -> "Arrays":
+        """That array alone, however its lists are nested, as one list."""
+        return Arrays(self.path, {name: np.asarray(self._table[name]).reshape(-1)})
 
     def floats(self, name: str, *shape: Side) -> FloatArray:
         """A float32 array of that shape; a row or column vector counts as a list.
@@ -56,11 +63,33 @@ class Arrays:
             raise AssetError(f"{self.path} cannot be used: {name} holds numbers that are not finite.")
         return values
 
+    def points(self, name: str, count: int | None = None) -> FloatArray:
+        """A row or column of x, y, z, x, ... as [V, 3]; V is ``count`` if given. Raises AssetError as above."""
+        values = self.floats(name, None if count is None else 3 * count)
+        if not len(values) or len(values) % 3:
+            found = f"{name} should hold 3 numbers per vertex, not {len(values)}"
+            raise AssetError(f"{self.path} cannot be used: {found}.")
+        return values.reshape(-1, 3)
+
+    def offsets(self, name: str, count: int) -> FloatArray:
+        """A basis [3V, K] of V = ``count`` vertices as [V, 3, K]. Raises AssetError as above."""
+        return basis(self.floats(name, 3 * count, None), count)
+
+    def skin(self, triangles: IntArray, count: int) -> dict[str, IntArray]:
+        """The part ``skin``: triangles whose vertices ``skinmask`` all counts as skin; empty where there is none."""
+        if "skinmask" not in self._table:
+            return {}
+        skin = self.floats("skinmask", count) > 0
+        return {"skin": np.flatnonzero(skin[triangles].all(axis=1)).astype(np.int32)}
+
+    def landmarks(self, count: int) -> dict[str, IntArray]:
+        """The set ``ibug68`` as ``keypoints`` numbers it, from 1; empty where there is none."""
+        return {"ibug68": self.ids("keypoints", count, 68, base=1)} if "keypoints" in self._table else {}
+
     def ids(self, name: str, count: int, *shape: Side, base: int = 0) -> IntArray:
         """Ids in [base, base + count) as an int32 array that counts from 0.
 
-        Raises:
-            AssetError: it is missing, has another shape, or names something that does not exist.
+        Raises AssetError if it is missing, has another shape, or names something that does not exist.
         """
         stored = self._numbers(name, shape)
         values = np.rint(stored) if stored.dtype.kind == "f" else stored
@@ -96,27 +125,24 @@ def wrong_shape(path: Path, name: str, expected: tuple[Side, ...], found: tuple[
 
 
 def places_of(manifest: str, file: str, *folders: str) -> Path | None:
-    """Where a file of a manifest is, looked for as :func:`find_model` does, then in further folders below those.
-
-    Args:
-        manifest: the manifest's name.
-        file: the file's name in it.
-        folders: further folders below each of :func:`models_folders`, with forward slashes.
-    """
+    """Where a file of a manifest is: as :func:`find_model` says, or in further folders below :func:`models_folders`."""
     found = find_model(manifest, file)
     basename = load_manifest(manifest).file(file).basename
     further = (folder / below / basename for folder in models_folders() for below in folders)
     return found or next((path for path in further if path.is_file()), None)
 
 
-def not_there(manifest: str, file: str) -> AssetError:
-    """The error about a model that is on this machine nowhere."""
-    entry = load_manifest(manifest).file(file)
-    verb = "fetch" if entry.addresses else "show"
-    return AssetError(f"{entry.basename} is not on this machine; please run: ostec models {verb} {manifest}")
+def need(manifest: str, file: str, *folders: str) -> Path:
+    """The same. Raises AssetError where there is none; the sentence has the command that leads to it."""
+    path = places_of(manifest, file, *folders)
+    if path is None:
+        entry = load_manifest(manifest).file(file)
+        verb = "fetch" if entry.addresses else "show"
+        raise AssetError(f"{entry.basename} is not on this machine; please run: ostec models {verb} {manifest}")
+    return path
 
 
-def digest(paths: list[Path]) -> str:
+def digest(paths: Sequence[Path]) -> str:
     """One SHA-256 over the content of several files, in the order of their names."""
     whole = hashlib.sha256()
     for path in sorted(paths, key=lambda path: path.name):
@@ -127,8 +153,7 @@ def digest(paths: list[Path]) -> str:
 def read_mat(path: Path, names: tuple[str, ...]) -> Arrays:
     """Read those of the named arrays that a MATLAB file (version 4 to 7.2) holds.
 
-    Raises:
-        AssetError: the file is missing, no such file, damaged, or unpacks to far more than it should.
+    Raises AssetError if the file is missing, no such file, damaged, or unpacks to far more than it should.
     """
     from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
@@ -152,52 +177,16 @@ def read_mat(path: Path, names: tuple[str, ...]) -> Arrays:
     return Arrays(path, {name: table[name] for name in names if name in table})
 
 
-def read_names(path: Path, name: str) -> tuple[str, ...]:
-    """Read a list of texts from an archive of arrays (.npz).
-
-    Raises:
-        AssetError: it is missing or no list of texts.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(f"{name}.npy")
-            if entry.file_size > _NAMES_LIMIT:
-                raise ValueError(f"{name} would take {entry.file_size} bytes")
-            data = archive.read(entry)
-        stream = io.BytesIO(data)
-        head = read_npy_header(stream, name)
-        if head.version != (1, 0):
-            raise ValueError(f"{name} is of an unknown version")
-        shape, left = head.shape, len(data) - stream.tell()
-        if head.dtype.kind != "U" or len(shape) != 1 or shape[0] * head.dtype.itemsize != left:
-            raise ValueError(f"{name} is no list of texts")
-        return tuple(np.frombuffer(data, head.dtype, offset=stream.tell()).tolist())
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise AssetError(f"{path} cannot be read as an archive of arrays ({error}).") from error
-
-
 def basis(values: FloatArray, vertices: int) -> FloatArray:
     """[3V, K], x, y and z of one vertex after the other, to [V, 3, K]."""
     return np.ascontiguousarray(values.reshape(vertices, 3, values.shape[1]))
 
 
-def outward(vertices: FloatArray, *triangles: IntArray) -> tuple[list[IntArray], tuple[str, ...]]:
-    """Turn triangles that are clockwise seen from outside.
-
-    Args:
-        vertices: [V, 3], a face or a head.
-        triangles: [F, 3], the vertices' ids; after them lists that go with them, triangle by triangle.
-
-    Returns:
-        The lists, all turned or none, and what to say of it. Outside is where most of the area faces, as seen from the
-        vertices' centre.
-    """
-    corners = vertices.astype(np.float64)[triangles[0]] - vertices.mean(axis=0, dtype=np.float64)
+def _are_clockwise(vertices: FloatArray, triangles: IntArray) -> bool:
+    """Whether most of the area faces the vertices' centre."""
+    corners = vertices.astype(np.float64)[triangles] - vertices.mean(axis=0, dtype=np.float64)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    if float((normals * corners.mean(axis=1)).sum()) >= 0:
-        return list(triangles), ()
-    turned = [np.ascontiguousarray(each[:, ::-1]) for each in triangles]
-    return turned, ("The triangles were clockwise seen from outside and have been turned.",)
+    return float((normals * corners.mean(axis=1)).sum()) < 0
 
 
 def pieces(triangles: IntArray, vertices: int) -> list[IntArray]:
@@ -218,16 +207,27 @@ def cache_path(model: str, source: Path) -> Path | None:
     return cache.parent / "morphable" / f"{model}-{hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]}.npz"
 
 
-def checked(model: MorphableModel, path: Path) -> MorphableModel:
-    """Return the model if its arrays agree with each other.
+def build(manifest: str, sources: Sequence[Path], **values: Any) -> MorphableModel:
+    """The model that a manifest describes; triangles that are clockwise seen from outside are turned.
 
     Args:
-        model: what a reader built.
-        path: the file to name in the error.
+        manifest: its name.
+        sources: files that the model was read from; errors name the first.
+        values: the other fields of :class:`MorphableModel`; ``sha256`` may be another than that of the sources.
 
-    Raises:
-        AssetError: an array has another shape than the others demand, or names something that does not exist.
+    Raises AssetError if an array has another shape than the others demand, or names something that does not exist.
     """
+    about = load_manifest(manifest)
+    if _are_clockwise(values["mean"], values["triangles"]):
+        for name in {"triangles", "triangles_uv"} & values.keys():
+            values[name] = np.ascontiguousarray(values[name][:, ::-1])
+        turned = "The triangles were clockwise seen from outside and have been turned."
+        values["notes"] = (*values.get("notes", ()), turned)
+    values = {"name": about.face_model, "licence": about.short_licence, "sha256": digest(sources), **values}
+    return _checked(MorphableModel(**values), sources[0])
+
+
+def _checked(model: MorphableModel, path: Path) -> MorphableModel:
     vertices, triangles = len(model.mean), len(model.triangles)
     with_uv = triangles if len(model.uv) else 0
     expected: dict[str, tuple[Side, ...]] = {

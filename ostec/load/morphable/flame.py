@@ -7,14 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from ostec.core.assets import load_manifest
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel, Skinning
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.arrays import read_npz
 from ostec.io.obj import read_obj
 from ostec.io.pickles import Stub, read_npy_object, read_objects
-from ostec.load.morphable.files import Arrays, checked, digest, not_there, outward, pieces, places_of, wrong_shape
+from ostec.load.morphable.files import Arrays, build, need, pieces, wrong_shape
 
 MANIFEST = "flame"
 _FILE = "generic_model.pkl"
@@ -35,10 +34,8 @@ def read_flame() -> MorphableModel:
     Arrays of old files are wrapped in objects of chumpy, and the joints are a matrix of scipy: both are unwrapped
     without being built. Axes are already ours, the unit is the metre. Texture coordinates come from
     ``head_template.obj`` or ``FLAME_texture.npz``, landmarks from ``landmark_embedding.npy``, if they lie beside it.
-    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads.
-
-    Raises:
-        AssetError: the file is missing, damaged, would call something, or one array does not fit the others.
+    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads. Raises
+    AssetError if the file is missing, damaged, would call something, or one array does not fit the others.
     """
     path, arrays = _open()
     shape = arrays.floats("v_template", None, 3)
@@ -47,30 +44,23 @@ def read_flame() -> MorphableModel:
     if directions.shape[2] <= _IDENTITIES:
         found = f"more than {_IDENTITIES} components, not {directions.shape[2]}"
         raise AssetError(f"{path} cannot be used: shapedirs should have {found}.")
-    stored = arrays.ids("f", count, None, 3)
-    uv, stored_uv, uv_sources, uv_notes = _uv(path, stored)
-    landmarks, landmark_sources, landmark_notes = _landmarks(path, stored)
-    (triangles, triangles_uv), turned = outward(shape, stored, stored_uv)
-    model = MorphableModel(
-        name="flame",
-        licence=load_manifest(MANIFEST).short_licence,
+    triangles = arrays.ids("f", count, None, 3)
+    chart, uv_sources, uv_notes = _uv(path, triangles)
+    landmarks, landmark_sources, landmark_notes = _landmarks(path, triangles)
+    return build(
+        MANIFEST,
+        [path, *uv_sources, *landmark_sources],
         mm_per_unit=_MM_PER_UNIT,
         mean=shape,
         identity=np.ascontiguousarray(directions[:, :, :_IDENTITIES]),
         expression=np.ascontiguousarray(directions[:, :, _IDENTITIES:]),
         expression_range=(-3.0, 3.0),
-        expression_names=(),
         triangles=triangles,
-        uv=uv,
-        triangles_uv=triangles_uv,
-        albedo_mean=None,
-        albedo=None,
         landmarks=landmarks,
         parts=_parts(shape, triangles),
-        sha256=digest([path, *uv_sources, *landmark_sources]),
-        notes=(*turned, *uv_notes, *landmark_notes),
+        notes=(*uv_notes, *landmark_notes),
+        **chart,
     )
-    return checked(model, path)
 
 
 def read_flame_skinning() -> Skinning:
@@ -97,15 +87,11 @@ def read_flame_skinning() -> Skinning:
 
 
 def _open() -> tuple[Path, Arrays]:
-    path = places_of(MANIFEST, _FILE, *_FOLDERS)
-    if path is None:
-        raise not_there(MANIFEST, _FILE)
-    table = read_objects(path)
-    table = table.state if isinstance(table, Stub) and isinstance(table.state, dict) else table
-    if not isinstance(table, dict):
-        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
+    path = need(MANIFEST, _FILE, *_FOLDERS)
+    held = read_objects(path)
+    table = Arrays.by_name(path, held.state if isinstance(held, Stub) and isinstance(held.state, dict) else held)
     wanted = ("f", "v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
-    return path, Arrays(path, {name: _unwrapped(table[name], path, name) for name in wanted if name in table})
+    return path, Arrays(path, {name: _unwrapped(table.raw(name), path, name) for name in wanted if name in table})
 
 
 def _unwrapped(value: Any, path: Path, name: str) -> Any:
@@ -149,7 +135,8 @@ def _parts(shape: FloatArray, triangles: IntArray) -> dict[str, IntArray]:
     return {"head": found[0], "eye_left": eyes[0], "eye_right": eyes[1]}
 
 
-def _uv(beside: Path, triangles: IntArray) -> tuple[FloatArray, IntArray, list[Path], tuple[str, ...]]:
+def _uv(beside: Path, triangles: IntArray) -> tuple[dict[str, Any], list[Path], tuple[str, ...]]:
+    """The model's fields for the texture, the files that they came from, and what to say."""
     mesh_path, texture_path = beside.with_name(_MESH), beside.with_name(_TEXTURE)
     if mesh_path.is_file():
         mesh = read_obj(mesh_path)
@@ -159,13 +146,12 @@ def _uv(beside: Path, triangles: IntArray) -> tuple[FloatArray, IntArray, list[P
         order = _same(found, triangles)
         if order is None:
             raise AssetError(f"{mesh_path} cannot be used: its triangles are not those of {beside.name}.")
-        return mesh.uv, np.take_along_axis(found_uv, order, axis=1), [mesh_path], ()
+        return {"uv": mesh.uv, "triangles_uv": np.take_along_axis(found_uv, order, axis=1)}, [mesh_path], ()
     if texture_path.is_file():
         arrays = Arrays(texture_path, read_npz(texture_path, ("vt", "ft")))
         uv = arrays.floats("vt", None, 2)
-        return uv, arrays.ids("ft", len(uv), len(triangles), 3), [texture_path], ()
-    note = f"Neither {_MESH} nor {_TEXTURE} is there: there are no texture coordinates."
-    return np.empty((0, 2), np.float32), np.empty((0, 3), np.int32), [], (note,)
+        return {"uv": uv, "triangles_uv": arrays.ids("ft", len(uv), len(triangles), 3)}, [texture_path], ()
+    return {}, [], (f"Neither {_MESH} nor {_TEXTURE} is there: there are no texture coordinates.",)
 
 
 def _same(found: IntArray, triangles: IntArray) -> IntArray | None:
@@ -179,10 +165,9 @@ def _landmarks(beside: Path, triangles: IntArray) -> tuple[dict[str, IntArray], 
     path = beside.with_name(_EMBEDDING)
     if not path.is_file():
         return {}, [], (f"{_EMBEDDING} is missing: there are no named landmarks.",)
-    table = read_npy_object(path)
-    if not isinstance(table, dict):
-        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
-    flat = {name: np.asarray(value) for name, value in table.items() if not isinstance(value, Stub | list)}
+    table = Arrays.by_name(path, read_npy_object(path))
+    names = [name for name in ("full_lmk_faces_idx", "full_lmk_bary_coords") if name in table]
+    flat = {name: np.asarray(table.raw(name)) for name in names if not isinstance(table.raw(name), Stub | list)}
     arrays = Arrays(path, {name: each[0] if each.shape[:1] == (1,) else each for name, each in flat.items()})
     faces = arrays.ids("full_lmk_faces_idx", len(triangles), 68)
     weights = arrays.floats("full_lmk_bary_coords", 68, 3)

@@ -1,5 +1,6 @@
 """ICT-FaceKit Light: a full head of meshes (FaceXModel/*.obj) or of one archive of their differences."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -13,19 +14,11 @@ from ostec.core.assets import load_manifest
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
-from ostec.io.arrays import read_npz
-from ostec.io.files import make_folder, write_atomic
+from ostec.io.arrays import read_npz, read_texts
+from ostec.io.cache import read_cache, why_stale, write_cache
+from ostec.io.files import make_folder
 from ostec.io.obj import ObjMesh, read_obj, read_vertices
-from ostec.load.morphable.files import (
-    Arrays,
-    cache_path,
-    checked,
-    digest,
-    not_there,
-    places_of,
-    read_names,
-    wrong_shape,
-)
+from ostec.load.morphable.files import Arrays, build, cache_path, digest, need, wrong_shape
 
 MANIFEST = "ict_facekit"
 _NEUTRAL = "generic_neutral_mesh.obj"
@@ -98,22 +91,18 @@ def read_ict() -> MorphableModel:
     The meshes are used as published, ``ict_facekit/FaceXModel/*.obj``; where some are missing, the archive
     ``ict_facekit/modes_f16.npz`` beside the neutral mesh, or else those meshes that are there. Axes are already ours: x
     to the head's left, y up, z forward; the unit is the centimetre; identities' coefficients are normally distributed.
-
-    Raises:
-        AssetError: the neutral mesh is missing, or a file is damaged or does not fit the others.
+    Raises AssetError if the neutral mesh is missing, or a file is damaged or does not fit the others.
     """
-    neutral = places_of(MANIFEST, _NEUTRAL, *_FOLDERS)
-    if neutral is None:
-        raise not_there(MANIFEST, _NEUTRAL)
+    neutral = need(MANIFEST, _NEUTRAL, *_FOLDERS)
     mesh = read_obj(neutral)
     triangles, triangles_uv, polygon = mesh.triangulate()
     parts, part_notes = _parts(mesh, polygon)
     landmarks, landmark_notes = _landmarks(neutral.with_name(_INDICES), len(mesh.vertices))
     modes = _modes(neutral, mesh.vertices)
-    has_uv = len(triangles_uv) > 0
-    model = MorphableModel(
-        name="ict",
-        licence=load_manifest(MANIFEST).short_licence,
+    chart: dict[str, Any] = {"uv": mesh.uv, "triangles_uv": triangles_uv} if len(triangles_uv) else {}
+    return build(
+        MANIFEST,
+        [neutral],
         mm_per_unit=_MM_PER_UNIT,
         mean=mesh.vertices,
         identity=modes.identity,
@@ -121,16 +110,12 @@ def read_ict() -> MorphableModel:
         expression_range=(0.0, 1.0),
         expression_names=modes.expression_names,
         triangles=triangles,
-        uv=mesh.uv if has_uv else np.empty((0, 2), np.float32),
-        triangles_uv=triangles_uv,
-        albedo_mean=None,
-        albedo=None,
         landmarks=landmarks,
         parts=parts,
         sha256=hashlib.sha256((digest([neutral]) + modes.sources).encode()).hexdigest(),
         notes=(*modes.notes, *part_notes, *landmark_notes),
+        **chart,
     )
-    return checked(model, neutral)
 
 
 def _parts(mesh: ObjMesh, polygon: IntArray) -> tuple[dict[str, IntArray], tuple[str, ...]]:
@@ -198,7 +183,7 @@ def _read_archive(path: Path, vertices: FloatArray, neutral: Path) -> _Modes:
         raise AssetError(f"{path} cannot be used: its neutral mesh is another than {neutral}.")
     identity = arrays.floats("identity", None, len(vertices), 3)
     expression = arrays.floats("expression", None, len(vertices), 3)
-    names = read_names(path, "expression_names")
+    names = read_texts(path, "expression_names")
     if len(names) != len(expression):
         raise AssetError(wrong_shape(path, "expression_names", (len(expression),), (len(names),)))
     return _Modes(
@@ -214,12 +199,13 @@ def _read_meshes(neutral: Path, names: list[str], vertices: FloatArray, notes: t
     """Each mesh minus the neutral one; kept in the cache, for a hundred meshes take a quarter of a minute to parse."""
     kinds = _by_kind(names)
     paths = [neutral.with_name(name) for name in names]
-    key = _key([neutral, *paths])
+    key = {"meshes": json.dumps([(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in (neutral, *paths)])}
     cache = cache_path("ict", neutral.parent)
-    kept = _read_cache(cache, key, len(vertices), kinds) if cache is not None else None
     expressions = tuple(name.removesuffix(".obj") for name in kinds["expression"])
-    if kept is not None:
-        return _Modes(kept["identity"], kept["expression"], expressions, kept["sources"].tobytes().hex(), notes)
+    if cache is not None and why_stale(cache, key) is None:
+        with contextlib.suppress(AssetError):  # damaged: made again
+            kept = read_cache(cache)
+            return _Modes(kept["identity"], kept["expression"], expressions, str(kept["sources"]), notes)
     _log.info("reading %d meshes of ICT-FaceKit", len(paths))
     offsets = {kind: np.zeros((len(vertices), 3, len(of_kind)), np.float32) for kind, of_kind in kinds.items()}
     for kind, of_kind in kinds.items():
@@ -230,32 +216,9 @@ def _read_meshes(neutral: Path, names: list[str], vertices: FloatArray, notes: t
             offsets[kind][:, :, k] = moved - vertices
     sources = digest(paths)
     if cache is not None:
-        _write_cache(cache, {"key": key, "sources": np.frombuffer(bytes.fromhex(sources), np.uint8), **offsets})
+        try:
+            make_folder(cache.parent)
+            write_cache(cache, key, {"sources": np.array(sources), **offsets})
+        except OutputError as error:
+            _log.info("the meshes are not kept for next time: %s", error)
     return _Modes(offsets["identity"], offsets["expression"], expressions, sources, notes)
-
-
-def _key(paths: list[Path]) -> Any:
-    """[32] bytes that change when any of the files does."""
-    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return np.frombuffer(hashlib.sha256(json.dumps(states).encode()).digest(), np.uint8)
-
-
-def _read_cache(path: Path, key: Any, vertices: int, kinds: dict[str, list[str]]) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        arrays = read_npz(path, ("key", "sources", "identity", "expression"))
-    except AssetError:
-        return None  # damaged: made again
-    shapes = {kind: (vertices, 3, len(names)) for kind, names in kinds.items()} | {"key": (32,), "sources": (32,)}
-    if any(name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()):
-        return None
-    return arrays if (arrays["key"] == key).all() else None
-
-
-def _write_cache(path: Path, arrays: dict[str, Any]) -> None:
-    try:
-        make_folder(path.parent)
-        write_atomic(path, lambda stream: np.savez(stream, **arrays))
-    except OutputError as error:
-        _log.info("the meshes are not kept for next time: %s", error)

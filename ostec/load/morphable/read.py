@@ -14,7 +14,9 @@ from ostec.core.morphable import MorphableModel
 from ostec.io.files import make_folder, write_atomic
 from ostec.load.morphable import bfm, faceverse, flame, hifi3d, ict, threeddfa
 
-_log = logging.getLogger(__name__)
+LOGGER = "ostec.licences"
+"""Name of the logger; the commands show what it says."""
+_log = logging.getLogger(LOGGER)
 
 READERS: dict[str, tuple[str, Callable[[], MorphableModel]]] = {
     "ict": (ict.MANIFEST, ict.read_ict),
@@ -28,15 +30,10 @@ READERS: dict[str, tuple[str, Callable[[], MorphableModel]]] = {
 
 
 def read_morphable(name: str) -> MorphableModel:
-    """Read a morphable model; its licence is said when it is first used.
+    """Read one of :data:`READERS`; its licence is said when it is first used.
 
-    Args:
-        name: one of :data:`READERS`.
-
-    Raises:
-        ValueError: there is no model of that name.
-        AssetError: its files are missing, damaged or do not fit each other; the sentence says which array, the shape
-            that was expected and the one found, or the command that leads to the files.
+    Raises ValueError if there is no such model, AssetError if its files are missing, damaged or do not fit each other;
+    the sentence says which array, which shape was expected and found, or the command that leads to the files.
     """
     if name not in READERS:
         raise ValueError(f"expected one of {', '.join(READERS)}, got {name!r}")
@@ -44,13 +41,8 @@ def read_morphable(name: str) -> MorphableModel:
     model = read()
     show_licence(load_manifest(manifest))
     for note in model.notes:
-        _log.info("%s: %s", name, note)
+        logging.getLogger(__name__).info("%s: %s", name, note)
     return model
-
-
-LOGGER = "ostec.licences"
-"""Name of the logger; the commands show what it says."""
-_log = logging.getLogger(LOGGER)
 
 
 def show_licence(manifest: Manifest) -> None:
@@ -58,9 +50,6 @@ def show_licence(manifest: Manifest) -> None:
 
     What was said is remembered in the user's cache folder; another licence is said again. Where nobody listens nothing
     is said, and nothing remembered.
-
-    Args:
-        manifest: of the model.
     """
     if not _log.isEnabledFor(logging.INFO):
         return

@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import load_manifest
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
-from ostec.core.types import FloatArray, IntArray
+from ostec.core.types import FloatArray
 from ostec.io.pickles import read_objects
-from ostec.load.morphable.files import Arrays, basis, checked, digest, not_there, outward, places_of, read_mat
+from ostec.load.morphable.files import Arrays, basis, build, need, places_of, read_mat
 
 MANIFEST = "3ddfa_v2"
 _FILE = "bfm_noneck_v3.pkl"
@@ -31,56 +30,34 @@ def read_3ddfa() -> MorphableModel:
     ``param_mean_std_62d_120x120.pkl``. The triangles are those of ``tri.pkl``, one in each column, ids from 0; the
     landmarks number the coordinates x, y, z of all vertices in a row. Axes are already ours; the published code does
     not recentre, here the mean is moved to its mean vertex. ``indices.npy`` picks the vertices' rows in ``BFM_UV.mat``.
-
-    Raises:
-        AssetError: a file is missing, damaged, or one array does not fit the others.
+    Raises AssetError if a file is missing, damaged, or one array does not fit the others.
     """
-    path, deviations_path, triangles_path = (_place(name) for name in (_FILE, _DEVIATIONS, _TRIANGLES))
-    arrays = _arrays_of(path)
-    flat = arrays.floats("u", None)
-    if not len(flat) or len(flat) % 3:
-        raise AssetError(f"{path} cannot be used: u should hold 3 numbers per vertex, not {len(flat)}.")
-    shape = flat.reshape(-1, 3)
+    path, deviations_path, triangles_path = (
+        need(MANIFEST, name, *_FOLDERS) for name in (_FILE, _DEVIATIONS, _TRIANGLES)
+    )
+    arrays = Arrays.by_name(path, read_objects(path))
+    shape = arrays.points("u")
     count = len(shape)
-    deviations = _arrays_of(deviations_path).floats("std", _POSE + _IDENTITIES + _EXPRESSIONS)[_POSE:]
-    stored = Arrays(triangles_path, {"the triangles": read_objects(triangles_path)})
-    columns = np.ascontiguousarray(stored.ids("the triangles", count, 3, None).T)
-    (triangles,), turned = outward(shape, columns)
+    spread = Arrays.by_name(deviations_path, read_objects(deviations_path))
+    deviations = spread.floats("std", _POSE + _IDENTITIES + _EXPRESSIONS)[_POSE:]
+    columns = Arrays(triangles_path, {"the triangles": read_objects(triangles_path)})
+    triangles = np.ascontiguousarray(columns.ids("the triangles", count, 3, None).T)
     uv, sources, notes = _uv(count)
-    model = MorphableModel(
-        name="3ddfa",
-        licence=load_manifest(MANIFEST).short_licence,
+    values: dict[str, Any] = {} if uv is None else {"uv": uv, "triangles_uv": triangles}
+    return build(
+        MANIFEST,
+        [path, deviations_path, triangles_path, *sources],
         mm_per_unit=_MM_PER_UNIT,
         mean=shape - shape.mean(axis=0),
         identity=_scaled(arrays, "w_shp", deviations[:_IDENTITIES], count),
         expression=_scaled(arrays, "w_exp", deviations[_IDENTITIES:], count),
         expression_range=(-3.0, 3.0),
-        expression_names=(),
         triangles=triangles,
-        uv=uv,
-        triangles_uv=triangles if len(uv) else np.empty((0, 3), np.int32),
-        albedo_mean=None,
-        albedo=None,
-        landmarks=_landmarks(arrays, count),
+        landmarks={"ibug68": arrays.ids("keypoints", 3 * count, 204)[::3] // 3} if "keypoints" in arrays else {},
         parts={"face": np.arange(len(triangles), dtype=np.int32)},
-        sha256=digest([path, deviations_path, triangles_path, *sources]),
-        notes=(*notes, *turned),
+        notes=notes,
+        **values,
     )
-    return checked(model, path)
-
-
-def _place(name: str) -> Path:
-    found = places_of(MANIFEST, name, *_FOLDERS)
-    if found is None:
-        raise not_there(MANIFEST, name)
-    return found
-
-
-def _arrays_of(path: Path) -> Arrays:
-    table = read_objects(path)
-    if not isinstance(table, dict):
-        raise AssetError(f"{path} cannot be used: expected arrays by name, found a {type(table).__name__}.")
-    return Arrays(path, {str(name): value for name, value in table.items()})
 
 
 def _scaled(arrays: Arrays, name: str, deviations: FloatArray, count: int) -> FloatArray:
@@ -92,21 +69,13 @@ def _scaled(arrays: Arrays, name: str, deviations: FloatArray, count: int) -> Fl
     return basis(stored[:, : len(deviations)] * deviations, count)
 
 
-def _landmarks(arrays: Arrays, count: int) -> dict[str, IntArray]:
-    if "keypoints" not in arrays:
-        return {}
-    return {"ibug68": arrays.ids("keypoints", 3 * count, 204)[::3] // 3}
-
-
-def _uv(count: int) -> tuple[FloatArray, list[Path], tuple[str, ...]]:
+def _uv(count: int) -> tuple[FloatArray | None, list[Path], tuple[str, ...]]:
     """[V, 2], v up, the files that it came from, and what to say."""
     paths = [places_of(MANIFEST, name, *_FOLDERS) for name in (_UV, _INDICES)]
     missing = [name for name, path in zip((_UV, _INDICES), paths, strict=True) if path is None]
     if missing:
-        said = (
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: there are no texture coordinates."
-        )
-        return np.empty((0, 2), np.float32), [], (said,)
+        verb = "is" if len(missing) == 1 else "are"
+        return None, [], (f"{' and '.join(missing)} {verb} missing: there are no texture coordinates.",)
     found = [path for path in paths if path is not None]
     uv = read_mat(found[0], ("UV",)).floats("UV", None, 2)
     rows = Arrays(found[1], {"its array": _plain(found[1])}).ids("its array", len(uv), count)

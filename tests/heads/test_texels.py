@@ -5,8 +5,8 @@ import pytest
 
 from ostec.core.types import FloatArray
 from ostec.heads.settings import HeadTextureSettings
-from ostec.heads.skin import Chart, sample, surface_normals
-from ostec.heads.transfer import PLACES, SHARES, TileMap, map_tile, sheets_of
+from ostec.heads.texels import PLACES, SHARES, TileMap, map_tile, sheets_of
+from ostec.heads.texture import Chart, sample, surface_normals
 from tests.toy import toy_face, toy_topology
 from tests.toy_head import toy_head_model
 

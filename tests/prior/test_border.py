@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from ostec.prior.border import bare_skin
 from ostec.prior.settings import SkinSettings
-from ostec.prior.skin import bare_skin
 
 SIZE = 64
 SKIN = np.array([0.75, 0.55, 0.45])

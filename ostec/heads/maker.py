@@ -12,12 +12,12 @@ from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
-from ostec.heads import skin as skin_over
+from ostec.heads import texture as skin_over
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
 from ostec.heads.settings import HeadTextureSettings
-from ostec.heads.skin import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
+from ostec.heads.texture import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
 
 EYE_SIZE, MOST_EYE_SIZE = 256, 1024
 """Texels across an eyeball in its texture, and the side of that texture at most."""

@@ -11,8 +11,8 @@ import trimesh
 from ostec.core.errors import AssetError
 from ostec.core.types import CompletedTexture, TexturedFace
 from ostec.export.head import write_head
-from ostec.heads.assemble import MADE_EYES, MADE_MOUTH, NO_LAYOUT, HeadMaker, described
-from ostec.heads.skin import sample
+from ostec.heads.maker import MADE_EYES, MADE_MOUTH, NO_LAYOUT, HeadMaker, described
+from ostec.heads.texture import sample
 from ostec.load.morphable.read import READERS, read_morphable
 from ostec.pipeline.completer import Completer
 from ostec.pipeline.settings import CompleteSettings

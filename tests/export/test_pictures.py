@@ -7,7 +7,7 @@ import pytest
 
 from ostec.core.errors import OutputError
 from ostec.core.types import TexturedFace
-from ostec.export.views import overlay_head, write_views
+from ostec.export.pictures import overlay_head, write_views
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import read_image
 from tests.toy import toy_face, toy_topology

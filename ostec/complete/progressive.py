@@ -12,7 +12,7 @@ import torch
 from ostec.core.types import BoolArray, FloatArray, ProjectedView
 from ostec.project.invert import Projection
 from ostec.project.objective import ProjectionTarget
-from ostec.project.views import View, ViewStudio
+from ostec.project.studio import View, ViewStudio
 from ostec.stitch.settings import ViewSettings
 from ostec.stitch.views import Progress, add_view
 

@@ -129,11 +129,8 @@ def stage_pictures(
     """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo, prior, projections, renders.
 
     Args:
-        image: the photo.
         seen: the photo in the layout.
         model: [s, s, 3] what the prior alone makes of it, if there is one.
-        result: the finished face.
-        renderer: of its topology.
     """
     step = max(1, seen.size // 512)
     masked = seen.colour * (0.25 + 0.75 * seen.mask[..., None])
@@ -155,10 +152,7 @@ def stage_pictures(
 def write_views(directory: Path, name: str, views: Sequence[ProjectedView]) -> list[Path]:
     """Write every projected view into NAME_views/: VIEW_render.png, VIEW_trust.png, VIEW_generated.png, VIEW.npz.
 
-    The NPZ holds ``w``: W+ [num_ws, W].
-
-    Raises:
-        OutputError: a file cannot be written.
+    The NPZ holds ``w``: W+ [num_ws, W]. Raises OutputError if a file cannot be written.
     """
     folder = make_folder(directory / f"{name}_views")
     written = []

@@ -10,7 +10,7 @@ import torch
 from ostec.core.assets import asset_path
 from ostec.core.types import EYES, MOUTH_CORNERS, Provenance, Topology, ViewFrame
 from ostec.load.topology import read_topology
-from ostec.project.views import FRONT, TURNED, View, ViewStudio, views_of, waves_of
+from ostec.project.studio import FRONT, TURNED, View, ViewStudio, views_of, waves_of
 from ostec.render.uv import UvLayout, bake_layout, view_surface
 from tests.toy import toy_face, toy_texture, toy_topology
 

@@ -7,7 +7,7 @@ import pytest
 
 from ostec.core.types import FloatArray
 from ostec.heads.settings import HeadTextureSettings
-from ostec.heads.skin import (
+from ostec.heads.texture import (
     IRIS,
     SCLERA,
     Chart,

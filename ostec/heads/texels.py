@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from ostec.core.types import Array, BoolArray, ByteArray, FloatArray, Topology
 from ostec.heads.settings import HeadTextureSettings
-from ostec.heads.skin import Chart, FaceOnHead, place_on_head
+from ostec.heads.texture import Chart, FaceOnHead, place_on_head
 
 PLACES = 65535
 """Whole number of a texture coordinate of one: at 4096 texels, a step is a sixteenth of a texel."""
