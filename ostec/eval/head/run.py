@@ -7,7 +7,6 @@ two poses never quite agree. All use the mesh fitted to the input. Where the com
 head is a method too, as ``full.py`` says.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -61,7 +60,8 @@ class Pair:
 class HeadSettings:
     """What is completed and what it is compared with.
 
-    Raises ValueError for a pose out of range, an unknown light, a list that is empty or has doubles, or grid and pairs.
+    Raises:
+        ValueError: a pose is out of range, a light unknown, a list empty or with doubles, or both grid and pairs asked.
     """
 
     yaws: tuple[int, ...] = YAWS_DEG
@@ -99,12 +99,15 @@ class HeadSettings:
     def inputs(self) -> dict[str, "Input"]:
         """The inputs by their keys, in order."""
         yaws = tuple(dict.fromkeys(pair.input_yaw for pair in self.pairs)) or self.yaws
-        poses = itertools.product(self.lights, (0,) if self.pairs else self.pitches, yaws)
-        return {pose.key: pose for pose in itertools.starmap(Input, poses)}
+        pitches = (0,) if self.pairs else self.pitches
+        found = [Input(light, pitch, yaw) for light in self.lights for pitch in pitches for yaw in yaws]
+        return {pose.key: pose for pose in found}
 
     def targets_of(self, input_yaw: int) -> tuple[int, ...]:
         """Yaws that an input is compared at."""
-        return tuple(p.target_yaw for p in self.pairs if p.input_yaw == input_yaw) if self.pairs else self.targets
+        if not self.pairs:
+            return self.targets
+        return tuple(pair.target_yaw for pair in self.pairs if pair.input_yaw == input_yaw)
 
     @property
     def all_targets(self) -> tuple[int, ...]:
@@ -171,7 +174,7 @@ class HeadTask:
         own = {yaw: bench.targets[yaw].own(made.face, bench.reader) for yaw in self.settings.targets_of(pose.yaw_deg)}
         rows = [row for name, texture in textures.items() for row in self._rows(pose, name, texture, unseen, view, own)]
         if bench.full is not None:
-            rows += self._full_head(pose, made, bench.full, own, rows)
+            rows = self._with_full_head(pose, made, bench.full, own, rows)
         return {"rows": [asdict(row) for row in rows]}
 
     @cached_property
@@ -228,18 +231,20 @@ class HeadTask:
             more = {"target": yaw, "share_unseen": _share(face & ~seen, face)}
             yield Row(pose.item(f"to{yaw}"), method, figures, labels | more, pictures)
 
-    def _full_head(
+    def _with_full_head(
         self, pose: Input, made: TexturedFace, judge: FullHeadJudge, own: Mapping[int, DrawnMesh], rows: list[Row]
-    ) -> Iterator[Row]:
-        """The rows of the full head; figures of the default mesh beside it are added to those of ``rows``."""
-        head, mine = judge.maker(made), {row.item: row for row in rows if row.method == OSTEC}
+    ) -> list[Row]:
+        """``rows`` with the figures of the default mesh beside its full head, and the rows of that head."""
+        head, places = judge.maker(made), {(row.item, row.method): k for k, row in enumerate(rows)}
         for yaw, mesh in own.items():
             judged = judge.judge(made, head, self.bench.targets[yaw], mesh, pose.light)
-            row = mine[pose.item(f"to{yaw}")]
-            row.figures.update(judged.figures[OSTEC])
+            item = pose.item(f"to{yaw}")
+            mine = rows[places[item, OSTEC]]
+            rows[places[item, OSTEC]] = replace(mine, figures=mine.figures | judged.figures[OSTEC])
             name = f"{pose.key}_to{yaw}_{judge.method.replace(' ', '_')}"
             pictures = self._pictures(pose, name, judged.picture, f"_to{yaw}")
-            yield Row(row.item, judge.method, judged.figures[judge.method], row.labels, pictures)
+            rows.append(Row(item, judge.method, judged.figures[judge.method], mine.labels, pictures))
+        return rows
 
     def _pictures(self, pose: Input, name: str, made: FloatArray, target: str = "") -> dict[str, str]:
         """Write what was made; the paths of a row's pictures from the evaluation's folder."""
@@ -250,7 +255,9 @@ class HeadTask:
 def head_study(task: HeadTask) -> Study:
     """Load everything, find the truth, write the true pictures.
 
-    Raises OstecError where the head cannot be used, a target has no face, or a file is missing or cannot be written.
+    Raises:
+        OstecError: the head cannot be used, no face is found at a target, something is missing, or a file cannot be
+            written.
     """
     settings, folder = task.settings, task.folder
     with job_threads():  # so that the figures do not depend on who finds the truth
@@ -262,19 +269,14 @@ def head_study(task: HeadTask) -> Study:
     judged = {"truth": f"texture from {bench.truth.views} views of the head"}
     if settings.baselines and bench.prior is None:
         judged["baseline prior"] = "left out: no prior was asked for"
-    paths = [asdict(part) for part in task.parts]
-    head = [
-        {k: path.name for k, path in p.items()} | {f"{k}_sha256": sha256_of(path) for k, path in p.items()}
-        for p in paths
-    ]
-    about: dict[str, Any] = {"head": head}
+    about: dict[str, Any] = {"head": [_described(part) for part in task.parts]}
     if bench.full is not None:
         about["face_model"] = bench.full.maker.made_with
     items = {key: pose.item("*") for key, pose in settings.inputs.items()}
 
     def failed(evaluation: Evaluation) -> dict[str, str]:
-        count = len(evaluation.failures)  # there is an input at least
-        return judged | {"inputs that failed": f"{count} of {len(items)} ({100 * count / len(items):.0f} %)"}
+        count = len(evaluation.failures)
+        return judged | {"inputs that failed": f"{count} of {len(items)} ({100 * count / max(len(items), 1):.0f} %)"}
 
     jobs = replace(settings, yaws=YAWS_DEG, pitches=PITCHES_DEG, lights=tuple(LIGHTS))
     return Study(
@@ -304,8 +306,12 @@ def shown_inputs(settings: HeadSettings) -> list[Input]:
 def _sheet_row(folder: Path, settings: HeadSettings, pose: Input) -> list[Cell]:
     """Input, completed and true texture, its unseen part; then per target the completed face, and the true."""
     key, light = pose.key, pose.light
-    cells = [(key, f"{light}, pitch {pose.pitch_deg}, yaw {pose.yaw_deg}", _CROP)]
-    cells += [(f"{key}_{OSTEC}", "completed", 0.0), (f"true_{light}", "true", 0.0), (f"{key}_unseen", "unseen", 0.0)]
+    cells = [
+        (key, f"{light}, pitch {pose.pitch_deg}, yaw {pose.yaw_deg}", _CROP),
+        (f"{key}_{OSTEC}", "completed", 0.0),
+        (f"true_{light}", "true", 0.0),
+        (f"{key}_unseen", "unseen", 0.0),
+    ]
     for yaw in settings.targets_of(pose.yaw_deg):
         cells.append((f"{key}_to{yaw}_{OSTEC}", f"completed, to {yaw}", _CROP))
         cells.append((f"true_{light}_to{yaw}", f"true, {yaw}", _CROP))
@@ -321,6 +327,11 @@ def _texture(made: TexturedFace) -> FloatArray:
 def _inside(bench: _Bench) -> BoolArray:
     """[S, S, 1]: the chart."""
     return bench.reader.layout.inside.numpy()[..., None]
+
+
+def _described(part: PartFiles) -> dict[str, str]:
+    hashes = {"mesh_sha256": sha256_of(part.mesh), "texture_sha256": sha256_of(part.texture)}
+    return {"mesh": part.mesh.name, "texture": part.texture.name, **hashes}
 
 
 def _share(part: BoolArray, whole: BoolArray) -> float:
