@@ -90,19 +90,14 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
 
     A job that failed is not kept, so that the next run tries again. Any exception but OstecError ends the run.
 
-    Returns:
-        Key -> outcome, in the order of ``jobs.keys``; new ones as they are read back, so that they equal the old.
-
-    Raises:
-        OutputError: an outcome cannot be written.
-        BackendError: a process was killed.
-        KeyboardInterrupt: after the processes have ended; what was done is kept.
+    Returns key -> outcome, in the order of ``jobs.keys``; new ones as they are read back, so that they equal the old.
+    Raises OutputError; BackendError where a process was killed; KeyboardInterrupt after the processes have ended.
     """
     remove_leftovers(make_folder(jobs.folder / PARTS))
     outcomes = {key: before for key in jobs.keys if (before := jobs.found(key)) is not None}
+    waiting = [key for key in jobs.keys if key not in outcomes]
     for key, before in outcomes.items():
         on_done(key, before, True)
-    waiting = [key for key in jobs.keys if key not in outcomes]
 
     def done(key: str, outcome: Outcome) -> None:
         if "error" not in outcome:
@@ -112,8 +107,9 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
         outcomes[key] = outcome
         on_done(key, outcome, False)
 
-    if min(workers, len(waiting)) > 1:
-        _run_in_pool(waiting, task, min(workers, len(waiting)), done)
+    workers = min(workers, len(waiting))
+    if workers > 1:
+        _run_in_pool(waiting, task, workers, done)
     else:
         with job_threads():
             for key in waiting:

@@ -38,7 +38,6 @@ def test_every_placeholder_says_what_is_meant(
         ("head", "--pairs INPUT:TARGET... INPUT:TARGET yaws"),
         ("head", "--yaws DEGREES... Yaws"),
         ("head", "--lights {unlit,mild,hard}... Lights"),
-        ("head", "--seed INT Seed of everything that is drawn. (default: 0)"),
         ("views", "PHOTO... Two photos or more"),
         ("views", "--truth PHOTO A true frontal photo"),
         ("views", "they are recorded, and a fit"),  # a string of several lines runs on

@@ -135,7 +135,6 @@ def _texture(seed: int, size: int = 64) -> FloatArray:
 def _evaluate(folder: Path, out: Path, layout: textures.Layout = "whole", mask: Path | None = None):
     files = textures.find_textures(folder)
     task = pickle.loads(pickle.dumps(TextureTask({file.key: file for file in files}, layout, mask, out)))
-    textures.thumbs_folder(out)
     outcomes = []
     for file in files:
         try:
@@ -250,7 +249,7 @@ def test_what_is_a_texture(tmp_path: Path) -> None:
 def test_small_copy_is_made_again_where_it_was_removed(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", _texture(0).astype(np.float32))
     (file,) = textures.find_textures(tmp_path)
-    textures.thumbs_folder(tmp_path)
+    (tmp_path / textures.THUMBS).mkdir()
     made = textures.read_thumb(tmp_path, file)
     np.testing.assert_allclose(textures.read_thumb(tmp_path, file), made, atol=1 / 255)
     assert (tmp_path / file.thumb).is_file()

@@ -82,7 +82,6 @@ def measure(source: FinishedDataset, work: str, running: RunOptions) -> TextureF
     files = {name: textures.TextureFile(name, Path(name), None) for name in places}
     settings = textures.settings_of("default", None)
     with _folder(work) as out:
-        textures.thumbs_folder(out)
         jobs = textures.texture_jobs(textures.TextureTask(files, "default", None, out), settings)
         outcomes = run_shown(jobs, _FaceTask(places, out), running, "textures")
     evaluation = textures.evaluation_of(list(files.values()), [outcomes[name] for name in files], settings)

@@ -56,8 +56,6 @@ class EvalHead:
     """Also judge median colour, mirroring, inpainting, the prior alone, and the true texture itself."""
     face_model: FaceModel = "facemesh"
     """facemesh judges the face alone; the others judge the head that is made with them as well."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
     completion: Flat[CompletionOptions] = field(default_factory=CompletionOptions)
     running: Flat[RunOptions] = field(default_factory=RunOptions)
 

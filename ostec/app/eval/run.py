@@ -53,27 +53,24 @@ def run_shown(
     As :func:`ostec.eval.jobs.run_jobs`. Shown are ``what`` the jobs are in the plural (``renders``), and their
     ``names`` in place of the keys. An eval.json of before is removed if there is anything to do: it means done.
     """
-    before = sum(jobs.found(key) is not None for key in jobs.keys)
-    if before:
-        logger.info("Done before and kept: %d of %d %s.", before, len(jobs.keys), what)
-    to_do = len(jobs.keys) - before
+    to_do, most, asked = sum(jobs.found(key) is None for key in jobs.keys), workers_here(), running.workers
+    if to_do < len(jobs.keys):
+        logger.info("Done before and kept: %d of %d %s.", len(jobs.keys) - to_do, len(jobs.keys), what)
     if to_do:
         (jobs.folder / FILE).unlink(missing_ok=True)
-    most = workers_here()
-    if running.workers > most:
-        asked = running.workers
+    if asked > most:
         logger.warning("--workers %d is more than the %d cores that may be used here; each runs one.", asked, most)
     with Display(len(jobs.keys), to_do, running.quiet, what) as display, terminate_like_interrupt():
 
         def done(key: str, outcome: Outcome, found: bool) -> None:
-            failed, name = "error" in outcome, shown(names[key] if names else key)
-            if failed:
+            name = shown(names[key] if names else key)
+            if "error" in outcome:
                 logger.warning("%s failed: %s", name, shown(str(outcome["error"])))
             if not found:
                 display.begin(name)
-            display.end(name, None if found or failed else "done")
+            display.end(name, None if found or "error" in outcome else "done")
 
-        return run_jobs(jobs, task, min(running.workers, most) or most, done)
+        return run_jobs(jobs, task, min(asked, most) or most, done)
 
 
 def carry_out(study: Study, running: RunOptions) -> Evaluation:
@@ -82,8 +79,7 @@ def carry_out(study: Study, running: RunOptions) -> Evaluation:
     for sentence in study.doubts(outcomes):
         logger.warning("%s", shown(sentence))
     evaluation = study.evaluation(outcomes)
-    rows = study.sheet(evaluation)
-    if rows:
+    if rows := study.sheet(evaluation):
         write_png(study.folder / SHEET, sheet(rows, study.cell_px))
     return evaluation
 

@@ -44,12 +44,10 @@ class EvalTextures:
         if self.out and Path(self.out).resolve() == source.resolve():
             raise UsageError("--out must not be the folder of the textures, or contact sheets would be taken for some.")
         out = out_folder(self.out, run.KIND)
-        run.thumbs_folder(out)
-        keys = {file.key: file for file in files}
-        task = run.TextureTask(keys, self.layout, mask, out)
-        names = {key: file.name for key, file in keys.items()}
+        task = run.TextureTask({file.key: file for file in files}, self.layout, mask, out)
+        names = {key: file.name for key, file in task.files.items()}
         outcomes = run_shown(run.texture_jobs(task, settings), task, self.running, "textures", names)
-        evaluation = run.evaluation_of(files, [outcomes[key] for key in keys], settings)
+        evaluation = run.evaluation_of(files, list(outcomes.values()), settings)
         pictured = {row.item for row in evaluation.rows if row.pictures}
         shown = [file for file in files if file.name in pictured]
         sheets = write_sheets(out, [f.name for f in shown], run.TILE, lambda k: run.read_thumb(out, shown[k]))

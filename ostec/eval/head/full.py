@@ -140,7 +140,7 @@ def draw_full_head(head: full.Head, camera: Camera) -> DrawnHead:
         camera,
     )
     plain, textured = drawn.values[..., 2:5], drawn.values[..., 5:]
-    shown = drawn.pooled(drawn.colours(atlas) * textured + plain * (1 - textured))
+    shown = drawn.pooled(drawn.colours(torch.from_numpy(atlas)) * textured + plain * (1 - textured))
     return DrawnHead((shown + BACKGROUND * (1 - drawn.share)).astype(np.float32), drawn.covered)
 
 

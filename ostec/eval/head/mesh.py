@@ -1,7 +1,7 @@
 """Textured heads from OBJ files: any unit, triangles or larger faces, with or without normals, in several parts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,19 +55,12 @@ class Head:
     atlas: torch.Tensor
     """[H, W, 3] in [0, 1]: the parts' textures side by side."""
 
-    def moved(self, origin: torch.Tensor, scale: float) -> "Head":
-        """The head with ``origin`` [3] at zero, ``scale`` times as large."""
-        return replace(self, vertices=(self.vertices - origin) * scale)
-
 
 def read_surface(path: Path) -> Surface:
-    """Read the surface of an OBJ file.
+    """Read the surface of an OBJ file; faces of more than three corners become fans.
 
-    Faces of more than three corners become fans. A mesh whose triangles run clockwise is turned round, by the sign of
-    the volume round its middle.
-
-    Raises:
-        AssetError: the file cannot be read, or holds no mesh whose every corner has texture coordinates within [0, 1].
+    A mesh whose triangles run clockwise is turned round, by the sign of the volume round its middle. Raises AssetError
+    where the file cannot be read, or holds no mesh whose every corner has texture coordinates within [0, 1].
     """
     mesh = read_obj(path, textured=True)
     triangles, triangles_uv, _ = mesh.triangulate()

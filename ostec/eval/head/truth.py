@@ -13,7 +13,7 @@ The true texture in the UV layout is found in three steps:
 import logging
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,7 @@ from torch.nn import functional
 
 from ostec.core.assets import load_manifest, sha256_of
 from ostec.core.errors import FaceError, UsageError
-from ostec.core.types import (
-    EYE_CORNER_DISTANCE_MM,
-    EYE_CORNERS,
-    ORIGIN_SETBACK_MM,
-    BoolArray,
-    FittedFace,
-    FloatArray,
-)
+from ostec.core.types import EYE_CORNER_DISTANCE_MM, EYE_CORNERS, ORIGIN_SETBACK_MM, BoolArray, FittedFace, FloatArray
 from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import detect_landmarks
 from ostec.eval.head.mesh import Head, PartFiles
@@ -126,8 +119,7 @@ class Studio:
 def set_up(head: Head, reader: FaceReader) -> Studio:
     """Bring a head of any unit into the canonical frame, by the landmarks of its frontal picture, and frame its face.
 
-    Raises:
-        UsageError: no face is found on the head.
+    Raises UsageError where no face is found on the head.
     """
     low, high = head.vertices.amin(0), head.vertices.amax(0)
     scale = 0.9 * SIDE / float((high - low).max())
@@ -147,7 +139,8 @@ def set_up(head: Head, reader: FaceReader) -> Studio:
     box = landmarks[:, :2].amin(0), landmarks[:, :2].amax(0)
     zoom = FACE_HEIGHT / float(box[1][1] - box[0][1])
     offset = (camera.project(origin)[0] - (box[0] + box[1]) / 2) * zoom + SIDE / 2
-    return Studio(head.moved(origin, unit), scale * zoom / unit, (float(offset[0]), float(offset[1])))
+    moved = replace(head, vertices=(head.vertices - origin) * unit)
+    return Studio(moved, scale * zoom / unit, (float(offset[0]), float(offset[1])))
 
 
 @dataclass(frozen=True)
@@ -163,8 +156,7 @@ class _Unwrapped:
 def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
     """The head's texture under each light, positions and normals in the project's layout; see the module.
 
-    Raises:
-        UsageError: no view of the grid has a face that can be fitted.
+    Raises UsageError where no view of the grid has a face that can be fitted.
     """
     found = [u for pitch in GRID_PITCHES_DEG for yaw in GRID_YAWS_DEG if (u := _unwrap(studio, reader, pitch, yaw))]
     if not found:
@@ -183,14 +175,8 @@ def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
         direct, _ = _weighted([u.colours[light] for u in found], weights)
         textures[light] = torch.where(valid[..., None], texture, direct)
     features = np.any([_polygon(regions[k], size) for k in ("eye_left", "eye_right", "lips")], axis=0)
-    return UvTruth(
-        {light: texture.numpy()[nearest] for light, texture in textures.items()},
-        position.numpy(),
-        normal.numpy(),
-        valid.numpy(),
-        valid.numpy() & ~features,
-        len(found),
-    )
+    spread, known = {light: texture.numpy()[nearest] for light, texture in textures.items()}, valid.numpy()
+    return UvTruth(spread, position.numpy(), normal.numpy(), known, known & ~features, len(found))
 
 
 def _unwrap(studio: Studio, reader: FaceReader, pitch: int, yaw: int) -> _Unwrapped | None:
@@ -208,10 +194,8 @@ def _unwrap(studio: Studio, reader: FaceReader, pitch: int, yaw: int) -> _Unwrap
     inside = ((surface.pixel >= 0) & (surface.pixel <= SIDE)).all(-1)
     hit = look_up(view.hit[..., None].float(), surface.pixel, "bilinear")[..., 0] > 0.999
     weight = surface.cosine.clamp(min=0) ** COSINE_POWER * (surface.visible & hit & inside)
-    colours = {
-        light: sample_image(torch.from_numpy(image), surface.pixel, reader.layout.inside)[0]
-        for light, image in view.images.items()
-    }
+    images = {light: torch.from_numpy(image) for light, image in view.images.items()}
+    colours = {light: sample_image(image, surface.pixel, reader.layout.inside)[0] for light, image in images.items()}
     return _Unwrapped(view, colours, look_up(view.position, surface.pixel, "bilinear"), weight)
 
 
@@ -268,9 +252,7 @@ def _gather_colours(
 def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFiles], cache: Path) -> UvTruth:
     """:func:`uv_truth`, kept in ``cache`` (.npz) while the head's files, topology, networks and program last.
 
-    Raises:
-        UsageError: no view of the grid has a face that can be fitted.
-        OutputError: the cache cannot be written.
+    Raises as that, and OutputError where the cache cannot be written.
     """
     files = [sha256_of(path) for part in parts for path in (part.mesh, part.texture)]
     weights = [entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files]

@@ -158,19 +158,16 @@ def random_mask(inside: BoolArray, name: str, seed: int) -> BoolArray:
 def _large(region: BoolArray, inside: BoolArray) -> BoolArray:
     """The connected parts of a region [S, S] that are no specks of the chart."""
     label, _ = ndimage.label(region)
-    areas = np.bincount(label.ravel())
-    areas[0] = 0
-    found: BoolArray = (areas >= LEAST_PART * np.count_nonzero(inside))[label]
-    return found
+    large = np.bincount(label.ravel()) >= LEAST_PART * np.count_nonzero(inside)
+    return region & np.asarray(large[label])
 
 
 def hide(sight: Sight, mask: BoolArray) -> Hidden:
     """Take the texels of ``mask`` [S, S] away from what a photo shows. Raises FaceError for too few to score."""
     seen = sight.seen
     kept = seen.inside & ~mask
-    shown = replace(
-        seen, colour=seen.colour * ~mask[..., None], visible=seen.visible & ~mask, mask=np.where(mask, 0, seen.mask)
-    )
+    colour, bare = seen.colour * ~mask[..., None], np.where(mask, 0, seen.mask)
+    shown = replace(seen, colour=colour, visible=seen.visible & ~mask, mask=bare)
     known = sight.weight > LEAST_WEIGHT
     depth = ndimage.distance_transform_edt(~kept) if kept.any() else np.full(mask.shape, np.inf)
     scored = mask & known & (depth > MARGIN_UV * seen.size)
@@ -202,17 +199,16 @@ def fill_hidden(methods: Sequence[str], image: FloatArray, hidden: Hidden, loade
         raise FaceError("The photo shows nothing beside the part that was to be hidden.")
     evidence = Evidence(face, shown, observer.coarse(image, face, shown), image)
     left = SeenTexels(np.where(kept[..., None], shown.colour, 0).astype(np.float32), kept)
-    made = {}
-    for method in methods:
-        if method in (OSTEC, PRIOR):
-            by = loaded.completer.completer
-            if method == PRIOR:
-                by = PriorCompleter(UvCanvas(observer.unwrapper.layout, observer.guide, loaded.models.prior), "soft")
-            (completion,) = by.complete([evidence])
-            made[method] = completion.texture.colour
-        else:
-            made[method] = BASELINES[method](left)
-    return made
+
+    def made(method: str) -> FloatArray:
+        if method in BASELINES:
+            return BASELINES[method](left)
+        by = loaded.completer.completer
+        if method == PRIOR:
+            by = PriorCompleter(UvCanvas(observer.unwrapper.layout, observer.guide, loaded.models.prior), "soft")
+        return by.complete([evidence])[0].texture.colour
+
+    return {method: made(method) for method in methods}
 
 
 @dataclass(frozen=True)
@@ -242,8 +238,8 @@ class HoldoutTask:
         }
         shown = hidden.shown.colour * hidden.shown.visible[..., None]
         textures = {"truth": sight.seen.colour, "shown": shown, **made}
-        files = {f"{key}_{what}": np.where(inside[..., None], texture, 0) for what, texture in textures.items()}
-        paths = dict(zip(textures, write_pictures(self.folder, files, small=True).values(), strict=True))
+        files = {what: np.where(inside[..., None], texture, 0) for what, texture in textures.items()}
+        paths = write_pictures(self.folder, files, small=True, stem=f"{key}_")
         rows = []
         for method, texture in made.items():
             pictures = {"made": paths[method], "truth": paths["truth"], "shown": paths["shown"]}
@@ -279,11 +275,9 @@ def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 12) -> list[lis
     found = []
     for item in evenly(list(dict.fromkeys(row.item for row in evaluation.rows)), most):
         rows = [row for row in evaluation.rows if row.item == item]
-        first = rows[0].pictures
-        cells = [cell_of(folder, first["shown"], item), cell_of(folder, first["truth"], "true")]
-        labels = [f"{row.method}: {row.figures['psnr_unseen']:.1f} dB" for row in rows]
-        cells += [cell_of(folder, row.pictures["made"], label) for row, label in zip(rows, labels, strict=True)]
-        found.append(cells)
+        cells = [(rows[0].pictures["shown"], item), (rows[0].pictures["truth"], "true")]
+        cells += [(row.pictures["made"], f"{row.method}: {row.figures['psnr_unseen']:.1f} dB") for row in rows]
+        found.append([cell_of(folder, *cell) for cell in cells])
     return found
 
 

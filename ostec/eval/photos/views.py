@@ -86,20 +86,11 @@ def target_of(image: FloatArray, sight: Sight) -> Target:
 
 
 def compare(
-    texture: FloatArray,
-    seen: BoolArray,
-    target: Target,
-    layout: UvLayout,
-    own: torch.Tensor | None = None,
+    texture: FloatArray, seen: BoolArray, target: Target, layout: UvLayout, own: torch.Tensor | None = None
 ) -> Compared:
-    """Bring a completion onto a target.
+    """Bring a completion, ``texture`` [S, S, 3] in [0, 1], onto a target; ``layout`` is that of both meshes.
 
-    Args:
-        texture: [S, S, 3] in [0, 1].
-        seen: [S, S], texels that its input saw.
-        target: the other photo.
-        layout: of both meshes.
-        own: [V, 3] the completion's mesh, to compare without the warp; None warps.
+    ``seen`` [S, S] are texels that its input saw; ``own`` [V, 3] is its mesh, to compare without the warp.
     """
     fitted = target.framed.mesh(layout)
     mesh = fitted if own is None else target.framed.mesh(layout, own)
@@ -146,19 +137,15 @@ class ViewsTask:
         face, texture = result.face, result.completed.colour
         shown = Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, DETECTOR).shown
         inside = observer.unwrapper.layout(SIZE).inside.numpy()[..., None]
-        write_pictures(self.folder, {f"{key}_photo": frame(image, face).image, f"{key}_texture": texture * inside})
-        pairs: list[tuple[ViewPhoto, FloatArray | None]] = [
-            (other, None) for name, other in self.photos.items() if name != key
-        ]
-        if self.truth is not None and result.frontal is not None:
-            pairs.append((self.truth, result.frontal))
+        write_pictures(self.folder, {"photo": frame(image, face).image, "texture": texture * inside}, stem=f"{key}_")
+        others = [other for name, other in self.photos.items() if name != key]
+        front = [self.truth] if self.truth is not None and result.frontal is not None else []
         rows, failures = [], []
-        for other, portrait in pairs:
+        for other, portrait in [*((other, None) for other in others), *((other, result.frontal) for other in front)]:
             method = OSTEC if portrait is None else FRONTAL
             try:
                 made = texture if portrait is None else self._unwrapped(portrait)
-                target = _target(other.path, content_of(other.path), self.complete)
-                rows.append(asdict(self._row(photo, face, shown, made, other, target, method)))
+                rows.append(asdict(self._row(photo, face, shown, made, other, method)))
             except (FaceError, ImageError) as error:
                 failures.append({"item": f"{key} to {other.name}", "method": method, "reason": str(error)})
         return {"rows": rows, "failures": failures, "yaw": round(face.pose_deg[1], 2)}
@@ -172,16 +159,9 @@ class ViewsTask:
         return spread_colours(seen.colour, seen.visible & (seen.margin_mm > PORTRAIT_RIM_MM))
 
     def _row(
-        self,
-        photo: ViewPhoto,
-        fit: FittedFace,
-        shown: BoolArray,
-        texture: FloatArray,
-        other: ViewPhoto,
-        target: Target,
-        method: str,
+        self, photo: ViewPhoto, fit: FittedFace, shown: BoolArray, texture: FloatArray, other: ViewPhoto, method: str
     ) -> Row:
-        loaded = load(self.complete)
+        loaded, target = load(self.complete), _target(other.path, content_of(other.path), self.complete)
         layout, judges = loaded.observer.unwrapper.layout(SIZE), loaded.judges
         compared = compare(texture, shown, target, layout)
         found = compared.figures(judges.perceptual) | light_figures(compared)
@@ -200,13 +180,10 @@ class ViewsTask:
             "share_unseen": round(float(np.mean(~compared.seen[face])), 4) if face.any() else None,
         }
         stem = f"{name}_{'frontal_' if method == FRONTAL else ''}as_{other.name}"
-        pictures = {
-            "made": np.where(face[..., None], compared.made, compared.truth),
-            "truth": compared.truth,
-            "difference": difference(compared.made, compared.truth, face),
-        }
-        paths = write_pictures(self.folder, {f"{stem}_{what}": picture for what, picture in pictures.items()})
-        return Row(f"{name} to {other.name}", method, found, labels, dict(zip(pictures, paths.values(), strict=True)))
+        made, truth = np.where(face[..., None], compared.made, compared.truth), compared.truth
+        pictures = {"made": made, "truth": truth, "difference": difference(compared.made, truth, face)}
+        paths = write_pictures(self.folder, pictures, stem=f"{stem}_")
+        return Row(f"{name} to {other.name}", method, found, labels, paths)
 
 
 @lru_cache(maxsize=TARGETS_KEPT)
@@ -217,8 +194,8 @@ def _target(path: Path, content: str, settings: CompleteSettings) -> Target:  # 
 
 def views_study(task: ViewsTask) -> Study:
     """The evaluation. Raises AssetError where a file of the program is missing."""
-    listed = [*task.photos.values(), *([task.truth] if task.truth else [])]
-    complete = to_json(task.complete)
+    complete, truth, yaws = to_json(task.complete), task.truth, [photo.yaw_deg for photo in task.photos.values()]
+    listed = [*task.photos.values(), *([truth] if truth else [])]
     contents = [(photo.name, photo.yaw_deg, content_of(photo.path)) for photo in listed]
     return Study(
         kind=KIND,
@@ -227,13 +204,8 @@ def views_study(task: ViewsTask) -> Study:
         items={name: f"{name} to *" for name in task.photos},
         by=("input", "target"),
         loaded=load(task.complete),
-        decisive=(complete, contents, task.truth is not None),
-        settings={
-            "complete": complete,
-            "photos": list(task.photos),
-            "yaws": [photo.yaw_deg for photo in task.photos.values()],
-            "truth": task.truth.name if task.truth else None,
-        },
+        decisive=(complete, contents, truth is not None),
+        settings={"complete": complete, "photos": list(task.photos), "yaws": yaws, "truth": truth and truth.name},
         sheet=lambda evaluation: sheet_rows(task.folder, evaluation),
         doubts=lambda outcomes: doubtful_yaws(task, outcomes),
     )
@@ -254,10 +226,8 @@ def sheet_rows(folder: Path, evaluation: Evaluation, most: int = 8) -> list[list
     """For at most ``most`` inputs: photo, texture, then made, truth and difference for as many of the targets."""
     found = []
     for name in list(dict.fromkeys(row.labels["input"] for row in evaluation.rows))[:most]:
-        cells = [
-            cell_of(folder, path_of(f"{name}_{what}"), title)
-            for what, title in (("photo", name), ("texture", "texture"))
-        ]
+        titles = {"photo": name, "texture": "texture"}
+        cells = [cell_of(folder, path_of(f"{name}_{what}"), title) for what, title in titles.items()]
         for row in [row for row in evaluation.rows if row.labels["input"] == name][:most]:
             target, method = row.labels["target"], "" if row.method == OSTEC else f", {row.method}"
             made = f"as {target}{method}: {row.figures['psnr_face']:.1f} dB"

@@ -83,9 +83,8 @@ def spread_colours(colour: FloatArray, known: BoolArray) -> FloatArray:
 def match_light(made: FloatArray, truth: FloatArray, where: BoolArray) -> FloatArray | None:
     """``made`` [H, W, 3] under the light of ``truth``: one gain and offset per channel, least squares over ``where``.
 
-    Returns:
-        [H, W, 3], clipped to [0, 1]; None where ``where`` [H, W] has too few pixels. A channel that is flat there is
-        only moved.
+    Returns [H, W, 3], clipped to [0, 1]; None where ``where`` [H, W] has too few pixels. A channel that is flat there
+    is only moved.
     """
     if np.count_nonzero(where) < LEAST_PIXELS:
         return None

@@ -121,10 +121,8 @@ def parse_tolerances(texts: Sequence[str]) -> dict[str, float]:
             if direction(name) == "none" or not found[name] >= 0:
                 raise ValueError
         except ValueError as error:
-            known = ", ".join(TOLERANCES)
-            raise UsageError(
-                f"--tolerance takes FIGURE=NUMBER (of {known}) with a number >= 0, not {text!r}."
-            ) from error
+            how = f"FIGURE=NUMBER (of {', '.join(TOLERANCES)}) with a number >= 0"
+            raise UsageError(f"--tolerance takes {how}, not {text!r}.") from error
     return found
 
 
@@ -136,8 +134,7 @@ def compare(
     The verdict is ``worse`` if B is worse in the mean by more than the tolerance, ``better`` if better by more than
     that. Figures by different judges, or by a judge that one run does not name, are not compared, and the notes say so.
 
-    Raises:
-        UsageError: the runs are of different kinds, a row is there twice, or nothing can be compared.
+    Raises UsageError where the runs are of different kinds, a row is there twice, or nothing can be compared.
     """
     if a.kind != b.kind:
         raise UsageError(f"One run is of kind {a.kind!r}, the other of kind {b.kind!r}: they cannot be compared.")
@@ -196,22 +193,14 @@ def interval(differences: DoubleArray, seed: int, resamples: int = 10_000) -> tu
     """95 % bootstrap interval (percentiles 2.5 and 97.5) of the mean of [N] numbers."""
     if len(differences) < 2:
         return float(differences[0]), float(differences[0])
-    found = stats.bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=resamples,
-        batch=max(1, _CHUNK // len(differences)),
-        method="percentile",
-        random_state=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    how: dict[str, Any] = {"batch": max(1, _CHUNK // len(differences)), "random_state": np.random.default_rng(seed)}
+    found = stats.bootstrap((differences,), np.mean, n_resamples=resamples, method="percentile", **how)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def _by_key(evaluation: Evaluation, which: str, method: str | None) -> dict[Key, Row]:
     found: dict[Key, Row] = {}
-    for row in evaluation.rows:
-        if method not in (None, row.method):
-            continue
+    for row in (row for row in evaluation.rows if method in (None, row.method)):
         if (row.item, row.method) in found:
             raise UsageError(f"Run {which} has two rows of {row.method} for {row.item!r}: they cannot be paired.")
         found[row.item, row.method] = row
@@ -236,10 +225,8 @@ def _refused(a: Evaluation, b: Evaluation, rows: Sequence[tuple[Row, Row]]) -> t
 
 def _differing(a: Any, b: Any, name: str = "") -> list[str]:
     """One sentence per setting that differs; a group is compared setting by setting, a list of groups by number."""
-    a, b = (
-        dict(enumerate(x, 1)) if isinstance(x, list) and x and all(isinstance(each, dict) for each in x) else x
-        for x in (a, b)
-    )
+    groups = (isinstance(x, list) and x and all(isinstance(each, dict) for each in x) for x in (a, b))
+    a, b = (dict(enumerate(x, 1)) if grouped else x for x, grouped in zip((a, b), groups, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
         keys = sorted({*a, *b}, key=str)
         return [n for k in keys for n in _differing(a.get(k), b.get(k), f"{name}.{k}" if name else str(k))]
@@ -247,9 +234,10 @@ def _differing(a: Any, b: Any, name: str = "") -> list[str]:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_short(each)}" for name, each in list(value.items())[:1]) or "nothing"
-    text = "nothing" if value is None else str(value)
+    if isinstance(value, dict) and value:
+        name, each = next(iter(value.items()))
+        return f"{name} {_short(each)}"
+    text = "nothing" if value in (None, {}) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
@@ -260,12 +248,10 @@ def _first(name: str) -> str:
 def _paired(
     name: str, method: str, x: DoubleArray, y: DoubleArray, tolerances: Mapping[str, float], seed: int
 ) -> Paired:
-    better = float(gain(name, x, y).mean())
+    better, worst = float(gain(name, x, y).mean()), -tolerances.get(name, tolerances.get(_first(name), 0.0))
     a, b = np.minimum(x, MOST_DB), np.minimum(y, MOST_DB)
-    tolerance = tolerances.get(name, tolerances.get(_first(name), 0.0))
-    verdict: Verdict = "worse" if better < -tolerance else "better" if better > tolerance else "same"
-    if math.isnan(better):
-        verdict = "-"
+    known: Verdict = "worse" if better < worst else "better" if better > -worst else "same"
+    verdict: Verdict = "-" if math.isnan(better) else known
     return Paired(name, method, len(x), float(a.mean()), float(b.mean()), *interval(b - a, seed), better, verdict)
 
 

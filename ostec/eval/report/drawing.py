@@ -89,20 +89,15 @@ class HeadView:
 
 def render_head(head: Head, camera: Camera, lights: Sequence[str] = ("unlit",), side: int = SIDE) -> HeadView:
     """Draw the head in ``side`` x ``side`` pixels under each of ``LIGHTS`` asked for, antialiased, on grey."""
-    values = torch.cat([head.vertices, head.normals, head.uv], dim=1)
-    drawn = []
-    for zoom in (OVERSAMPLE, 1):
-        raster = _raster(head.vertices, head.triangles, camera, (side, side), zoom)
-        found = interpolate(values[None], raster, head.triangles)
-        drawn.append(
-            (raster[..., 3:] > 0, found[..., :3], functional.normalize(found[..., 3:6], dim=-1), found[..., 6:])
-        )
-    hit, _, normal, uv = drawn[0]
-    colour = sample_texture(head.atlas[None], uv)
+    values = torch.cat([head.uv, head.vertices, head.normals], dim=1)
+    fine, plain = (
+        draw_surface(head.vertices, head.triangles, values, camera, (side, side), zoom) for zoom in (OVERSAMPLE, 1)
+    )
+    colour, normal = fine.colours(head.atlas), functional.normalize(fine.values[..., 5:], dim=-1)
     lit = {name: (colour * LIGHTS[name].shade(normal)).clamp(max=1) for name in lights}
-    images = {name: _pool(torch.where(hit, image, BACKGROUND)) for name, image in lit.items()}
-    hit, position, normal, _ = drawn[1]
-    return HeadView(camera, images, position[0], normal[0], hit[0, ..., 0])
+    images = {name: _pool(torch.where(fine.hit > 0, image, BACKGROUND)) for name, image in lit.items()}
+    position, normal = plain.values[0, ..., 2:5], functional.normalize(plain.values[0, ..., 5:], dim=-1)
+    return HeadView(camera, images, position, normal, plain.hit[0, ..., 0] > 0)
 
 
 def seen_by(view: HeadView, position: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
@@ -147,13 +142,13 @@ class DrawnMesh:
         """[H, W]: the mesh fills the pixel."""
         return np.asarray(self.share[..., 0] > COVERED)
 
-    def colours(self, texture: FloatArray) -> torch.Tensor:
+    def colours(self, texture: torch.Tensor) -> torch.Tensor:
         """[1, h, w, C] of a texture [T, S, C]."""
-        return sample_texture(torch.from_numpy(texture)[None], self.values[..., :2])
+        return sample_texture(texture[None], self.values[..., :2])
 
     def draw(self, texture: FloatArray) -> FloatArray:
         """Draw texels [T, S, C]: [H, W, C], zero around the mesh."""
-        return self.pooled(self.colours(texture))
+        return self.pooled(self.colours(torch.from_numpy(texture)))
 
     def pooled(self, colours: torch.Tensor) -> FloatArray:
         """[1, h, w, C] to [H, W, C], zero around the mesh."""
@@ -173,19 +168,13 @@ def draw_surface(
     values: torch.Tensor,
     camera: Camera,
     size: tuple[int, int] = (SIDE, SIDE),
+    zoom: int = OVERSAMPLE,
 ) -> DrawnMesh:
     """The same for any mesh: ``vertices`` [V, 3], ``triangles`` [F, 3] int32, ``values`` [V, C], u and v first."""
-    raster = _raster(vertices, triangles, camera, size, OVERSAMPLE)
-    return DrawnMesh(interpolate(values[None], raster, triangles), (raster[..., 3:] > 0).float())
-
-
-def _raster(
-    vertices: torch.Tensor, triangles: torch.Tensor, camera: Camera, size: tuple[int, int], zoom: int
-) -> torch.Tensor:
-    """[1, h, w, 4], ``zoom`` times as large as ``size``, first row on top."""
     large = (size[0] * zoom, size[1] * zoom)
     zoomed = Camera(torch.diag(torch.tensor([zoom, zoom, 1.0])) @ camera.matrix, camera.rotation)
-    return rasterize(zoomed.clip(vertices, large)[None], triangles, large).flip(1)
+    raster = rasterize(zoomed.clip(vertices, large)[None], triangles, large).flip(1)
+    return DrawnMesh(interpolate(values[None], raster, triangles), (raster[..., 3:] > 0).float())
 
 
 def _pool(image: torch.Tensor) -> FloatArray:

@@ -1,5 +1,6 @@
 """Evaluations to look at: HTML pages that need no network, histograms, contact sheets."""
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -27,11 +28,9 @@ _BINS, _MOST_TWINS = 30, 30
 
 def _shown(title: str, path: Path | None, side: int) -> dict[str, str]:
     """A picture of a page, neither side longer than ``side``; the source is empty if it cannot be read."""
-    try:
-        source = data_url("png", encode_png(at_most(read_image(path), side))) if path else ""
-    except ImageError:
-        source = ""
-    return {"title": title, "source": source}
+    with contextlib.suppress(ImageError):
+        return {"title": title, "source": data_url("png", encode_png(at_most(read_image(path), side))) if path else ""}
+    return {"title": title, "source": ""}
 
 
 def histogram(values: Sequence[float], title: str) -> dict[str, Any]:
@@ -106,16 +105,9 @@ def _extremes(rows: Sequence[Row], name: str, count: int = 3) -> list[Row]:
 def write_compare_page(folder: Path, comparison: Comparison, run_a: Path, run_b: Path, side: int = 240) -> Path:
     """Write ``compare.html``: the table, and each row with A, B and the truth side by side, to be sorted by difference.
 
-    The pictures are inside the page, those of the 60 rows that changed most in their method's first figure. Methods
-    that did not change at all are left out, unless all are; so are the figures without the warp of each row. Raises
-    OutputError.
-
-    Args:
-        folder: where the page goes.
-        comparison: what to show.
-        run_a: folder of run A, to which its rows' pictures are relative.
-        run_b: the same of B.
-        side: of the pictures in pixels, at most.
+    The pictures are inside the page, those of the 60 rows that changed most in their method's first figure; their paths
+    are relative to the folders ``run_a`` and ``run_b``, and ``side`` is their most pixels. Methods that did not change
+    at all are left out, unless all are; so are the figures without the warp of each row. Raises OutputError.
     """
     methods = list(dict.fromkeys(a.method for a, _ in comparison.rows))
     methods = [method for method in methods if method not in comparison.unchanged] or methods
@@ -128,14 +120,10 @@ def write_compare_page(folder: Path, comparison: Comparison, run_a: Path, run_b:
     for k, (a, b) in enumerate(rows):
         gains = {name: row_gain(name, a, b) for name in judged[a.method]}
         names = [p.figure for p in comparison.paired if p.method == a.method and not p.figure.endswith(OWN)]
-        cards.append(
-            {
-                "title": f"{a.item} ({a.method})",
-                "gains": json.dumps({name: value for name, value in gains.items() if math.isfinite(value)}),
-                "lines": [line for name in names if (line := _line(name, a, b))],
-                "pictures": _side_by_side(a, b, run_a, run_b, side) if k in pictured else [],
-            }
-        )
+        known = json.dumps({name: value for name, value in gains.items() if math.isfinite(value)})
+        lines = [line for name in names if (line := _line(name, a, b))]
+        pictures = _side_by_side(a, b, run_a, run_b, side) if k in pictured else []
+        cards.append({"title": f"{a.item} ({a.method})", "gains": known, "lines": lines, "pictures": pictures})
     page = render(
         "compare.html.j2",
         title="A and B compared",

@@ -10,7 +10,7 @@ import numpy as np
 from ostec.core.errors import ImageError
 from ostec.core.types import BoolArray, FloatArray
 from ostec.io.files import make_folder, write_atomic
-from ostec.io.images import encode_jpeg, read_image, resize_image, write_png
+from ostec.io.images import encode_jpeg, encode_png, read_image, resize_image
 
 PICTURES = "pictures"
 """Folder of the pictures, below the evaluation's."""
@@ -45,20 +45,19 @@ def path_of(name: str, small: bool = False) -> str:
     return f"{PICTURES}/{name}.{'jpg' if small else 'png'}"
 
 
-def write_pictures(folder: Path, pictures: Mapping[str, FloatArray], small: bool = False) -> dict[str, str]:
+def write_pictures(
+    folder: Path, pictures: Mapping[str, FloatArray], small: bool = False, stem: str = ""
+) -> dict[str, str]:
     """Write pictures [H, W, 3], clipped to [0, 1], into the folder ``pictures`` of an evaluation.
 
-    Takes and returns them by file name without its ending; returned are paths relative to ``folder``. ``small`` ones,
-    where there are very many, are JPEGs. Raises OutputError.
+    Takes and returns them by file name after ``stem`` and without its ending; returned are paths relative to
+    ``folder``. ``small`` ones, where there are very many, are JPEGs. Raises OutputError.
     """
     make_folder(folder / PICTURES)
-    paths = {name: path_of(name, small) for name in pictures}
+    paths = {name: path_of(stem + name, small) for name in pictures}
     for name, picture in pictures.items():
         clean = np.clip(picture, 0, 1).astype(np.float32)
-        if small:
-            write_atomic(folder / paths[name], encode_jpeg(clean, 92))
-        else:
-            write_png(folder / paths[name], clean)
+        write_atomic(folder / paths[name], encode_jpeg(clean, 92) if small else encode_png(clean))
     return paths
 
 
@@ -85,11 +84,10 @@ def sheet(rows: Sequence[Sequence[Cell]], side: int) -> FloatArray:
     canvas = np.ones((len(rows) * step_y - GAP_PX, columns * step_x - GAP_PX, 3), np.float32)
     for i, row in enumerate(rows):
         for j, cell in enumerate(row):
-            y, x = i * step_y, j * step_x
-            label = cell.label if cell.picture is not None else f"{cell.label}: none"
-            canvas[y : y + LABEL_PX, x : x + side] = label_strip(label, side)
+            x, y, top = j * step_x, i * step_y, i * step_y + LABEL_PX
+            canvas[y:top, x : x + side] = label_strip(cell.label + ": none" * (cell.picture is None), side)
             if cell.picture is not None:
-                canvas[y + LABEL_PX : y + LABEL_PX + side, x : x + side] = fit_cell(cell.picture, side)
+                canvas[top : top + side, x : x + side] = fit_cell(cell.picture, side)
     return canvas
 
 

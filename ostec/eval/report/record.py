@@ -66,10 +66,8 @@ class Evaluation:
 
     def failed(self, item: str, method: str) -> bool:
         """Whether this row could not be done."""
-        return any(
-            failure.get("method") in ("", None, method) and _stands_for(str(failure.get("item", "")), item)
-            for failure in self.failures
-        )
+        of = [x.get("item", "") for x in self.failures if x.get("method") in ("", None, method)]
+        return any(item.startswith(name[:-1]) if name.endswith("*") else item == name for name in of)
 
 
 def direction(name: str) -> Direction:
@@ -82,11 +80,11 @@ def direction(name: str) -> Direction:
 
 def means(rows: Sequence[Row]) -> dict[str, float]:
     """Mean of each figure over the rows in which it is a number; infinite PSNR counts as 100 dB."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        for name, value in row.figures.items():
-            found.setdefault(name, []).extend([] if math.isnan(value) else [min(value, MOST_DB)])
-    return {name: float(np.mean(values)) if values else math.nan for name, values in found.items()}
+    found = {}
+    for name in dict.fromkeys(name for row in rows for name in row.figures):
+        values = [min(x, MOST_DB) for row in rows if not math.isnan(x := row.figures.get(name, math.nan))]
+        found[name] = float(np.mean(values)) if values else math.nan
+    return found
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
@@ -121,10 +119,6 @@ def read_evaluation(folder: Path) -> Evaluation:
     return found
 
 
-def _stands_for(pattern: str, item: str) -> bool:
-    return item.startswith(pattern[:-1]) if pattern.endswith("*") else item == pattern
-
-
 def _value(stored: Any) -> float:
     if stored is None or stored == "inf":
         return math.nan if stored is None else math.inf
@@ -142,9 +136,7 @@ def table(evaluation: Evaluation, by: tuple[str, ...] = ()) -> str:
     names = in_order(name for row in evaluation.rows for name in row.figures)
     warped = [name for name in names if not name.endswith(OWN)]
     own = [name for name in names if name.endswith(OWN)]
-    lines = _header(evaluation)
-    if own and warped:
-        lines += ["", "After the warp onto the truth:"]
+    lines = [*_header(evaluation), *(["", "After the warp onto the truth:"] if own and warped else [])]
     if warped or not names:
         lines += ["", *_body(evaluation, by, warped)]
     if own:
@@ -182,9 +174,8 @@ def number(name: str, value: float, signed: bool = False) -> str:
 def _header(evaluation: Evaluation) -> list[str]:
     methods = {row.method for row in evaluation.rows}
     items = max((len({row.item for row in evaluation.rows if row.method == who}) for who in methods), default=0)
-    what = f"{evaluation.kind}: {counted(items, 'item')}, {counted(len(evaluation.rows), 'row')}"
-    if evaluation.failures:
-        what += f", {len(evaluation.failures)} failed"
+    failed = f", {len(evaluation.failures)} failed" if evaluation.failures else ""
+    what = f"{evaluation.kind}: {counted(items, 'item')}, {counted(len(evaluation.rows), 'row')}{failed}"
     return [what, *(f"{purpose}: {judge}" for purpose, judge in sorted(evaluation.models.items()))]
 
 
@@ -207,25 +198,19 @@ def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list
     return align(cells, 1 + len(by))
 
 
-def _place(value: Any) -> tuple[int, float, str]:
+def _place(value: Any) -> tuple[int, Any]:
     """Numbers before words, none last."""
-    if isinstance(value, int | float):
-        return 0, float(value), ""
-    return (2 if value is None else 1), 0.0, str(value)
+    return (0, value) if isinstance(value, int | float) else (2 if value is None else 1, str(value))
 
 
 def _label(value: Any) -> str:
-    if value is None:
-        return _NONE
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _failures(evaluation: Evaluation) -> list[str]:
-    if not evaluation.failures:
-        return []
-    lines = ["", "Could not be done:"]
+    lines = ["", "Could not be done:"] if evaluation.failures else []
     for failure in evaluation.failures[:_SHOWN_FAILURES]:
         method = f" ({failure['method']})" if failure.get("method") else ""
         lines.append(f"  {failure.get('item', '')}{method}: {failure.get('reason', '')}")
     rest = len(evaluation.failures) - _SHOWN_FAILURES
-    return [*lines, *([f"  and {rest} more"] if rest > 0 else [])]
+    return lines + [f"  and {rest} more"] * (rest > 0)

@@ -101,8 +101,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 def find_textures(folder: Path) -> list[TextureFile]:
     """The textures of a folder, sorted: those that a NAME.json tells of if there is one, else all its pictures.
 
-    Raises:
-        UsageError: the folder cannot be read or holds none.
+    Raises UsageError for a folder that cannot be read or holds none.
     """
     try:
         paths = sorted(folder.iterdir())
@@ -138,8 +137,7 @@ class TextureTask:
     def __call__(self, key: str) -> dict[str, Any]:
         """Plain values: ``size``, ``figures``, ``code`` (coefficients), ``copy`` (hexadecimal).
 
-        Raises:
-            ImageError: the texture is damaged, not square, too large or too small.
+        Raises ImageError for a texture that is damaged, not square, too large or too small.
         """
         file = self.files[key]
         image = read_image(file.path, MAX_MEGAPIXELS)
@@ -150,13 +148,9 @@ class TextureTask:
             raise ImageError(f"{file.path} has {width} x {width} texels, fewer than {MIN_SIDE} x {MIN_SIDE}.")
         valid = valid_texels(self.layout, self.mask, width)
         luma = (image @ LUMA)[valid].astype(np.float64)
-        figures = {
-            "symmetry": symmetry_error(image, valid),
-            **_area(file, valid),
-            "energy": energy_db(image, valid),
-            "brightness": float(luma.mean()),
-            "contrast": float(luma.std()),
-        }
+        figures = {"symmetry": symmetry_error(image, valid), **_area(file, valid), "energy": energy_db(image, valid)}
+        figures |= {"brightness": float(luma.mean()), "contrast": float(luma.std())}
+        make_folder(self.out / THUMBS)
         write_png(self.out / file.thumb, resize_image(image, TILE, TILE))
         return {
             "size": width,
@@ -168,25 +162,18 @@ class TextureTask:
 
 def texture_jobs(task: TextureTask, settings: Mapping[str, Any]) -> Jobs:
     """One job per texture, with ``settings`` as of :func:`settings_of`."""
-    digest = digest_of(KIND, settings, versions(), program_digest())
-    return Jobs(tuple(task.files), task.out, digest)
-
-
-def thumbs_folder(out: Path) -> None:
-    """Make the folder of the small copies if it does not exist. Raises OutputError."""
-    remove_leftovers(make_folder(out / THUMBS))
+    remove_leftovers(task.out / THUMBS)
+    return Jobs(tuple(task.files), task.out, digest_of(KIND, settings, versions(), program_digest()))
 
 
 def read_thumb(out: Path, file: TextureFile) -> FloatArray:
     """A texture's small copy [TILE, TILE, 3], made again where it was removed. Raises ImageError, OutputError."""
     path = out / file.thumb
     with contextlib.suppress(ImageError):
-        image = read_image(path)
-        if image.shape[:2] == (TILE, TILE):
+        if (image := read_image(path)).shape[:2] == (TILE, TILE):
             return image
-    image = resize_image(read_image(file.path, MAX_MEGAPIXELS), TILE, TILE)
-    write_png(path, image)
-    return image
+    write_png(path, resize_image(read_image(file.path, MAX_MEGAPIXELS), TILE, TILE))
+    return read_image(path)
 
 
 @functools.lru_cache(maxsize=2)
@@ -247,14 +234,12 @@ def evaluation_of(
     size = max(sizes, key=lambda side: (sizes[side], side)) if sizes else 0
     failures, good = [], []
     for file, outcome in zip(files, outcomes, strict=True):
-        reason = outcome.get("error")
-        if reason is None and outcome["size"] != size:
-            other = outcome["size"]
-            reason = f"{file.path} has {other} x {other} texels, the others have {size} x {size}."
-        if reason is None:
+        reason, side = outcome.get("error"), outcome.get("size")
+        if side == size:
             good.append((file, outcome))
         else:
-            failures.append({"item": file.name, "method": TEXTURE, "reason": str(reason)})
+            reason = reason or f"{file.path} has {side} x {side} texels, the others have {size} x {size}."
+            failures.append({"item": file.name, "method": TEXTURE, "reason": reason})
     settings = {**settings, "size": size, "duplicate_rms": DUPLICATE_RMS}
     models = {"identity": STAND_IN if settings["layout"] == "default" else NO_IDENTITY}
     return Evaluation(KIND, settings, models, _rows(good), tuple(failures))
@@ -263,7 +248,6 @@ def evaluation_of(
 def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, ...]:
     if not good:
         return ()
-    names = [file.name for file, _ in good]
     energy = np.array([outcome["figures"]["energy"] for _, outcome in good])
     sharpness = 10 ** ((energy - np.nanmedian(energy)) / 10) if np.isfinite(energy).any() else energy
     codes = np.array([outcome["code"] or [] for _, outcome in good], np.float32)
@@ -274,7 +258,7 @@ def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, .
         figures = {**outcome["figures"], "sharpness": float(sharp), "spread": float(apart)}
         rows.append(Row(file.name, TEXTURE, figures, pictures={"made": file.thumb}))
     figures = {"spread": spread(codes), "duplicates": float(len({k for pair in pairs for k in pair}))}
-    labels = {"textures": len(good), "twins": [[names[a], names[b]] for a, b in pairs]}
+    labels = {"textures": len(good), "twins": [[good[k][0].name for k in pair] for pair in pairs]}
     return (*rows, Row(WHOLE_SET, SET, figures, labels))
 
 
@@ -321,10 +305,9 @@ class Coder:
     have the covariance R R + R S / tau; ``scale`` is the root of its mean diagonal: such a set has a spread of 1.
     """
 
-    def __init__(self, prior: LinearPrior, tau: float | None = None) -> None:
+    def __init__(self, prior: LinearPrior, tau: float = PriorSettings.tau) -> None:
         """``tau`` as in ``PriorSettings``."""
         self._prior = prior
-        tau = PriorSettings().tau if tau is None else tau
         flat = prior.basis.reshape(-1, prior.basis.shape[-1])
         self._weighted = (prior.basis / (prior.noise * tau)[:, None, None]).reshape(flat.shape)
         self._normal = flat.T @ self._weighted + torch.eye(flat.shape[1])
@@ -343,9 +326,8 @@ class Coder:
 
 def distances(codes: FloatArray) -> DoubleArray:
     """Root mean square distance [N] of each of [N, K] coefficients from their mean; NaN for none or fewer than two."""
-    if not codes.size or len(codes) < 2:
-        return np.full(len(codes), np.nan)
-    return np.sqrt(((codes - codes.mean(0)) ** 2).mean(axis=1, dtype=np.float64))
+    few = not codes.size or len(codes) < 2
+    return np.full(len(codes), np.nan) if few else np.sqrt(np.square(codes - codes.mean(0)).mean(1, dtype=np.float64))
 
 
 def spread(codes: FloatArray) -> float:
