@@ -126,7 +126,7 @@ def test_large_photos_are_not_in_memory_at_once(
 ) -> None:
     text = PhotoBytes(b"text", "x.jpg")
     a, grey, b = (PhotoBytes(p.data, p.source) for p in photos)  # 512 x 512, 64 x 64, 512 x 512
-    monkeypatch.setattr("ostec.pipeline.observe.detect_faces", lambda *_: [object()])
+    monkeypatch.setattr("ostec.pipeline.observe.Observer.detect", lambda *_: [object()])
     for most, sizes in ((512 * 512, [1, 1, 2]), (512 * 512 + 64 * 64, [2, 2]), (10**9, [4]), (1, [1, 1, 1, 1])):
         monkeypatch.setattr(module, "MOST_PIXELS", most)
         works = [module._Work(photo, projecting, True, None) for photo in (a, grey, b, text)]

@@ -11,8 +11,8 @@ import torch
 from ostec.core import assets
 from ostec.core.assets import Manifest, sha256_of
 from ostec.core.errors import AssetError, WeightsError
+from ostec.load import networks
 from ostec.load.networks import load_lpips, lpips_backbones
-from ostec.pipeline import models
 from ostec.pipeline.models import load_models
 from ostec.pipeline.settings import CompleteSettings
 from tests.nets.lpips_files import backbone_tensors, entry_of
@@ -51,7 +51,7 @@ def vouch(monkeypatch: pytest.MonkeyPatch, *files: Path) -> None:
             return assets.load_manifest(name)
         return replace(true, files=tuple(made.get(Path(entry.name).name, entry) for entry in true.files))
 
-    monkeypatch.setattr(models, "load_manifest", changed)
+    monkeypatch.setattr(networks, "load_manifest", changed)
 
 
 def put(source: Path, target: Path) -> Path:

@@ -86,7 +86,7 @@ def test_nothing_of_the_background_enters_the_stitched_texture(unwrapper, textur
     weight = photo_weight(seen, pose[1])
     found = stitch(seen.colour, weight, texture, seen.inside, mirror=None)
     assert (found.provenance == Provenance.PHOTO).mean() > 0.15
-    assert np.abs(found.texture - texture)[seen.inside].max() < 0.06
+    assert np.abs(found.colour - texture)[seen.inside].max() < 0.06
 
 
 def test_maps_are_averaged_down_and_interpolated_up():
