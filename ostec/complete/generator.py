@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from ostec.complete.canvas import UvCanvas, chosen_mode
 from ostec.complete.completer import OnProgress, unwatched
-from ostec.complete.progressive import FaceViews, WaveItem, project_views
+from ostec.complete.progressive import FaceViews, WaveItem, project_views, projected_view
 from ostec.complete.settings import PortraitSettings
 from ostec.complete.terms import Judging
 from ostec.core.types import (
@@ -19,6 +19,7 @@ from ostec.core.types import (
     Evidence,
     FittedFace,
     FloatArray,
+    ProjectedView,
     Provenance,
     Topology,
 )
@@ -119,7 +120,7 @@ class GeneratorCompleter:
         from the work, not from the clock.
         """
         on_progress("prior", 0.0)
-        begun = [self._begin(one) for one in evidence]
+        begun = [self._begin(one, self.canvas.fill(one)) for one in evidence]
         on_progress("project", 0.0)
         faces = [self._views_of(one) for one in begun]
 
@@ -168,9 +169,8 @@ class GeneratorCompleter:
             [self.judging.terms(one.points, one.target, settings, one.identity) for one in pictures],
         )
 
-    def _begin(self, evidence: Evidence) -> _Begun:
+    def _begin(self, evidence: Evidence, fill: PriorFill | None) -> _Begun:
         canvas = self.canvas
-        fill = canvas.fill(evidence)
         profile_deg = canvas.blend_settings.profile_deg
         mode, reason = chosen_mode(
             self.settings.mode, evidence.face.pose_deg[1], profile_deg, self.generator.resolution
@@ -205,17 +205,19 @@ class GeneratorCompleter:
         )
 
     def invert(
-        self, evidence: Evidence, view: View, iterations: int, on_progress: Callable[[float], None]
-    ) -> tuple[ProjectionTarget, Projection]:
+        self,
+        evidence: Evidence,
+        fill: PriorFill | None,
+        view: View,
+        iterations: int,
+        on_progress: Callable[[float], None],
+    ) -> ProjectedView:
         """Project the pictures themselves: their texture at one pose, trusted where they are believed."""
-        fill = self.canvas.fill(evidence)
-        weight = self.canvas.weight(evidence, fill)
-        state = self.canvas.start(evidence, weight, fill, self.work_size(evidence.seen.size))
-        studio = self.studio(evidence.face)
-        target = studio.draw(state.texture, state.trust, view)
+        face = self._views_of(self._begin(evidence, fill))
+        target = face.draw(view)
         start = self._start(fill, view, target)
-        picture = PictureSearch(target, studio.landmarks(view), evidence.identity, start)
-        return target, self.search([picture], iterations, on_progress)
+        picture = PictureSearch(target, face.studio.landmarks(view), evidence.identity, start)
+        return projected_view(view, target, self.search([picture], iterations, on_progress))
 
 
 _PLANES = ("image", "trust", "guessed")

@@ -18,7 +18,7 @@ from ostec.complete.settings import PortraitSettings
 from ostec.core.types import CompletedTexture, Evidence, FittedFace, FloatArray, ProjectedView, Provenance
 from ostec.project.invert import Projection
 from ostec.project.objective import ProjectionTarget
-from ostec.project.studio import FRONT, ViewStudio
+from ostec.project.studio import FRONT, View, ViewStudio
 from ostec.render.crops import Crop, crop_as_portrait, crop_onto_template, five_points, warp
 from ostec.render.unwrap import resize_map
 from ostec.stitch.blend import feathered, low_pass
@@ -173,15 +173,17 @@ def invert_photo(
     completer: GeneratorCompleter,
     evidence: Evidence,
     trusted: FloatArray | None,
+    view: View,
     iterations: int,
     on_progress: Callable[[float], None],
-) -> tuple[ProjectionTarget, Projection]:
+) -> ProjectedView:
     """Project a photo itself, cut as FFHQ cuts its portraits, into a generator of natural photos.
 
     Args:
         completer: of such a generator.
         evidence: with its photo.
         trusted: [H, W, 1] in [0, 1], how far each pixel is to be looked at; None: all.
+        view: what the record calls it.
         iterations: at most.
         on_progress: called with the share that is done, 0 to 1.
     """
@@ -195,7 +197,7 @@ def invert_photo(
     target = ProjectionTarget(_picture(cut).to(completer.device), trust, torch.zeros_like(trust))
     points = crop.points_to_crop(landmarks).astype(np.float32)
     picture = PictureSearch(target, points, evidence.identity)
-    return target, completer.search([picture], iterations, on_progress)
+    return projected_view(view, target, completer.search([picture], iterations, on_progress))
 
 
 @dataclass(frozen=True)

@@ -77,14 +77,20 @@ class _Check:
         plan, present = self.dataset.plan, self._store.last_shard() + 1
         if lost := plan.shards < present or plan.is_lost():
             self.found.problems.append(f"The plan does not know all of {present} shards: state/ was lost.")
+        damaged = []
         for shard in range(present if lost and self._repair else plan.shards):
             try:
                 plan.read(shard)
             except AssetError as error:
+                damaged.append(shard)
                 if not lost:
                     self.found.problems.append(str(error))
-                if self._repair:
-                    self._list_again(shard)
+        if self._repair and not all(self._manifest.get(shard) for shard in damaged):
+            # An empty list would have photos that are done planned again.
+            self.found.problems.append("The manifest does not know the photos of all lost lists: nothing was repaired.")
+            self._repair = False
+        for shard in damaged if self._repair else ():
+            self._list_again(shard)
         if lost and self._repair:
             what = "sources" if plan.restore(present) else "sources and licences"
             self.found.repaired.append(

@@ -188,24 +188,26 @@ class Completer:
 
     def _complete_faces(self, faces: Sequence["_Face"]) -> None:
         """Complete one face of each of some photos; each work has its result or its failure then."""
-        start = time.perf_counter()
+        start, failure = time.perf_counter(), None
         try:
             for one, made in zip(faces, self._make(faces), strict=True):
                 one.work.results.append(made)
         except Exception as error:  # noqa: BLE001 - whoever is to blame, the others are not to suffer
-            if len(faces) == 1:
-                faces[0].work.failure = error
-                return
-            reason = (
-                f"ompleting {len(faces)} faces at once failed ({type(error).__name__}), so they were done one by one."
-            )
-            logger.warning("%s: c%s", ", ".join(one.work.name for one in faces), reason)
-            for one in faces:
-                one.run.warnings.append(f"C{reason}")
-                self._complete_faces([one])
-        finally:
-            for one in faces:
-                one.work.seconds += (time.perf_counter() - start) / len(faces)
+            failure = error
+        for one in faces:
+            one.work.seconds += (time.perf_counter() - start) / len(faces)
+        if failure is None:
+            return
+        if len(faces) == 1:
+            faces[0].work.failure = failure
+            return
+        reason = (
+            f"ompleting {len(faces)} faces at once failed ({type(failure).__name__}), so they were done one by one."
+        )
+        logger.warning("%s: c%s", ", ".join(one.work.name for one in faces), reason)
+        for one in faces:
+            one.run.warnings.append(f"C{reason}")
+            self._complete_faces([one])
 
     def _make(self, faces: Sequence["_Face"]) -> list[CompletedFace]:
         beside = len(faces)

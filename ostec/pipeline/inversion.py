@@ -12,7 +12,6 @@ import torch
 from ostec.complete.fuse import fuse
 from ostec.complete.generator import GeneratorCompleter
 from ostec.complete.portrait import invert_photo
-from ostec.complete.progressive import projected_view
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
 from ostec.core.errors import ImageError
@@ -147,18 +146,17 @@ class Inverter:
         run.warnings.extend(observed.warnings)
         run.enter("prior")
         evidence = fuse([observed])
-        occluded = completer.canvas.is_occluded(completer.canvas.fill(evidence))
+        fill = completer.canvas.fill(evidence)
         run.enter("project")
         steps = self.settings.iterations
         if portraits:
-            target, found = invert_photo(completer, evidence, trusted, steps, run.advance)
+            projected = invert_photo(completer, evidence, trusted, view, steps, run.advance)
         else:
-            target, found = completer.invert(evidence, view, steps, run.advance)
-        projected = projected_view(view, target, found)
+            projected = completer.invert(evidence, fill, view, steps, run.advance)
         run.enter("")
         record = {
             **self._record(observed, view, run),
-            "occluders": [*observed.occluders, *(["occluder"] if occluded else [])],
+            "occluders": [*observed.occluders, *(["occluder"] if completer.canvas.is_occluded(fill) else [])],
             "losses": projected.losses,
             "iterations": projected.iterations,
             "features": completer.generator.space.features_name,

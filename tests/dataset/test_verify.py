@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ostec.core.errors import OutputError, UsageError
+from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.dataset.build import Dataset
 from ostec.dataset.manifest import read_manifest, write_timings
 from ostec.dataset.verify import verify
@@ -118,6 +118,24 @@ def test_lists_are_made_again_from_the_manifest(dataset: Path, lost: str) -> Non
     assert verify(dataset, repair=False).problems == []
     assert build(dataset).pending == 0
     assert Dataset.open(dataset).plan.read(1)[0].number == 8
+
+
+@pytest.mark.parametrize("lost", ["state", "state/plan"])
+def test_nothing_is_made_up_where_the_manifest_is_lost_too(dataset: Path, lost: str) -> None:
+    """An empty plan would have photos that are done planned again."""
+    shutil.rmtree(dataset / lost)
+    (dataset / "manifest.parquet").unlink()
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file() and "lock" not in path.name}
+
+    before = files()
+    found = verify(dataset, repair=True)
+    assert "The manifest does not know the photos of all lost lists: nothing was repaired." in found.problems
+    assert found.repaired == []
+    assert files() == before
+    with pytest.raises(AssetError):
+        Dataset.open(dataset)
 
 
 def test_a_shard_that_is_not_what_was_made_is_not_listed_again(dataset: Path) -> None:

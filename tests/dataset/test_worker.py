@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,3 +132,25 @@ def test_large_photos_are_not_in_memory_at_once(
         monkeypatch.setattr(module, "MOST_PIXELS", most)
         works = [module._Work(photo, projecting, True, None) for photo in (a, grey, b, text)]
         assert [len(part) for part in module._portions(works)] == sizes
+
+
+def test_the_time_of_a_failed_batch_is_shared_once(monkeypatch: pytest.MonkeyPatch, projecting: Completer) -> None:
+    now = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+
+    def make(faces: Any) -> list[str]:
+        now[0] += 8 if len(faces) > 1 else 3
+        if len(faces) > 1:
+            raise MemoryError
+        return ["made"]
+
+    monkeypatch.setattr(projecting, "_make", make)
+    faces = [
+        SimpleNamespace(
+            work=SimpleNamespace(results=[], failure=None, seconds=0.0, name=name), run=SimpleNamespace(warnings=[])
+        )
+        for name in "ab"
+    ]
+    projecting._complete_faces(faces)  # type: ignore[arg-type]
+    assert [face.work.results for face in faces] == [["made"], ["made"]]
+    assert [face.work.seconds for face in faces] == [4 + 3, 4 + 3]
