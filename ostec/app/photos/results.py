@@ -13,6 +13,7 @@ from pathlib import Path
 from ostec.core.errors import OutputError
 from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
 from ostec.export import record as record_file
+from ostec.export.head import safe_name
 from ostec.io.files import write_atomic
 
 HEAD_ENDINGS = tuple(
@@ -63,7 +64,8 @@ def listed_files(folder: Path) -> set[str]:
     files = {name for record in records if record is not None for name in record["files"]}
     for marker in folder.glob(PENDING.format(name="*")):
         endings = (*RESULT_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
-        files.update(name + ending for name in _pending_names(marker) for ending in endings)
+        named = [name + ending for name in _pending_names(marker) for ending in endings]
+        files.update(named, map(safe_name, named))
     return files
 
 
