@@ -101,7 +101,8 @@ class CompleteRun(Run[Photo]):
     def decide(self, item: Photo) -> Step[Photo]:
         """What is to be done with a photo. Raises AssetError: it cannot be read."""
         self.stage = "read"
-        step = decide(item, self.folder, self._settings, self.options.overwrite)
+        first = item.name if self._settings.faces == "largest" else face_name(item.name, 1)
+        step = decide(item, self.folder, self._settings, self.redoes(self.folder / f"{first}.json"))
         if step.action is Action.REFUSE:
             self.stage = "plan"
         return step

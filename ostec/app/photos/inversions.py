@@ -92,7 +92,7 @@ class InvertRun(Run[MaskedPhoto]):
         if read_record(self.folder / f"{item.name}.json") is not None:
             reason = f"{item.name}.json belongs to a completed face; choose another --save-dir."
             return Step(item, Action.REFUSE, reason=reason)
-        if self.options.overwrite:
+        if self.redoes(self.folder / f"{item.name}.json"):
             return Step(item, Action.MAKE)
         whole = whole_results(item, self.folder, item.name, lambda _: [item.name], INVERSION)
         if isinstance(whole, Step):
