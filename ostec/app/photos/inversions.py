@@ -115,7 +115,7 @@ class InvertRun(Run[MaskedPhoto]):
         """Invert one photo."""
         (step,) = steps
         self._begun = time.perf_counter()
-        return [self._inverter(step.item.path, step.item.mask, self.display.stage)]
+        return [self._inverter(step.item.path, step.item.mask, self.on_progress)]
 
     def save(self, step: Step[MaskedPhoto], made: Any) -> str:
         """Write the result."""

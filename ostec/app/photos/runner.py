@@ -120,7 +120,7 @@ class Run(abc.ABC, Generic[T]):
     group: int = 1
     """Items that are made at once."""
     stage: str = ""
-    """That the current item has reached, where the command tells."""
+    """That the current item has reached."""
 
     def __init__(self, folder: Path, options: RunOptions) -> None:
         """``folder`` is where the results go."""
@@ -158,6 +158,11 @@ class Run(abc.ABC, Generic[T]):
 
     def note_failure(self, item: T, reason: str) -> None:
         """One more item failed."""
+
+    def on_progress(self, stage: str, fraction: float) -> None:
+        """The current items have reached a stage."""
+        self.stage = stage
+        self.display.stage(stage, fraction)
 
     def claim(self, item: T, wait: bool) -> contextlib.AbstractContextManager[None]:
         """Keep the processes that share the folder from an item; the system ends it with this process.
@@ -264,7 +269,7 @@ class Run(abc.ABC, Generic[T]):
 
     def _claimed(self, step: Step[T], claims: contextlib.ExitStack, wait: bool) -> Step[T]:
         """What is to be done with an item now that nobody else is at it. Raises Busy."""
-        found = step
+        found, self.stage = step, "read"
         if step.action in (Action.MAKE, Action.EXTEND):
             claims.enter_context(self.claim(step.item, wait))
             found = self.decide(step.item)  # once more, because another run may have finished it in the meantime
@@ -276,6 +281,7 @@ class Run(abc.ABC, Generic[T]):
         return found
 
     def _pass(self, step: Step[T]) -> None:
+        self.stage = "plan"
         if step.action is Action.SKIP:
             self.outcome.skipped += 1
             self._unwritten = 0
@@ -286,6 +292,7 @@ class Run(abc.ABC, Generic[T]):
 
     def _carry_out(self, steps: Sequence[Step[T]]) -> None:
         self.display.begin(*(step.item.label for step in steps))
+        self.stage = "read"
         try:
             made = self.make(steps)
         except Exception as error:  # noqa: BLE001 - a defect that one item brings out must not cost the others
@@ -299,6 +306,7 @@ class Run(abc.ABC, Generic[T]):
     def _saved(self, step: Step[T], made: Any) -> str:
         if isinstance(made, Exception):
             raise made
+        self.stage = "export"
         said = self.save(step, made)
         extended = step.action is Action.EXTEND
         self.outcome.extended += extended
@@ -327,8 +335,8 @@ class Run(abc.ABC, Generic[T]):
     def _fail(self, item: T, reason: str, error: Exception | None = None) -> None:
         self.outcome.failed += 1
         reason = reason.replace("\n", " ")
-        stage = f" ({self.stage})" if self.stage else ""
-        logger.error("%s failed%s: %s", shown(item.path), stage, reason)
+        self.stage = getattr(error, "stage", "") or self.stage
+        logger.error("%s failed (%s): %s", shown(item.path), self.stage, reason)
         if error is not None and not isinstance(error, OstecError):
             logger.debug("Where it failed:", exc_info=error)
         self.note_failure(item, reason)

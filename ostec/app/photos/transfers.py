@@ -130,6 +130,7 @@ class TransferRun(Run[Finished]):
 
     def make(self, steps: Sequence[Step[Finished]]) -> Sequence[Any]:  # noqa: ARG002 - it is the one just read
         """Transfer the result that was decided about last."""
+        self.stage = "transfer"
         return [self._transfer(self._result, self._side(self._result))]
 
     def save(self, step: Step[Finished], made: Any) -> str:
