@@ -17,7 +17,6 @@ from ostec.load.morphable.files import Arrays, build, need, pieces, wrong_shape
 
 MANIFEST = "flame"
 _FILE = "generic_model.pkl"
-_FOLDERS = ("flame/FLAME2023", "flame/FLAME2020", "FLAME2023", "FLAME2020")
 _MESH = "head_template.obj"
 _TEXTURE = "FLAME_texture.npz"
 _EMBEDDING = "landmark_embedding.npy"
@@ -87,7 +86,7 @@ def read_flame_skinning() -> Skinning:
 
 
 def _open() -> tuple[Path, Arrays]:
-    path = need(MANIFEST, _FILE, *_FOLDERS)
+    path = need(MANIFEST, _FILE)
     held = read_objects(path)
     table = Arrays.by_name(path, held.state if isinstance(held, Stub) and isinstance(held.state, dict) else held)
     wanted = ("f", "v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
