@@ -84,8 +84,9 @@ def right(task: HeadTask) -> dict[tuple[str, str], Row]:
     return rows_with(task, task.bench.truth.textures["hard"])
 
 
-def test_the_true_texture_scores_perfectly_in_texels(right: dict[tuple[str, str], Row]) -> None:
+def test_the_true_texture_scores_perfectly_in_texels(task: HeadTask, right: dict[tuple[str, str], Row]) -> None:
     rows = right
+    assert task.bench.full is None  # of a completion without a face model
     assert set(rows) == {("uv", "ostec"), ("to0", "ostec"), ("to-40", "ostec")}
     figures = rows["uv", "ostec"].figures
     assert figures["psnr_texels"] == figures["psnr_texels_unseen"] == math.inf
