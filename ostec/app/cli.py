@@ -160,15 +160,12 @@ def _dispatch(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         sys.stdout.write(f"ostec {__version__}\n")
         return 0
-    if words[:1] == ["help"]:
+    if words[:1] in ([], ["help"]):
         words = [*words[1:], "--help"]
     for length in (2, 1):
         command = COMMANDS.get(tuple(words[:length]))
         if command is not None:
             return _call(command, " ".join(("ostec", *words[:length])), words[length:])
-    if not words:
-        sys.stderr.write(_overview())
-        return 2
     family = words[0] if words[0] in FAMILIES else ""
     if words[-1] in ("-h", "--help") and len(words) == 1 + bool(family):
         sys.stdout.write(_overview(family))

@@ -15,8 +15,8 @@ from ostec.app.photos.sources import Photo
 from ostec.core.errors import UsageError
 from ostec.core.record import RESULT_KINDS, TRANSFER
 from ostec.core.settings import MAX_UV_SIZE, MIN_UV_SIZE
+from ostec.export.layout import files_of, write_transfer
 from ostec.export.record import append_run, read_records, write_record
-from ostec.export.transfer import files_of, write_transfer
 from ostec.io.files import make_folder, remove_leftovers
 from ostec.io.locks import only_one
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from ostec.export.transfer import files_of, picture_stems, write_transfer
+from ostec.export.layout import files_of, picture_stems, write_transfer
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import read_image
 
