@@ -105,7 +105,7 @@ def _open(stream: io.BufferedReader, path: str, max_megapixels: float) -> Image.
     if not stream.peek(1):
         raise ImageError(f"{path} is empty.")
     try:
-        picture = Image.open(stream, formats=_FORMATS)
+        picture: Image.Image = Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError as error:
         picture = _open_otherwise(stream, path, max_megapixels, error)
     except Image.DecompressionBombError as error:

@@ -182,8 +182,11 @@ def try_to_open(manifest: Manifest, path: Path) -> None:
 
     Raises AssetError: it is something else, or damaged.
     """
-    regressors = {name: regressor_from_tensors for name, _, _ in REGRESSORS.values()}
-    builders = {"arcface": arcface_from_tensors, "bisenet": bisenet_from_tensors, **regressors}
+    builders: dict[str, Callable[[dict[str, torch.Tensor], str], object]] = {
+        "arcface": arcface_from_tensors,
+        "bisenet": bisenet_from_tensors,
+        **{name: regressor_from_tensors for name, _, _ in REGRESSORS.values()},
+    }
     if manifest.loader == GENERATOR_LOADER:
         read_generator(path)
     elif path.suffix == ".pth" and manifest.name in builders:

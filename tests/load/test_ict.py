@@ -87,7 +87,8 @@ def test_archive_of_all_modes_stands_in_for_missing_meshes(models: Path, place: 
     np.testing.assert_array_equal(model.expression[:, :, 1], table["expression"][1])
     assert model.expression_names == ("jawOpen", "mouthSmile_L")
     assert "rounded to 16 bits" in model.notes[0]
-    assert inspect_model(load_manifest("ict_facekit")).state is State.UNPINNED
+    found = inspect_model(load_manifest("ict_facekit")).files[-1]
+    assert (found.path, found.state) == (models / place / "modes_f16.npz", State.UNPINNED)
 
 
 @pytest.mark.parametrize(
