@@ -20,10 +20,11 @@ from ostec.core.settings import to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import loaded
 from ostec.dataset.card import NAME, Form, write_card
+from ostec.dataset.files import write_json
 from ostec.dataset.finished import FRONT, FRONTAL, FinishedDataset, need, read_face, read_latents
 from ostec.dataset.manifest import COLUMNS, Row, schema_of
-from ostec.dataset.members import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.plan import licence_at
+from ostec.dataset.records import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import TRAILER, pack_members
@@ -37,11 +38,9 @@ _FFHQ_UV_VIEWS = (FRONT, "left", "right")
 _FFHQ_UV_LATENT = (18, 512)
 _FFHQ_UV_FIELDS = ("Age", "Beard", "Gender", "Index-in-FFHQ")
 _PER_FOLDER = 1000
-_PICTURES = {"image": TEXTURE, "provenance": PROVENANCE, "frontal": PORTRAIT}
-"""Column of a table -> ending of the member."""
+_PICTURES = {"image": TEXTURE, "provenance": PROVENANCE, "frontal": PORTRAIT}  # column -> ending of the member
 _MEMBERS = (*_PICTURES.values(), RECORD)
-_ROWS_PER_GROUP = 50
-"""What a writer and a reader have in memory at a time."""
+_ROWS_PER_GROUP = 50  # what a writer and a reader have in memory at a time
 _GROUPS_PER_FILE = 5
 _OF_SHARDS = ("item", "status", "stage", "reason", "shard", "offset", "size")
 _VALUES = {**{name: kind for name, kind in COLUMNS.items() if name not in _OF_SHARDS}, "licence": "string"}
@@ -52,12 +51,9 @@ class Exported:
     """What an export came to."""
 
     faces: int = 0
-    remarks: list[str] = field(default_factory=list)
-    """What the format asks for and the dataset does not have, a sentence each."""
-    without: set[str] = field(default_factory=set)
-    """Keys of the faces that have none of the members asked for."""
-    taken: set[str] = field(default_factory=set)
-    """Endings of the members."""
+    remarks: list[str] = field(default_factory=list)  # what the dataset lacks, a sentence each
+    without: set[str] = field(default_factory=set)  # keys of the faces that have none of the members asked for
+    taken: set[str] = field(default_factory=set)  # endings of the members
 
 
 def export(source: FinishedDataset, out: Path, form: Format, members: Collection[str] = ()) -> Exported:
@@ -70,10 +66,9 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
         members: endings of the members to take along; empty for all. ffhq-uv takes what belongs to it, parquet and
             datasets take pictures and the record.
 
-    Raises:
-        UsageError: no face is finished, no face has a member of such an ending, or the format has no place for it.
-        AssetError: a shard is damaged, or lacks what the format needs.
-        OutputError, OSError: something cannot be written.
+    Raises UsageError if no face is finished, none has a member of such an ending, or the format has no place for it,
+    AssetError if a shard is damaged, or lacks what the format needs, OutputError or OSError if something cannot be
+    written.
     """
     import pyarrow.compute as pc
 
@@ -147,7 +142,7 @@ def _ffhq_uv(faces: Faces, source: FinishedDataset, out: Path) -> list[str]:
             write_atomic(folder / f"{name}_{view}_latent.pt", encode_latent(latents[view]))
         meta[name] = {key: loaded(row).get(key) for key in _FFHQ_UV_FIELDS}
         lines.append(json.dumps({"number": name, **{key: row[key] for key in ("key", "source", "licence")}}) + "\n")
-    write_atomic(out / "meta-info.json", (json.dumps(meta, indent=4, sort_keys=True) + "\n").encode("ascii"))
+    write_json(out / "meta-info.json", meta, indent=4, sort_keys=True)
     write_atomic(out / "sources.jsonl", "".join(lines).encode("ascii"))
     remarks = ["The UV maps are in the layout of this dataset, not in that of HiFi3D++; see ostec transfer."]
     if without:
@@ -240,7 +235,7 @@ def _arrow(faces: Faces, out: Path, licences: str) -> None:
     about = "Face textures, exported by ostec dataset export; README.md tells more."
     information = {"description": about, "features": _features(), "license": licences, "citation": "", "homepage": ""}
     for name, values in (("state.json", state), ("dataset_info.json", information)):
-        write_atomic(out / name, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode("ascii"))
+        write_json(out / name, values, indent=2, sort_keys=True)
 
 
 def _write_tables(faces: Faces, folder: Path, name: str, open_writer: Callable[[str], Any]) -> list[str]:

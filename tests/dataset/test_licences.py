@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ostec.core.errors import AssetError
+from ostec.dataset.card import hub_licence
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.origin import hub_licence
 from ostec.dataset.plan import LICENCES, Build, Plan, licence_at, read_builds, unheeded, write_builds
 from ostec.dataset.verify import verify
 from tests.dataset.toy import write_photos

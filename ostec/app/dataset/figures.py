@@ -11,7 +11,7 @@ from typing import Any
 from ostec.app.eval.options import RunOptions
 from ostec.core.errors import OstecError
 from ostec.dataset.finished import FacePlace, FinishedDataset, need, read_face
-from ostec.dataset.members import PROVENANCE, TEXTURE
+from ostec.dataset.records import PROVENANCE, TEXTURE
 from ostec.io.files import make_folder, write_atomic
 
 FIGURES = ("symmetry", "energy", "spread", "area_photo")

@@ -55,9 +55,9 @@ class DatasetInterpolate:
         """Carry out the command; returns the exit code."""
         from ostec.core.assets import sha256_of
         from ostec.dataset.build import Dataset
+        from ostec.dataset.card import INTERPOLATION
         from ostec.dataset.finished import FinishedDataset
         from ostec.dataset.mixing import WEIGHTS, Mixer, classify, require_weights
-        from ostec.dataset.origin import INTERPOLATION
 
         begin(self.work.quiet, self.work.verbose)
         out = out_path(self.out)
@@ -95,7 +95,7 @@ class DatasetInterpolate:
     ) -> None:
         """Draw what is not drawn yet, and note it as a source."""
         from ostec.dataset.attributes import OF_SOURCES
-        from ostec.dataset.origin import INTERPOLATION
+        from ostec.dataset.card import INTERPOLATION
         from ostec.io.files import make_folder, remove_leftovers, write_atomic
         from ostec.io.shards import read_members
 

@@ -85,7 +85,7 @@ class DatasetSheet:
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
         from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.members import PORTRAIT, TEXTURE
+        from ostec.dataset.records import PORTRAIT, TEXTURE
         from ostec.eval.report.pictures import sheet
         from ostec.io.files import make_folder
         from ostec.io.images import write_png
