@@ -248,7 +248,7 @@ class RayExecutor:
         return Finished(number, outcome.status, len(outcome.faces))
 
     def _blame(self, group: Group, limit_s: float) -> Generator[Finished, None, list[Group]]:
-        """A worker was lost with a group, ended after ``limit_s`` a photo unless 0; returns what is to be done of it."""
+        """A worker was lost with a group, ended after ``limit_s`` a photo unless 0; returns what is left to do."""
         who = tuple(item.number for item in group.items)
         self._deaths[who] += 1
         deaths = self._deaths[who]
@@ -310,6 +310,7 @@ def _ray(resources: Resources) -> Iterator[None]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 leaves next to nothing where others compute too
     temp: Path | None = None
     where: dict[str, Any] = {"address": resources.address}
     if resources.address:

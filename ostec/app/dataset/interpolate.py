@@ -1,5 +1,6 @@
 """``ostec dataset interpolate``: a dataset of new faces between those of another one."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -7,13 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional
-
 from ostec.app.checks import need_files, out_path
 from ostec.app.console import begin
 from ostec.app.dataset.build import WorkerOptions, carry_out
-from ostec.app.options import Flat, option
-from ostec.core.errors import AssetError, UsageError
+from ostec.app.options import DatasetFolder, Flat, NewDataset, option
+from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ logger = logging.getLogger(__name__)
 MIXED = "mixed"
 """Folder of the portraits and of how they were mixed."""
 _PER_FILE = 100
-_MEMBERS = 2
-"""Of an archive for each portrait: the picture and its attributes."""
+_MEMBERS = 2  # of an archive for each portrait: the picture and its attributes
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,9 @@ class DatasetInterpolate:
     It may be stopped at any time; the same command goes on, and one with a greater --count adds faces.
     """
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset whose faces are mixed; filter it first."""
-    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
+    out: NewDataset
     """Folder of the new dataset; made if it does not exist."""
     count: int
     """New faces."""
@@ -96,10 +94,11 @@ class DatasetInterpolate:
         """Draw what is not drawn yet, and note it as a source."""
         from ostec.dataset.attributes import OF_SOURCES
         from ostec.dataset.card import INTERPOLATION
-        from ostec.io.files import make_folder, remove_leftovers, write_atomic
+        from ostec.dataset.files import write_json
+        from ostec.io.files import make_folder, remove_leftovers
         from ostec.io.shards import read_members
 
-        write_atomic(dataset.folder / INTERPOLATION, (json.dumps(request, indent=2) + "\n").encode("ascii"))
+        write_json(dataset.folder / INTERPOLATION, request, indent=2)
         folder = make_folder(dataset.folder / MIXED)
         remove_leftovers(folder)
         artist = functools.cache(lambda: _Artist(generator, self.work.device, dataset.config.threads))
@@ -181,12 +180,11 @@ def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _
 
 
 def _require_same(path: Path, request: dict[str, Any]) -> None:
-    try:
-        before = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
+    from ostec.dataset.files import read_json, told_if_damaged
+
+    before: Any = request
+    with told_if_damaged(path), contextlib.suppress(FileNotFoundError):
+        before = read_json(path)
     known = before if isinstance(before, dict) else {}
     other = [name for name in request if name != "source" and known.get(name) != request[name]]  # it may be renamed
     if other:
