@@ -6,20 +6,24 @@ import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ostec.app.checks import need_files, out_path
 from ostec.app.console import begin
 from ostec.app.dataset.build import WorkerOptions, carry_out
 from ostec.app.options import DatasetFolder, Flat, NewDataset, option
+from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
 from ostec.core.settings import Device
-
-if TYPE_CHECKING:
-    from ostec.dataset.build import Dataset
-    from ostec.dataset.finished import FinishedDataset
-    from ostec.dataset.mixing import Mix, Mixer
-    from ostec.io.shards import ShardMember
+from ostec.dataset.attributes import OF_SOURCES
+from ostec.dataset.build import Dataset
+from ostec.dataset.card import INTERPOLATION
+from ostec.dataset.files import read_json, told_if_damaged, write_json
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.mixing import WEIGHTS, Mix, Mixer, classify, require_weights
+from ostec.io.files import make_folder, remove_leftovers, write_atomic
+from ostec.io.images import encode_png
+from ostec.io.shards import TRAILER, ShardMember, pack_members, read_members
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +55,6 @@ class DatasetInterpolate:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.core.assets import sha256_of
-        from ostec.dataset.build import Dataset
-        from ostec.dataset.card import INTERPOLATION
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.mixing import WEIGHTS, Mixer, classify, require_weights
-
         begin(self.work.quiet, self.work.verbose)
         out = out_path(self.out)
         if self.count < 1:
@@ -89,15 +87,9 @@ class DatasetInterpolate:
         return carry_out(dataset, self.work, lambda: self._draw(dataset, mixer, generator, request, source))
 
     def _draw(
-        self, dataset: "Dataset", mixer: "Mixer", generator: Path, request: dict[str, Any], source: "FinishedDataset"
+        self, dataset: Dataset, mixer: Mixer, generator: Path, request: dict[str, Any], source: FinishedDataset
     ) -> None:
         """Draw what is not drawn yet, and note it as a source."""
-        from ostec.dataset.attributes import OF_SOURCES
-        from ostec.dataset.card import INTERPOLATION
-        from ostec.dataset.files import write_json
-        from ostec.io.files import make_folder, remove_leftovers
-        from ostec.io.shards import read_members
-
         write_json(dataset.folder / INTERPOLATION, request, indent=2)
         folder = make_folder(dataset.folder / MIXED)
         remove_leftovers(folder)
@@ -129,12 +121,11 @@ class _Artist:
         self._network = model.generator.to(training_device(device))
         self._threads = threads
 
-    def __call__(self, mix: "Mix") -> bytes:
+    def __call__(self, mix: Mix) -> bytes:
         """The portrait, as a PNG. Raises WeightsError if the latent is not this generator's."""
         import numpy as np
         import torch
 
-        from ostec.io.images import encode_png
         from ostec.pipeline.generation import Latents, check_latents, draw_picture
 
         latents = Latents("w", mix.latent[None], (mix.index,))
@@ -148,7 +139,7 @@ class _Artist:
         return encode_png(picture.astype(np.float32) / np.float32(255))
 
 
-def _generator(source: "FinishedDataset") -> Path:
+def _generator(source: FinishedDataset) -> Path:
     """The generator that a dataset was made with."""
     from ostec.pipeline.models import asset_file
 
@@ -159,14 +150,11 @@ def _generator(source: "FinishedDataset") -> Path:
     return asset_file("generator", asked)
 
 
-def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _Artist) -> None:
+def _write(path: Path, drawn: list[ShardMember], mixes: list[Mix], artist: _Artist) -> None:
     """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are.
 
     The list beside the archive is written first, so that what is in the archive is in the list.
     """
-    from ostec.io.files import write_atomic
-    from ostec.io.shards import TRAILER, pack_members
-
     lines, parts = [], [path.read_bytes()[: drawn[-1].end]] if drawn else []
     for number, mix in enumerate(mixes):
         name, attributes = f"{mix.index:06d}", dict(mix.attributes)
@@ -180,7 +168,6 @@ def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _
 
 
 def _require_same(path: Path, request: dict[str, Any]) -> None:
-    from ostec.dataset.files import read_json, told_if_damaged
 
     before: Any = request
     with told_if_damaged(path), contextlib.suppress(FileNotFoundError):

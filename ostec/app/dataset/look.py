@@ -4,19 +4,26 @@ import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from ostec.app.checks import out_path
 from ostec.app.console import begin, say
 from ostec.app.options import DatasetFolder, Flag, OutFolder, Quiet, option
+from ostec.app.photos.runner import terminate_like_interrupt
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import counted, shown
-
-if TYPE_CHECKING:
-    from ostec.dataset.finished import FinishedDataset
-    from ostec.eval.report.pictures import Cell
+from ostec.dataset.files import write_json
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.manifest import FIGURES
+from ostec.dataset.records import PORTRAIT, TEXTURE
+from ostec.dataset.stats import stats_of, title_of
+from ostec.eval.report.page import histogram
+from ostec.eval.report.pictures import Cell, sheet
+from ostec.export.templates import render
+from ostec.io.files import make_folder, whole_folder, write_atomic
+from ostec.io.images import at_most, decode_image, write_png
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +45,6 @@ class DatasetStats:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.files import write_json
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.stats import stats_of, title_of
-        from ostec.eval.report.page import histogram
-        from ostec.export.templates import render
-        from ostec.io.files import make_folder, write_atomic
-
         begin(self.quiet, verbose=False)
         stats = stats_of(FinishedDataset(Path(self.dataset)).table())
         table = stats.as_table()
@@ -82,12 +82,6 @@ class DatasetSheet:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.records import PORTRAIT, TEXTURE
-        from ostec.eval.report.pictures import sheet
-        from ostec.io.files import make_folder
-        from ostec.io.images import write_png
-
         begin(quiet=False, verbose=False)
         out = out_path(self.out)
         if out.suffix.lower() != ".png":
@@ -114,8 +108,6 @@ class DatasetSheet:
         """The faces to show; those whose figure is not known are left out."""
         import pyarrow.compute as pc
 
-        from ostec.dataset.manifest import FIGURES
-
         if not len(faces):
             raise UsageError(f"{self.dataset} has no face to show.")
         if not self.sort:
@@ -129,9 +121,7 @@ class DatasetSheet:
             logger.warning("Left out: %s whose %s is not known.", counted(len(faces) - len(known), "face"), self.sort)
         return known.take(pc.sort_indices(known, [(self.sort, "ascending"), ("key", "ascending")]))
 
-    def _cell(self, source: "FinishedDataset", row: dict[str, Any], ending: str) -> "Cell":
-        from ostec.eval.report.pictures import Cell
-        from ostec.io.images import at_most, decode_image
+    def _cell(self, source: FinishedDataset, row: dict[str, Any], ending: str) -> Cell:
 
         label = f"{self.sort.removesuffix('_deg')} {row[self.sort]:.3g}" if self.sort else str(row["key"])
         data = source.read(row, {ending}).get(ending, b"")
@@ -160,10 +150,7 @@ class DatasetExport:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.photos.runner import terminate_like_interrupt
         from ostec.dataset.exports import export
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.io.files import whole_folder
 
         begin(self.quiet, verbose=False)
         out = out_path(self.out)

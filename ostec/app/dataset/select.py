@@ -8,18 +8,29 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval.options import RunOptions
 from ostec.app.options import DatasetFolder, Flag, Flat, NewDataset, OutFolder, option
+from ostec.app.photos.runner import terminate_like_interrupt
 from ostec.core.errors import OstecError, UsageError
 from ostec.core.text import counted, shown
-
-if TYPE_CHECKING:
-    from ostec.dataset.finished import FacePlace, FinishedDataset
-    from ostec.dataset.selection import Rule
+from ostec.dataset.finished import FacePlace, FinishedDataset, need, read_face
+from ostec.dataset.records import PROVENANCE, TEXTURE
+from ostec.dataset.selection import (
+    Rule,
+    condition,
+    group_faces,
+    limit,
+    part_of,
+    reasons_of,
+    with_values,
+    write_selection,
+)
+from ostec.dataset.stats import attributes_of
+from ostec.io.files import make_folder, whole_folder, write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -105,11 +116,6 @@ class DatasetFilter:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.photos.runner import terminate_like_interrupt
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import condition, limit, reasons_of, with_values, write_selection
-        from ostec.io.files import whole_folder
-
         self.running.begin()
         out = out_path(self.out)
         limits, of_textures = _limits(self.photo), _limits(self.texture)
@@ -164,12 +170,6 @@ class DatasetSplit:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.photos.runner import terminate_like_interrupt
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import group_faces, part_of, write_selection
-        from ostec.dataset.stats import attributes_of
-        from ostec.io.files import whole_folder
-
         self.running.begin()
         out = out_path(self.out)
         shares = {"train": self.train, "val": self.val, "test": self.test}
@@ -196,7 +196,7 @@ class DatasetSplit:
             logger.warning("No face has fallen to %s.", part)
         return 0
 
-    def _twins(self, source: "FinishedDataset") -> Sequence[tuple[str, str]]:
+    def _twins(self, source: FinishedDataset) -> Sequence[tuple[str, str]]:
         measured = _measure(source, self.work, self.running)
         for key, reason in measured.failures.items():
             logger.warning("Near-identical textures of %s were not looked for: %s", key, reason)
@@ -217,17 +217,15 @@ def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
                 raise UsageError(f"The limit of {bound.figure} must be {range_}, not {value:g}.")
             about = {"figure": bound.figure, "low": None, "high": None, "absolute": bound.absolute}
             found.setdefault(bound.figure, about)[bound.end] = value
-    for limit in found.values():
-        if None not in (limit["low"], limit["high"]) and limit["low"] > limit["high"]:
-            raise UsageError(f"The least {limit['figure']} is greater than the greatest.")
+    for one in found.values():
+        if None not in (one["low"], one["high"]) and one["low"] > one["high"]:
+            raise UsageError(f"The least {one['figure']} is greater than the greatest.")
     return list(found.values())
 
 
-def _others() -> "dict[str, Rule]":
+def _others() -> dict[str, Rule]:
     """Rules of what is no number, by the name of their limit."""
     import pyarrow.compute as pc
-
-    from ostec.dataset.selection import Rule
 
     def is_empty(column: str) -> Any:
         return pc.coalesce(pc.list_value_length(pc.field(column)), pc.scalar(0)) == 0
@@ -265,14 +263,11 @@ class _TextureFigures:
 class _FaceTask:
     """Takes a face out of its shard and measures its texture; a task of ``eval.jobs``."""
 
-    places: "Mapping[str, FacePlace]"  # by stamped key
+    places: Mapping[str, FacePlace]  # by stamped key
     out: Path
 
     def __call__(self, key: str) -> dict[str, Any]:
-        from ostec.dataset.finished import need, read_face
-        from ostec.dataset.records import PROVENANCE, TEXTURE
         from ostec.eval.textures.run import TextureFile, TextureTask
-        from ostec.io.files import write_atomic
 
         found = read_face(self.places[key], {TEXTURE, PROVENANCE})
         with tempfile.TemporaryDirectory(dir=self.out) as scratch:
@@ -284,7 +279,7 @@ class _FaceTask:
             return TextureTask({key: file}, "default", None, self.out)(key)
 
 
-def _measure(source: "FinishedDataset", work: str, running: RunOptions) -> _TextureFigures:
+def _measure(source: FinishedDataset, work: str, running: RunOptions) -> _TextureFigures:
     """Take the figures of ``ostec eval textures`` of all finished faces; ``work`` keeps them for a second call.
 
     Raises OstecError if a face cannot be read, or the folder not be written.
@@ -306,7 +301,7 @@ def _measure(source: "FinishedDataset", work: str, running: RunOptions) -> _Text
     return _TextureFigures(rows, tuple((keys[one], keys[other]) for one, other in twins), failures)
 
 
-def _stamped(source: "FinishedDataset", place: "FacePlace") -> str:
+def _stamped(source: FinishedDataset, place: FacePlace) -> str:
     """A face's key, with what tells its bytes from those of another dataset's face of the same key."""
     told = f"{source.checksum(int(place.shard.stem))} {place.start} {place.size}"
     return f"{place.key}-{hashlib.sha256(told.encode('ascii')).hexdigest()[:16]}"
@@ -314,8 +309,6 @@ def _stamped(source: "FinishedDataset", place: "FacePlace") -> str:
 
 @contextlib.contextmanager
 def _folder(work: str) -> Iterator[Path]:
-    from ostec.io.files import make_folder
-
     if work:
         yield make_folder(Path(work))
         return
