@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -81,10 +81,10 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
         exported.remarks += _folder(faces, out, members)
     elif form == "webdataset":
         _webdataset(faces, out)
-    elif form == "parquet":
-        _parquet(faces, make_folder(out / "data"))
     else:
-        _arrow(faces, out, "; ".join(sorted({build.licence for build in source.builds() if build.licence})))
+        names = _tables(faces, out, form)
+        if form == "datasets":
+            _state(out, names, "; ".join(sorted({build.licence for build in source.builds() if build.licence})))
     if missing := sorted(set(members) - exported.taken):
         raise UsageError(f"No face of {source.folder} has the member {', '.join(map(shown, missing))}.")
     if not exported.faces:
@@ -210,19 +210,34 @@ def _webdataset(faces: Faces, out: Path) -> None:
         write_atomic(out / f"{number:06d}.tar", write)
 
 
-def _parquet(faces: Faces, folder: Path) -> None:
-    """``data/train-00000-of-00042.parquet``, ...: ``load_dataset(FOLDER)`` reads them."""
+def _tables(faces: Faces, out: Path, form: Format) -> list[str]:
+    """``data/train-00000-of-00042.parquet``, or ``data-00000-of-00042.arrow``, ...: files of a few tables; their names.
+
+    ``load_dataset(FOLDER)`` reads the former, and with :func:`_state`, ``load_from_disk(FOLDER)`` the latter.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema()
-    _write_tables(faces, folder, "train-{}.parquet", lambda path: pq.ParquetWriter(path, schema, compression="none"))
+    schema, parts, is_parquet = _schema(), list[Path](), form == "parquet"
+    folder, name = (make_folder(out / "data"), "train-{}.parquet") if is_parquet else (out, "data-{}.arrow")
+    groups = iter(lambda: list(itertools.islice(faces, _ROWS_PER_GROUP)), [])
+    for first in groups:
+        path = folder / f"{len(parts):05d}.part"
+        parts.append(path)
+        writer: Any = (
+            pq.ParquetWriter(path, schema, compression="none") if is_parquet else pa.ipc.new_stream(str(path), schema)
+        )
+        with writer:
+            for group in itertools.chain([first], itertools.islice(groups, _GROUPS_PER_FILE - 1)):
+                writer.write_table(_table(group))
+    names = [name.format(f"{number:05d}-of-{len(parts):05d}") for number in range(len(parts))]
+    for part, final in zip(parts, names, strict=True):
+        part.rename(folder / final)
+    return names
 
 
-def _arrow(faces: Faces, out: Path, licences: str) -> None:
-    """``data-00000-of-00042.arrow``, ... with ``state.json``: ``load_from_disk(FOLDER)`` reads them."""
-    import pyarrow as pa
-
-    names = _write_tables(faces, out, "data-{}.arrow", lambda path: pa.ipc.new_stream(path, _schema()))
+def _state(out: Path, names: Sequence[str], licences: str) -> None:
+    """What ``load_from_disk`` asks for besides the tables."""
     digest = hashlib.sha256(repr([(name, (out / name).stat().st_size) for name in names]).encode()).hexdigest()
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
@@ -234,23 +249,8 @@ def _arrow(faces: Faces, out: Path, licences: str) -> None:
     }
     about = "Face textures, exported by ostec dataset export; README.md tells more."
     information = {"description": about, "features": _features(), "license": licences, "citation": "", "homepage": ""}
-    for name, values in (("state.json", state), ("dataset_info.json", information)):
-        write_json(out / name, values, indent=2, sort_keys=True)
-
-
-def _write_tables(faces: Faces, folder: Path, name: str, open_writer: Callable[[str], Any]) -> list[str]:
-    """Write files of a few tables each; returns their names, which say how many there are."""
-    parts: list[Path] = []
-    groups = iter(lambda: list(itertools.islice(faces, _ROWS_PER_GROUP)), [])
-    for first in groups:
-        parts.append(folder / f"{len(parts):05d}.part")
-        with open_writer(str(parts[-1])) as writer:
-            for group in itertools.chain([first], itertools.islice(groups, _GROUPS_PER_FILE - 1)):
-                writer.write_table(_table(group))
-    names = [name.format(f"{number:05d}-of-{len(parts):05d}") for number in range(len(parts))]
-    for part, final in zip(parts, names, strict=True):
-        part.rename(folder / final)
-    return names
+    write_json(out / "state.json", state, indent=2, sort_keys=True)
+    write_json(out / "dataset_info.json", information, indent=2, sort_keys=True)
 
 
 def _table(faces: list[tuple[Row, dict[str, bytes]]]) -> Any:
