@@ -23,8 +23,7 @@ Attributes = Mapping[str, Scalar]
 Beside = bytes | Mapping[str, Any]
 """What a source brings of one photo besides the picture: the first bytes of its JSON file, or values."""
 
-OF_SOURCES = "sources"
-"""Stands for what lies beside the photos, in the place of a table's path."""
+OF_SOURCES = "sources"  # stands for what lies beside the photos, in the place of a table's path
 NAMING = ("source", "file_name", "filename", "file", "path", "id")
 """Columns that can name the photo, in order of preference."""
 MAX_NAMES = 256  # attributes of a photo

@@ -33,14 +33,11 @@ from ostec.pipeline.settings import told
 logger = logging.getLogger(__name__)
 
 NAME = "README.md"
-ASIDE = "README.new.md"
-"""Where the card goes if somebody has changed the one that is there."""
+ASIDE = "README.new.md"  # where the card goes if somebody has changed the one that is there
 INTERPOLATION, SELECTION = "interpolation.json", "selection.json"
 """What a dataset has besides if its faces are between those of another one, or a part of those of another one."""
-BEFORE = "before"
-"""Key of a selection under which the one stands that its source is."""
-PICTURES = (TEXTURE, PROVENANCE, PORTRAIT)
-"""Members that ``datasets`` shows as pictures."""
+BEFORE = "before"  # key of a selection under which the one stands that its source is
+PICTURES = (TEXTURE, PROVENANCE, PORTRAIT)  # members that ``datasets`` shows as pictures
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _BINS = {
     "yaw_deg": ("Yaw, degrees (positive: the nose to the image's right)", 15.0),

@@ -31,8 +31,7 @@ from ostec.io.shards import TRAILER, pack_members
 from ostec.load.generators import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
-Faces = Iterator[tuple[Row, dict[str, bytes]]]
-"""Faces with those of their members that are exported, by ending."""
+Faces = Iterator[tuple[Row, dict[str, bytes]]]  # faces with those of their members that are exported, by ending
 
 _FFHQ_UV_VIEWS = (FRONT, "left", "right")
 _FFHQ_UV_LATENT = (18, 512)

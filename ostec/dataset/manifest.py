@@ -39,8 +39,7 @@ COLUMNS = {
 }
 """Column -> type; ``list`` is a list of strings."""
 TIMING_COLUMNS = {"id": "string", "item": "int64", "stage": "string", "seconds": "float64"}
-GROUP_ROWS = 8192
-"""Rows of a row group: what is in memory at a time, and part of the file's bytes."""
+GROUP_ROWS = 8192  # rows of a row group: what is in memory at a time, and part of the file's bytes
 _MAX_GROUP_BYTES = 1 << 30
 _LARGEST = 1e6  # no figure of a face comes near it; bars are drawn from the least to the greatest
 _WHOLE = tuple(name for name, kind in COLUMNS.items() if kind.startswith("int"))

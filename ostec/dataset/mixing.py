@@ -22,12 +22,9 @@ from ostec.dataset.finished import FRONT, FRONTAL, FacePlace, FinishedDataset, r
 from ostec.dataset.records import MESH
 from ostec.dataset.stats import attributes_of, values_of
 
-WEIGHTS = (0.3, 0.7)
-"""Between which the share of the first face lies: nearer to an end it would be that face again."""
-USUAL = ("Gender", "Age", "Beard")
-"""Attributes that FFHQ-UV sorts by."""
-FALLBACK = ("yaw_deg", "brightness")
-"""Columns that stand in where a dataset has none of those."""
+WEIGHTS = (0.3, 0.7)  # between which the share of the first face lies: nearer to an end it would be that face again
+USUAL = ("Gender", "Age", "Beard")  # attributes that FFHQ-UV sorts by
+FALLBACK = ("yaw_deg", "brightness")  # columns that stand in where a dataset has none of those
 _PARTS = 3  # of equally many faces, into which numbers are cut that are not few
 _ATTEMPTS = 200
 _TOLD = 12  # classes that are told one by one

@@ -101,8 +101,7 @@ class Maker(Protocol):
         """Complete the faces of photos side by side; what one of them lacks costs the others nothing."""
 
 
-MakeMaker = Callable[[], Maker]
-"""Loads a maker; can be pickled. Raises OstecError."""
+MakeMaker = Callable[[], Maker]  # loads a maker; can be pickled. Raises OstecError
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,10 @@ from ostec.io.photos import expand, is_photo, walk_photos
 
 logger = logging.getLogger(__name__)
 
-LeaveOut = Callable[[Path], Collection[str]]
-"""Folder -> names of the files in it that are no sources."""
+LeaveOut = Callable[[Path], Collection[str]]  # folder -> names of the files in it that are no sources
 
-MAX_PHOTO_BYTES = 512 << 20
-"""A larger file is refused before it is read."""
-MAX_GROUP_BYTES = 8 << 30
-"""A row group of a Parquet file whose image column is larger, unpacked, is refused."""
+MAX_PHOTO_BYTES = 512 << 20  # a larger file is refused before it is read
+MAX_GROUP_BYTES = 8 << 30  # a row group of a Parquet file whose image column is larger, unpacked, is refused
 LIST_SUFFIX, TAR_SUFFIX, PARQUET_SUFFIX = ".txt", ".tar", ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "data", "content")
 """Names of a Parquet file's column of pictures, the preferred first; a sole column of bytes is taken by any name."""

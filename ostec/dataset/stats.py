@@ -30,8 +30,7 @@ _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 _PHOTO = "PHOTO"
 _PATH = re.compile(rf"(?<![^\s'\"(])(?:/|\\\\|[A-Za-z]:[/\\]).*?{_PHOTO}")  # from the root; there may be spaces
 _MOST = 20  # lines of a table of reasons or warnings
-ATTRIBUTE = "attributes."
-"""What the figures' names begin with that are attributes."""
+ATTRIBUTE = "attributes."  # what the figures' names begin with that are attributes
 _MOST_VALUES = 1000  # of an attribute that are counted one by one
 _LARGEST = 1.7e308
 

@@ -31,8 +31,7 @@ from ostec.io.shards import DamagedPart, pack_members, read_blocks, write_shard
 
 logger = logging.getLogger(__name__)
 
-Parts = dict[str, tuple[int, int, str]]
-"""Item -> first byte, number of bytes and SHA-256 of its part of the shard."""
+Parts = dict[str, tuple[int, int, str]]  # item -> first byte, number of bytes and SHA-256 of its part of the shard
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ logger = logging.getLogger(__name__)
 _STEM = "x"
 _SHARED_STAGES = STAGES[: STAGES.index("landmarks")]  # every face of a photo reports the time of these
 
-Weights = Mapping[str, str]
-"""File -> SHA-256."""
+Weights = Mapping[str, str]  # file -> SHA-256
 
 
 class WeightsPin:

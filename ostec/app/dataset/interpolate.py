@@ -27,8 +27,7 @@ from ostec.io.shards import TRAILER, ShardMember, pack_members, read_members
 
 logger = logging.getLogger(__name__)
 
-MIXED = "mixed"
-"""Folder of the portraits and of how they were mixed."""
+MIXED = "mixed"  # folder of the portraits and of how they were mixed
 _PER_FILE = 100
 _MEMBERS = 2  # of an archive for each portrait: the picture and its attributes
 
