@@ -10,14 +10,14 @@ import pytest
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.dataset import store as store_module
 from ostec.dataset.build import Dataset, alone, group_sizes, is_building
+from ostec.dataset.files import read_lines
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.manifest import read_manifest
 from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.selection import write_selection
-from ostec.dataset.store import read_lines
 from ostec.io.shards import read_member, read_members
 from ostec.pipeline.settings import CompleteSettings
-from tests.dataset.toy import Loop, build, content, many_photos, write_photos
+from tests.dataset.toy import Loop, build, content, many_photos, plan, write_photos
 
 
 def rows_of(out: Path) -> list[dict]:
@@ -245,8 +245,7 @@ def test_a_part_of_a_dataset_takes_no_photos(tmp_path: Path) -> None:
 def test_settings_can_be_corrected_before_anything_is_done(tmp_path: Path) -> None:
     photos = many_photos(tmp_path / "in", 5)
     dataset = Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=8))
-    dataset.note_sources([str(photos)], "CC0")
-    dataset.plan_noted(lambda _: (), lambda _: None)
+    plan(dataset, photos)
     with pytest.raises(UsageError, match=r"was begun with uv_size 512 .*, shard_size 8 \(asked for: 7\)"):
         Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=7))  # photos are planned for shards of eight
     assert build(tmp_path / "ds", photos).done == 4
@@ -314,8 +313,7 @@ def test_a_shard_that_cannot_be_written_stops_the_build_and_resumes(tmp_path: Pa
     Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=8))
     (tmp_path / "ds/shards/00001.tar").mkdir(parents=True)
     dataset = Dataset.open(tmp_path / "ds", lost_state=True)
-    dataset.note_sources([str(photos)], "CC0")
-    dataset.plan_noted(lambda _: (), lambda _: None)
+    plan(dataset, photos)
     with pytest.raises(OutputError, match=r"00001\.tar cannot be written"):
         dataset.run(Loop(dataset), lambda *_: None)
     (tmp_path / "ds/shards/00001.tar").rmdir()
@@ -386,8 +384,7 @@ def test_whoever_waited_for_the_lock_knows_what_was_planned_meanwhile(tmp_path: 
     before = content(tmp_path / "ds")
     assert first.plan.shards == 0
     with first.locked():
-        first.note_sources([str(write_photos(tmp_path / "more", {"x.jpg": "new"}))], "CC0")
-        first.plan_noted(lambda _: (), lambda _: None)
+        plan(first, write_photos(tmp_path / "more", {"x.jpg": "new"}))
         assert [item.number for item in first.plan][-1] == 24  # after the three shards that are there
     after = content(tmp_path / "ds")
     assert [name for name in before if before[name] != after[name]] == ["licences.json"]

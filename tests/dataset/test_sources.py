@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ostec.core.errors import ImageError, UsageError
+from ostec.dataset.files import read_lines
 from ostec.dataset.records import Place
 from ostec.dataset.sources import PhotoReader, Search, image_column
-from ostec.dataset.store import read_lines
 from tests.dataset.test_build import rows_of
 from tests.dataset.toy import build, write_photos
 
