@@ -185,12 +185,12 @@ class RayExecutor:
             self._deaths.pop((), None)
             for finished in found:
                 queue.learn(finished.seconds)
-                yield finished
         else:
-            weights, node = found
+            (weights, node), found = found, []
             self._pin.require(weights, node if self._resources.address else "")
-        if portion := queue.take():
+        if portion := queue.take():  # first, so that the worker need not wait until what it has done is sealed
             self._call(call.actor, call.actor.work.remote(portion), portion)
+        yield from found
 
     def _call(self, actor: Any, answer: Any, groups: list[Group]) -> None:
         self._calls[answer] = _Call(actor, groups, time.monotonic())
