@@ -122,7 +122,6 @@ class DatasetSheet:
         return known.take(pc.sort_indices(known, [(self.sort, "ascending"), ("key", "ascending")]))
 
     def _cell(self, source: FinishedDataset, row: dict[str, Any], ending: str) -> Cell:
-
         label = f"{self.sort.removesuffix('_deg')} {row[self.sort]:.3g}" if self.sort else str(row["key"])
         data = source.read(row, {ending}).get(ending, b"")
         try:
