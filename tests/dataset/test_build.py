@@ -367,7 +367,7 @@ def test_a_dataset_that_could_not_be_begun_is_begun_by_the_same_command(
 
     photos = many_photos(tmp_path / "in", 9)
     with monkeypatch.context() as patch:
-        patch.setattr("ostec.dataset.plan.write_atomic", full)
+        patch.setattr("ostec.dataset.files.write_atomic", full)
         with pytest.raises(OutputError, match=r"config\.json cannot be written"):
             build(tmp_path / "ds", photos)
     assert list((tmp_path / "ds").iterdir()) == []
