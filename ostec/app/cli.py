@@ -85,7 +85,7 @@ dataset stats: dataset.look.DatasetStats: a dataset in numbers
     faces | faces -o stats
 dataset sheet: dataset.look.DatasetSheet: a page of a dataset's textures
     faces -o sheet.png | faces -o sheet.png --sort yaw_deg --frontal
-dataset export: dataset.export.DatasetExport: a dataset for other programs
+dataset export: dataset.look.DatasetExport: a dataset for other programs
     faces -o wds --format webdataset | faces -o files --format folder --members uv.png json
 dataset filter: dataset.select.DatasetFilter: the good faces of a dataset
     faces -o good --max-yaw 30 --no-occluders | faces -o women --where Gender=female 'Age>=18'
