@@ -1,7 +1,8 @@
 """Train ``models/covers.safetensors``: which texels of a face in the UV layout are covered, by anything.
 
     python tools/train_covers.py collect --portraits DIR ... --exclude PHOTOS --out texels.npz
-    python tools/train_covers.py train texels.npz ... --work DIR [--images N]
+    python tools/train_covers.py plant texels.npz ... --out planted_0.npz [--seed 0] [--count N]
+    python tools/train_covers.py train planted_0.npz ... --work DIR [--steps N]
     python tools/train_covers.py check texels.npz ... --weights DIR/covers.safetensors
 
 Portraits show bare faces, but for glasses and hair near the border. On their unwrapped texels covers of every kind are
@@ -99,22 +100,16 @@ class Planter:
             "mask": (5, self.mask),
             "scarf": (2, self.scarf),
             "blob": (3, self.blob),
-            "hand": (2, self.hand),
+            "hand": (1.5, self.hand),
             "fringe": (4, self.fringe),
             "side": (2, self.side),
             "sunglasses": (3, self.sunglasses),
             "bar": (1, self.bar),
-            "mosaic": (1, self.mosaic),
+            "mosaic": (1.5, self.mosaic),
             "veil": (1, self.veil),
             "paint": (2, self.paint),
             "closed": (1, self.closed),
         }
-
-    def batch(self, count: int) -> list[torch.Tensor]:
-        """Colour [B, 3, S, S], and visible, truth and weight [B, 1, S, S]."""
-        parts = zip(*(self.sample() for _ in range(count)), strict=True)
-        stacks = [torch.from_numpy(np.stack(part).astype(np.float32)) for part in parts]
-        return [stacks[0].permute(0, 3, 1, 2).contiguous(), *(stack[:, None] for stack in stacks[1:])]
 
     def sample(self, kinds: tuple[str, ...] | None = None) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Colour [S, S, 3], visible [S, S], truth [S, S] (1 covered) and weight [S, S] of one planted face.
@@ -471,11 +466,37 @@ def read(sources: list[Path]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def train(data: dict[str, np.ndarray], work: Path, images: int, batch: int = 16) -> None:
+def plant(data: dict[str, np.ndarray], out: Path, seed: int, count: int) -> None:
+    """Write ``count`` planted faces as bytes."""
+    planter = Planter(data, np.flatnonzero(~data["held"]), np.random.default_rng(seed))
+    parts = zip(*(planter.sample() for _ in range(count)), strict=True)
+    stacks = (np.stack([np.round(one * 255).astype(np.uint8) for one in part]) for part in parts)
+    np.savez(out, **dict(zip(("colour", "visible", "truth", "weight"), stacks, strict=True)))
+
+
+def usual(data: dict[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation [3, SIZE / 2, SIZE / 2] of the colours of what is bare."""
+    half = SIZE // 2
+    total, squares, count = np.zeros((half, half, 3)), np.zeros((half, half, 3)), np.zeros((half, half, 1))
+    for start in range(0, len(data["colour"]), 500):
+        part = {name: data[name][start : start + 500, ::2, ::2].astype(np.float64) / 255 for name in data}
+        bare = ((part["weight"] > 0.5) & (part["truth"] < 0.02))[..., None]
+        total += (part["colour"] * bare).sum(0)
+        squares += (part["colour"] ** 2 * bare).sum(0)
+        count += bare.sum(0)
+    known = count[..., 0] > 200
+    mean = total / np.maximum(count, 1)
+    deviation = np.sqrt(np.maximum(squares / np.maximum(count, 1) - mean**2, 1e-3))
+    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
+    spread = [torch.from_numpy(x[nearest[0], nearest[1]]).permute(2, 0, 1).float() for x in (mean, deviation)]
+    return spread[0], spread[1]
+
+
+def train(data: dict[str, np.ndarray], work: Path, steps: int, batch: int = 16) -> None:
     """Train from random weights, or go on where ``work/checkpoint.pt`` ends."""
-    rng = np.random.default_rng(0)
     torch.manual_seed(0)
     network = CoverNetwork()
+    network.mean[:], network.deviation[:] = usual(data)
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-3)
     done, path = 0, work / "checkpoint.pt"
     if path.is_file():
@@ -483,25 +504,32 @@ def train(data: dict[str, np.ndarray], work: Path, images: int, batch: int = 16)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         done = state["done"]
-        rng = np.random.default_rng(done)
-    planter = Planter(data, np.flatnonzero(~data["held"]), rng)
+    rng = np.random.default_rng(done)
     losses: list[float] = []
-    while done < images:
+    network.train()
+    while done < steps:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1, (done + batch) / 2000) * 0.5 * (1 + math.cos(math.pi * done / images))
-        colour, visible, truth, weight = planter.batch(batch)
-        network.train()
-        odds = network(colour, visible)
-        loss = (
-            functional.binary_cross_entropy_with_logits(odds, truth, reduction="none") * weight
-        ).sum() / weight.sum()
+            group["lr"] = 2e-3 * min(1, (done + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done / steps))
+        rows = np.sort(rng.choice(len(data["colour"]), batch, replace=False))
+        colour, visible, truth, weight = (
+            torch.from_numpy(data[name][rows].astype(np.float32) / 255)
+            for name in ("colour", "visible", "truth", "weight")
+        )
+        gain = torch.from_numpy(np.exp(rng.normal(0, 0.1, (batch, 1, 1, 1)) + rng.normal(0, 0.05, (batch, 1, 1, 3))))
+        colour = (colour * gain.float()).clamp(0, 1).permute(0, 3, 1, 2)
+        planes = [colour, visible[:, None], truth[:, None], weight[:, None]]
+        if rng.random() < 0.5:
+            planes = [plane.flip(3) for plane in planes]
+        odds = network(planes[0].contiguous(), planes[1])
+        each = functional.binary_cross_entropy_with_logits(odds, planes[2], reduction="none")
+        loss = (each * planes[3]).sum() / planes[3].sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        done += batch
-        if done // 1600 > (done - batch) // 1600 or done >= images:
-            log.info("%d pictures, loss %.4f", done, np.mean(losses))
+        done += 1
+        if done % 200 == 0 or done == steps:
+            log.info("%d steps, loss %.4f", done, np.mean(losses))
             losses = []
             torch.save(
                 {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "done": done},
@@ -551,10 +579,15 @@ def main() -> None:
     one.add_argument("--portraits", type=Path, nargs="+", required=True)
     one.add_argument("--exclude", type=Path, required=True)
     one.add_argument("--out", type=Path, required=True)
-    one = commands.add_parser("train")
+    one = commands.add_parser("plant")
     one.add_argument("texels", type=Path, nargs="+")
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--count", type=int, default=7000)
+    one = commands.add_parser("train")
+    one.add_argument("planted", type=Path, nargs="+")
     one.add_argument("--work", type=Path, required=True)
-    one.add_argument("--images", type=int, default=40000)
+    one.add_argument("--steps", type=int, default=8000)
     one = commands.add_parser("check")
     one.add_argument("texels", type=Path, nargs="+")
     one.add_argument("--weights", type=Path, required=True)
@@ -565,7 +598,9 @@ def main() -> None:
         collect(args.portraits, excluded, args.out)
     elif args.command == "train":
         args.work.mkdir(parents=True, exist_ok=True)
-        train(read(args.texels), args.work, args.images)
+        train(read(args.planted), args.work, args.steps)
+    elif args.command == "plant":
+        plant(read(args.texels), args.out, args.seed, args.count)
     else:
         check(read(args.texels), args.weights)
 
