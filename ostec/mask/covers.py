@@ -17,6 +17,9 @@ from ostec.mask.skin import MaskGuide
 from ostec.nets.covers import SIZE, CoverNetwork
 from ostec.render.unwrap import resize_map
 
+_FEATURES = ("eyes", "mouth")
+"""Parts that count as covered as a whole, each eye by itself."""
+
 
 @dataclass(frozen=True)
 class Cover:
@@ -27,7 +30,7 @@ class Cover:
     parts: tuple[str, ...] = ()
     """Which parts of the face are."""
     share: float = 0.0
-    """Of the layout's texels that the photo shows."""
+    """Of the face that the photo shows, away from the layout's border, where there is hair."""
 
 
 def find_cover(
@@ -54,21 +57,23 @@ def find_cover(
         return Cover()
     large = resize_map(covered.astype(np.float32), seen.size) > 0.5
     looked = seen.visible & guide.inside
+    inner = looked & (guide.rim > settings.border)
     parts = []
     for name, part in guide.parts.items():
-        there = part & looked
-        share = float(large[there].mean()) if there.any() else 0.0
-        if share > settings.part:
+        label, count = ndimage.label(part) if name in _FEATURES else (part, 1)
+        for piece in (label == k + 1 for k in range(count)):
+            shown_there = piece & looked
+            if not shown_there.any() or large[shown_there].mean() <= settings.part:
+                continue
             parts.append(name)
-            if name in ("eyes", "mouth"):
-                label, _ = ndimage.label(part)
-                whole = [label == k for k in np.unique(label[part & large]) if (large & (label == k) & looked).any()]
-                for one in whole:
-                    if large[one & looked].mean() > settings.part:
-                        large |= one
+            if name in _FEATURES:
+                large |= piece
+    share = float(large[inner].mean()) if inner.any() else 0.0
+    if not parts and share < settings.told:
+        return Cover()
     reach = max(1, round(settings.margin * seen.size))
     grown = ndimage.binary_dilation(large, iterations=reach)
-    return Cover((~grown).astype(np.float32), tuple(parts), float(large[looked].mean()))
+    return Cover((~grown).astype(np.float32), tuple(dict.fromkeys(parts)), share)
 
 
 def _regions(odds: FloatArray, shown: BoolArray, settings: CoverSettings) -> BoolArray:

@@ -16,7 +16,7 @@ DOUBTFUL = 6.0
 """Doubt above which the face is looked for in the turned photo as well. None of 84 upright portraits exceeds 5.3; the
 landmarks of faces that lie on their side or upside down have at least 9.9 if they are wrong."""
 LEAST_SHARE = 0.03
-"""Share of the face outside the picture, or covered, that is told."""
+"""Share of the face outside the picture that is told."""
 STRETCHED = 1.25
 """Width over height, as the landmarks show it, from which a photo counts as stretched: 0.83 to 1.18 in 3,288 portraits;
 FaceMesh shows 1.6 of a photo that is stretched twofold."""
@@ -63,10 +63,10 @@ def guesses(
         )
     if (outside := outside_share(face, size)) >= LEAST_SHARE:
         said.append(f"{100 * outside:.0f} % of the face lies outside the picture and is a guess.")
-    if cover.parts or cover.share >= LEAST_SHARE:
-        parts = _listed(cover.parts) or "part of the face"
-        said.append(f"Something covers the {parts} ({100 * cover.share:.0f} % of what is seen): that is a guess.")
-    believed = seen.mask > 0.5
+    if cover.free is not None:
+        parts = f"the {_listed(cover.parts)}" if cover.parts else "part of the face"
+        said.append(f"Something covers {parts} ({100 * cover.share:.0f} % of what is seen): that is a guess.")
+    believed = (seen.mask > 0.5) & seen.visible
     if (dark := float((seen.colour[believed].mean(-1) < DARK).mean()) if believed.any() else 0.0) >= DARK_SHARE:
         said.append(f"{100 * dark:.0f} % of the face lies in deep shadow: its colours there are uncertain.")
     if fitted.doubt > DOUBTFUL:

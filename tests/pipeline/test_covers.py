@@ -18,14 +18,17 @@ def bare(completer: Completer, astronaut: FloatArray) -> CompletedFace:
 @pytest.mark.parametrize(
     ("kind", "parts"),
     [
-        ("mask_teal", {"mouth", "chin"}),
-        ("mask_black", {"mouth", "chin"}),
+        ("mask_blue", {"mouth", "chin"}),
         ("mask_white", {"mouth", "chin"}),
+        ("low_white", {"mouth", "chin"}),
         ("low_beige", {"mouth", "chin"}),
         ("scarf", {"mouth", "chin"}),
+        ("phone", set()),
+        ("veil", {"mouth", "chin"}),
         ("sunglasses", {"eyes"}),
         ("bar", {"eyes"}),
-        ("paint_half", set()),
+        ("mosaic", {"eyes"}),
+        ("fringe", {"forehead"}),
     ],
 )
 def test_a_cover_is_no_face(

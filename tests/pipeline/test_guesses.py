@@ -17,7 +17,7 @@ def observed(completer: Completer, astronaut: FloatArray) -> ObservedFace:
     from ostec.core.progress import PhotoRun
 
     observer = completer.observer
-    return observer.observe(astronaut, observer.detect(astronaut)[0], PhotoRun())
+    return observer.observe(astronaut, observer.detect(astronaut)[0], PhotoRun(None))
 
 
 def told(observed: ObservedFace, topology: Topology, **changes: object) -> list[str]:
