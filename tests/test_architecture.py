@@ -1,6 +1,7 @@
 """The package is laid out as its style guide says: who may import whom, who owns what, and how large a piece may be."""
 
 import ast
+import functools
 import graphlib
 import json
 import subprocess
@@ -79,6 +80,7 @@ class Import(NamedTuple):
         return self.module.partition(".")[0]
 
 
+@functools.cache
 def imports_of(path: Path) -> list[Import]:
     """Every import of a module, those inside functions too."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))

@@ -31,7 +31,7 @@ CLASSES = {
         "pipeline.settings.FullHeadSettings",
         "heads.settings.HeadTextureSettings",
     ),
-    "Training": ("train.prior.PriorTrainSettings", "train.generator.GeneratorTrainSettings"),
+    "Training": ("train.prior.PriorTrainSettings", "train.settings.GeneratorTrainSettings"),
 }
 HEAD = """# Settings
 

@@ -85,7 +85,7 @@ dataset stats: dataset.look.DatasetStats: a dataset in numbers
     faces | faces -o stats
 dataset sheet: dataset.look.DatasetSheet: a page of a dataset's textures
     faces -o sheet.png | faces -o sheet.png --sort yaw_deg --frontal
-dataset export: dataset.export.DatasetExport: a dataset for other programs
+dataset export: dataset.look.DatasetExport: a dataset for other programs
     faces -o wds --format webdataset | faces -o files --format folder --members uv.png json
 dataset filter: dataset.select.DatasetFilter: the good faces of a dataset
     faces -o good --max-yaw 30 --no-occluders | faces -o women --where Gender=female 'Age>=18'
@@ -160,15 +160,12 @@ def _dispatch(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         sys.stdout.write(f"ostec {__version__}\n")
         return 0
-    if words[:1] == ["help"]:
+    if words[:1] in ([], ["help"]):
         words = [*words[1:], "--help"]
     for length in (2, 1):
         command = COMMANDS.get(tuple(words[:length]))
         if command is not None:
             return _call(command, " ".join(("ostec", *words[:length])), words[length:])
-    if not words:
-        sys.stderr.write(_overview())
-        return 2
     family = words[0] if words[0] in FAMILIES else ""
     if words[-1] in ("-h", "--help") and len(words) == 1 + bool(family):
         sys.stdout.write(_overview(family))

@@ -106,43 +106,36 @@ class Display:
 
     def __init__(self, total: int, to_do: int, quiet: bool = False, noun: str = "photos") -> None:
         """``total`` photos (or ``noun``), of which ``to_do`` need work; the time left is that of the latter."""
-        self._noun, self._total, self._to_do = noun, total, to_do
-        on_terminal = _errors.is_terminal and not _errors.is_dumb_terminal
-        self._progress: Progress | None = _make_progress() if on_terminal and not quiet else None
-        self._lines = not quiet and (self._progress is None or not sys.stdout.isatty())
-        self._overall: TaskID | None = None
+        drawn = _errors.is_terminal and not _errors.is_dumb_terminal and not quiet
+        self._progress = _make_progress(drawn)
+        self._lines = not quiet and not (drawn and sys.stdout.isatty())
+        self._total, self._noun = total, noun
+        self._overall = self._progress.add_task("", total=to_do, visible=to_do > 1, what=f"{to_do} {noun}", stage="")
         self._current: TaskID | None = None
         self._ended = self._worked = self._at_once = 0
         self._fraction = 0.0
 
     def __enter__(self) -> "Display":
-        if self._progress is not None:
-            self._progress.start()
-            if self._to_do > 1:
-                what = f"{self._to_do} {self._noun}"
-                self._overall = self._progress.add_task("", total=self._to_do, what=what, stage="")
+        self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._progress is not None:
-            with contextlib.suppress(OSError):
-                self._progress.stop()
+        with contextlib.suppress(OSError):
+            self._progress.stop()
 
     def begin(self, *labels: str) -> None:
         """Work on some photos, at once, begins."""
         self._at_once, self._fraction = len(labels), 0.0
-        if self._progress is not None:
-            more = f"-{self._ended + len(labels)}" if len(labels) > 1 else ""
-            what = f"{self._ended + 1}{more}/{self._total} {', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"
-            self._current = self._progress.add_task("", total=1.0, what=what, stage="")
+        more = f"-{self._ended + len(labels)}" if len(labels) > 1 else ""
+        what = f"{self._ended + 1}{more}/{self._total} {', '.join(labels[:3])}{', ...' if len(labels) > 3 else ''}"
+        self._current = self._progress.add_task("", total=1.0, what=what, stage="")
 
     def stage(self, stage: str, fraction: float) -> None:
         """A stage of the current photos begins, with ``fraction`` of their work done."""
         self._fraction = max(self._fraction, min(fraction, 1.0))
-        if self._progress is not None and self._current is not None:
+        if self._current is not None:
             self._progress.update(self._current, completed=self._fraction, stage=stage)
-            if self._overall is not None:
-                self._progress.update(self._overall, completed=self._worked + self._fraction * self._at_once)
+            self._progress.update(self._overall, completed=self._worked + self._fraction * self._at_once)
 
     def end(self, label: str, outcome: str | None) -> None:
         """A photo is dealt with; ``outcome`` completes the line about it, None says nothing."""
@@ -150,16 +143,15 @@ class Display:
         if self._at_once:
             self._worked += 1
             self._at_once -= 1
-        if self._progress is not None and not self._at_once and self._current is not None:
+        if not self._at_once and self._current is not None:
             self._progress.remove_task(self._current)
             self._current = None
-            if self._overall is not None:
-                self._progress.update(self._overall, completed=self._worked)
+            self._progress.update(self._overall, completed=self._worked)
         if self._lines and outcome is not None:
             say(f"{self._ended}/{self._total} {label} {outcome}")
 
 
-def _make_progress() -> "Progress":
+def _make_progress(drawn: bool) -> "Progress":
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     return Progress(
@@ -175,4 +167,5 @@ def _make_progress() -> "Progress":
         speed_estimate_period=1800.0,
         # Lines for a file or pipe must not be drawn into the terminal's picture.
         redirect_stdout=sys.stdout.isatty(),
+        disable=not drawn,
     )

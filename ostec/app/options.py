@@ -3,7 +3,7 @@
 import functools
 from typing import Annotated, TypeVar
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 T = TypeVar("T")
 
@@ -24,3 +24,7 @@ OutFolder = Annotated[str, option(aliases=["-o"], metavar="DIR")]
 """Where the results go."""
 Quiet = Annotated[bool, option(aliases=["-q"])]
 Verbose = Annotated[bool, option(aliases=["-v"])]
+DatasetFolder = Annotated[str, Positional, option(metavar="DS")]
+"""A dataset that is there."""
+NewDataset = Annotated[str, option(aliases=["-o"], metavar="DS")]
+"""Folder of a dataset that is written."""

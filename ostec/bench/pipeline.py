@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ostec.bench.clock import Clock, Now, PeakMemory
+from ostec.bench.clock import Now, PeakMemory, settle
 from ostec.core.errors import OstecError
 from ostec.core.progress import STAGES
 
@@ -95,12 +95,13 @@ def _figures(rounds: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, Any]:
 
 def _complete(completer: Completes, photo: Path, folder: Path, now: Now) -> dict[str, float]:
     """Seconds of one photo by stage, and of its files; their sum is the wall time."""
-    clock = Clock(completer.device, now)
-    clock.start()
+    settle(completer.device)
+    begun = now()
     faces = completer.complete_all(photo)
     for number, face in enumerate(faces):
         face.save(folder, f"photo{number}")
-    total = clock.stop()
+    settle(completer.device)
+    total = now() - begun
     shared = STAGES[: STAGES.index("landmarks")]
     found: dict[str, float] = {}
     for number, face in enumerate(faces):

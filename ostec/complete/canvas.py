@@ -12,8 +12,8 @@ from ostec.prior.settings import PriorSettings
 from ostec.render.unwrap import enlarge_inside, resize_map
 from ostec.render.uv import UvLayout
 from ostec.stitch.blend import feathered, pad, photo_weight, slanted_recoloured, spread, stitch
+from ostec.stitch.merge import ViewFill
 from ostec.stitch.settings import BlendSettings
-from ostec.stitch.views import ViewFill
 
 INTERIOR_RIM = 0.2
 """Distance in UV from the chart's border beyond which what the prior cannot explain is still face: eyes, beards,

@@ -30,8 +30,8 @@ from ostec.project.settings import ProjectionSettings
 from ostec.project.space import FaceGenerator
 from ostec.project.studio import View, ViewStudio, views_of, waves_of
 from ostec.render.unwrap import enlarge_inside
+from ostec.stitch.merge import ViewFill, merge_views
 from ostec.stitch.settings import ViewSettings
-from ostec.stitch.views import ViewFill, merge_views
 
 WORK_SIZE = 512
 """Least side in texels at which views are joined, or the texture's own if that is smaller."""

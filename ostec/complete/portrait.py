@@ -23,7 +23,7 @@ from ostec.render.crops import Crop, crop_as_portrait, crop_onto_template, five_
 from ostec.render.unwrap import resize_map
 from ostec.stitch.blend import feathered, low_pass
 from ostec.stitch.colour import match_colour
-from ostec.stitch.views import Progress, add_view
+from ostec.stitch.merge import Progress, add_view
 
 GUESSED = 0.6
 """Trust of the frontal projection in texels that are no photo's."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ostec.complete.canvas import UvCanvas, chosen_mode
 from ostec.complete.completer import OnProgress, unwatched
 from ostec.core.types import Completion, Evidence
-from ostec.stitch.views import merge_views
+from ostec.stitch.merge import merge_views
 
 
 @dataclass(frozen=True)

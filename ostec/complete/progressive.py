@@ -13,8 +13,8 @@ from ostec.core.types import BoolArray, FloatArray, ProjectedView
 from ostec.project.invert import Projection
 from ostec.project.objective import ProjectionTarget
 from ostec.project.studio import View, ViewStudio
+from ostec.stitch.merge import Progress, add_view
 from ostec.stitch.settings import ViewSettings
-from ostec.stitch.views import Progress, add_view
 
 
 @dataclass(frozen=True)

@@ -185,9 +185,9 @@ def cache_folder() -> Path | None:
 def find_model(name: str, file: str) -> Path | None:
     """Locate one file of a manifest, unchecked: the first of what is there, or None.
 
-    In each of :func:`models_folders` it is looked for under its name in the manifest, then directly in the folder.
-    Files that ship are looked for where they ship. Raises AssetError if there is no such manifest, or it lists no such
-    file.
+    In each of :func:`models_folders` it is looked for under its name in the manifest, directly in the folder, and then
+    in the manifest's folders. Files that ship are looked for where they ship. Raises AssetError if there is no such
+    manifest, or it lists no such file.
     """
     manifest = load_manifest(name)
     entry = manifest.file(file)
@@ -197,7 +197,8 @@ def find_model(name: str, file: str) -> Path | None:
         except AssetError:  # its package is not installed
             return None
     else:
-        places = [folder / part for folder in models_folders() for part in (entry.name, entry.basename)]
+        names = (entry.name, entry.basename, *(f"{folder}/{entry.basename}" for folder in manifest.folders))
+        places = [folder / name for folder in models_folders() for name in names]
     return next((place for place in places if place.is_file()), None)
 
 

@@ -54,9 +54,21 @@ class ModelStatus:
         return next((file for file in self.files if file.path is not None), self.files[0])
 
     @property
+    def usable(self) -> bool:
+        """Whether all is there that is needed, and nothing damaged."""
+        return self.state in (State.PRESENT, State.UNPINNED)
+
+    @property
+    def needed(self) -> tuple[FileStatus, ...]:
+        """Of alternatives the chosen one; of a usable model the files that are there; else all."""
+        if self.manifest.any_of:
+            return (self.chosen,)
+        return tuple(file for file in self.files if file.path is not None or not self.usable)
+
+    @property
     def size(self) -> int:
-        """Bytes of all files, or of the chosen alternative; 0 where unknown."""
-        files = (self.chosen,) if self.manifest.any_of else self.files
+        """Bytes of the files that are needed; 0 where unknown."""
+        files = self.needed
         sizes = [file.path.stat().st_size if file.path is not None else file.entry.size for file in files]
         return sum(sizes) if all(sizes) else 0
 
@@ -68,7 +80,12 @@ def inspect_model(manifest: Manifest, thoroughly: bool = False) -> ModelStatus:
         thoroughly: compare SHA-256, not sizes alone.
     """
     files = tuple(_inspect_file(manifest, entry, thoroughly) for entry in manifest.files)
-    return ModelStatus(manifest, files, _summary(manifest, {file.state for file in files}))
+    found = ModelStatus(manifest, files, _summary(manifest, {file.state for file in files}))
+    instead = [_inspect_file(manifest, entry, thoroughly) for entry in manifest.enough]
+    if found.usable or not instead or any(file.path is None for file in instead):
+        return found
+    further = (file for file in instead if file.entry not in manifest.files)
+    return ModelStatus(manifest, (*files, *further), _summary(manifest, {file.state for file in instead}))
 
 
 def _inspect_file(manifest: Manifest, entry: ManifestFile, thoroughly: bool) -> FileStatus:

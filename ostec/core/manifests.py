@@ -78,13 +78,19 @@ class Manifest:
     face_model: str = ""
     """Name by which ``--face-model`` knows the morphable model; empty where it is none."""
 
+    folders: tuple[str, ...] = ()
+    """Folders below one of models in which files are looked for as well: those of the published archive."""
+    enough: tuple[ManifestFile, ...] = ()
+    """Files that are enough in place of all."""
+
     def file(self, name: str) -> ManifestFile:
         """Return the entry called ``name``, or the only one whose name without folders it is.
 
         Raises AssetError if the manifest has no such file.
         """
-        found = [entry for entry in self.files if entry.name == name]
-        found = found or [entry for entry in self.files if entry.basename == name]
+        entries = dict.fromkeys((*self.files, *self.enough))
+        found = [entry for entry in entries if entry.name == name]
+        found = found or [entry for entry in entries if entry.basename == name]
         if len(found) != 1:
             raise AssetError(f"external/{self.name}.toml lists no file {name}.")
         return found[0]
@@ -107,10 +113,13 @@ def parse_manifest(text: str) -> Manifest:
     base = _text(table, "base_url", "")
     texts: dict[str, Any] = {key: _text(table, key) for key in ("name", "purpose", "homepage", "paper", "licence")}
     optional = ("package", "source", "format", "loader", "input", "sign_up", "face_model")
+    files = {entry.name: entry for entry in (_file_entry(entry, base) for entry in _tables(table, "files"))}
     return Manifest(
         **texts,
         **{key: _text(table, key, "") for key in optional},
-        files=tuple(_file_entry(entry, base) for entry in _tables(table, "files")),
+        files=tuple(files.values()),
+        folders=_texts(table, "folders"),
+        enough=tuple(files.get(name) or _file_entry({"name": name}, "") for name in _texts(table, "enough")),
         commercial_use=_truth(table, "commercial_use"),
         redistribution=_truth(table, "redistribution"),
         any_of=bool(_truth(table, "any_of")),
@@ -130,6 +139,13 @@ def _text(table: dict[str, Any], key: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{key} is no text")
     return value
+
+
+def _texts(table: dict[str, Any], key: str) -> tuple[str, ...]:
+    values = table.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{key} is no list of texts")
+    return tuple(values)
 
 
 def _tables(table: dict[str, Any], key: str) -> list[dict[str, Any]]:

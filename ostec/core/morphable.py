@@ -81,22 +81,6 @@ class ModelShape:
     """[E]."""
 
 
-@dataclass(frozen=True)
-class Skinning:
-    """How a model of V vertices bends at its J joints; lengths and axes are those of its :class:`MorphableModel`."""
-
-    joints: FloatArray
-    """[J, V]: joints = joints @ vertices of the unposed head."""
-    parents: IntArray
-    """[J]: the joint that each one hangs on; -1 for the first."""
-    corrections: FloatArray
-    """[V, 3, 9 (J - 1)]: offsets per unit of (rotation - identity), row by row, of each joint but the first."""
-    weights: FloatArray
-    """[V, J]: how much each vertex follows each joint; rows sum to one."""
-    names: tuple[str, ...]
-    """J names of the joints."""
-
-
 def _offsets(basis: FloatArray, coefficients: FloatArray, what: str) -> FloatArray:
     values = np.asarray(coefficients, dtype=np.float32)
     if values.ndim != 1 or len(values) > basis.shape[2]:

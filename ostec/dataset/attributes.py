@@ -23,24 +23,16 @@ Attributes = Mapping[str, Scalar]
 Beside = bytes | Mapping[str, Any]
 """What a source brings of one photo besides the picture: the first bytes of its JSON file, or values."""
 
-OF_SOURCES = "sources"
-"""Stands for what lies beside the photos, in the place of a table's path."""
+OF_SOURCES = "sources"  # stands for what lies beside the photos, in the place of a table's path
 NAMING = ("source", "file_name", "filename", "file", "path", "id")
 """Columns that can name the photo, in order of preference."""
-MAX_NAMES = 256
-"""Attributes of a photo."""
-MAX_TEXT = 1000
-"""Characters of a name or value."""
-MAX_PHOTO_BYTES = 16 << 10
-"""Of a photo's attributes as JSON: a row group of the manifest has thousands of them in memory."""
-MAX_BESIDE_BYTES = 1 << 20
-"""Of the JSON beside a photo."""
-MAX_TABLE_BYTES = 256 << 20
-"""Of a table's file, and of what a Parquet file unpacks to."""
-MAX_VALUES = 20_000_000
-"""Of a Parquet table: equal values take next to no bytes in it."""
-_OWN_KIND = "ostec"
-"""What lies beside a photo and begins its ``kind`` so is a record of this program, and no attributes."""
+MAX_NAMES = 256  # attributes of a photo
+MAX_TEXT = 1000  # characters of a name or value
+MAX_PHOTO_BYTES = 16 << 10  # of a photo's attributes as JSON: a row group of the manifest has thousands in memory
+MAX_BESIDE_BYTES = 1 << 20  # of the JSON beside a photo
+MAX_TABLE_BYTES = 256 << 20  # of a table's file, and of what a Parquet file unpacks to
+MAX_VALUES = 20_000_000  # of a Parquet table: equal values take next to no bytes in it
+_OWN_KIND = "ostec"  # begins the ``kind`` of this program's records, which are no attributes
 _MOST_KINDS = 1000
 _TOLD_KINDS = 5
 _FEW_VALUES = 10
@@ -64,14 +56,9 @@ def as_scalar(text: str) -> Scalar | None:
 
 
 def clean(values: Mapping[Any, Any], left_out: "Counter[str]") -> dict[str, Scalar]:
-    """What of a photo's values can be attributes.
+    """What of a photo's values, by name, can be attributes; ``left_out`` counts the rest by name and reason.
 
-    Args:
-        values: by name.
-        left_out: counts what is neither text nor number, infinite or too long.
-
-    Raises:
-        ValueError: they are too many.
+    Raises ValueError if they are too many.
     """
     found: dict[str, Scalar] = {}
     for name, value in values.items():
@@ -112,7 +99,7 @@ class Labels:
         self.left_out: Counter[str] = Counter()
         self._table: dict[str, str] | None = None
         self._used: set[str] = set()
-        self._counts = dict.fromkeys(("has", "without", "unreadable"), 0)
+        self._counts = Counter[str]()
         self.origin = asked
         """For the record: ``sources``, or the table's name and SHA-256."""
         if asked != OF_SOURCES:
@@ -120,13 +107,9 @@ class Labels:
             self.origin = f"{shown(Path(asked).name)}, SHA-256 {sha256_of(Path(asked))}"
 
     def of(self, source: str, photo_id: str, beside: Beside | None, new: bool) -> Attributes:
-        """The attributes of a photo.
+        """The attributes of a photo, by its name in the dataset or its id; ``beside``: what the source brings.
 
-        Args:
-            source: its name in the dataset.
-            photo_id: of its bytes; empty where they could not be read.
-            beside: what the source brings.
-            new: whether it is counted; a photo of an earlier build only uses up its row.
+        One that is not ``new`` is of an earlier build: it is not counted, and only uses up its row.
         """
         found: Attributes = {}
         what = "without"
@@ -142,8 +125,7 @@ class Labels:
                 what = "has" if found else "none" if values is not None else "without"
             except (ValueError, RecursionError):
                 what = "unreadable"
-        if new:
-            self._counts[what] = self._counts.get(what, 0) + 1
+        self._counts[what] += new
         return found
 
     def remark(self) -> str:
@@ -151,9 +133,10 @@ class Labels:
         counts, table = self._counts, self._table
         if not (counts["without"] or counts["unreadable"] or self.left_out):
             return ""
+        whats = {"without": "come without" if table is None else "have no row"}
+        whats |= {"unreadable": "have some that cannot be read"}
         parts = [f"{counts['has']} photos have them"]
-        parts += [f"{counts['without']} {'come without' if table is None else 'have no row'}"] * bool(counts["without"])
-        parts += [f"{counts['unreadable']} have some that cannot be read"] * bool(counts["unreadable"])
+        parts += [f"{counts[what]} {told}" for what, told in whats.items() if counts[what]]
         if table and (unused := len(table) - len(self._used)):
             parts.append(f"{unused} of {len(table)} rows fit no photo")
         kinds = [kind for kind, _ in self.left_out.most_common(_TOLD_KINDS)]
@@ -191,16 +174,10 @@ def read_table(path: Path, left_out: "Counter[str]") -> dict[str, str]:
 
     ``.csv``: with a line of names. ``.json``: an object of objects, by the photo's name, or a list of objects.
     ``.jsonl``: an object a line. ``.parquet``. Where rows are not named, one of :data:`NAMING` names the photo.
+    ``left_out`` counts what is no attribute.
 
-    Args:
-        path: of the table.
-        left_out: counts what is no attribute.
-
-    Returns:
-        Source or id -> attributes as JSON, which takes the least memory.
-
-    Raises:
-        UsageError: it is missing, too large, damaged, no such table, or contradicts itself.
+    Returns source or id -> attributes as JSON, which takes the least memory. Raises UsageError if the table is missing,
+    too large, damaged, none, or contradicts itself.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -256,15 +233,13 @@ def _in_csv(path: Path) -> Iterator[dict[str, Any]]:
 
 def _in_json(path: Path) -> Iterator[Any]:
     values = json.loads(path.read_bytes())
-    if isinstance(values, list):
-        yield from values
-        return
-    if not isinstance(values, dict):
+    if not isinstance(values, dict | list):
         raise ValueError("expected an object of objects")
-    for name, row in values.items():
+    for name, row in values.items() if isinstance(values, dict) else ():
         if not isinstance(row, dict):
             raise ValueError(f"expected an object of {shown(name)[:40]}")
-        yield {**row, NAMING[0]: name}
+        row[NAMING[0]] = name
+    yield from values.values() if isinstance(values, dict) else values
 
 
 def _in_lines(path: Path) -> Iterator[Any]:

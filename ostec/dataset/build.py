@@ -11,32 +11,42 @@ from typing import Any
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.settings import to_json
 from ostec.dataset.attributes import OF_SOURCES, Labels
-from ostec.dataset.card import write_card
+from ostec.dataset.card import SELECTION, write_card
+from ostec.dataset.files import read_lines, write_lines
 from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
-from ostec.dataset.origin import SELECTION
-from ostec.dataset.plan import Added, DatasetConfig, Plan, Sieve, read_config, require_equal, unheeded, write_config
+from ostec.dataset.plan import (
+    Added,
+    DatasetConfig,
+    Plan,
+    Sieve,
+    need_config,
+    read_config,
+    require_equal,
+    unheeded,
+    write_config,
+)
 from ostec.dataset.records import Counts, Executor, Group, Report
 from ostec.dataset.sources import LeaveOut, Search
-from ostec.dataset.store import Store, read_lines, write_lines
+from ostec.dataset.store import Store
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 from ostec.io.locks import Busy, is_held, only_one
 
 logger = logging.getLogger(__name__)
+
+_BUSY = "{} is being built by another process; please wait until it ends."
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Hold the lock of a dataset's folder, which must exist; the system takes it back when its holder ends.
 
-    Raises:
-        UsageError: somebody else does.
-        OutputError: the folder cannot be written to.
+    Raises UsageError if somebody else does, OutputError if the folder cannot be written to.
     """
     try:
         with only_one(folder / "build"):
             yield
     except Busy as error:
-        raise _refusal(folder) from error
+        raise UsageError(_BUSY.format(folder)) from error
 
 
 def is_building(folder: Path) -> bool:
@@ -47,11 +57,7 @@ def is_building(folder: Path) -> bool:
 def require_idle(folder: Path) -> None:
     """See that nobody holds it; nothing is written. Raises UsageError."""
     if is_building(folder):
-        raise _refusal(folder)
-
-
-def _refusal(folder: Path) -> UsageError:
-    return UsageError(f"{folder} is being built by another process; please wait until it ends.")
+        raise UsageError(_BUSY.format(folder))
 
 
 class Dataset:
@@ -64,21 +70,15 @@ class Dataset:
         self.store = Store(folder, config.shard_size)
         self.plan = Plan(folder, config.shard_size)
         self._noted = self.store.state / "sources.json"
-        self._named: dict[str, Any] | None = None
-        """What this process has noted to be planned."""
+        self._named: dict[str, Any] | None = None  # what this process has noted to be planned
 
     @classmethod
     def open(cls, folder: Path, lost_state: bool = False) -> "Dataset":
         """Open one that exists; ``lost_state``: also one with shards that its plan does not know.
 
-        Raises:
-            UsageError: there is none in the folder.
-            AssetError: it is damaged.
+        Raises UsageError if there is none in the folder, AssetError if it is damaged.
         """
-        config = read_config(folder)
-        if config is None:
-            raise UsageError(f"{folder} holds no dataset: it has no config.json of ostec dataset build.")
-        dataset = cls(folder, config)
+        dataset = cls(folder, need_config(folder))
         if not lost_state and (dataset.store.last_shard() >= dataset.plan.shards or dataset.plan.is_lost()):
             # Planning anew would replace them.
             raise AssetError(
@@ -91,11 +91,8 @@ class Dataset:
     def at(cls, folder: Path, config: DatasetConfig) -> "Dataset":
         """One that could be begun, or gone on with, with these settings; nothing is written.
 
-        One of which nothing is done yet has no settings to keep.
-
-        Raises:
-            UsageError: other settings, or another program's files are there.
-            AssetError: it is damaged.
+        One of which nothing is done yet has no settings to keep. Raises UsageError if other settings or another
+        program's files are there, AssetError if it is damaged.
         """
         before = read_config(folder)
         if before is None:
@@ -121,10 +118,8 @@ class Dataset:
     def locked(self) -> Iterator[None]:
         """Nobody else builds; the plan is read again, and the folders are made that are missing.
 
-        Raises:
-            UsageError: somebody does, has begun it with other settings, or a folder is a link that leads elsewhere.
-            OutputError: the folder cannot be written to.
-            AssetError: the plan is damaged.
+        Raises UsageError if somebody does, has begun it with other settings, or a folder is a link that leads
+        elsewhere, OutputError if the folder cannot be written to, AssetError if the plan is damaged.
         """
         with alone(self.folder):
             require_equal(self.folder, read_config(self.folder) or self.config, self.config)
@@ -137,15 +132,8 @@ class Dataset:
     def note_sources(self, sources: Sequence[str], licence: str, attributes: str = "") -> None:
         """Write down what is to be planned, after what was written down before, so that ``resume`` knows it.
 
-        Args:
-            sources: folders, photos, patterns, lists, archives.
-            licence: of the photos.
-            attributes: a table of them, or :data:`OF_SOURCES`; empty for none.
-
-        Raises:
-            UsageError: the dataset is a part of another one.
-            AssetError: the note is damaged.
-            OutputError: it cannot be written.
+        ``attributes``: a table of them, or :data:`OF_SOURCES`; empty for none. Raises UsageError if the dataset is a
+        part of another one, AssetError if the note is damaged, OutputError if it cannot be written.
         """
         self._require_whole()
         self.store.make()
@@ -167,7 +155,7 @@ class Dataset:
     ) -> Added:
         """What the sources, after those that are noted, would add to the plan; nothing is written.
 
-        Args and errors are those of :meth:`note_sources` and :meth:`plan_noted`.
+        Raises what :meth:`note_sources` and :meth:`plan_noted` do.
         """
         self._require_whole()
         sieve = self._sieve(attributes)
@@ -177,16 +165,10 @@ class Dataset:
         return sieve.added
 
     def plan_noted(self, leave_out: LeaveOut, tick: Callable[[int], None]) -> Added | None:
-        """Plan what was noted; None if there is nothing to plan.
+        """Plan what was noted; None if there is nothing to plan. ``tick`` is told the number of photos looked at.
 
-        Args:
-            leave_out: of files in folders.
-            tick: called with the number of photos looked at.
-
-        Raises:
-            UsageError: a source or the table of attributes is gone.
-            AssetError: the note is damaged.
-            OutputError: the plan cannot be written.
+        Raises UsageError if a source or the table of attributes is gone, AssetError if the note is damaged, OutputError
+        if the plan cannot be written.
         """
         added = None
         noted = list(read_lines(self._noted))
@@ -247,12 +229,10 @@ class Dataset:
     def run(self, executor: Executor, report: Report) -> Counts:
         """Have everything done that is planned and not done; whatever ends it, what is done is kept.
 
-        Raises:
-            OstecError: it stops early.
+        Raises OstecError if it stops early.
         """
         counts, made, reported = self.count(), 0, 0.0
-        left: dict[int, set[int]] = {}
-        """Shard -> items that are still to be done, of the shards that are open."""
+        left: dict[int, set[int]] = {}  # shard -> items that are still to be done, of the shards that are open
         self.store.clean(self.plan.shards)
         for folder in self.store.folders:
             remove_leftovers(folder)
@@ -261,7 +241,7 @@ class Dataset:
                 shard = finished.item // self.config.shard_size
                 left[shard].discard(finished.item)
                 if not left[shard]:
-                    self._seal(shard)
+                    self.store.seal(shard, self.plan.read(shard))
                     del left[shard]
                 counts.pending -= 1
                 counts.add(finished.status, finished.faces)
@@ -281,14 +261,11 @@ class Dataset:
             todo = [item for item in self.plan.read(shard) if item.status is None]
             waiting = left[shard] = {item.number for item in todo} - self.store.staged(shard)
             if not waiting:
-                self._seal(shard)
+                self.store.seal(shard, self.plan.read(shard))
             for size in group_sizes(len(todo), self.config.batch) if waiting else ():
                 group, todo = tuple(todo[:size]), todo[size:]
                 if own := waiting.intersection(item.number for item in group):
                     yield Group(group, frozenset(own))
-
-    def _seal(self, shard: int) -> None:
-        self.store.seal(shard, self.plan.read(shard))
 
     def count(self) -> Counts:
         """What is done so far. Raises AssetError."""
@@ -312,8 +289,12 @@ class Dataset:
 
     # Results
 
+    def tables(self) -> Iterator[Any]:
+        """The manifest's rows of each shard that is sealed. Raises AssetError."""
+        return map(self.store.table, self._sealed())
+
     def rows(self) -> Iterator[Row]:
-        """The manifest's rows of the shards that are sealed."""
+        """The same one by one, without what is not known."""
         return (row for shard in self._sealed() for row in self.store.rows(shard))
 
     def checksums(self) -> bytes:

@@ -1,4 +1,7 @@
-"""The data card: ``README.md`` of a dataset or of an export of one, filled from its manifest by ``card.md.j2``."""
+"""The data card: ``README.md`` of a dataset or of an export of one, filled from its manifest by ``card.md.j2``.
+
+It tells what the faces come from (photos, other datasets, models with their licences) and how they are distributed.
+"""
 
 import hashlib
 import json
@@ -6,30 +9,35 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from ostec.core.assets import asset_path, load_manifest, manifest_names, sha256_of
+from ostec.core.errors import AssetError
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_number
-from ostec.dataset.members import PORTRAIT, PROVENANCE, TEXTURE
-from ostec.dataset.origin import hub_licence, licence_of, origin_of, record_in
-from ostec.dataset.plan import NOT_GIVEN, Build
+from ostec.dataset.files import read_json
+from ostec.dataset.manifest import Row
+from ostec.dataset.plan import LOST, NOT_GIVEN, Build
+from ostec.dataset.records import PORTRAIT, PROVENANCE, RECORD, TEXTURE
 from ostec.dataset.stats import attributes_of, ordered, stats_of
 from ostec.export.templates import render
 from ostec.io.files import open_plain, write_atomic
+from ostec.io.shards import read_member, read_members
 from ostec.pipeline.settings import told
 
 logger = logging.getLogger(__name__)
 
 NAME = "README.md"
-ASIDE = "README.new.md"
-"""Where the card goes if somebody has changed the one that is there."""
-PICTURES = (TEXTURE, PROVENANCE, PORTRAIT)
-"""Members that ``datasets`` shows as pictures."""
+ASIDE = "README.new.md"  # where the card goes if somebody has changed the one that is there
+INTERPOLATION, SELECTION = "interpolation.json", "selection.json"
+"""What a dataset has besides if its faces are between those of another one, or a part of those of another one."""
+BEFORE = "before"  # key of a selection under which the one stands that its source is
+PICTURES = (TEXTURE, PROVENANCE, PORTRAIT)  # members that ``datasets`` shows as pictures
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _BINS = {
     "yaw_deg": ("Yaw, degrees (positive: the nose to the image's right)", 15.0),
@@ -44,20 +52,28 @@ _BAR = 40
 _MAX_BYTES = 16 << 20
 _END = "<!-- ostec {digest}: up to here the card is written anew by each build; what follows is kept. -->\n"
 _ENDS = re.compile(rb"^<!-- ostec ([0-9a-f]{64}):[^\r\n]*-->\r?\n?", re.MULTILINE)
+_NOT_KNOWN, _OWN = "not known here", "part of ostec"
+_SELECTED = {"kept": int, "left_out": int, "shares": dict, "limits": list, "where": list, "others": list}
+_MAX_NAME = 300
+_UNKNOWN, _OTHER = "unknown", "other"
+_COMMONS = ("cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nd", "cc-by-nc-sa", "cc-by-nc-nd")
+_HUB = {f"{name}-{version}" for name in _COMMONS for version in ("2.0", "2.5", "3.0", "4.0")} | {
+    *("cc", "cc0-1.0", "pddl", "odbl", "odc-by", "c-uda", "cdla-sharing-1.0", "cdla-permissive-1.0"),
+    *("cdla-permissive-2.0", "etalab-2.0", "gfdl", "apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause"),
+    *("gpl", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "openrail", "unlicense"),
+}
+"""Ids that the data cards of the Hugging Face hub know, as far as pictures come under them."""
+_ALIASES = {"cc0": "cc0-1.0", "cc-zero": "cc0-1.0", "apache": "apache-2.0", "apache-2": "apache-2.0"}
 
 
 @dataclass(frozen=True)
 class Form:
     """What a card is of."""
 
-    origin: Path
-    """Folder of the dataset."""
-    name: str = ""
-    """Format of the export; empty for the dataset itself."""
-    members: Sequence[str] = ()
-    """Endings of what an export has taken along; empty for all."""
-    remarks: Sequence[str] = ()
-    """A sentence each."""
+    origin: Path  # folder of the dataset
+    name: str = ""  # format of the export; empty for the dataset itself
+    members: Sequence[str] = ()  # endings of what an export has taken along; empty for all
+    remarks: Sequence[str] = ()  # a sentence each
 
 
 def write_card(
@@ -65,16 +81,9 @@ def write_card(
 ) -> None:
     """Write the data card; equal rows give equal bytes. What its reader wrote below the last comment is kept.
 
-    Args:
-        path: of the file.
-        table: rows of the manifest.
-        builds: what was planned, with the licences.
-        config: as in ``config.json``.
-        form: of an export; None for the card of the dataset that the file lies in.
-
-    Raises:
-        OutputError: it cannot be written.
-        AssetError: the manifest of a model is damaged.
+    ``table`` has rows of the manifest, ``config`` is as in ``config.json``; without a ``form`` the card is of the
+    dataset that the file lies in. Raises OutputError if it cannot be written, AssetError if the manifest of a model is
+    damaged.
     """
     import pyarrow.compute as pc
 
@@ -90,10 +99,10 @@ def write_card(
     records = [record_in(form.origin / "shards", row) for row in faces.take(firsts).to_pylist()]
     weights = [json.loads(text or "{}") for text in pc.unique(faces["weights"]).to_pylist()]
     models = sorted({(str(name), str(digest)) for one in weights for name, digest in one.items()})
-    origin, licence_at = origin_of(form.origin), licence_of()
+    mixed, licence_at = _read(form.origin / INTERPOLATION), licence_of()
     pictures = [e for e in PICTURES if config["settings"].get("frontalize") or e != PORTRAIT]
     features = [ending for ending in pictures if not form.members or ending in form.members]
-    own = "the classes, and what each face was mixed of" if origin.mixed else "what the sources brought"
+    own = "what the sources brought" if mixed is None else "the classes, and what each face was mixed of"
     given = dict.fromkeys(build.attributes for build in builds if build.attributes)
     text = render(
         "card.md.j2",
@@ -107,7 +116,9 @@ def write_card(
         builds=builds,
         not_given=NOT_GIVEN,
         features=[*features, "__key__"] if features else [],
-        origin=origin.lines,
+        selections=list(_selections(form.origin)),
+        mixed=mixed is not None,
+        mixture=_mixture(mixed or {}),
         models=[(name, digest, licence_at(name, digest)) for name, digest in models],
         made=sorted({_made_with(record) for record in records} - {""}),
         fitted=sorted({_face_model(record) for record in records} - {""}),
@@ -170,12 +181,98 @@ def _histogram(column: Any, title: str, width: float) -> tuple[str, list[str]]:
     return title, lines
 
 
-def write_readme(path: Path, content: bytes) -> None:
-    """Write a card; what stands below it stays, and a card that was changed is not replaced.
+def selection_in(folder: Path) -> dict[str, Any] | None:
+    """How a dataset was chosen from another one; None if it was not, empty if that cannot be read."""
+    return _read(folder / SELECTION)
 
-    Raises:
-        OutputError: it cannot be written.
+
+def _selections(folder: Path) -> Iterator[dict[str, Any]]:
+    """How a dataset was chosen from another one, how that one was, and so on; what is of a wrong type is None."""
+    found: Any = selection_in(folder)
+    while isinstance(found, dict):
+        known = {name: found.get(name) for name in ("kind", "part", "seed", "group", *_SELECTED)}
+        yield {name: value if isinstance(value, _SELECTED.get(name, object)) else None for name, value in known.items()}
+        found = found.get(BEFORE)
+
+
+def _mixture(found: Mapping[str, Any]) -> str:
+    """How faces were mixed, in words."""
+    by, weights, generator = found.get("by"), found.get("weights"), found.get("generator")
+    told = [f"Classes of faces by {', '.join(map(str, by))}"] if isinstance(by, list) and by else []
+    told += [f"share of the first face {' to '.join(map(str, weights))}"] if isinstance(weights, list) else []
+    if isinstance(generator, dict):
+        told.append(f"generator {generator.get('file')}, SHA-256 {generator.get('sha256')}")
+    return shown("; ".join([*told, *([f"seed {found['seed']}"] if "seed" in found else [])]))
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file; empty if it cannot be read."""
+    try:
+        found = read_json(path)
+        return found if isinstance(found, dict) else {}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def licence_of() -> Callable[[str, str], str]:
+    """Gives the licence of a file of a model, by its name and SHA-256, from the manifests in ``external/``.
+
+    A file whose bytes no manifest knows, such as weights that somebody trained, has none that is known. Raises
+    AssetError if a manifest is damaged.
     """
+    known = {}
+    for manifest in map(load_manifest, manifest_names()):
+        licence = manifest.short_licence + (", no commercial use" if manifest.commercial_use is False else "")
+        if manifest.face_model:
+            known[f"face model {manifest.face_model}"] = licence
+        known |= {entry.sha256 or entry.basename: licence for entry in manifest.files}
+
+    def find(name: str, digest: str) -> str:
+        plain = PurePosixPath(name).name
+        own = asset_path("topology") / plain
+        found = known.get(digest) or known.get(plain)
+        return found or (_OWN if own.is_file() and sha256_of(own) == digest else _NOT_KNOWN)
+
+    return find
+
+
+def record_in(shards: Path, row: Row) -> Mapping[str, Any]:
+    """A face's record (``KEY.json``) from its shard; empty if it is not there or cannot be read."""
+    try:
+        path = shards / str(row["shard"])
+        if path.parent != shards:
+            return {}
+        for member in read_members(path, int(row["offset"]), int(row["offset"]) + int(row["size"])):
+            if member.key == row["key"] and member.ending == RECORD and member.size <= _MAX_BYTES:
+                found = json.loads(read_member(path, member))
+                return found if isinstance(found, dict) else {}
+    except (AssetError, OSError, ValueError, TypeError, RecursionError):
+        pass
+    return {}
+
+
+def hub_licence(given: Iterable[str]) -> tuple[list[str], str]:
+    """The licences of a dataset's builds as the data card of the Hugging Face hub names them.
+
+    Returns ids, at least one, ``other`` and ``unknown`` among them, and what ``other`` is, as it was given.
+    """
+    ids, names = set(), set()
+    for text in given:
+        code = re.sub(r"[\s_]+", "-", text.strip().lower()).removesuffix("-licence").removesuffix("-license")
+        code = _ALIASES.get(code, code)
+        if code in ("", LOST.replace(" ", "-")):
+            code = _UNKNOWN
+        elif code not in _HUB:
+            code = _OTHER
+            names.add(shown(text.strip()))
+        ids.add(code)
+    return sorted(ids) or [_UNKNOWN], "; ".join(sorted(names))[:_MAX_NAME]
+
+
+def write_readme(path: Path, content: bytes) -> None:
+    """Write a card; what stands below it stays, and a card that was changed is not replaced. Raises OutputError."""
     ended = content + _END.format(digest=hashlib.sha256(content).hexdigest()).encode("ascii")
     try:
         with open_plain(path) as stream:

@@ -34,20 +34,14 @@ logger = logging.getLogger(__name__)
 MAX_DEATHS = 4
 """Of workers: at a group before its photos are done one by one, at a photo alone before it fails, and while they load
 before the build stops."""
-_PORTION_S = 0.5
-"""Work in one call, about: less wastes time on calls, more is lost when a worker dies."""
+_PORTION_S = 0.5  # work in one call, about: less wastes time on calls, more is lost when a worker dies
 _MAX_PORTION = 32
-_LEARNING = 0.1
-"""Weight of the last photo in the mean time of one."""
-_LOAD_S = 1800.0
-"""That a worker may take to load, whatever the limit for a photo."""
+_LEARNING = 0.1  # weight of the last photo in the mean time of one
+_LOAD_S = 1800.0  # that a worker may take to load, whatever the limit for a photo
 _TICK_S = 1.0
-_CONNECT_S = 10.0
-"""For the first answer of a cluster."""
-_WORKER_BYTES = 2 << 30
-"""Memory of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU."""
-_OBJECT_STORE_BYTES = 80 << 20
-"""Ray's shared memory: next to nothing passes through it."""
+_CONNECT_S = 10.0  # for the first answer of a cluster
+_WORKER_BYTES = 2 << 30  # of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU
+_OBJECT_STORE_BYTES = 80 << 20  # Ray's shared memory: next to nothing passes through it
 _TEMP_PREFIX = "ostecray-"
 
 
@@ -55,24 +49,18 @@ _TEMP_PREFIX = "ostecray-"
 class Resources:
     """What the workers may use."""
 
-    workers: int = 0
-    """0: as many as the machine, or cluster, has room for."""
-    threads: int = 1
-    """CPU threads of a worker."""
-    gpus_per_worker: float = -1.0
-    """-1: one GPU where there is any."""
-    address: str = ""
-    """Of a running cluster, or ``auto``; empty starts Ray on this machine, for this build alone."""
-    time_limit_s: float = 0.0
-    """Seconds a photo after which a worker that has not answered is ended; 0: never."""
+    workers: int = 0  # 0: as many as the machine, or cluster, has room for
+    threads: int = 1  # of a worker, on the CPU
+    gpus_per_worker: float = -1.0  # -1: one GPU where there is any
+    address: str = ""  # of a running cluster, or ``auto``; empty starts Ray on this machine, for this build alone
+    time_limit_s: float = 0.0  # seconds a photo after which a worker that has not answered is ended; 0: never
 
 
 @dataclass(frozen=True)
 class Job:
     """What the workers of a build have in common."""
 
-    folder: Path
-    """Of the dataset, absolute; on a cluster every node sees it."""
+    folder: Path  # of the dataset, absolute; on a cluster every node sees it
     shard_size: int
     make: MakeMaker
     copy_failed: bool = False
@@ -151,17 +139,14 @@ class RayExecutor:
         self._resources = resources
         self._store = Store(job.folder, job.shard_size)
         self._pin = WeightsPin(self._store)
-        self._calls: dict[Any, _Call] = {}
-        self._deaths: Counter[tuple[int, ...]] = Counter()
-        """By the photos of the group; those of nothing while workers load."""
+        self._calls = dict[Any, _Call]()
+        self._deaths = Counter[tuple[int, ...]]()  # by the photos of the group; those of nothing while workers load
 
     def run(self, groups: Iterable[Group]) -> Iterator[Finished]:
         """Take groups as there is room for them, and yield a :class:`Finished` for each photo left, in any order.
 
-        Raises:
-            OutputError: outcomes cannot be staged.
-            AssetError: a worker has loaded other weights than those of the dataset.
-            BackendError: Ray is not installed, cannot be started or dies, or workers cannot load.
+        Raises OutputError if outcomes cannot be staged, AssetError if a worker has loaded other weights than those of
+        the dataset, BackendError if Ray is not installed, cannot be started or dies, or workers cannot load.
         """
         queue = PhotoQueue(groups)
         if queue.ready(1):  # else Ray need not be started
@@ -200,12 +185,12 @@ class RayExecutor:
             self._deaths.pop((), None)
             for finished in found:
                 queue.learn(finished.seconds)
-                yield finished
         else:
-            weights, node = found
+            (weights, node), found = found, []
             self._pin.require(weights, node if self._resources.address else "")
-        if portion := queue.take():
+        if portion := queue.take():  # first, so that the worker need not wait until what it has done is sealed
             self._call(call.actor, call.actor.work.remote(portion), portion)
+        yield from found
 
     def _call(self, actor: Any, answer: Any, groups: list[Group]) -> None:
         self._calls[answer] = _Call(actor, groups, time.monotonic())
@@ -263,10 +248,7 @@ class RayExecutor:
         return Finished(number, outcome.status, len(outcome.faces))
 
     def _blame(self, group: Group, limit_s: float) -> Generator[Finished, None, list[Group]]:
-        """A worker was lost with a group; returns what is to be done of it now.
-
-        ``limit_s``: of a photo, after which the worker was ended; 0 if it died by itself.
-        """
+        """A worker was lost with a group, ended after ``limit_s`` a photo unless 0; returns what is left to do."""
         who = tuple(item.number for item in group.items)
         self._deaths[who] += 1
         deaths = self._deaths[who]
@@ -290,8 +272,7 @@ def _last_line(error: Exception) -> str:
 def count_workers(resources: Resources, total: Mapping[str, float]) -> int:
     """How many workers there are to be, of what Ray has: ``CPU``, ``GPU``, and ``memory`` in bytes.
 
-    Raises:
-        BackendError: there is no room for a single one, so that it would wait for ever.
+    Raises BackendError if there is no room for a single one, which would wait for ever.
     """
     gpus, cpus = total.get("GPU", 0.0), total.get("CPU", 0.0)
     if resources.gpus_per_worker > gpus:
@@ -325,10 +306,11 @@ def require_listening(address: str) -> None:
 def _ray(resources: Resources) -> Iterator[None]:
     """Ray, connected; started for this build, for whoever has its token, unless there is an address.
 
-    Raises BackendError: it is not installed, or cannot be started or reached.
+    Raises BackendError if it is not installed, or cannot be started or reached.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 leaves next to nothing where others compute too
     temp: Path | None = None
     where: dict[str, Any] = {"address": resources.address}
     if resources.address:

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -20,28 +20,26 @@ from ostec.core.settings import to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import loaded
 from ostec.dataset.card import NAME, Form, write_card
+from ostec.dataset.files import write_json
 from ostec.dataset.finished import FRONT, FRONTAL, FinishedDataset, need, read_face, read_latents
 from ostec.dataset.manifest import COLUMNS, Row, schema_of
-from ostec.dataset.members import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.plan import licence_at
+from ostec.dataset.records import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import TRAILER, pack_members
 from ostec.load.generators import encode_latent
 
 Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
-Faces = Iterator[tuple[Row, dict[str, bytes]]]
-"""Faces with those of their members that are exported, by ending."""
+Faces = Iterator[tuple[Row, dict[str, bytes]]]  # faces with those of their members that are exported, by ending
 
 _FFHQ_UV_VIEWS = (FRONT, "left", "right")
 _FFHQ_UV_LATENT = (18, 512)
 _FFHQ_UV_FIELDS = ("Age", "Beard", "Gender", "Index-in-FFHQ")
 _PER_FOLDER = 1000
-_PICTURES = {"image": TEXTURE, "provenance": PROVENANCE, "frontal": PORTRAIT}
-"""Column of a table -> ending of the member."""
+_PICTURES = {"image": TEXTURE, "provenance": PROVENANCE, "frontal": PORTRAIT}  # column -> ending of the member
 _MEMBERS = (*_PICTURES.values(), RECORD)
-_ROWS_PER_GROUP = 50
-"""What a writer and a reader have in memory at a time."""
+_ROWS_PER_GROUP = 50  # what a writer and a reader have in memory at a time
 _GROUPS_PER_FILE = 5
 _OF_SHARDS = ("item", "status", "stage", "reason", "shard", "offset", "size")
 _VALUES = {**{name: kind for name, kind in COLUMNS.items() if name not in _OF_SHARDS}, "licence": "string"}
@@ -52,12 +50,9 @@ class Exported:
     """What an export came to."""
 
     faces: int = 0
-    remarks: list[str] = field(default_factory=list)
-    """What the format asks for and the dataset does not have, a sentence each."""
-    without: set[str] = field(default_factory=set)
-    """Keys of the faces that have none of the members asked for."""
-    taken: set[str] = field(default_factory=set)
-    """Endings of the members."""
+    remarks: list[str] = field(default_factory=list)  # what the dataset lacks, a sentence each
+    without: set[str] = field(default_factory=set)  # keys of the faces that have none of the members asked for
+    taken: set[str] = field(default_factory=set)  # endings of the members
 
 
 def export(source: FinishedDataset, out: Path, form: Format, members: Collection[str] = ()) -> Exported:
@@ -70,10 +65,9 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
         members: endings of the members to take along; empty for all. ffhq-uv takes what belongs to it, parquet and
             datasets take pictures and the record.
 
-    Raises:
-        UsageError: no face is finished, no face has a member of such an ending, or the format has no place for it.
-        AssetError: a shard is damaged, or lacks what the format needs.
-        OutputError, OSError: something cannot be written.
+    Raises UsageError if no face is finished, none has a member of such an ending, or the format has no place for it,
+    AssetError if a shard is damaged, or lacks what the format needs, OutputError or OSError if something cannot be
+    written.
     """
     import pyarrow.compute as pc
 
@@ -86,10 +80,10 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
         exported.remarks += _folder(faces, out, members)
     elif form == "webdataset":
         _webdataset(faces, out)
-    elif form == "parquet":
-        _parquet(faces, make_folder(out / "data"))
     else:
-        _arrow(faces, out, "; ".join(sorted({build.licence for build in source.builds() if build.licence})))
+        names = _tables(faces, out, form)
+        if form == "datasets":
+            _state(out, names, "; ".join(sorted({build.licence for build in source.builds() if build.licence})))
     if missing := sorted(set(members) - exported.taken):
         raise UsageError(f"No face of {source.folder} has the member {', '.join(map(shown, missing))}.")
     if not exported.faces:
@@ -147,7 +141,7 @@ def _ffhq_uv(faces: Faces, source: FinishedDataset, out: Path) -> list[str]:
             write_atomic(folder / f"{name}_{view}_latent.pt", encode_latent(latents[view]))
         meta[name] = {key: loaded(row).get(key) for key in _FFHQ_UV_FIELDS}
         lines.append(json.dumps({"number": name, **{key: row[key] for key in ("key", "source", "licence")}}) + "\n")
-    write_atomic(out / "meta-info.json", (json.dumps(meta, indent=4, sort_keys=True) + "\n").encode("ascii"))
+    write_json(out / "meta-info.json", meta, indent=4, sort_keys=True)
     write_atomic(out / "sources.jsonl", "".join(lines).encode("ascii"))
     remarks = ["The UV maps are in the layout of this dataset, not in that of HiFi3D++; see ostec transfer."]
     if without:
@@ -215,19 +209,34 @@ def _webdataset(faces: Faces, out: Path) -> None:
         write_atomic(out / f"{number:06d}.tar", write)
 
 
-def _parquet(faces: Faces, folder: Path) -> None:
-    """``data/train-00000-of-00042.parquet``, ...: ``load_dataset(FOLDER)`` reads them."""
+def _tables(faces: Faces, out: Path, form: Format) -> list[str]:
+    """``data/train-00000-of-00042.parquet``, or ``data-00000-of-00042.arrow``, ...: files of a few tables; their names.
+
+    ``load_dataset(FOLDER)`` reads the former, and with :func:`_state`, ``load_from_disk(FOLDER)`` the latter.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema()
-    _write_tables(faces, folder, "train-{}.parquet", lambda path: pq.ParquetWriter(path, schema, compression="none"))
+    schema, parts, is_parquet = _schema(), list[Path](), form == "parquet"
+    folder, name = (make_folder(out / "data"), "train-{}.parquet") if is_parquet else (out, "data-{}.arrow")
+    groups = iter(lambda: list(itertools.islice(faces, _ROWS_PER_GROUP)), [])
+    for first in groups:
+        path = folder / f"{len(parts):05d}.part"
+        parts.append(path)
+        writer: Any = (
+            pq.ParquetWriter(path, schema, compression="none") if is_parquet else pa.ipc.new_stream(str(path), schema)
+        )
+        with writer:
+            for group in itertools.chain([first], itertools.islice(groups, _GROUPS_PER_FILE - 1)):
+                writer.write_table(_table(group))
+    names = [name.format(f"{number:05d}-of-{len(parts):05d}") for number in range(len(parts))]
+    for part, final in zip(parts, names, strict=True):
+        part.rename(folder / final)
+    return names
 
 
-def _arrow(faces: Faces, out: Path, licences: str) -> None:
-    """``data-00000-of-00042.arrow``, ... with ``state.json``: ``load_from_disk(FOLDER)`` reads them."""
-    import pyarrow as pa
-
-    names = _write_tables(faces, out, "data-{}.arrow", lambda path: pa.ipc.new_stream(path, _schema()))
+def _state(out: Path, names: Sequence[str], licences: str) -> None:
+    """What ``load_from_disk`` asks for besides the tables."""
     digest = hashlib.sha256(repr([(name, (out / name).stat().st_size) for name in names]).encode()).hexdigest()
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
@@ -239,23 +248,8 @@ def _arrow(faces: Faces, out: Path, licences: str) -> None:
     }
     about = "Face textures, exported by ostec dataset export; README.md tells more."
     information = {"description": about, "features": _features(), "license": licences, "citation": "", "homepage": ""}
-    for name, values in (("state.json", state), ("dataset_info.json", information)):
-        write_atomic(out / name, (json.dumps(values, indent=2, sort_keys=True) + "\n").encode("ascii"))
-
-
-def _write_tables(faces: Faces, folder: Path, name: str, open_writer: Callable[[str], Any]) -> list[str]:
-    """Write files of a few tables each; returns their names, which say how many there are."""
-    parts: list[Path] = []
-    groups = iter(lambda: list(itertools.islice(faces, _ROWS_PER_GROUP)), [])
-    for first in groups:
-        parts.append(folder / f"{len(parts):05d}.part")
-        with open_writer(str(parts[-1])) as writer:
-            for group in itertools.chain([first], itertools.islice(groups, _GROUPS_PER_FILE - 1)):
-                writer.write_table(_table(group))
-    names = [name.format(f"{number:05d}-of-{len(parts):05d}") for number in range(len(parts))]
-    for part, final in zip(parts, names, strict=True):
-        part.rename(folder / final)
-    return names
+    write_json(out / "state.json", state, indent=2, sort_keys=True)
+    write_json(out / "dataset_info.json", information, indent=2, sort_keys=True)
 
 
 def _table(faces: list[tuple[Row, dict[str, bytes]]]) -> Any:

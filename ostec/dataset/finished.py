@@ -13,9 +13,10 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.text import counted
 from ostec.core.types import FloatArray
+from ostec.dataset.files import told_if_damaged
 from ostec.dataset.manifest import Row, check_table, join_tables, read_tables
-from ostec.dataset.members import MESH
-from ostec.dataset.plan import LICENCES, Build, DatasetConfig, read_builds, read_config
+from ostec.dataset.plan import LICENCES, Build, DatasetConfig, need_config, read_builds
+from ostec.dataset.records import MESH
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
 from ostec.io.files import open_plain
@@ -23,8 +24,7 @@ from ostec.io.shards import read_member, read_members
 
 logger = logging.getLogger(__name__)
 
-LATENT_PREFIX = "w_"
-"""Of the arrays in ``mesh.npz``."""
+LATENT_PREFIX = "w_"  # of the arrays in ``mesh.npz``
 FRONTAL = "views.frontal.npz"
 """The projection of ``--frontalize``, which only ``--save-views`` keeps; its array is ``w``."""
 FRONT = "front"
@@ -37,10 +37,8 @@ class FacePlace:
 
     key: str
     shard: Path
-    start: int
-    """Of the first header, in bytes from the beginning of the shard."""
-    size: int
-    """Bytes of all members."""
+    start: int  # of the first header, in bytes from the beginning of the shard
+    size: int  # bytes of all members
 
 
 class FinishedDataset:
@@ -48,12 +46,9 @@ class FinishedDataset:
 
     def __init__(self, folder: Path) -> None:
         """Raises UsageError if there is no dataset in the folder, AssetError if it is damaged."""
-        config = read_config(folder)
-        if config is None:
-            raise UsageError(f"{folder} holds no dataset: it has no config.json of ostec dataset build.")
         self.folder = folder
-        self.config: DatasetConfig = config
-        self._store = Store(folder, config.shard_size)
+        self.config: DatasetConfig = need_config(folder)
+        self._store = Store(folder, self.config.shard_size)
         self._checked: set[int] = set()
         sealed = self._store.state / "sealed"
         self._sealed = sorted(int(p.stem) for p in sealed.glob("*.jsonl") if p.stem.isdecimal())
@@ -70,10 +65,8 @@ class FinishedDataset:
             return
         path = self.folder / "manifest.parquet"
         for table in read_tables(path):
-            try:
+            with told_if_damaged(path):
                 check_table(table)
-            except ValueError as error:
-                raise AssetError(f"{path} is damaged ({error}).") from error
             yield table
 
     def table(self) -> Any:
@@ -86,19 +79,14 @@ class FinishedDataset:
 
         return self.table().filter(pc.field("status") == "done")
 
-    def rows(self) -> Iterator[Row]:
-        """The same one by one. Raises AssetError."""
-        return (row for table in self.tables() for row in table.to_pylist())
-
     def faces(self) -> Iterator[Row]:
-        """The rows of the faces that are there. Raises AssetError."""
-        return (row for row in self.rows() if row["status"] == "done")
+        """The same one by one. Raises AssetError."""
+        return (row for table in self.tables() for row in table.to_pylist() if row["status"] == "done")
 
     def checked_shards(self) -> Iterator[tuple[int, list[Row]]]:
         """The faces of each shard that has any, after its bytes were compared with its checksum (once).
 
-        Raises:
-            AssetError: a shard is missing, damaged or has no checksum.
+        Raises AssetError if a shard is missing, damaged or has no checksum.
         """
         for number, group in itertools.groupby(self.faces(), lambda row: int(row["item"]) // self.config.shard_size):
             rows = list(group)
@@ -115,11 +103,8 @@ class FinishedDataset:
         if self._sealed:
             return self._store.read_sealed(shard).sha256
         path = self._store.shards / "SHA256SUMS"
-        try:
-            with open_plain(path) as stream:
-                lines = stream.read(_MAX_SUMS).decode("ascii").splitlines()
-        except (OSError, ValueError) as error:
-            raise AssetError(f"{path} cannot be read ({error}).") from error
+        with told_if_damaged(path, "{path} cannot be read ({error})."), open_plain(path) as stream:
+            lines = stream.read(_MAX_SUMS).decode("ascii").splitlines()
         sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         return sums.get(self._store.shard_path(shard).name, "")
 
@@ -137,14 +122,9 @@ class FinishedDataset:
 
 
 def read_face(place: FacePlace, endings: Collection[str] | None = None) -> dict[str, bytes]:
-    """The members of a face by ending, in the order of the shard.
+    """The members of a face by ending, in the order of the shard: all, or those of ``endings`` that it has.
 
-    Args:
-        place: of the face.
-        endings: which; all if None. Those that the face does not have are left out.
-
-    Raises:
-        AssetError: the shard cannot be read or is damaged, or another face lies there.
+    Raises AssetError if the shard cannot be read or is damaged, or another face lies there.
     """
     found = {}
     for member in read_members(place.shard, place.start, place.start + place.size):
@@ -166,10 +146,7 @@ def read_latents(found: Mapping[str, bytes], place: FacePlace) -> dict[str, Floa
     """View name -> W+ [num_ws, W] of the projected views among a face's members.
 
     ``front`` is the view from the front, which mode hard projects; without it, the projection of ``--frontalize``,
-    where it was kept.
-
-    Raises:
-        AssetError: a member is damaged.
+    where it was kept. Raises AssetError if a member is damaged.
     """
     latents: dict[str, FloatArray] = {}
     if MESH in found:

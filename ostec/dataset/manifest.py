@@ -13,12 +13,13 @@ from typing import Any, BinaryIO
 
 from ostec.core.errors import AssetError
 from ostec.dataset.attributes import dumped
-from ostec.dataset.reader import reason_of
+from ostec.dataset.files import reason_of
 from ostec.io.files import write_atomic
 
+_MEASURED = ("brightness", "contrast", "sharpness")
 FIGURES = (
     *("pitch_deg", "yaw_deg", "roll_deg", "face_size_px", "confidence", "fit_residual_percent", "photo_share"),
-    *("brightness", "contrast", "sharpness"),
+    *_MEASURED,
 )
 """Columns that are measured."""
 COLUMNS = {
@@ -38,11 +39,9 @@ COLUMNS = {
 }
 """Column -> type; ``list`` is a list of strings."""
 TIMING_COLUMNS = {"id": "string", "item": "int64", "stage": "string", "seconds": "float64"}
-GROUP_ROWS = 8192
-"""Rows of a row group: what is in memory at a time, and part of the file's bytes."""
+GROUP_ROWS = 8192  # rows of a row group: what is in memory at a time, and part of the file's bytes
 _MAX_GROUP_BYTES = 1 << 30
-_LARGEST = 1e6
-"""No figure of a face comes near it; bars are drawn from the least to the greatest."""
+_LARGEST = 1e6  # no figure of a face comes near it; bars are drawn from the least to the greatest
 _WHOLE = tuple(name for name, kind in COLUMNS.items() if kind.startswith("int"))
 
 Row = dict[str, Any]
@@ -57,26 +56,27 @@ def schema_of(columns: Mapping[str, str] = COLUMNS) -> Any:
 
 def row_of(record: Mapping[str, Any]) -> Row:
     """A face's row from its record (``KEY.json``), without where it is in the shard; what is unknown is left out."""
-    pose = record.get("pose_deg") or (None, None, None)
-    box = record.get("face_box")
-    figures = record.get("figures") or {}
+    box, figures = record.get("face_box"), record.get("figures") or {}
     row = {
         **{name: record[name] for name in ("id", "face", "faces", "key", "source")},
         "sha256": record["source_sha256"],
-        "pitch_deg": pose[0],
-        "yaw_deg": pose[1],
-        "roll_deg": pose[2],
+        **dict(zip(FIGURES[:3], record.get("pose_deg") or (), strict=False)),
         "face_size_px": max(box[2] - box[0], box[3] - box[1]) if box else None,
         "confidence": record.get("face_confidence"),
         "fit_residual_percent": record.get("fit_residual_percent"),
         "photo_share": (record.get("texel_shares") or {}).get("photo", 0.0) if "texel_shares" in record else None,
-        **{name: figures.get(name) for name in ("brightness", "contrast", "sharpness")},
+        **{name: figures.get(name) for name in _MEASURED},
         "mode": record.get("mode"),
         "occluders": list(record.get("occluders") or ()),
         "warnings": list(record.get("warnings") or ()),
         "attributes": dumped(record.get("attributes") or {}),
         "weights": json.dumps(record.get("weights") or {}, sort_keys=True),
     }
+    return known_of(row)
+
+
+def known_of(row: Mapping[str, Any]) -> Row:
+    """A row without what is not known."""
     return {name: value for name, value in row.items() if value is not None}
 
 
@@ -98,8 +98,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> Any:
 def check_table(table: Any) -> None:
     """See that each row has what its status asks for, and no name that leads away.
 
-    Raises:
-        ValueError: one has not; the sentence names the column and the value.
+    Raises ValueError, with the column and the value, if one has not.
     """
     import pyarrow.compute as pc
 
@@ -124,13 +123,11 @@ def check_table(table: Any) -> None:
         if rows.filter(functools.reduce(operator.and_, rules.values())).num_rows == rows.num_rows:
             continue
         for name, rule in rules.items():
-            wrong = rows.filter(~pc.coalesce(rule, pc.scalar(False)))[name]
-            if len(wrong):
+            if len(wrong := rows.filter(~pc.coalesce(rule, pc.scalar(False)))[name]):
                 raise ValueError(f"{name} is {str(wrong[0].as_py())[:50]!r}")
     for name in ("attributes", "weights"):
-        for text in pc.unique(table[name]).to_pylist():
-            if text is not None and not _is_object(text):
-                raise ValueError(f"{name} is no JSON object")
+        if not all(map(_is_object, pc.unique(table[name].drop_null()).to_pylist())):
+            raise ValueError(f"{name} is no JSON object")
 
 
 def _is_object(text: str) -> bool:
@@ -172,8 +169,7 @@ def _write(path: Path, columns: Mapping[str, str], rows: Iterable[Row]) -> None:
 def read_tables(path: Path, columns: Mapping[str, str] = COLUMNS) -> Iterator[Any]:
     """The tables of a manifest's row groups, in their columns' types, one in memory at a time.
 
-    Raises:
-        AssetError: the file is missing, damaged, too large or lacks a column.
+    Raises AssetError if the file is missing, damaged, too large or lacks a column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -207,11 +203,7 @@ def read_manifest(path: Path) -> Iterator[Row]:
 
 
 def read_timings(path: Path) -> Iterator[dict[str, Any]]:
-    """The seconds as :func:`write_timings` was given them: ``item``, ``id`` and ``seconds`` by stage.
-
-    Raises:
-        AssetError: the file is missing or damaged.
-    """
+    """The seconds as :func:`write_timings` got them: ``item``, ``id``, ``seconds`` by stage. Raises AssetError."""
     rows = (row for table in read_tables(path, TIMING_COLUMNS) for row in table.to_pylist())
     for (item, name), own in itertools.groupby(rows, lambda row: (row["item"], row["id"])):
         yield {"item": item, "id": name, "seconds": {row["stage"]: row["seconds"] for row in own}}

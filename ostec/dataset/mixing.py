@@ -19,20 +19,15 @@ from ostec.core.text import counted, shown
 from ostec.core.types import DoubleArray, FloatArray
 from ostec.dataset.attributes import Attributes, Scalar, are_few, as_text, is_number
 from ostec.dataset.finished import FRONT, FRONTAL, FacePlace, FinishedDataset, read_face, read_latents
-from ostec.dataset.members import MESH
+from ostec.dataset.records import MESH
 from ostec.dataset.stats import attributes_of, values_of
 
-WEIGHTS = (0.3, 0.7)
-"""Between which the share of the first face lies: nearer to an end it would be that face again."""
-USUAL = ("Gender", "Age", "Beard")
-"""Attributes that FFHQ-UV sorts by."""
-FALLBACK = ("yaw_deg", "brightness")
-"""Columns that stand in where a dataset has none of those."""
-_PARTS = 3
-"""Numbers that are not few are cut into so many parts of equally many faces."""
+WEIGHTS = (0.3, 0.7)  # between which the share of the first face lies: nearer to an end it would be that face again
+USUAL = ("Gender", "Age", "Beard")  # attributes that FFHQ-UV sorts by
+FALLBACK = ("yaw_deg", "brightness")  # columns that stand in where a dataset has none of those
+_PARTS = 3  # of equally many faces, into which numbers are cut that are not few
 _ATTEMPTS = 200
-_TOLD = 12
-"""Classes that are told one by one."""
+_TOLD = 12  # classes that are told one by one
 
 Class = tuple[str, ...]
 
@@ -42,8 +37,7 @@ class Parent:
     """A face that can be mixed with others of its class."""
 
     place: FacePlace
-    attributes: Attributes
-    """Those that classes are made of."""
+    attributes: Attributes  # those that classes are made of
 
     @property
     def photo(self) -> str:
@@ -55,14 +49,10 @@ class Parent:
 class Classes:
     """The faces of a dataset by class."""
 
-    by: tuple[str, ...]
-    """What the classes are made of."""
-    faces: Mapping[Class, Sequence[Parent]]
-    """Those with faces of at least two photos."""
-    left_out: int
-    """Faces without one of the attributes, or alone in their class."""
-    instead: bool = False
-    """Classes were not asked for, and there are none of the usual attributes."""
+    by: tuple[str, ...]  # what the classes are made of
+    faces: Mapping[Class, Sequence[Parent]]  # those with faces of at least two photos
+    left_out: int  # faces without one of the attributes, or alone in their class
+    instead: bool = False  # classes were not asked for, and there are none of the usual attributes
 
     @property
     def pairs(self) -> int:
@@ -91,26 +81,19 @@ class Mix:
     """A new face."""
 
     index: int
-    one: str
-    """Key of the first face."""
+    one: str  # key of the first face
     other: str
-    weight: float
-    """Share of the first face."""
+    weight: float  # share of the first face
     group: Class
-    latent: FloatArray
-    """W+ [num_ws, W]."""
-    attributes: Attributes
-    """Of the new face: those of its class, and what it was mixed of."""
+    latent: FloatArray  # W+ [num_ws, W]
+    attributes: Attributes  # of the new face: those of its class, and what it was mixed of
 
 
 def classify(source: FinishedDataset, by: Sequence[str] = ()) -> Classes:
     """Sort the faces of a dataset into classes by attributes, or columns of figures.
 
-    Without any named, by those of :data:`USUAL` that there are, else those of :data:`FALLBACK`.
-
-    Raises:
-        UsageError: no face has such an attribute, or no class has faces of two photos.
-        AssetError: the dataset is damaged.
+    Without any named, by those of :data:`USUAL` that there are, else those of :data:`FALLBACK`. Raises UsageError if no
+    face has such an attribute, or no class has faces of two photos, AssetError if the dataset is damaged.
     """
     faces = source.faces_table()
     attributes = attributes_of(faces)
@@ -170,9 +153,8 @@ class Mixer:
     def draw(self, index: int) -> Mix:
         """The new face of an index: two photos of one class, and a weight.
 
-        Raises:
-            UsageError: hardly any face has latents of its front view.
-            AssetError: a shard is damaged, or the latents have different shapes.
+        Raises UsageError if hardly any face has latents of its front view, AssetError if a shard is damaged, or the
+        latents have different shapes.
         """
         draw = np.random.default_rng([self._seed, index])
         for _ in range(_ATTEMPTS):

@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ostec.core.errors import AssetError, ImageError, UsageError
+from ostec.core.errors import ImageError, UsageError
 from ostec.core.settings import from_json, to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import Attributes, Labels
-from ostec.dataset.reader import PhotoReader
+from ostec.dataset.files import MAX_BYTES, read_json, told_if_damaged, write_json
 from ostec.dataset.records import ID_DIGITS, Item, Place
-from ostec.dataset.sources import Candidate
+from ostec.dataset.sources import Candidate, PhotoReader
 from ostec.io.files import make_folder, open_plain, write_atomic
 from ostec.pipeline.settings import CompleteSettings
 
@@ -34,10 +34,7 @@ LOST = "no longer known"
 NOT_GIVEN = "not given"
 _MOST = 10**9
 _THREADS = 4
-_AHEAD = 64
-"""Photos that are read ahead of the plan at most."""
-_MAX_LINE = 64 << 20
-_NO_PLAN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_AHEAD = 64  # photos that are read ahead of the plan at most
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _PLACE_FIELDS = tuple(each.name for each in fields(Place))
 
@@ -47,26 +44,21 @@ class DatasetConfig:
     """What all photos of a dataset have in common: ``config.json``."""
 
     settings: CompleteSettings = field(default_factory=CompleteSettings)
-    threads: int = 1
-    """CPU threads of a worker: the last digits of results depend on it."""
-    shard_size: int = 500
-    """Photos to a shard."""
-    batch: int = 1
-    """Photos whose faces are projected at once: the last digits depend on it too."""
+    threads: int = 1  # of a worker, on the CPU: the last digits of results depend on it
+    shard_size: int = 500  # photos to a shard
+    batch: int = 1  # photos whose faces are projected at once: the last digits depend on it too
 
 
 def write_config(folder: Path, config: DatasetConfig) -> None:
     """Write a dataset's ``config.json``. Raises OutputError."""
-    values = {"kind": KIND, "version": VERSION, **to_json(config)}
-    write_atomic(folder / CONFIG, (json.dumps(values, indent=2) + "\n").encode("ascii"), synced=True)
+    write_json(folder / CONFIG, {"kind": KIND, "version": VERSION, **to_json(config)}, synced=True, indent=2)
 
 
 def read_config(folder: Path) -> DatasetConfig | None:
     """A dataset's ``config.json``; None where there is none. Raises UsageError, AssetError."""
     path = folder / CONFIG
-    try:
-        with open_plain(path) as stream:
-            values: Any = json.loads(stream.read(_MAX_LINE))
+    with told_if_damaged(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        values = read_json(path)
         if not isinstance(values, dict) or (values.get("kind"), values.get("version")) != (KIND, VERSION):
             raise UsageError(f"{path} is not of ostec dataset build, or not of version {VERSION}.")
         settings = from_json(CompleteSettings, values["settings"])
@@ -74,10 +66,14 @@ def read_config(folder: Path) -> DatasetConfig | None:
         if min(config.threads, config.shard_size, config.batch) < 1:
             raise ValueError("threads, shard_size and batch must be 1 or more")
         return config
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
+    return None
+
+
+def need_config(folder: Path) -> DatasetConfig:
+    """A dataset's ``config.json``, which must be there. Raises UsageError, AssetError."""
+    if (config := read_config(folder)) is None:
+        raise UsageError(f"{folder} holds no dataset: it has no config.json of ostec dataset build.")
+    return config
 
 
 def require_equal(folder: Path, before: DatasetConfig, asked: DatasetConfig) -> None:
@@ -97,10 +93,8 @@ class Build:
     shards: int
     photos: int
     copies: int
-    licence: str
-    """Of the sources, as it was given."""
-    attributes: str = ""
-    """Where they are from: a table's name and SHA-256, or ``sources``; empty for none."""
+    licence: str  # of the sources, as it was given
+    attributes: str = ""  # where they are from: a table's name and SHA-256, or ``sources``; empty for none
 
     def __post_init__(self) -> None:
         """Raises ValueError: the file that it was read from may be somebody else's."""
@@ -113,20 +107,14 @@ class Build:
 
 def read_builds(path: Path) -> list[Build]:
     """The builds in a file; none where there is no such file. Raises AssetError if it is damaged."""
-    try:
-        with open_plain(path) as stream:
-            builds = [Build(**values) for values in json.loads(stream.read(_MAX_LINE))]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
-    return builds
+    with told_if_damaged(path), contextlib.suppress(FileNotFoundError):
+        return [Build(**values) for values in read_json(path)]
+    return []
 
 
 def write_builds(path: Path, builds: Iterable[Build]) -> None:
     """Write builds to a file: equal ones give equal bytes. Raises OutputError."""
-    values = [asdict(build) for build in builds]
-    write_atomic(path, (json.dumps(values, indent=1) + "\n").encode("ascii"), synced=True)
+    write_json(path, [asdict(build) for build in builds], synced=True, indent=1)
 
 
 def licence_at(builds: Sequence[Build], shard: int) -> str:
@@ -137,10 +125,7 @@ def licence_at(builds: Sequence[Build], shard: int) -> str:
 def unheeded(builds: Sequence[Build], licence: str, known: int) -> str:
     """Say that a licence does not hold for photos that a dataset had before; empty where it says nothing new of them.
 
-    Args:
-        builds: of the dataset before.
-        licence: that is given now.
-        known: photos among those that it is given for.
+    ``builds`` are those before; ``known`` photos are among those that the licence is given for now.
     """
     before = sorted({build.licence or NOT_GIVEN for build in builds})
     if not (licence and known) or before == [licence]:
@@ -155,14 +140,11 @@ def unheeded(builds: Sequence[Build], licence: str, known: int) -> str:
 class Added:
     """What a build's sources added to the plan."""
 
-    photos: int = 0
-    """New ones, with those that cannot be read."""
+    photos: int = 0  # new ones, with those that cannot be read
     copies: int = 0
-    known: int = 0
-    """Photos of earlier builds."""
+    known: int = 0  # photos of earlier builds
     unreadable: int = 0
-    labelled: int = 0
-    """Photos and copies with attributes."""
+    labelled: int = 0  # photos and copies with attributes
 
     def __add__(self, other: "Added") -> "Added":
         return Added(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
@@ -190,16 +172,14 @@ class Plan:
     def read(self, shard: int) -> list[Item]:
         """The photos of a shard, in order. Raises AssetError."""
         path = self._list(shard)
-        try:
+        with told_if_damaged(path, "{path} is damaged ({error}); ostec dataset verify --repair may help."):
             with open_plain(path) as stream:
-                lines = iter(lambda: stream.readline(_MAX_LINE), b"")
+                lines = iter(lambda: stream.readline(MAX_BYTES), b"")
                 items = [_from_json(json.loads(line.decode("ascii"))) for line in lines]
             numbers = [item.number for item in items]
             if numbers != sorted(set(numbers)) or any(number // self.shard_size != shard for number in numbers):
                 raise ValueError("its photos are out of place")
             return items
-        except _NO_PLAN as error:
-            raise AssetError(f"{path} is damaged ({error}); ostec dataset verify --repair may help.") from error
 
     def __iter__(self) -> Iterator[Item]:
         for shard in range(self.shards):
@@ -210,14 +190,7 @@ class Plan:
     ) -> None:
         """Plan what the candidates have that is new, in their order; it begins a new shard.
 
-        Args:
-            sieve: of this plan.
-            candidates: what the sources hold.
-            licence: of the new ones.
-            tick: called with the number of candidates looked at.
-
-        Raises:
-            OutputError: the plan cannot be written.
+        ``sieve`` is of this plan; ``tick`` is called with the number of candidates looked at. Raises OutputError.
         """
         make_folder(self._folder)
         first = last = self.shards
@@ -243,11 +216,9 @@ class Plan:
         self.builds = list(builds)
 
     def restore(self, shards: int) -> bool:
-        """Make the lists of so many shards count, and of those that follow; returns whether all licences are known.
+        """Make the lists of the first ``shards`` count alone; returns whether all their licences are known.
 
-        Raises:
-            AssetError: a list is damaged.
-            OutputError: the index cannot be written.
+        Raises AssetError if a list is damaged, OutputError if the index cannot be written.
         """
         builds = [
             replace(b, shards=min(b.shards, shards - b.first_shard)) for b in self.builds if b.first_shard < shards
@@ -267,12 +238,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Digested:
-    candidate: Candidate
-    sha256: str
-    """Empty where the bytes cannot be read."""
-    error: str
-    identity: int
-    """Of the file, whatever path leads to it, and of the place in it."""
+    candidate: Candidate  # without its bytes; with an error where they cannot be read
+    sha256: str  # empty where they cannot be read
+    identity: int  # of the file, whatever path leads to it, and of the place in it
 
 
 class Sieve:
@@ -281,17 +249,15 @@ class Sieve:
     def __init__(self, plan: Plan, unfinished: Mapping[int, int], labels: Labels | None = None) -> None:
         """Args: the plan; id, as a number, -> item of its photos that are still to be done; what gives attributes."""
         self.labels = labels
-        self.moved: dict[int, Place] = {}
+        self.moved = dict[int, Place]()
         """Item -> where a photo is now that is still to be done."""
         self._known = {int(item.id, 16) for item in plan if item.status != "skipped"}
         self._unfinished = unfinished
         self._number = plan.shards * plan.shard_size
-        self._new: dict[int, int] = {}
-        """Id -> item, of what has come through."""
-        self._files: set[int] = set()
-        self._nameless: Counter[str] = Counter()
-        """How many of one name cannot be read."""
-        self._counts: Counter[str] = Counter()
+        self._new = dict[int, int]()  # id -> item, of what has come through
+        self._files = set[int]()
+        self._nameless = Counter[str]()  # how many of one name cannot be read
+        self._counts = Counter[str]()
 
     def sifted(self, candidates: Iterable[Candidate], tick: Callable[[int], None]) -> Iterator[Item]:
         """What of the candidates is new, in their order; ``tick`` is told how many were looked at."""
@@ -307,24 +273,21 @@ class Sieve:
         return Added(**self._counts, labelled=self.labels.count if self.labels else 0)
 
     def _sift(self, digested: _Digested) -> Iterator[Item]:
-        candidate = digested.candidate
-        name = digested.sha256 or self._unreadable(candidate.source)
+        candidate, sha256 = digested.candidate, digested.sha256
+        name = sha256 or self._unreadable(candidate.source)
         code = int(name[:ID_DIGITS], 16)
         new = code not in self._known
         found: Attributes = {}
         if self.labels:
-            photo_id = digested.sha256[:ID_DIGITS]
-            found = self.labels.of(candidate.source, photo_id, candidate.beside, new)
+            found = self.labels.of(candidate.source, sha256[:ID_DIGITS], candidate.beside, new)
         if not new:
             self._counts["known"] += 1
             if code in self._unfinished:
                 self.moved[self._unfinished[code]] = candidate.place
             return
-        item = Item(
-            self._number, name[:ID_DIGITS], digested.sha256, candidate.source, candidate.place, attributes=found
-        )
-        if not digested.sha256:
-            item = replace(item, status="failed", reason=digested.error)
+        item = Item(self._number, name[:ID_DIGITS], sha256, candidate.source, candidate.place, attributes=found)
+        if not sha256:
+            item = replace(item, status="failed", reason=candidate.error)
             self._counts["unreadable"] += 1
         if code in self._new:
             item = replace(item, status="skipped", reason=f"The same picture as photo {self._new[code]} of the plan.")
@@ -353,25 +316,18 @@ def _digested(candidates: Iterable[Candidate]) -> Iterator[_Digested]:
 
 
 def _digest(candidate: Candidate) -> _Digested:
-    place = candidate.place
-    identity = _identity(place)
-    if candidate.error:
-        return _Digested(candidate, "", candidate.error, identity)
-    try:
-        data = PhotoReader()(place) if candidate.data is None else candidate.data
-    except ImageError as error:
-        return _Digested(candidate, "", str(error), identity)
-    if candidate.data is not None:
-        candidate = replace(candidate, data=None)
-    return _Digested(candidate, hashlib.sha256(data).hexdigest(), "", identity)
-
-
-def _identity(place: Place) -> int:
-    where: tuple[object, ...] = (place.path,)
+    place, sha256, where = candidate.place, "", tuple[object, ...]((candidate.place.path,))
     with contextlib.suppress(OSError, ValueError):
         status = Path(place.path).stat()
         where = (status.st_dev, status.st_ino)
-    return hash((*where, place.offset, place.group, place.row))
+    if not candidate.error:
+        try:
+            data = PhotoReader()(place) if candidate.data is None else candidate.data
+            sha256 = hashlib.sha256(data).hexdigest()
+        except ImageError as error:
+            candidate = replace(candidate, error=str(error))
+    identity = hash((*where, place.offset, place.group, place.row))
+    return _Digested(replace(candidate, data=None), sha256, identity)
 
 
 def _to_json(item: Item) -> dict[str, Any]:
@@ -385,13 +341,7 @@ def _from_json(values: Mapping[str, Any]) -> Item:
     if not _ID.fullmatch(str(values["id"])):  # it becomes the name of a file
         raise ValueError(f"expected {ID_DIGITS} hexadecimal digits, found {str(values['id'])[:50]!r}")
     place = Place(**{"path": "", **{name: values[name] for name in _PLACE_FIELDS if name in values}})
-    return Item(
-        number=int(values["number"]),
-        id=str(values["id"]),
-        sha256=str(values.get("sha256", "")),
-        source=str(values["source"]),
-        place=place,
-        reason=str(values.get("reason", "")),
-        status=values.get("status"),
-        attributes=dict(values.get("attributes", {})),
-    )
+    number, source = int(values["number"]), str(values["source"])
+    sha256, reason = str(values.get("sha256", "")), str(values.get("reason", ""))
+    attributes = dict(values.get("attributes", {}))
+    return Item(number, str(values["id"]), sha256, source, place, reason, values.get("status"), attributes)

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import json
 import math
 import operator
 import re
@@ -13,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.errors import AssetError, UsageError
+from ostec.core.errors import UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
-from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.manifest import FIGURES, Row
-from ostec.dataset.origin import BEFORE, INTERPOLATION, SELECTION, selection_in
-from ostec.dataset.plan import Build, Plan
+from ostec.dataset.card import BEFORE, INTERPOLATION, SELECTION, selection_in
+from ostec.dataset.files import write_json, write_lines
+from ostec.dataset.finished import FinishedDataset, read_face
+from ostec.dataset.manifest import FIGURES, Row, known_of
+from ostec.dataset.plan import CONFIG, LOST, Build, Plan
 from ostec.dataset.records import Item, Place
 from ostec.dataset.stats import attributes_of, values_of
-from ostec.dataset.store import Store, parts_of, write_lines
+from ostec.dataset.store import Store, parts_of
 from ostec.io.files import write_atomic
-from ostec.io.shards import read_members, write_shard
+from ostec.io.shards import write_shard
 
 _RELATIONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _TEXT, _NUMBER = "text of ", "number of "
@@ -37,10 +37,8 @@ class Rule:
     """What a column of the faces must be."""
 
     column: str
-    met: Any
-    """Expression of Arrow; a face for which it is null is left out too."""
-    told: Callable[[Any], str]
-    """The column's value, None where it is not known -> why a face is left out."""
+    met: Any  # expression of Arrow; a face for which it is null is left out too
+    told: Callable[[Any], str]  # the column's value, None where it is not known -> why a face is left out
 
 
 def limit(figure: str, low: float | None = None, high: float | None = None, absolute: bool = False) -> Rule:
@@ -50,10 +48,8 @@ def limit(figure: str, low: float | None = None, high: float | None = None, abso
 
     size = pc.abs(pc.field(figure)) if absolute else pc.field(figure)
     kind = "float32" if figure in FIGURES else "float64"
-    least, most = (
-        pa.scalar(-math.inf if low is None else low, kind),
-        pa.scalar(math.inf if high is None else high, kind),
-    )
+    least = pa.scalar(-math.inf if low is None else low, kind)
+    most = pa.scalar(math.inf if high is None else high, kind)
 
     def told(value: float | None) -> str:
         if value is None or not math.isfinite(value):
@@ -68,8 +64,7 @@ def limit(figure: str, low: float | None = None, high: float | None = None, abso
 def condition(text: str) -> Rule:
     """The rule ``Age>=18``: what an attribute, or a column of the manifest, must be; see :func:`with_values`.
 
-    Raises:
-        UsageError: it is none, or an order is asked for of what is no number.
+    Raises UsageError if it is none, or an order is asked for of what is no number.
     """
     import pyarrow.compute as pc
 
@@ -90,11 +85,8 @@ def condition(text: str) -> Rule:
         met = ~met if relation == "!=" else met
 
     def told(found: str | None) -> str:
-        return (
-            f"{name} is not known"
-            if found is None
-            else f"{name} is {found}, not {relation if relation != '=' else ''}{wanted}"
-        )
+        told = "not known" if found is None else f"{found}, not {relation.removeprefix('=')}{wanted}"
+        return f"{name} is {told}"
 
     return Rule(f"{_TEXT}{name}", met, told)
 
@@ -102,8 +94,7 @@ def condition(text: str) -> Rule:
 def with_values(faces: Any, rules: Iterable[Rule]) -> Any:
     """Faces with the columns that conditions ask for: each value as a text, and as a number where it is one.
 
-    Raises:
-        UsageError: none of the faces has a value.
+    Raises UsageError if none of the faces has a value.
     """
     import pyarrow as pa
 
@@ -135,17 +126,15 @@ def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, s
     """Write a dataset of the faces that are kept, byte for byte as they are, under the same keys and items; how many.
 
     Shards keep their numbers, so that a row's ``item`` says what it said. ``selection.json`` says how it was chosen,
-    ``left_out.jsonl`` why each other face is not in it.
+    ``left_out.jsonl`` why each other face is not in it. Each shard is compared with its checksum first.
 
     Args:
-        source: where the faces are; each shard is compared with its checksum first.
+        source: where the faces are.
         out: an empty folder.
         left_out: key of each face that is not kept -> why.
         what: for ``selection.json``.
 
-    Raises:
-        AssetError: a shard is damaged.
-        OutputError: something cannot be written.
+    Raises AssetError if a shard is damaged, OutputError if something cannot be written.
     """
     store = Store(out, source.config.shard_size)
     store.make()
@@ -161,12 +150,12 @@ def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, s
         kept, shards = kept + len(chosen), shard + 1
     plan.commit(_builds(source, plan, shards))
     what = {**what, "kept": kept, "left_out": len(others)}
-    before = selection_in(source.folder)
-    what = {**what, **({BEFORE: before} if before is not None else {})}
-    write_atomic(out / "config.json", (source.folder / "config.json").read_bytes())
-    if (source.folder / INTERPOLATION).exists():
-        write_atomic(out / INTERPOLATION, (source.folder / INTERPOLATION).read_bytes())
-    write_atomic(out / SELECTION, (json.dumps(what, indent=2, sort_keys=True) + "\n").encode())
+    if (before := selection_in(source.folder)) is not None:
+        what[BEFORE] = before
+    for name in (CONFIG, INTERPOLATION):
+        if (source.folder / name).exists():
+            write_atomic(out / name, (source.folder / name).read_bytes())
+    write_json(out / SELECTION, what, indent=2, sort_keys=True)
     write_lines(out / "left_out.jsonl", others)
     Dataset.open(out).write_results()
     return kept
@@ -175,9 +164,7 @@ def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, s
 def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, rows: Sequence[Row]) -> None:
     places = [source.place(row) for row in rows]
     for place in places:
-        other = {m.key for m in read_members(place.shard, place.start, place.start + place.size)} - {place.key}
-        if other:
-            raise AssetError(f"{place.shard} is damaged (expected the face {place.key}, found {min(other)}).")
+        read_face(place, ())  # sees that it is this face's
     items = {
         row["item"]: Item(row["item"], row["id"], row["sha256"], row["source"], Place(""), attributes=loaded(row))
         for row in rows
@@ -186,14 +173,13 @@ def _write_shard(store: Store, plan: Plan, shard: int, source: FinishedDataset, 
     path, spans = store.shard_path(shard), [(place.shard, place.start, place.size) for place in places]
     digest = write_shard(path, spans) if spans else ""
     offsets = itertools.accumulate((place.size for place in places), initial=0)
-    known = [{name: value for name, value in row.items() if value is not None} for row in rows]
-    kept = [{**row, "offset": offset} for row, offset in zip(known, offsets, strict=False)]
+    kept = [{**known_of(row), "offset": offset} for row, offset in zip(rows, offsets, strict=False)]
     store.write_sealed(shard, digest, kept, parts_of(path, kept))
 
 
 def _builds(source: FinishedDataset, plan: Plan, shards: int) -> list[Build]:
     """The builds of the source with the photos that are left of each: their licences go with them."""
-    builds = source.builds() or [Build(0, shards, 0, 0, "no longer known")]
+    builds = source.builds() or [Build(0, shards, 0, 0, LOST)]
     found = []
     for build in builds:
         own = range(build.first_shard, min(build.first_shard + build.shards, shards))
@@ -229,9 +215,5 @@ def part_of(name: str, shares: Mapping[str, float], seed: int) -> str:
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     where = int.from_bytes(digest[:8], "big") / 2**64
     parts = [part for part, share in shares.items() if share > 0]
-    border = 0.0
-    for part in parts[:-1]:
-        border += shares[part]
-        if where < border:
-            return part
-    return parts[-1]
+    borders = itertools.accumulate(shares[part] for part in parts[:-1])
+    return next((part for part, border in zip(parts, borders, strict=False) if where < border), parts[-1])

@@ -1,4 +1,4 @@
-"""Which photos a build is given: in folders, files, patterns, lists, tar archives and Parquet files.
+"""Which photos a build is given: in folders, files, patterns, lists, tar archives and Parquet files; and their bytes.
 
 Sources may be somebody else's: nothing is unpacked, no name in an archive becomes a path, and sizes are checked before
 anything is read.
@@ -14,33 +14,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ostec.core.errors import UsageError
+from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import MAX_BESIDE_BYTES, Beside, beside_file, scalar_columns, unpacked_bytes
-from ostec.dataset.members import TEXTURE
-from ostec.dataset.reader import MAX_GROUP_BYTES, reason_of
-from ostec.dataset.records import Place
+from ostec.dataset.files import reason_of
+from ostec.dataset.records import TEXTURE, Place
 from ostec.io.files import open_plain
 from ostec.io.images import IMAGE_SUFFIXES
 from ostec.io.photos import expand, is_photo, walk_photos
 
 logger = logging.getLogger(__name__)
 
-LeaveOut = Callable[[Path], Collection[str]]
-"""Folder -> names of the files in it that are no sources."""
+LeaveOut = Callable[[Path], Collection[str]]  # folder -> names of the files in it that are no sources
 
+MAX_PHOTO_BYTES = 512 << 20  # a larger file is refused before it is read
+MAX_GROUP_BYTES = 8 << 30  # a row group of a Parquet file whose image column is larger, unpacked, is refused
 LIST_SUFFIX, TAR_SUFFIX, PARQUET_SUFFIX = ".txt", ".tar", ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "data", "content")
-"""Names of a Parquet file's column of pictures, in order of preference; a sole column of bytes is taken whatever its
-name."""
+"""Names of a Parquet file's column of pictures, the preferred first; a sole column of bytes is taken by any name."""
 _PACKED_SUFFIXES = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
-"""First bytes of compressed files."""
-_ENDINGS = ("jpg", "jpeg", "png", "webp")
-_RANKS = [f"{stem}{ending}" for stem in ("", "image.", "img.") for ending in _ENDINGS]
+_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")  # first bytes of compressed files
+_RANKS = [f"{stem}{ending}" for stem in ("", "image.", "img.") for ending in ("jpg", "jpeg", "png", "webp")]
 """Of a sample ``x`` of an archive, the picture is the first of ``x.jpg``, ``x.jpeg``, ..., ``x.image.jpg``, ..."""
-_MAX_HEADER = 4 << 20
-"""Of a member of a tar file, with its long names."""
+_MAX_HEADER = 4 << 20  # of a member of a tar file, with its long names
 _MAX_LINE = 1 << 16
 _BATCH_ROWS = 16
 
@@ -51,12 +47,9 @@ class Candidate:
 
     source: str
     place: Place
-    data: bytes | None = None
-    """Its bytes, where finding it meant reading it."""
-    error: str = ""
-    """Why it cannot be read, where that is known."""
-    beside: Beside | None = None
-    """What the source brings of it besides the picture, if that was asked for."""
+    data: bytes | None = None  # its bytes, where finding it meant reading it
+    error: str = ""  # why it cannot be read, where that is known
+    beside: Beside | None = None  # what the source brings besides the picture, if that was asked for
 
 
 def check_sources(sources: Sequence[str]) -> None:
@@ -78,26 +71,21 @@ def _is_packed(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Search:
-    """How sources are searched."""
+    """How sources are searched.
 
-    leave_out: LeaveOut
-    """Of files in folders."""
-    output: Path
-    """The dataset's folder, which is never searched."""
+    With ``beside``, what they bring besides the pictures is taken: NAME.json beside a file or in an archive, the other
+    columns of a Parquet file.
+    """
+
+    leave_out: LeaveOut  # of files in folders
+    output: Path  # the dataset's folder, which is never searched
     beside: bool = False
-    """Take what the sources bring besides the pictures: NAME.json beside a file or in an archive, the other columns of
-    a Parquet file."""
-    quiet: bool = False
-    """Warn of nothing."""
+    quiet: bool = False  # warn of nothing
 
     def find(self, sources: Sequence[str]) -> Iterator[Candidate]:
         """What the sources hold, in their order; files that several of them name come more than once.
 
-        Args:
-            sources: as on the command line.
-
-        Raises:
-            UsageError: a source does not exist or cannot be read.
+        Raises UsageError if a source does not exist or cannot be read.
         """
         check_sources(sources)
         for source, path in ((name, path) for name in sources for path in expand(name)):
@@ -176,8 +164,8 @@ class Search:
             elif best is not None:
                 left_out += len(pictures) - 1
             yield from (replace(candidate, beside=own) for candidate in taken)
-        parts = [f"{left_out} pictures of samples that have a photo besides"] if left_out else []
-        parts += [f"{textures} samples that are finished textures"] if textures else []
+        parts = [f"{left_out} pictures of samples that have a photo besides"] * bool(left_out)
+        parts += [f"{textures} samples that are finished textures"] * bool(textures)
         if parts:
             self._warn(f"{shown(path)}: left out were {' and '.join(parts)}.")
 
@@ -210,8 +198,7 @@ class Search:
                 if rest.read(tarfile.BLOCKSIZE).strip(b"\0"):
                     raise ValueError("garbage")
         except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            what = f"cannot be read as a tar file ({reason})"
+            what = f"cannot be read as a tar file ({getattr(error, 'strerror', None) or error})"
             if _is_packed(path):
                 what = "is compressed"
             elif str(error) == "garbage":
@@ -278,18 +265,16 @@ def _named_in(path: Path, found: Candidate, name: Any) -> Candidate:
         inside, there = target.is_relative_to(folder), target.is_file()
     except (OSError, ValueError, RuntimeError):  # too long, impossible, a loop of links
         inside, there = False, False
-    if not inside:
-        return replace(found, error=f"The row has only a path, which leads out of the folder of {shown(path.name)}.")
-    if not there:
-        return replace(found, error="The row has only a path, and there is no such file.")
-    return replace(found, place=Place(str(target)))
+    if inside and there:
+        return replace(found, place=Place(str(target)))
+    what = "and there is no such file" if inside else f"which leads out of the folder of {shown(path.name)}"
+    return replace(found, error=f"The row has only a path, {what}.")
 
 
 def image_column(schema: Any) -> str:
     """The column of a Parquet file's schema that holds pictures; a field of a struct comes after a dot.
 
-    Raises:
-        OSError: there is none, or it is not clear which.
+    Raises OSError if there is none, or it is not clear which.
     """
     import pyarrow as pa
 
@@ -307,3 +292,61 @@ def image_column(schema: Any) -> str:
     if preferred is None and len(found) != 1:
         raise OSError(f"expected one column of pictures, found {', '.join(found) or 'none'}")
     return preferred or next(iter(found.values()))
+
+
+class PhotoReader:
+    """Reads photos; keeps the Parquet file open that it read last, whose rows are asked for in rising order."""
+
+    def __init__(self) -> None:
+        self._group = ("", -1, "")
+        self._next = 0
+        self._cells: Iterator[bytes | None] = iter(())
+
+    def __call__(self, place: Place) -> bytes:
+        """The bytes at a place.
+
+        Raises ImageError if they cannot be read, are no longer there or too many; the sentence, which goes into the
+        manifest, names the file without its folders.
+        """
+        if place.column:
+            return self._read_cell(place)
+        path, name = Path(place.path), shown(Path(place.path).name)
+        try:
+            with path.open("rb") as stream:
+                stream.seek(max(place.offset, 0))
+                length = place.size if place.offset >= 0 else path.stat().st_size
+                if not 0 <= length <= MAX_PHOTO_BYTES:
+                    raise ImageError(f"{name} is larger than {MAX_PHOTO_BYTES >> 20} MB.")
+                data = stream.read(length if place.offset >= 0 else MAX_PHOTO_BYTES)
+        except OSError as error:
+            raise ImageError(f"{name} cannot be read ({error.strerror or error}).") from error
+        if len(data) < place.size:
+            raise ImageError(f"{name} ends in the middle of a photo.")
+        return data
+
+    def _read_cell(self, place: Place) -> bytes:
+        group = (place.path, place.group, place.column)
+        if self._group != group or self._next > place.row:
+            self._group, self._next, self._cells = group, 0, read_cells(Path(place.path), place.group, place.column)
+        data = next(itertools.islice(self._cells, place.row - self._next, None), None)
+        self._next = place.row + 1
+        if data is None:
+            name = shown(Path(place.path).name)
+            raise ImageError(f"Row {place.row} of group {place.group} of {name} holds no picture.")
+        return data
+
+
+def read_cells(path: Path, group: int, column: str) -> Iterator[Any]:
+    """The cells of a column of a row group, a few in memory at a time; None where one is empty. Raises ImageError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if (claimed := unpacked_bytes(file, group, [column.removesuffix(".bytes")])) > MAX_GROUP_BYTES:
+                raise ImageError(f"{shown(path.name)} claims {claimed} bytes of pictures in row group {group}.")
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                cells: Any = batch.column(0)
+                yield from (cells.flatten()[0] if pa.types.is_struct(cells.type) else cells).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise ImageError(f"{shown(path.name)} cannot be read ({reason_of(error, path)}).") from error

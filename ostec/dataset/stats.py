@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.text import counted, shown
+from ostec.core.text import shown
 from ostec.dataset.attributes import Scalar, are_few, as_text, is_number
 from ostec.dataset.manifest import FIGURES
+from ostec.export.templates import render
 
 _TITLES = {
     "pitch_deg": "Pitch, degrees",
@@ -27,14 +28,10 @@ _TITLES = {
 }
 _QUANTILES = {"min": 0.0, "p05": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 _PHOTO = "PHOTO"
-_PATH = re.compile(rf"(?<![^\s'\"(])(?:/|\\\\|[A-Za-z]:[/\\]).*?{_PHOTO}")
-"""From the root to the photo; there may be spaces on the way."""
-_MOST = 20
-"""Lines of a table of reasons or warnings."""
-ATTRIBUTE = "attributes."
-"""What the figures' names begin with that are attributes."""
-_MOST_VALUES = 1000
-"""Values of an attribute that are counted one by one."""
+_PATH = re.compile(rf"(?<![^\s'\"(])(?:/|\\\\|[A-Za-z]:[/\\]).*?{_PHOTO}")  # from the root; there may be spaces
+_MOST = 20  # lines of a table of reasons or warnings
+ATTRIBUTE = "attributes."  # what the figures' names begin with that are attributes
+_MOST_VALUES = 1000  # of an attribute that are counted one by one
 _LARGEST = 1.7e308
 
 
@@ -42,32 +39,13 @@ _LARGEST = 1.7e308
 class Stats:
     """What the rows of a manifest come to."""
 
-    values: dict[str, Any]
-    """Plain values, as in ``stats.json``; figures that no face has are left out."""
-    numbers: Mapping[str, Any]
-    """Figures, and ``attributes.NAME`` that are numbers -> an array of Arrow of those that are known."""
+    values: dict[str, Any]  # plain ones, as in ``stats.json``; figures that no face has are left out
+    numbers: Mapping[str, Any]  # figures, and ``attributes.NAME`` that are numbers -> an array of those that are known
 
     def as_table(self) -> str:
         """The values as lines of text."""
-        values = self.values
-        photos = ", ".join(f"{count} {status}" for status, count in values["photos"].items())
         heads = ("known", "mean", "deviation", *_QUANTILES)
-        lines = [f"{counted(values['faces'], 'face')}; photos: {photos or 'none'}", ""]
-        lines.append(f"{'figure':<24}" + "".join(f"{head:>11}" for head in heads))
-        for name, summary in values["figures"].items():
-            lines.append(f"{shown(name):<24}" + "".join(f"{summary[head]:>11.4g}" for head in heads))
-        titles = {"faces_of_photo": "Faces in a photo", "modes": "Mode", "occluders": "Occluders"}
-        lists = {title: values[name] for name, title in titles.items() if values[name]}
-        lines.append("")
-        for title, counts in [*lists.items(), *values["attributes"].items()]:
-            told = ", ".join(f"{shown(name)} ({count})" for name, count in ordered(counts)[:_MOST])
-            lines.append(f"{shown(title)}: {told}" + (f", and {len(counts) - _MOST} further" * (len(counts) > _MOST)))
-        for name in ("warnings", "failures"):
-            if values[name]:
-                lines += ["", f"{name.capitalize()}:"]
-                lines += [f"{number:>8}  {shown(text)}" for text, number in ordered(values[name])[:_MOST]]
-                lines += [f"{len(values[name]) - _MOST} further"] if len(values[name]) > _MOST else []
-        return "\n".join(lines) + "\n"
+        return render("stats.txt.j2", **self.values, heads=heads, ordered=ordered, most=_MOST).decode()
 
 
 def stats_of(table: Any) -> Stats:

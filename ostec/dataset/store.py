@@ -19,23 +19,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.core.text import shown
 from ostec.dataset.attributes import dumped
+from ostec.dataset.files import MAX_BYTES, as_line, read_lines, told_if_damaged, write_lines
 from ostec.dataset.manifest import Row, table_of
 from ostec.dataset.records import Face, Item, Outcome
+from ostec.export.record import to_text
 from ostec.io.files import make_folder, open_plain, part_of, remove_leftovers, write_atomic
 from ostec.io.shards import DamagedPart, pack_members, read_blocks, write_shard
 
 logger = logging.getLogger(__name__)
 
-_MAX_LINE = 64 << 20
-_NO_LIST = (ValueError, TypeError, KeyError, OverflowError)
-
-Parts = dict[str, tuple[int, int, str]]
-"""Item -> first byte, number of bytes and SHA-256 of its part of the shard."""
+Parts = dict[str, tuple[int, int, str]]  # item -> first byte, number of bytes and SHA-256 of its part of the shard
 
 
 @dataclass(frozen=True)
@@ -43,13 +39,10 @@ class Sealed:
     """What is known of a shard that is done: the first line of its list."""
 
     shard: int
-    sha256: str
-    """Of the tar file; empty where no face of the shard could be done, so that there is none."""
-    size: int
-    """Bytes of the tar file."""
+    sha256: str  # of the tar file; empty where no face of the shard could be done, so that there is none
+    size: int  # bytes of the tar file
     faces: int
-    done: int
-    """Photos."""
+    done: int  # photos
     failed: int
     skipped: int
     parts: Parts = field(default_factory=dict)
@@ -68,9 +61,8 @@ class Store:
     def make(self) -> None:
         """Make the folders.
 
-        Raises:
-            UsageError: one of them is a link that leads out of the dataset, so that others' files would be written.
-            OutputError: one cannot be made or written to.
+        Raises UsageError if one is a link that leads out of the dataset, so that others' files would be written,
+        OutputError if one cannot be made or written to.
         """
         for path in self.folders:
             make_folder(path)
@@ -125,7 +117,7 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"The folder {path.parent} cannot be made ({error.strerror or error}).") from error
-        write_atomic(path, b"".join((_line(asdict(outcome)), *parts)))
+        write_atomic(path, b"".join((as_line(asdict(outcome)), *parts)))
 
     def staged(self, shard: int) -> set[int]:
         """The items of a shard whose outcomes are staged; files that a power cut has shortened are none."""
@@ -143,13 +135,11 @@ class Store:
     def read_staged(self, item: int) -> tuple[Outcome, int]:
         """A staged outcome, and where the photo's part of the shard begins in its file. Raises AssetError."""
         path = self.staged_path(item)
-        try:
+        with told_if_damaged(path):
             with open_plain(path) as stream:
-                line = stream.readline(_MAX_LINE)
+                line = stream.readline(MAX_BYTES)
             outcome = Outcome(**json.loads(line))
             return replace(outcome, faces=tuple(outcome.faces), sizes=tuple(map(int, outcome.sizes))), len(line)
-        except (OSError, *_NO_LIST, RecursionError) as error:
-            raise AssetError(f"{path} is damaged ({error}).") from error
 
     def clean(self, shards: int) -> None:
         """Remove what a killed build has left among the staged files of shards that are done, and beyond the plan."""
@@ -177,9 +167,8 @@ class Store:
     def seal(self, shard: int, items: Sequence[Item]) -> None:
         """Join the staged outcomes of a shard's photos; all but those that the plan decides are staged.
 
-        Raises:
-            AssetError: a staged file is damaged, and was removed, so that its photo is done again.
-            OutputError: something cannot be written.
+        Raises AssetError if a staged file is damaged, and was removed, so that its photo is done again, OutputError if
+        something cannot be written.
         """
         path, end = self.shard_path(shard), 0
         rows, failures, timings, parts = list[Row](), list[Row](), list[Row](), Parts()
@@ -220,12 +209,12 @@ class Store:
         photos = Counter({row["item"]: row["status"] for row in rows}.values())
         faces = sum(row["status"] == "done" for row in rows)
         head = Sealed(shard, sha256, size, faces, photos["done"], photos["failed"], photos["skipped"], parts)
-        write_atomic(self.sealed_path(shard), b"".join(map(_line, (asdict(head), *rows))), synced=True)
+        write_lines(self.sealed_path(shard), [asdict(head), *rows])
 
     def read_sealed(self, shard: int) -> Sealed:
         """What is known of a shard that is done. Raises AssetError if its list is missing or damaged."""
         path = self.sealed_path(shard)
-        try:
+        with told_if_damaged(path, "{path} is damaged ({kind}: {error})."):
             values = next(read_lines(path), {})
             parts = {str(int(key)): (int(a), int(b), str(c)) for key, (a, b, c) in dict(values.pop("parts")).items()}
             digest = str(values.pop("sha256"))
@@ -233,8 +222,6 @@ class Store:
             if sealed.shard != shard:
                 raise ValueError(f"it is of shard {sealed.shard}")
             return sealed
-        except _NO_LIST as error:
-            raise AssetError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
 
     def rows(self, shard: int) -> list[Row]:
         """The rows of a sealed shard for the manifest, in order. Raises AssetError if its list is damaged."""
@@ -247,10 +234,8 @@ class Store:
     def _listed(self, shard: int) -> tuple[list[Row], Any]:
         self.read_sealed(shard)
         rows = list(read_lines(self.sealed_path(shard)))[1:]
-        try:
+        with told_if_damaged(self.sealed_path(shard)):
             return rows, table_of(rows)
-        except ValueError as error:
-            raise AssetError(f"{self.sealed_path(shard)} is damaged ({error}).") from error
 
     def timings(self, shard: int) -> list[dict[str, Any]]:
         """The seconds of a shard's photos: ``item``, ``id``, ``seconds`` by stage; none where the list is damaged."""
@@ -267,42 +252,38 @@ class Store:
     def reopen(self, shard: int, keep: Iterable[int]) -> None:
         """Undo a sealing: the outcomes of the items to keep are staged again, the others are to be done.
 
-        Raises:
-            AssetError: the shard cannot be read.
-            OutputError: something cannot be written.
+        Raises AssetError if the shard cannot be read, OutputError if something cannot be written.
         """
         rows = self.rows(shard)
         seconds = {line["item"]: line["seconds"] for line in self.timings(shard)}
         for item in keep:
             own = tuple(row for row in rows if row["item"] == item)
-            outcome = Outcome(item, "done", own, seconds=seconds.get(item, {}))
-            try:
-                path = self.shard_path(shard)
-                parts = [b"".join(read_blocks(path, row["offset"], row["size"])) for row in own]
-            except OSError as error:
-                raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
-            self._stage(outcome, parts)
+            parts = [b"".join(_blocks(self.shard_path(shard), row["offset"], row["size"])) for row in own]
+            self._stage(Outcome(item, "done", own, seconds=seconds.get(item, {})), parts)
         self.sealed_path(shard).unlink()
 
 
 def digest_of(path: Path, start: int, size: int) -> str:
     """The SHA-256 of a stretch of a shard. Raises AssetError."""
     digest = hashlib.sha256()
+    for block in _blocks(path, start, size):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(path: Path, start: int, size: int) -> Iterator[bytes]:
     try:
-        for block in read_blocks(path, start, size):
-            digest.update(block)
+        yield from read_blocks(path, start, size)
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
-    return digest.hexdigest()
 
 
 def parts_of(path: Path, rows: Iterable[Row]) -> Parts:
     """The parts of a shard by the rows of its photos. Raises AssetError."""
     spans: dict[int, tuple[int, int]] = {}
-    for row in rows:
-        if row["status"] == "done":
-            start, size = spans.get(row["item"], (row["offset"], 0))
-            spans[row["item"]] = (start, size + row["size"])
+    for row in (row for row in rows if row["status"] == "done"):
+        start, size = spans.get(row["item"], (row["offset"], 0))
+        spans[row["item"]] = (start, size + row["size"])
     return {str(item): (*span, digest_of(path, *span)) for item, span in spans.items()}
 
 
@@ -335,49 +316,5 @@ def _members(face: Face) -> Iterator[tuple[str, bytes]]:
 
 
 def record_bytes(record: Mapping[str, Any]) -> bytes:
-    """``KEY.json``: sorted, indented, the same bytes for the same record.
-
-    Raises:
-        ValueError: a number is NaN or infinite, or a value has no JSON form.
-    """
-    try:
-        text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)
-    except TypeError as error:
-        raise ValueError(f"expected plain values in a record: {error}") from error
-    return (text + "\n").encode("utf-8", "backslashreplace")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _line(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, separators=(",", ":"), sort_keys=True) + "\n").encode("ascii")
-
-
-def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Write a list of JSON objects, one a line; without any, see that there is no file. Raises OutputError."""
-    if lines:
-        write_atomic(path, b"".join(map(_line, lines)), synced=True)
-        return
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be removed ({error.strerror or error}).") from error
-
-
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a list; none where there is no file. Raises AssetError if it is damaged."""
-    try:
-        with open_plain(path) as stream:
-            while line := stream.readline(_MAX_LINE):
-                values = json.loads(line.decode("ascii"))
-                if not isinstance(values, dict):
-                    raise ValueError("expected an object a line")
-                yield values
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, RecursionError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
+    """``KEY.json``: the same bytes for the same record. Raises ValueError if a value has no JSON form, as NaN."""
+    return (to_text(record, 1) + "\n").encode("utf-8")

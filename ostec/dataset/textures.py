@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from ostec.core.errors import AssetError, UsageError
 from ostec.dataset.finished import LATENT_PREFIX, FacePlace, FinishedDataset, need, read_face
-from ostec.dataset.members import MESH, PROVENANCE, RECORD, TEXTURE
+from ostec.dataset.records import MESH, PROVENANCE, RECORD, TEXTURE
 from ostec.io.arrays import decode_npz
 from ostec.io.images import decode_image, decode_palette_png
 
@@ -41,10 +41,8 @@ class TextureDataset(Dataset[Sample]):
     def __init__(self, folder: str | Path, fields: Sequence[Field] = ("texture",)) -> None:
         """Look up where the faces are; ``fields``: what a sample holds besides its key.
 
-        Raises:
-            ValueError: a field is unknown.
-            UsageError: there is no dataset, or no face is finished.
-            AssetError: it is damaged.
+        Raises ValueError if a field is unknown, UsageError if there is no dataset, or no face is finished, AssetError
+        if it is damaged.
         """
         unknown = [field for field in fields if field not in _MEMBERS]
         if unknown or not fields:
@@ -65,9 +63,7 @@ class TextureDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """One face.
 
-        Raises:
-            IndexError: beyond the end.
-            AssetError, ImageError: its shard is damaged, or lacks what was asked for.
+        Raises IndexError beyond the end, AssetError or ImageError if its shard is damaged, or lacks what was asked for.
         """
         count = len(self)
         if not -count <= index < count:
@@ -111,10 +107,8 @@ class TextureStream(IterableDataset[Sample]):
             rank: of this process; as torch.distributed says if None, and 0 without it.
             ranks: how many processes share the stream.
 
-        Raises:
-            ValueError: a field, ``mix`` or a rank makes no sense.
-            UsageError: there is no dataset, no face is finished, or a rank would have no shard.
-            AssetError: it is damaged.
+        Raises ValueError if a field, ``mix`` or a rank makes no sense, UsageError if there is no dataset, no face is
+        finished, or a rank would have no shard, AssetError if it is damaged.
         """
         self._faces = TextureDataset(folder, fields)
         self._seed, self._mix, self._epoch = seed, mix, 0

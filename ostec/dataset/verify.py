@@ -4,7 +4,7 @@ import contextlib
 import functools
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError
 from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset, require_idle
-from ostec.dataset.manifest import Row, check_table, read_manifest, read_tables, read_timings
+from ostec.dataset.files import read_lines, write_lines
+from ostec.dataset.manifest import Row, check_table, known_of, read_manifest, read_tables, read_timings
 from ostec.dataset.plan import LICENCES
 from ostec.dataset.records import Item, Place
-from ostec.dataset.store import digest_of, parts_of, read_lines, write_lines
+from ostec.dataset.store import digest_of, parts_of
 from ostec.dataset.worker import mixed
 
 logger = logging.getLogger(__name__)
@@ -25,10 +26,8 @@ logger = logging.getLogger(__name__)
 class Found:
     """What a verification came to."""
 
-    problems: list[str] = field(default_factory=list)
-    """A sentence each."""
-    repaired: list[str] = field(default_factory=list)
-    """What was done about them."""
+    problems: list[str] = field(default_factory=list)  # a sentence each
+    repaired: list[str] = field(default_factory=list)  # what was done about them
     faces: int = 0
     shards: int = 0
 
@@ -36,14 +35,9 @@ class Found:
 def verify(folder: Path, repair: bool) -> Found:
     """Compare shards, lists, manifest and checksums with each other, reading every byte.
 
-    Args:
-        folder: of the dataset.
-        repair: make anew what can be made from the rest.
-
-    Raises:
-        UsageError: there is no dataset, or it is being built.
-        AssetError: its ``config.json`` or the plan's index is damaged.
-        OutputError: a repair cannot be written.
+    With ``repair``, what can be made from the rest is made anew. Raises UsageError if there is no dataset, or it is
+    being built, AssetError if its ``config.json`` or the plan's index is damaged, OutputError if a repair cannot be
+    written.
     """
     dataset = Dataset.open(folder, lost_state=True)
     with dataset.locked() if repair else _idle(folder):
@@ -72,6 +66,14 @@ class _Check:
         self._store = dataset.store
         self._repair = repair
 
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """An AssetError is a problem."""
+        try:
+            yield
+        except AssetError as error:
+            self.found.problems.append(str(error))
+
     def plan(self) -> None:
         """The lists of the plan, one for each shard."""
         plan, present = self.dataset.plan, self._store.last_shard() + 1
@@ -83,14 +85,17 @@ class _Check:
                 plan.read(shard)
             except AssetError as error:
                 damaged.append(shard)
-                if not lost:
-                    self.found.problems.append(str(error))
+                self.found.problems += [] if lost else [str(error)]
         if self._repair and not all(self._manifest.get(shard) for shard in damaged):
             # An empty list would have photos that are done planned again.
             self.found.problems.append("The manifest does not know the photos of all lost lists: nothing was repaired.")
             self._repair = False
         for shard in damaged if self._repair else ():
-            self._list_again(shard)
+            failures = read_lines(self._store.failures_path(shard))
+            paths = {line.get("item"): str(line.get("path", "")) for line in failures}
+            items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in self._manifest[shard]}
+            plan.write(shard, items.values())
+            self.found.repaired.append(f"The plan of shard {shard} was made again from the manifest.")
         if lost and self._repair:
             what = "sources" if plan.restore(present) else "sources and licences"
             self.found.repaired.append(
@@ -105,16 +110,8 @@ class _Check:
             for table in read_tables(self.dataset.folder / "manifest.parquet"):
                 check_table(table)
                 for row in table.to_pylist():
-                    known = {name: value for name, value in row.items() if value is not None}
-                    found.setdefault(row["item"] // self._store.shard_size, []).append(known)
+                    found.setdefault(row["item"] // self._store.shard_size, []).append(known_of(row))
         return found
-
-    def _list_again(self, shard: int) -> None:
-        """A plan's list from what became of its photos."""
-        paths = {line.get("item"): str(line.get("path", "")) for line in read_lines(self._store.failures_path(shard))}
-        items = {row["item"]: _item_of(row, paths.get(row["item"], "")) for row in self._manifest.get(shard, [])}
-        self.dataset.plan.write(shard, items.values())
-        self.found.repaired.append(f"The plan of shard {shard} was made again from the manifest.")
 
     def shard(self, shard: int) -> None:
         """The tar file of a shard, and its lists."""
@@ -148,15 +145,14 @@ class _Check:
         except AssetError:
             return  # the plan's list was named above
         failed = [{**row, "path": where.get(row["item"], "")} for row in rows if row["status"] != "done"]
-        try:
+        before = len(self.found.problems)
+        with self._noted():
             if list(read_lines(path)) != failed:
                 what = "differs from the list of its shard" if path.exists() else "is missing"
                 raise AssetError(f"{path} {what}.")
-        except AssetError as error:
-            self.found.problems.append(str(error))
-            if self._repair:
-                write_lines(path, failed)
-                self.found.repaired.append(f"{path} was made again from the list of its shard.")
+        if self._repair and len(self.found.problems) > before:
+            write_lines(path, failed)
+            self.found.repaired.append(f"{path} was made again from the list of its shard.")
 
     def _is_listed_again(self, shard: int) -> bool:
         """Write the list of a sealed shard, if the manifest knows all of its photos, and the tar file is as it was."""
@@ -194,42 +190,34 @@ class _Check:
 
     def results(self) -> None:
         """Manifest, checksums and what else is made of the lists."""
-        folder, problems = self.dataset.folder, self.found.problems
-        sealed = [shard for shard in range(self.dataset.plan.shards) if self._store.is_sealed(shard)]
-        before, others = len(problems), list[str]()
+        folder, problems, before = self.dataset.folder, self.found.problems, len(self.found.problems)
         try:
             expected = self.dataset.checksums()
         except AssetError:
             return  # the list that is damaged was named above
-        sums, manifest = folder / "shards/SHA256SUMS", folder / "manifest.parquet"
-        timings = folder / "timings.parquet"
+        sums, manifest, timings = (folder / n for n in ("shards/SHA256SUMS", "manifest.parquet", "timings.parquet"))
         if not sums.is_file() or sums.read_bytes() != expected:
             problems.append(f"{sums} is missing or does not list the shards as they were made.")
+        others = []
         with self._noted():
-            rows = (row for shard in sealed for row in self._store.table(shard).to_pylist())
-            if any(one != other for one, other in itertools.zip_longest(read_manifest(manifest), rows)):
+            rows = (row for table in self.dataset.tables() for row in table.to_pylist())
+            if _differ(read_manifest(manifest), rows):
                 problems.append(f"{manifest} differs from the shards.")
-            others += filter(None, [mixed(self.dataset.rows())])
+            others = [sentence for sentence in [mixed(self.dataset.rows())] if sentence]
         with self._noted():
-            pairs = itertools.zip_longest(read_timings(timings), self.dataset.timings())
-            if any(one != other for one, other in pairs):
+            if _differ(read_timings(timings), self.dataset.timings()):
                 problems.append(f"{timings} differs from what was noted in state/timings.")
         for name in ("README.md", LICENCES):
-            if not (folder / name).exists():
-                self.found.problems.append(f"{folder / name} is missing.")
+            problems += [] if (folder / name).exists() else [f"{folder / name} is missing."]
         new = len(problems) - before
         problems += others  # which writing files anew does not help
         if self._repair and (self.found.repaired or new):
             self.dataset.write_results()
             self.found.repaired += ["Manifest, timings, checksums and data card were written anew."] * max(new, 1)
 
-    @contextlib.contextmanager
-    def _noted(self) -> Iterator[None]:
-        """An AssetError is a problem."""
-        try:
-            yield
-        except AssetError as error:
-            self.found.problems.append(str(error))
+
+def _differ(ones: Iterable[object], others: Iterable[object]) -> bool:
+    return any(one != other for one, other in itertools.zip_longest(ones, others))
 
 
 def _item_of(row: Row, path: str) -> Item:

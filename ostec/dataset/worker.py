@@ -19,9 +19,21 @@ from ostec.core.errors import AssetError, ImageError, OstecError, OutputError
 from ostec.core.progress import STAGES
 from ostec.core.text import shown
 from ostec.dataset.manifest import row_of
-from ostec.dataset.members import ending_of, face_key, renamed
-from ostec.dataset.reader import PhotoReader
-from ostec.dataset.records import ID_DIGITS, Face, Finished, Group, Item, Made, Maker, Outcome, Photo
+from ostec.dataset.records import (
+    ID_DIGITS,
+    Face,
+    Finished,
+    Group,
+    Item,
+    Made,
+    Maker,
+    Outcome,
+    Photo,
+    ending_of,
+    face_key,
+    renamed,
+)
+from ostec.dataset.sources import PhotoReader
 from ostec.dataset.store import Store, record_bytes
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import IMAGE_SUFFIXES
@@ -34,12 +46,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STEM = "x"
-_SHARED_STAGES = STAGES[: STAGES.index("landmarks")]
-"""Every face of a photo reports the time of these."""
+_SHARED_STAGES = STAGES[: STAGES.index("landmarks")]  # every face of a photo reports the time of these
 
-
-Weights = Mapping[str, str]
-"""File -> SHA-256."""
+Weights = Mapping[str, str]  # file -> SHA-256
 
 
 class WeightsPin:
@@ -117,13 +126,14 @@ class Worker:
         read = [self._read(item) for item in group.items]
         try:
             made = iter(self._maker([photo for photo, before in read if before.error is None]))
-            outcomes = [before if before.error is not None else _later(before, next(made)) for _, before in read]
+            found = [before if before.error is not None else next(made) for _, before in read]
         finally:
             for item in group.items:
                 shutil.rmtree(self._store.scratch(item.number), ignore_errors=True)
-        for item, (photo, _), found in zip(group.items, read, outcomes, strict=True):
+        for item, (photo, before), own in zip(group.items, read, found, strict=True):
             if item.number in group.left:
-                yield self._stage(item, photo, found)
+                spent = before.seconds["total"] + (own.seconds.get("total", 0.0) if own is not before else 0.0)
+                yield self._stage(item, photo, replace(own, seconds={**own.seconds, "total": spent}))
 
     def _read(self, item: Item) -> tuple[Photo, Made]:
         """A photo, and the seconds that it took to read it, or why it cannot be."""
@@ -154,11 +164,6 @@ class Worker:
         times = {stage: round(value, 4) for stage, value in {**made.seconds, "total": total}.items()}
         self._store.stage(replace(outcome, seconds=times), faces)
         return Finished(item.number, outcome.status, len(faces), total)
-
-
-def _later(before: Made, made: Made) -> Made:
-    """What was made, with the time that was spent before."""
-    return replace(made, seconds={**made.seconds, "total": before.seconds["total"] + made.seconds.get("total", 0.0)})
 
 
 def _reason(error: Exception, item: Item) -> str:
@@ -197,10 +202,8 @@ class LoadFaceMaker:
 
     settings: CompleteSettings
     device: str
-    threads: int
-    """CPU threads of one worker; the last digits of results depend on it."""
-    models_folder: str = ""
-    """The user's folder of models (``$OSTEC_MODELS``) where the build was started; empty if there was none."""
+    threads: int  # of one worker, on the CPU; the last digits of results depend on it
+    models_folder: str = ""  # ``$OSTEC_MODELS`` where the build was started; empty if there was none
 
     def __call__(self) -> Maker:
         """Load. Raises AssetError, BackendError."""
@@ -256,16 +259,14 @@ def _made(photo: Photo, member: "PhotoOutcome") -> Made:
 
 def _face(made: "CompletedFace", key: str, scratch: Path) -> Face:
     """A face with its files, by ending; what an OBJ or MTL names is renamed with them."""
-    make_folder(scratch)
+
+    def ending(file: str) -> str:
+        return ending_of(file.removeprefix(_STEM))
+
     files = {}
-    for path in made.save_data(scratch, _STEM):
-        ending = _ending(path.relative_to(scratch).as_posix())
-        files[ending] = renamed(ending, path.read_bytes(), lambda name: f"{key}.{_ending(name)}")
+    for path in made.save_data(make_folder(scratch), _STEM):
+        own = ending(path.relative_to(scratch).as_posix())
+        files[own] = renamed(own, path.read_bytes(), lambda name: f"{key}.{ending(name)}")
     # As it is read back from the shard, so that the manifest can be made again from there.
     record: dict[str, Any] = json.loads(record_bytes(made.record))
     return Face(record, dict(sorted(files.items())))
-
-
-def _ending(file: str) -> str:
-    """Of a file whose NAME is the stem."""
-    return ending_of(file.removeprefix(_STEM))

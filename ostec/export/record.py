@@ -57,7 +57,7 @@ def write_record(directory: Path, name: str, record: Mapping[str, Any], kind: st
     Raises ValueError if a number is NaN or infinite, or a value is none that JSON, NumPy or pathlib knows.
     """
     path = directory / f"{name}.json"
-    write_atomic(path, (_to_text({**record, "kind": kind}, indent=2) + "\n").encode("utf-8"))
+    write_atomic(path, (to_text({**record, "kind": kind}, indent=2) + "\n").encode("utf-8"))
     return path
 
 
@@ -83,7 +83,7 @@ def read_records(directory: Path) -> dict[str, RunRecord]:
 def append_run(directory: Path, entry: Mapping[str, Any]) -> None:
     """Append one line to ``run.jsonl``: what may differ between equal runs (time, place, seconds, memory)."""
     path = directory / "run.jsonl"
-    line = (_to_text(entry) + "\n").encode("utf-8")
+    line = (to_text(entry) + "\n").encode("utf-8")
     try:
         # One write to a file opened for appending: lines of processes that share the folder do not mix.
         with path.open("ab+", buffering=0) as stream:
@@ -102,7 +102,7 @@ def _ends_with_newline(stream: BinaryIO) -> bool:
 def write_failures(directory: Path, failures: Iterable[Failure]) -> Path:
     """Rewrite ``failures.jsonl``, one line per photo; empty if every photo was done."""
     path = directory / "failures.jsonl"
-    write_atomic(path, "".join(_to_text(asdict(failure)) + "\n" for failure in failures).encode("utf-8"))
+    write_atomic(path, "".join(to_text(asdict(failure)) + "\n" for failure in failures).encode("utf-8"))
     return path
 
 
@@ -122,7 +122,8 @@ def read_failures(directory: Path) -> list[Failure]:
     return failures
 
 
-def _to_text(values: Mapping[str, Any], indent: int | None = None) -> str:
+def to_text(values: Mapping[str, Any], indent: int | None = None) -> str:
+    """A record as JSON: the same text for the same record. Raises ValueError if a value has no JSON form, as NaN."""
     try:
         return (
             json.dumps(values, indent=indent, sort_keys=True, ensure_ascii=False, allow_nan=False, default=_plain)

@@ -36,13 +36,14 @@ def _templates() -> Any:
 
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("ostec.export"),
-        autoescape=jinja2.select_autoescape((), ["md.j2"], default=True),
+        autoescape=jinja2.select_autoescape((), ["md.j2", "txt.j2"], default=True),
         undefined=jinja2.StrictUndefined,
         finalize=clean,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"link": _link, "json": json.dumps, "cell": lambda text: shown(text).replace("|", "\\|")}
+    templates.filters |= {"link": _link, "json": json.dumps, "line": shown}
+    templates.filters["cell"] = lambda text: shown(text).replace("|", "\\|")
     return templates
 
 

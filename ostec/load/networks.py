@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import torch
 
 from ostec.core.assets import (
+    GENERATOR_LOADER,
     check_file,
     expected_file,
     find_model,
@@ -21,9 +22,14 @@ from ostec.core.assets import (
     verified_path,
 )
 from ostec.core.errors import AssetError
+from ostec.core.manifests import Manifest
 from ostec.core.types import Topology
+from ostec.io.arrays import read_npz
+from ostec.io.obj import read_obj
+from ostec.io.pickles import read_npy_object, read_objects
 from ostec.io.weights import load_strict, read_safetensors, read_state, read_torch
 from ostec.load.generators import read_generator
+from ostec.load.morphable.files import read_mat
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
@@ -175,6 +181,37 @@ def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAY
         hashes = {name: entry.sha256, f"lpips/{linear.name}": linear.sha256}
         return Loaded(Lpips(backbone, tensors).to(device), hashes)
     return None
+
+
+def try_to_open(manifest: Manifest, path: Path) -> None:
+    """Open a file of a model as what it should be; of formats that nothing here reads, it may be all but a web page.
+
+    Raises AssetError: it is something else, or damaged.
+    """
+    builders: dict[str, Callable[[dict[str, torch.Tensor], str], object]] = {
+        "arcface": arcface_from_tensors,
+        "bisenet": bisenet_from_tensors,
+        **{name: regressor_from_tensors for name, _, _ in REGRESSORS.values()},
+    }
+    if manifest.loader == GENERATOR_LOADER:
+        read_generator(path)
+    elif path.suffix == ".pth" and manifest.name in builders:
+        builders[manifest.name](read_state(path), str(path))
+    elif path.suffix in _OPENERS:
+        _OPENERS[path.suffix](path)
+    else:
+        with path.open("rb") as stream:
+            if stream.read(512).lstrip()[:1] == b"<":
+                raise AssetError(f"{path} is a web page, not a model's file.")
+
+
+_OPENERS: dict[str, Callable[[Path], object]] = {
+    **dict.fromkeys((".pth", ".pt", ".ckpt", ".pkl"), read_objects),
+    ".npy": read_npy_object,
+    ".npz": lambda path: read_npz(path, ()),
+    ".mat": lambda path: read_mat(path, ()),
+    ".obj": read_obj,
+}
 
 
 def lpips_backbones() -> list[str]:

@@ -11,7 +11,8 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+
+from ostec.nets.tflite import ConvAct, ResidualBlock
 
 INPUT_SIZE = 192
 """Side of the crop in pixels."""
@@ -45,26 +46,26 @@ class FaceMesh(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _ConvAct(3, _TRUNK[0], kernel_size=3, stride=2)
+        self.stem = ConvAct(3, _TRUNK[0], kernel_size=3, stride=2)
         self.trunk = nn.Sequential(
             *(
-                _Block(before, after, stride=2 if number in _TRUNK_HALVES else 1)
+                ResidualBlock(before, after, 3, stride=2 if number in _TRUNK_HALVES else 1)
                 for number, (before, after) in enumerate(pairwise(_TRUNK), start=1)
             )
         )
         width = _TRUNK[-1]
         self.points_head = nn.Sequential(
-            _Block(width, width, stride=2),
-            _Block(width, width),
-            _Block(width, width),
-            _ConvAct(width, _HEAD_WIDTH),
-            _Block(_HEAD_WIDTH, _HEAD_WIDTH),
+            ResidualBlock(width, width, 3, stride=2),
+            ResidualBlock(width, width, 3),
+            ResidualBlock(width, width, 3),
+            ConvAct(width, _HEAD_WIDTH),
+            ResidualBlock(_HEAD_WIDTH, _HEAD_WIDTH, 3),
             nn.Conv2d(_HEAD_WIDTH, POINT_COUNT * 3, 3),
         )
         self.face_head = nn.Sequential(
-            _Block(width, width, stride=2),
-            _ConvAct(width, _HEAD_WIDTH),
-            _Block(_HEAD_WIDTH, _HEAD_WIDTH),
+            ResidualBlock(width, width, 3, stride=2),
+            ConvAct(width, _HEAD_WIDTH),
+            ResidualBlock(_HEAD_WIDTH, _HEAD_WIDTH, 3),
             nn.Conv2d(_HEAD_WIDTH, 1, 3),
         )
 
@@ -82,47 +83,3 @@ class FaceMesh(nn.Module):
         features = self.trunk(self.stem(crops))  # [B, 128, 6, 6]
         points = self.points_head(features).reshape(-1, POINT_COUNT, 3)
         return FaceMeshOutput(points, self.face_head(features).reshape(-1))
-
-
-class _ConvAct(nn.Module):
-    """Convolution with TFLite's "same" padding, then PReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride)
-        self.act = nn.PReLU(out_channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.conv(_pad_same(x, self.conv)))
-
-
-class _Block(nn.Module):
-    """Depthwise 3x3 and pointwise convolution beside a skip, then PReLU.
-
-    The skip is max-pooled where the block halves the resolution, and filled up with zero channels where it widens.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, stride, groups=in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
-        self.act = nn.PReLU(out_channels)
-        self.stride = stride
-        self.new_channels = out_channels - in_channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.pointwise(self.depthwise(_pad_same(x, self.depthwise)))
-        if self.stride > 1:
-            x = F.max_pool2d(x, self.stride)
-        if self.new_channels:
-            x = F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
-        return self.act(x + y)
-
-
-def _pad_same(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
-    """Zero-pad as TFLite's "same" does for sides divisible by the stride: the odd pixel goes right and below."""
-    total = max(int(conv.kernel_size[0]) - int(conv.stride[0]), 0)
-    if total == 0:
-        return x
-    before, after = total // 2, total - total // 2
-    return F.pad(x, (before, after, before, after))

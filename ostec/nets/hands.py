@@ -12,13 +12,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ostec.nets.tflite import ConvAct, ResidualBlock, SameConv
+
 PALM_SIZE = 192
 """Side of the palm detector's picture in pixels."""
 HAND_SIZE = 224
 """Side of the landmark network's crop in pixels."""
 POINT_COUNT = 21
 """Wrist, then four points of thumb, index, middle, ring and little finger, each from the palm to the tip."""
-ANCHOR_COUNT = 2016
 PALM_VALUES = 18
 """Numbers per anchor: a box and seven points."""
 
@@ -58,16 +59,16 @@ class PalmDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _ConvAct(3, 32, 5, stride=2)
+        self.stem = ConvAct(3, 32, 5, stride=2)
         self.fine = nn.Sequential(*_stage(32, 32), *_stage(32, 64, halve=True), *_stage(64, 128, halve=True))
         self.middle = nn.Sequential(*_stage(128, 256, halve=True))
         self.coarse = nn.Sequential(*_stage(256, 256, halve=True))
-        self.to_middle = _ConvAct(256, 256)
-        self.merge_middle = nn.Sequential(_ResidualBlock(256, 256), _ResidualBlock(256, 256))
+        self.to_middle = ConvAct(256, 256)
+        self.merge_middle = nn.Sequential(ResidualBlock(256, 256, 5), ResidualBlock(256, 256, 5))
         self.middle_logits = nn.Conv2d(256, _COARSE_ANCHORS, 1)
         self.middle_values = nn.Conv2d(256, _COARSE_ANCHORS * PALM_VALUES, 1)
-        self.to_fine = _ConvAct(256, 128)
-        self.merge_fine = nn.Sequential(_ResidualBlock(128, 128), _ResidualBlock(128, 128))
+        self.to_fine = ConvAct(256, 128)
+        self.merge_fine = nn.Sequential(ResidualBlock(128, 128, 5), ResidualBlock(128, 128, 5))
         self.fine_logits = nn.Conv2d(128, _FINE_ANCHORS, 1)
         self.fine_values = nn.Conv2d(128, _FINE_ANCHORS * PALM_VALUES, 1)
 
@@ -98,8 +99,8 @@ class HandLandmarker(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = _SameConv(3, 24, 3, stride=2)
-        self.first = _SameConv(24, 24, 3, groups=24)
+        self.stem = SameConv(3, 24, 3, stride=2)
+        self.first = SameConv(24, 24, 3, groups=24)
         self.narrow = nn.Conv2d(24, 16, 1)
         layout = [  # channels in, widened, out, kernel, stride
             (16, 64, 16, 3, 2),
@@ -119,7 +120,7 @@ class HandLandmarker(nn.Module):
         ]
         self.trunk = nn.Sequential(*(_InvertedBlock(*row) for row in layout))
         self.widen = nn.Conv2d(112, 672, 1)
-        self.last = _SameConv(672, 672, 3, groups=672)
+        self.last = SameConv(672, 672, 3, groups=672)
         self.hand_head = nn.Linear(672, 1)
         self.points_head = nn.Linear(672, POINT_COUNT * 3)
 
@@ -149,57 +150,13 @@ class HandNetworks(nn.Module):
         self.hand = HandLandmarker()
 
 
-class _SameConv(nn.Conv2d):
-    """Convolution padded as TFLite's "same" for sides divisible by the stride: the odd pixel goes right and below."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, groups=groups)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        total = max(self.kernel_size[0] - self.stride[0], 0)
-        before, after = total // 2, total - total // 2
-        return super().forward(F.pad(x, (before, after, before, after)) if total else x)
-
-
-class _ConvAct(nn.Module):
-    """Convolution, then PReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = _SameConv(in_channels, out_channels, kernel_size, stride)
-        self.act = nn.PReLU(out_channels)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.conv(x))
-
-
-class _ResidualBlock(nn.Module):
-    """Depthwise 5x5 and pointwise convolution beside a skip, then PReLU; the skip as in ``nets/facemesh.py``."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__()
-        self.depthwise = _SameConv(in_channels, in_channels, 5, stride, groups=in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
-        self.act = nn.PReLU(out_channels)
-        self.stride = stride
-        self.new_channels = out_channels - in_channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.pointwise(self.depthwise(x))
-        if self.stride > 1:
-            x = F.max_pool2d(x, self.stride)
-        return self.act(F.pad(x, (0, 0, 0, 0, 0, self.new_channels)) + y)
-
-
 class _InvertedBlock(nn.Module):
     """Pointwise widening, depthwise convolution, pointwise narrowing; beside a skip where the channels stay."""
 
     def __init__(self, in_channels: int, wide: int, out_channels: int, kernel_size: int, stride: int) -> None:
         super().__init__()
         self.widen = nn.Conv2d(in_channels, wide, 1)
-        self.depthwise = _SameConv(wide, wide, kernel_size, stride, groups=wide)
+        self.depthwise = SameConv(wide, wide, kernel_size, stride, groups=wide)
         self.narrow = nn.Conv2d(wide, out_channels, 1)
         self.stride = stride
         self.skips = in_channels == out_channels
@@ -211,10 +168,10 @@ class _InvertedBlock(nn.Module):
         return y + (F.max_pool2d(x, self.stride) if self.stride > 1 else x)
 
 
-def _stage(in_channels: int, out_channels: int, halve: bool = False) -> list[_ResidualBlock]:
+def _stage(in_channels: int, out_channels: int, halve: bool = False) -> list[ResidualBlock]:
     """Four blocks at one resolution, after one that halves it."""
-    first = [_ResidualBlock(in_channels, out_channels, stride=2)] if halve else []
-    return [*first, *(_ResidualBlock(out_channels, out_channels) for _ in range(4))]
+    first = [ResidualBlock(in_channels, out_channels, 5, stride=2)] if halve else []
+    return [*first, *(ResidualBlock(out_channels, out_channels, 5) for _ in range(4))]
 
 
 def _twice(x: torch.Tensor) -> torch.Tensor:

@@ -120,47 +120,6 @@ class _Head(nn.Module):
         return scores
 
 
-class _Residual(nn.Module):
-    """ResNet's basic block."""
-
-    def __init__(self, channels: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.downsample: nn.Sequential | None = None
-        if stride > 1:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        beside = x if self.downsample is None else self.downsample(x)
-        within = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
-        return functional.relu(within + beside)
-
-
-class _Resnet18(nn.Module):
-    """ResNet-18 without its classifier."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
-        widths = (64, 64, 128, 256, 512)
-        for k in range(4):
-            blocks = _Residual(widths[k], widths[k + 1], 1 if k == 0 else 2), _Residual(widths[k + 1], widths[k + 1], 1)
-            self.add_module(f"layer{k + 1}", nn.Sequential(*blocks))
-
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Features at an eighth, a sixteenth and a thirty-second of the size."""
-        x = functional.max_pool2d(functional.relu(self.bn1(self.conv1(x))), 3, 2, 1)
-        found = []
-        for k in range(1, 5):
-            x = self.get_submodule(f"layer{k}")(x)
-            found.append(x)
-        return found[1:]
-
-
 class _Attention(nn.Module):
     """Attention refinement: channels scaled by what the whole picture says."""
 
@@ -180,8 +139,11 @@ class _ContextPath(nn.Module):
     """Features with a view of the whole picture, brought up from coarse to fine."""
 
     def __init__(self) -> None:
+        from torchvision.models import resnet18
+
         super().__init__()
-        self.resnet = _Resnet18()
+        self.resnet = resnet18()
+        self.resnet.fc = nn.Identity()
         self.arm16 = _Attention(256, 128)
         self.arm32 = _Attention(512, 128)
         self.conv_head32 = _Convolution(128, 128)
@@ -190,7 +152,10 @@ class _ContextPath(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The ResNet's features and the path's own, both at an eighth."""
-        at8, at16, at32 = self.resnet(x)
+        net = self.resnet
+        at8 = net.layer2(net.layer1(net.maxpool(net.relu(net.bn1(net.conv1(x))))))
+        at16 = net.layer3(at8)
+        at32 = net.layer4(at16)
         x = self.arm32(at32) + self.conv_avg(_whole(at32))
         x = self.conv_head32(functional.interpolate(x, at16.shape[2:], mode="nearest"))
         x = self.arm16(at16) + x

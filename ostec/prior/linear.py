@@ -104,20 +104,16 @@ def fill_from_prior(
     explained = torch.ones_like(base)
     for _ in range(settings.reweightings + 1):
         trust = base * away * explained
-        z = solve_coefficients(prior, seen, trust, settings.tau)
-        model = prior.mean + prior.basis @ z
-        explained = _explained(prior, seen - model, base, settings)
+        explained = _explained(prior, seen - _model(prior, seen, trust, settings), base, settings)
     occluded = find_occluders(prior, explained, base, settings)
     if occluded.any():
         trust = trust * torch.from_numpy(~occluded[prior.inside]).to(trust)
-        z = solve_coefficients(prior, seen, trust, settings.tau)
-        model = prior.mean + prior.basis @ z
     hidden = find_hidden(prior, seen, base, trust, settings)
+    occluded |= hidden
     if hidden.any():
-        occluded |= hidden
         trust = trust * torch.from_numpy(~hidden[prior.inside]).to(trust)
-        z = solve_coefficients(prior, seen, trust, settings.tau)
-        model = prior.mean + prior.basis @ z
+    z = solve_coefficients(prior, seen, trust, settings.tau)
+    model = prior.mean + prior.basis @ z
     explained = torch.where(base > 0, explained, torch.ones_like(base))
     made = _with_bare_border(prior, model, seen, trust, features, settings)
     return PriorFill(

@@ -1,5 +1,6 @@
 """A generator of faces as completion by views and projection see it: the protocol, and generators from files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,41 +80,33 @@ def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> Latent
     That is LPIPS if it is given and the pictures are large enough, else the encoder's features; a generator of natural
     photos has no encoder: there it is LPIPS, else the discriminator's features, else nothing.
     """
-    synthesis = model.generator.synthesis
+    synthesis, encoder, judge = model.generator.synthesis, model.encoder, model.discriminator
 
     def pyramid(ws: torch.Tensor, resolution: int) -> torch.Tensor:
         return synthesis(ws, resolution=resolution)
 
-    fits = model.generator.shape.resolution >= MIN_SIDE
-    if model.encoder is None:
-        judge, lpips = model.discriminator, lpips if fits else None
-        return LatentSpace(
-            synthesise=synthesis,
-            pyramid=pyramid,
-            mean=model.latent_mean,
-            deviation=model.latent_deviation.clamp(min=1e-3),
-            features=None if judge is None else lambda image: judge.features(image)[:_LEVELS],
-            features_name=lpips.name if lpips is not None else JUDGE if judge is not None else "none",
-            lpips=lpips,
-        )
-    encoder = model.encoder
-
     def encode(image: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
+        assert encoder is not None
         found = encoder(image, trust)
         return model.generator.mapping(found.z) + found.offset
 
-    name = NO_LPIPS
-    if lpips is not None:
-        name, lpips = (lpips.name, lpips) if fits else (TOO_SMALL, None)
+    features: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
+    stand_in = "none"
+    if encoder is not None:
+        stand_in, features = NO_LPIPS if lpips is None else TOO_SMALL, lambda image: encoder_features(model, image)
+    elif judge is not None:
+        stand_in, features = JUDGE, lambda image: judge.features(image)[:_LEVELS]
+    if model.generator.shape.resolution < MIN_SIDE:
+        lpips = None
     return LatentSpace(
         synthesise=synthesis,
-        pyramid=pyramid,
         mean=model.latent_mean,
         deviation=model.latent_deviation.clamp(min=1e-3),
-        encode=encode,
-        features=lambda image: encoder_features(model, image),
-        features_name=name,
+        encode=None if encoder is None else encode,
+        features=features,
+        features_name=stand_in if lpips is None else lpips.name,
         lpips=lpips,
+        pyramid=pyramid,
     )
 
 

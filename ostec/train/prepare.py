@@ -11,10 +11,10 @@ import torch
 from ostec.core.types import BoolArray, Topology
 from ostec.io.cache import read_cache, why_stale, write_cache
 from ostec.prior.linear import LinearPrior
-from ostec.train.generator import GeneratorTrainSettings
 from ostec.train.portraits import PortraitTexels, picture_paths
 from ostec.train.prior import PriorModel
 from ostec.train.renders import TrainingTextures, make_training_textures
+from ostec.train.settings import GeneratorTrainSettings
 
 _BATCH = 64
 _DETAIL_SIDE = 220

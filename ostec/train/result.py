@@ -9,8 +9,9 @@ from ostec.core.settings import to_json
 from ostec.core.types import ViewFrame
 from ostec.io.files import write_atomic
 from ostec.nets.checkpoint import PortraitGenerator
-from ostec.train.generator import Draw, GeneratorTrainSettings, TrainingState, render_views
+from ostec.train.generator import Draw, TrainingState, render_views
 from ostec.train.renders import PoseBank, TrainingTextures
+from ostec.train.settings import GeneratorTrainSettings
 
 _BATCH = 32
 _SHAPES = ("resolution", "latent", "mapping_layers", "channel_base", "channel_max", "patch")

@@ -185,6 +185,51 @@ def test_file_put_by_hand_is_pinned_by_verify(ostec: Run, add: Add, tmp_path: Pa
     assert ostec("models", "verify").code == 1
 
 
+@pytest.mark.parametrize("word", ["verify", "fetch"])
+@pytest.mark.parametrize(
+    ("name", "more", "content"),
+    [
+        ("weights.bin", {}, b"\n<!DOCTYPE html><title>Sign in</title>"),
+        ("weights.pth", {}, b"<html>Quota exceeded</html>"),
+        ("weights.pkl", {"loader": assets.GENERATOR_LOADER}, CONTENT),
+        ("model.mat", {}, CONTENT),
+        ("mesh.obj", {}, CONTENT),
+        ("modes.npz", {}, CONTENT),
+        ("model.npy", {}, CONTENT),
+    ],
+)
+def test_only_what_can_be_opened_is_pinned(
+    ostec: Run, add: Add, tmp_path: Path, name: str, more: dict[str, str], content: bytes, word: str
+) -> None:
+    add("toy", entry(f"toy/{name}", page="https://example.org/page"), **more)
+    place = put(tmp_path / "own/toy" / name, content)
+    said = ostec("models", word, "toy")
+    assert (said.code, said.out) == (1, "")
+    assert str(place) in said.err
+    assert not assets.pin_of(place).exists()
+
+
+def test_files_that_are_enough_and_further_folders(ostec: Run, add: Add, tmp_path: Path) -> None:
+    names = ("toy/a.bin", "toy/b.bin", "toy/c.bin")
+    add(
+        "toy",
+        *(entry(n, page="https://example.org") for n in names),
+        folders=["theirs"],
+        enough=[names[0], "toy/x.bin"],
+    )
+    first = put(tmp_path / "own/theirs/a.bin")
+    assert ostec("models", "list").out.startswith("toy  partly")
+    archive = put(tmp_path / "own/x.bin")
+    assert ostec("models", "list").out == "toy  unpinned  409.6 kB  Toy licence\n"
+    assert ostec("models", "path", "toy").out == f"{first}\n{archive}\n"
+    assert ostec("models", "verify", "toy").code == 0
+    assert ostec("models", "list").out.startswith("toy  present")
+    put(archive, CONTENT[:-1])
+    assert ostec("models", "list").out.startswith("toy  damaged")
+    archive.unlink()
+    assert ostec("models", "verify", "toy").code == 1
+
+
 def test_file_put_by_hand_is_pinned_by_fetch(ostec: Run, add: Add, tmp_path: Path) -> None:
     add("toy", entry("toy/weights.bin", page="https://example.org/page"))
     place = put(tmp_path / "own/toy/weights.bin")

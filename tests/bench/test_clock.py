@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from bench import arithmetic
 from bench.arithmetic import Counted, convolution_rate
-from ostec.bench.clock import Clock, PeakMemory
+from bench.clock import Clock
+from ostec.bench.clock import PeakMemory
 
 CPU = torch.device("cpu")
 

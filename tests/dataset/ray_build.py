@@ -11,12 +11,12 @@ from ostec.dataset.build import Dataset
 from ostec.dataset.executors import Job, RayExecutor, Resources
 from ostec.dataset.plan import DatasetConfig
 from tests.dataset import toy
+from tests.dataset.toy import plan
 
 
 def main(out: Path, photos: str, maker: str, batch: int, limit: float) -> int:
     dataset = Dataset.create(out, DatasetConfig(shard_size=8, batch=batch))
-    dataset.note_sources([photos], "CC0")
-    dataset.plan_noted(lambda _: (), lambda _: None)
+    plan(dataset, photos)
     job = Job(out, 8, getattr(toy, maker))
     try:
         dataset.run(RayExecutor(job, Resources(workers=2, gpus_per_worker=0.0, time_limit_s=limit)), lambda *_: None)

@@ -19,7 +19,7 @@ from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.verify import verify
 from ostec.io.shards import read_member, read_members
 from tests.dataset.test_sources import make_tar
-from tests.dataset.toy import Loop, content, write_photos
+from tests.dataset.toy import Loop, content, finish, plan, write_photos
 
 
 def test_a_row_belongs_to_the_photo_whose_source_or_id_it_gives(tmp_path: Path) -> None:
@@ -148,10 +148,8 @@ def test_tables_that_are_too_large_are_refused_before_they_are_read(
 def label(out: Path, photos: Path | str, attributes: Path | str, limit: int = 10**9) -> Dataset:
     dataset = Dataset.create(out, DatasetConfig(shard_size=2))
     with dataset.locked():
-        dataset.note_sources([str(photos)], "CC0", str(attributes))
-        dataset.plan_noted(lambda _: (), lambda _: None)
-        dataset.run(Loop(dataset, None, limit), lambda *_: None)
-        dataset.write_results()
+        plan(dataset, photos, attributes=str(attributes))
+        finish(dataset, Loop(dataset, None, limit))
     return dataset
 
 
@@ -213,9 +211,8 @@ def test_attributes_outlive_interruptions_and_the_loss_of_manifest_and_state(
         label(tmp_path / "ds", photos, table, limit=1)
     table.unlink()  # what is planned needs it no more
     dataset = Dataset.open(tmp_path / "ds")
-    assert dataset.plan_noted(lambda _: (), lambda _: None) is None
-    dataset.run(Loop(dataset, random.Random(1)), lambda *_: None)
-    dataset.write_results()
+    assert plan(dataset) is None
+    finish(dataset, Loop(dataset, random.Random(1)))
     assert content(tmp_path / "ds") == content(tmp_path / "calm")
     before = content(tmp_path / "ds")
     (tmp_path / "ds/manifest.parquet").unlink()
@@ -243,7 +240,7 @@ def test_a_table_that_is_gone_before_it_was_planned_is_told(tmp_path: Path, phot
     dataset.note_sources([str(photos)], "CC0", str(tmp_path / "t.csv"))
     table.write_text("")
     with pytest.raises(UsageError, match="it has no row"):
-        dataset.plan_noted(lambda _: (), lambda _: None)
+        plan(dataset)
     assert not dataset.has_noted_sources
 
 

@@ -30,7 +30,7 @@ from ostec.dataset.manifest import read_manifest
 from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.records import Finished, Group, Item, Place
 from ostec.dataset.store import Store
-from tests.dataset.toy import ToyMaker, build, content, many_photos, missing_networks, write_photos
+from tests.dataset.toy import ToyMaker, build, content, many_photos, missing_networks, plan, write_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 TOTAL = {"CPU": 8.0, "GPU": 2.0, "memory": 11 << 30}
@@ -61,8 +61,7 @@ def ended(steps: Generator[Finished, None, list[Group]]) -> tuple[list[Finished]
 
 def planned(out: Path, photos: Path, make: Any = ToyMaker) -> tuple[Dataset, Job]:
     dataset = Dataset.create(out, DatasetConfig(shard_size=8))
-    dataset.note_sources([str(photos)], "CC0")
-    dataset.plan_noted(lambda _: (), lambda _: None)
+    plan(dataset, photos)
     return dataset, Job(out, 8, make)
 
 

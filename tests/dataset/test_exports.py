@@ -17,8 +17,7 @@ from ostec.core.errors import AssetError, UsageError
 from ostec.dataset import TextureDataset
 from ostec.dataset.exports import Exported, Format, export
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.members import face_key
-from ostec.dataset.records import Face, Photo
+from ostec.dataset.records import Face, Photo, face_key
 from ostec.dataset.worker import _face
 from ostec.export.head import write_head
 from ostec.io.files import whole_folder

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ostec.core.errors import AssetError
+from ostec.dataset.card import hub_licence
 from ostec.dataset.finished import FinishedDataset
-from ostec.dataset.origin import hub_licence
 from ostec.dataset.plan import LICENCES, Build, Plan, licence_at, read_builds, unheeded, write_builds
 from ostec.dataset.verify import verify
 from tests.dataset.toy import write_photos
@@ -104,8 +104,7 @@ def test_a_licence_for_known_photos_is_not_passed_over(
     ],
 )
 def test_licences_in_the_words_of_the_hub(given: list[str], ids: tuple[str, ...], name: str) -> None:
-    found = hub_licence(given)
-    assert (found.ids, found.name) == (ids, name)
+    assert hub_licence(given) == (list(ids), name)
 
 
 def test_the_file_follows_from_the_builds_alone(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ostec.dataset.members import ending_of, face_key, file_name, renamed
+from ostec.dataset.records import ending_of, face_key, file_name, renamed
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ostec.core.errors import ImageError, UsageError
-from ostec.dataset.reader import PhotoReader
+from ostec.dataset.files import read_lines
 from ostec.dataset.records import Place
-from ostec.dataset.sources import Search, image_column
-from ostec.dataset.store import read_lines
+from ostec.dataset.sources import PhotoReader, Search, image_column
 from tests.dataset.test_build import rows_of
 from tests.dataset.toy import build, write_photos
 
@@ -159,7 +158,7 @@ def test_photos_that_are_gone_or_too_large_say_so(tmp_path: Path, monkeypatch: p
     (tmp_path / "a.jpg").write_bytes(b"12345")
     with pytest.raises(ImageError, match="ends in the middle of a photo"):
         reader(Place(str(tmp_path / "a.jpg"), offset=3, size=9))
-    monkeypatch.setattr("ostec.dataset.reader.MAX_PHOTO_BYTES", 4)
+    monkeypatch.setattr("ostec.dataset.sources.MAX_PHOTO_BYTES", 4)
     with pytest.raises(ImageError, match="is larger than 0 MB"):
         reader(Place(str(tmp_path / "a.jpg")))
 

@@ -12,7 +12,7 @@ from ostec.dataset.build import Dataset
 from ostec.dataset.store import Store
 from ostec.dataset.verify import verify
 from ostec.dataset.worker import WeightsPin, difference
-from tests.dataset.toy import Loop, ToyMaker, build, content, many_photos, other_weights, write_photos
+from tests.dataset.toy import Loop, ToyMaker, build, content, finish, many_photos, other_weights, plan, write_photos
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,10 +52,8 @@ def test_files_that_came_or_went_are_named() -> None:
 def test_faces_that_were_made_with_different_weights_are_found(tmp_path: Path) -> None:
     build(tmp_path / "ds", write_photos(tmp_path / "one", {"a.jpg": "one"}))
     dataset = Dataset.open(tmp_path / "ds")
-    dataset.note_sources([str(write_photos(tmp_path / "two", {"b.jpg": "two"}))], "CC0")
-    dataset.plan_noted(lambda _: (), lambda _: None)
-    dataset.run(Loop(dataset, make=other_weights), lambda *_: None)
-    dataset.write_results()
+    plan(dataset, write_photos(tmp_path / "two", {"b.jpg": "two"}))
+    finish(dataset, Loop(dataset, make=other_weights))
     (problem,) = verify(tmp_path / "ds", repair=False).problems
     assert "made with different weights" in problem
     assert problem.endswith("has another toy.safetensors.")

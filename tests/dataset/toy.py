@@ -17,8 +17,8 @@ from typing import Any
 
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.dataset.build import Dataset
-from ostec.dataset.plan import DatasetConfig
-from ostec.dataset.records import Counts, Face, Finished, Group, Made, Maker, Photo
+from ostec.dataset.plan import Added, DatasetConfig
+from ostec.dataset.records import Counts, Executor, Face, Finished, Group, Made, Maker, Photo
 from ostec.dataset.worker import Worker
 
 
@@ -143,6 +143,20 @@ def many_photos(folder: Path, count: int) -> Path:
     return write_photos(folder, words)
 
 
+def plan(dataset: Dataset, *sources: Path | str, licence: str = "CC0", attributes: str = "") -> Added | None:
+    """Plan sources, and what was noted before."""
+    if sources:
+        dataset.note_sources([str(source) for source in sources], licence, attributes)
+    return dataset.plan_noted(lambda _: (), lambda _: None)
+
+
+def finish(dataset: Dataset, executor: Executor) -> Counts:
+    """Have done what is planned, and write the results."""
+    counts = dataset.run(executor, lambda *_: None)
+    dataset.write_results()
+    return counts
+
+
 def build(
     out: Path,
     *sources: Path | str,
@@ -154,12 +168,8 @@ def build(
     """Plan and build as the command does, in a loop."""
     dataset = Dataset.create(out, DatasetConfig(shard_size=shard_size, batch=batch))
     with dataset.locked():
-        if sources:
-            dataset.note_sources([str(source) for source in sources], "CC0")
-        dataset.plan_noted(lambda _: (), lambda _: None)
-        counts = dataset.run(Loop(dataset, draw, limit), lambda *_: None)
-        dataset.write_results()
-    return counts
+        plan(dataset, *sources)
+        return finish(dataset, Loop(dataset, draw, limit))
 
 
 def content(out: Path) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from ostec.dataset.plan import DatasetConfig
 from ostec.dataset.records import Face, Finished, Group, Made, Photo
 from ostec.dataset.worker import Worker
 from ostec.io.images import encode_png, write_palette_png
-from tests.dataset.toy import ToyMaker, each
+from tests.dataset.toy import ToyMaker, each, finish, plan
 
 SIDE = 64
 
@@ -107,8 +107,6 @@ def build_faces(out: Path, photos: Path, shard_size: int = 4, licence: str = "CC
     """A finished dataset of those photos."""
     dataset = Dataset.create(out, DatasetConfig(shard_size=shard_size))
     with dataset.locked():
-        dataset.note_sources([str(photos)], licence)
-        dataset.plan_noted(lambda _: (), lambda _: None)
-        dataset.run(FacesLoop(dataset), lambda *_: None)
-        dataset.write_results()
+        plan(dataset, photos, licence=licence)
+        finish(dataset, FacesLoop(dataset))
     return out

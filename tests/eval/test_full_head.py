@@ -3,14 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from ostec.core.errors import AssetError
 from ostec.core.types import CompletedTexture, FittedFace, TexturedFace
 from ostec.eval.head.full import (
     BELOW_JAW_MM,
@@ -19,14 +17,12 @@ from ostec.eval.head.full import (
     HeadRegions,
     draw_full_head,
     find_regions,
-    full_head_judge,
     pixel_area,
 )
 from ostec.eval.head.scores import Target
 from ostec.eval.head.truth import UvTruth, camera_of
 from ostec.eval.report.drawing import HeadView, draw_mesh
 from ostec.heads.parts import Head, HeadPart
-from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import bake_layout
 from tests.eval.planted import SIZE, SameMesh, models, planted_texture
@@ -184,16 +180,6 @@ def test_a_larger_head_covers_more_and_is_judged_there(scene: Callable[[Any], An
         assert figures["ostec toy"][f"coverage_{region}_own"] > figures["ostec"][f"coverage_{region}_own"] + 0.2
     assert figures["ostec toy"]["psnr_beyond_own"] == pytest.approx(20, abs=0.01)  # 0.1 off
     assert figures["ostec toy"]["psnr_both_own"] == pytest.approx(figures["ostec"]["psnr_both_own"], abs=0.05)
-
-
-def test_no_face_model_no_judge_and_a_missing_one_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    assert full_head_judge(CompleteSettings(), SimpleNamespace(), models().topology) is None  # type: ignore[arg-type]
-    monkeypatch.setenv("OSTEC_MODELS", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(AssetError, match="ict_facekit"):
-        full_head_judge(CompleteSettings(face_model="ict"), SimpleNamespace(), models().topology)  # type: ignore[arg-type]
 
 
 def test_rotated_view_measures_along_its_own_axis() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ostec.core.assets import MODELS_VARIABLE, load_manifest
 from ostec.core.errors import AssetError
+from ostec.core.inventory import State, inspect_model
 from ostec.core.morphable import MorphableModel
 from ostec.load.morphable import ict as morphable_ict
 from ostec.load.morphable.read import read_morphable
@@ -86,6 +87,8 @@ def test_archive_of_all_modes_stands_in_for_missing_meshes(models: Path, place: 
     np.testing.assert_array_equal(model.expression[:, :, 1], table["expression"][1])
     assert model.expression_names == ("jawOpen", "mouthSmile_L")
     assert "rounded to 16 bits" in model.notes[0]
+    found = inspect_model(load_manifest("ict_facekit")).files[-1]
+    assert (found.path, found.state) == (models / place / "modes_f16.npz", State.UNPINNED)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 from ostec.core.assets import MODELS_VARIABLE, face_models, load_manifest
 from ostec.core.errors import AssetError, WeightsError
 from ostec.core.morphable import MorphableModel
-from ostec.load.morphable.flame import read_flame_skinning
 from ostec.load.morphable.read import LOGGER, READERS, read_morphable
 from tests.load import morphable_files as files
 
@@ -311,17 +310,12 @@ def test_wrong_faceverse_ends_in_a_sentence(models: Path, changed: dict, message
 @pytest.mark.parametrize(("old", "protocol"), [(False, 2), (True, 2), (True, 0), (False, 4)])
 def test_flame_is_unwrapped_from_old_and_new_files_alike(models: Path, old: bool, protocol: int) -> None:
     table = files.write_flame(models, old=old, protocol=protocol)
-    model, skinning = read_morphable("flame"), read_flame_skinning()
+    model = read_morphable("flame")
     assert model.mm_per_unit == 1000
     np.testing.assert_allclose(model.mean, table["v_template"], atol=1e-7)
     np.testing.assert_array_equal(model.triangles, table["f"])
     np.testing.assert_allclose(model.identity, table["shapedirs"][:, :, :300], atol=1e-6)
     np.testing.assert_allclose(model.expression, table["shapedirs"][:, :, 300:], atol=1e-6)
-    np.testing.assert_allclose(skinning.joints, table["regressor"], atol=1e-7)
-    assert skinning.parents.tolist() == [-1, 0, 1, 1, 1]
-    np.testing.assert_allclose(skinning.weights, table["weights"], atol=1e-7)
-    np.testing.assert_allclose(skinning.corrections, table["posedirs"], atol=1e-6)
-    assert skinning.names[3:] == ("eye_right", "eye_left")  # the file's left is the image's right
 
 
 def test_flame_eyeballs_are_pieces_of_their_own(models: Path) -> None:
@@ -355,30 +349,6 @@ def test_flame_takes_texture_coordinates_and_landmarks_from_the_files_beside_it(
 def test_wrong_flame_ends_in_a_sentence(models: Path, changed: dict, message: str) -> None:
     files.write_flame(models, **changed)
     with pytest.raises(AssetError, match=f"generic_model.pkl cannot be used: {message}"):
-        read_morphable("flame")
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"weights": np.zeros((151, 4))}, "weights should be 151 x 5, not 151 x 4"),
-        ({"posedirs": np.zeros((151, 3, 45))}, "posedirs should be 151 x 3 x 36, not 151 x 3 x 45"),
-        ({"kintree_table": np.zeros((2, 4), int)}, "kintree_table should be 2 x 5, not 2 x 4"),
-        ({"kintree_table": np.array([[0, 0, 2, 1, 1]] * 2)}, "a joint in kintree_table hangs on none before it"),
-    ],
-)
-def test_wrong_skinning_ends_in_a_sentence(models: Path, changed: dict, message: str) -> None:
-    files.write_flame(models, **changed)
-    with pytest.raises(AssetError, match=f"generic_model.pkl cannot be used: {message}"):
-        read_flame_skinning()
-
-
-def test_sparse_matrix_that_points_beyond_itself_is_refused(models: Path) -> None:
-    table = files.write_flame(models)
-    wrong = table["J_regressor"].copy()
-    wrong.indices[0] = 1000
-    files.write_flame(models, J_regressor=wrong)
-    with pytest.raises(AssetError, match="J_regressor is no sparse matrix"):
         read_morphable("flame")
 
 

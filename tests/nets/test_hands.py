@@ -7,7 +7,7 @@ import torch
 from ostec.core.assets import load_manifest, verified_path
 from ostec.core.errors import WeightsError
 from ostec.io.weights import load_strict, read_safetensors
-from ostec.nets.hands import ANCHOR_COUNT, HAND_SIZE, PALM_SIZE, PALM_VALUES, HandLandmarker, HandNetworks, PalmDetector
+from ostec.nets.hands import HAND_SIZE, PALM_SIZE, PALM_VALUES, HandLandmarker, HandNetworks, PalmDetector
 
 REFERENCE = "tests/data/hands_network.npz"  # made by tools/make_hands_reference.py
 
@@ -64,8 +64,8 @@ def test_batch_gives_what_single_pictures_give(networks, reference):
 def test_shapes_and_other_float_types():
     networks = HandNetworks().to(torch.float64)
     palms = networks.palm(torch.zeros(2, 3, PALM_SIZE, PALM_SIZE, dtype=torch.float64))
-    assert palms.values.shape == (2, ANCHOR_COUNT, PALM_VALUES)
-    assert palms.logits.shape == (2, ANCHOR_COUNT)
+    assert palms.values.shape == (2, 2016, PALM_VALUES)
+    assert palms.logits.shape == (2, 2016)
     hands = networks.hand(torch.zeros(2, 3, HAND_SIZE, HAND_SIZE, dtype=torch.float64))
     assert hands.points.shape == (2, 21, 3)
     assert hands.logit.shape == hands.confidence.shape == (2,)

@@ -7,7 +7,7 @@ import pytest
 
 from ostec.core.types import FloatArray
 from ostec.pipeline import CompletedFace, Completer
-from tools.plant_covers import PHOTO_SHARE, TEMPLE_LEVELS, Painter, judge
+from plant_covers import PHOTO_SHARE, TEMPLE_LEVELS, Painter, judge
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional
 
 from ostec.core.types import Topology, ViewFrame
-from ostec.train.generator import GeneratorTrainSettings
 from ostec.train.renders import PoseBank, TrainingTextures, hiding_patterns, make_pose_bank
+from ostec.train.settings import GeneratorTrainSettings
 
 SIDE, TEXELS, COEFFICIENTS = 16, 32, 4
 FRAME = ViewFrame(own_shape=False, ffhq_crop=False)

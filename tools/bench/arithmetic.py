@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ostec.bench.clock import Clock
+from bench.clock import Clock
 
 CHANNELS = 512
 SIDE = 64

@@ -4,19 +4,19 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
+from ostec.app.checks import out_path
 from ostec.app.console import begin, say
-from ostec.app.dataset.checks import absolute, need_here, need_photos
-from ostec.app.options import Flag, Flat, Quiet, Verbose, option
+from ostec.app.options import DatasetFolder, Flag, Flat, NewDataset, Quiet, Verbose, option
 from ostec.core.assets import MODELS_VARIABLE
-from ostec.core.errors import OstecError, OutputError, UsageError
-from ostec.core.settings import Device
+from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
+from ostec.core.settings import Device, from_json, to_json
 from ostec.core.text import counted, shown
 from ostec.pipeline.settings import CompleteSettings
 
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHIPPED_BATCH = 4
-"""Photos projected at once with the generator that ships: a third less time on one core than one by one; more of them
-gain next to nothing there."""
-_LINE_S = 10.0
-"""Between two lines about how far a build is."""
+"""Photos projected at once with the generator that ships: a third less time on one core; more gain next to nothing."""
+_LINE_S = 10.0  # between two lines about how far a build is
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class DatasetBuild:
 
     source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]
     """Folders, photos, globs, lists of paths (.txt), tar or WebDataset archives, Parquet files with pictures."""
-    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
+    out: NewDataset
     """Folder of the dataset; made if it does not exist."""
     licence: Annotated[str, option(metavar="TEXT")] = ""
     """Licence of the sources, for the data card."""
@@ -98,15 +96,14 @@ class DatasetBuild:
         begin(self.work.quiet, self.work.verbose)
         if not self.source:
             raise UsageError("Name at least one folder, photo, list, archive or Parquet file.")
-        if not self.out:
-            raise UsageError("--out is empty.")
+        out = out_path(self.out)
         if self.shard_size < 1 or self.threads_per_worker < 1:
             raise UsageError("--shard-size and --threads-per-worker must be 1 or more.")
         if self.batch < 0:
             raise UsageError("--batch must be 0 or more.")
         if self.attributes:
             Labels(self.attributes)  # so that a wrong table is refused before anything is written
-        out, settings = Path(self.out).absolute(), absolute(self.settings)
+        settings = absolute(self.settings)
         _resources(self.work, self.threads_per_worker)
         need_here(settings, self.work.device, self.work.address)
         need_photos(self.source, out)
@@ -120,8 +117,7 @@ class DatasetBuild:
     def _preview(self, dataset: "Dataset") -> int:
         from ostec.app.photos.results import listed_files
 
-        report = _Report(self.work.quiet)
-        added = dataset.preview(self.source, self.attributes, listed_files, report.planned)
+        added = dataset.preview(self.source, self.attributes, listed_files, _Report(self.work.quiet).planned)
         shards = -(-(added.photos + added.copies) // self.shard_size)
         to_do = added.photos - added.unreadable + dataset.count().pending
         say(_planned(added))
@@ -133,7 +129,7 @@ class DatasetBuild:
 class DatasetResume:
     """Go on with a build that was interrupted, with the settings that it was begun with."""
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
     work: Flat[WorkerOptions] = field(default_factory=WorkerOptions)
 
@@ -151,7 +147,7 @@ class DatasetResume:
 class DatasetStatus:
     """Tell how far a build is; may be asked while it runs."""
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
 
     def run(self) -> int:
@@ -177,7 +173,7 @@ class DatasetVerify:
     Exit code 1 if something is wrong.
     """
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
     repair: Flag = False
     """Write anew what can be made from the rest; photos whose shard is damaged are done again by resume."""
@@ -188,9 +184,7 @@ class DatasetVerify:
 
         begin(quiet=False, verbose=False)
         found = verify(Path(self.dataset).absolute(), self.repair)
-        for sentence in found.problems:
-            say(sentence)
-        for sentence in found.repaired:
+        for sentence in (*found.problems, *found.repaired):
             say(sentence)
         read = f"{counted(found.faces, 'face')} in {counted(found.shards, 'shard')}"
         say(f"Read: {read}; {counted(len(found.problems), 'problem was', 'problems were')} found.")
@@ -252,6 +246,56 @@ def _build(
     return code
 
 
+def absolute(settings: CompleteSettings) -> CompleteSettings:
+    """Settings whose files are found from any folder. Raises UsageError where one is missing."""
+    for name in ("generator", "prior"):
+        if (value := getattr(settings, name)) not in ("default", "none"):
+            if not Path(value).is_file():
+                raise UsageError(f"--{name} {value} does not exist.")
+            settings = from_json(CompleteSettings, {**to_json(settings), name: str(Path(value).absolute())})
+    return settings
+
+
+def need_here(settings: CompleteSettings, device: Device, address: str) -> None:
+    """See that the workers can load on this machine, if that is where they run: with no cluster's address.
+
+    Loads no network. Raises AssetError if a file of a model is missing or damaged; the sentence says how to get it,
+    BackendError if there is no GPU, and one was asked for.
+    """
+    from ostec.core.assets import find_model, load_manifest
+    from ostec.load.morphable.read import READERS, read_morphable
+
+    if address:
+        return
+    beside = Path(settings.prior).with_suffix(".json")
+    if settings.prior not in ("default", "none") and not beside.is_file():
+        raise AssetError(f"{beside}, which belongs to the prior, is missing.")
+    if settings.face_model in READERS:
+        name = READERS[settings.face_model][0]
+        if any(find_model(name, entry.name) is None for entry in load_manifest(name).files):
+            read_morphable(settings.face_model)  # knows which of them it can do without
+    if device == "cuda":  # else PyTorch need not be imported
+        from ostec.core.device import pick_device
+
+        pick_device(device)
+
+
+def need_photos(sources: Sequence[str], output: Path) -> None:
+    """See that there is anything that may be a photo, before ``output`` is begun; a source without any is named.
+
+    Raises UsageError if none of the sources has one, or one cannot be read.
+    """
+    from ostec.app.photos.results import listed_files
+    from ostec.dataset.sources import Search
+
+    empty = Search(listed_files, output).empty(sources)
+    sentence = f"There is no photo in {', '.join(map(shown, empty))}."
+    if len(empty) == len(sources):
+        raise UsageError(sentence)
+    if empty:
+        logger.warning("%s", sentence)
+
+
 def batch_for(settings: CompleteSettings) -> int:
     """Photos whose faces are projected at once, where nobody says."""
     return SHIPPED_BATCH if settings.projects and settings.generator == "default" else 1
@@ -269,9 +313,8 @@ def _resources(options: WorkerOptions, threads: int) -> "Resources":
         raise UsageError("--gpus-per-worker must be 1 or less, or a whole number.")
     if not options.time_limit >= 0:
         raise UsageError("--time-limit must be 0 or more.")
-    return Resources(
-        options.workers, threads, 0.0 if options.device == "cpu" else gpus, options.address, options.time_limit
-    )
+    gpus = 0.0 if options.device == "cpu" else gpus
+    return Resources(options.workers, threads, gpus, options.address, options.time_limit)
 
 
 class _Report:

@@ -1,34 +1,35 @@
 """``ostec dataset interpolate``: a dataset of new faces between those of another one."""
 
+import contextlib
 import functools
 import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-from tyro.conf import Positional
+from typing import Annotated, Any
 
 from ostec.app.checks import need_files, out_path
 from ostec.app.console import begin
 from ostec.app.dataset.build import WorkerOptions, carry_out
-from ostec.app.options import Flat, option
-from ostec.core.errors import AssetError, UsageError
+from ostec.app.options import DatasetFolder, Flat, NewDataset, option
+from ostec.core.assets import sha256_of
+from ostec.core.errors import UsageError
 from ostec.core.settings import Device
-
-if TYPE_CHECKING:
-    from ostec.dataset.build import Dataset
-    from ostec.dataset.finished import FinishedDataset
-    from ostec.dataset.mixing import Mix, Mixer
-    from ostec.io.shards import ShardMember
+from ostec.dataset.attributes import OF_SOURCES
+from ostec.dataset.build import Dataset
+from ostec.dataset.card import INTERPOLATION
+from ostec.dataset.files import read_json, told_if_damaged, write_json
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.mixing import WEIGHTS, Mix, Mixer, classify, require_weights
+from ostec.io.files import make_folder, remove_leftovers, write_atomic
+from ostec.io.images import encode_png
+from ostec.io.shards import TRAILER, ShardMember, pack_members, read_members
 
 logger = logging.getLogger(__name__)
 
-MIXED = "mixed"
-"""Folder of the portraits and of how they were mixed."""
+MIXED = "mixed"  # folder of the portraits and of how they were mixed
 _PER_FILE = 100
-_MEMBERS = 2
-"""Of an archive for each portrait: the picture and its attributes."""
+_MEMBERS = 2  # of an archive for each portrait: the picture and its attributes
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class DatasetInterpolate:
     It may be stopped at any time; the same command goes on, and one with a greater --count adds faces.
     """
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset whose faces are mixed; filter it first."""
-    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
+    out: NewDataset
     """Folder of the new dataset; made if it does not exist."""
     count: int
     """New faces."""
@@ -53,12 +54,6 @@ class DatasetInterpolate:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.core.assets import sha256_of
-        from ostec.dataset.build import Dataset
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.mixing import WEIGHTS, Mixer, classify, require_weights
-        from ostec.dataset.origin import INTERPOLATION
-
         begin(self.work.quiet, self.work.verbose)
         out = out_path(self.out)
         if self.count < 1:
@@ -91,15 +86,10 @@ class DatasetInterpolate:
         return carry_out(dataset, self.work, lambda: self._draw(dataset, mixer, generator, request, source))
 
     def _draw(
-        self, dataset: "Dataset", mixer: "Mixer", generator: Path, request: dict[str, Any], source: "FinishedDataset"
+        self, dataset: Dataset, mixer: Mixer, generator: Path, request: dict[str, Any], source: FinishedDataset
     ) -> None:
         """Draw what is not drawn yet, and note it as a source."""
-        from ostec.dataset.attributes import OF_SOURCES
-        from ostec.dataset.origin import INTERPOLATION
-        from ostec.io.files import make_folder, remove_leftovers, write_atomic
-        from ostec.io.shards import read_members
-
-        write_atomic(dataset.folder / INTERPOLATION, (json.dumps(request, indent=2) + "\n").encode("ascii"))
+        write_json(dataset.folder / INTERPOLATION, request, indent=2)
         folder = make_folder(dataset.folder / MIXED)
         remove_leftovers(folder)
         artist = functools.cache(lambda: _Artist(generator, self.work.device, dataset.config.threads))
@@ -130,12 +120,11 @@ class _Artist:
         self._network = model.generator.to(training_device(device))
         self._threads = threads
 
-    def __call__(self, mix: "Mix") -> bytes:
+    def __call__(self, mix: Mix) -> bytes:
         """The portrait, as a PNG. Raises WeightsError if the latent is not this generator's."""
         import numpy as np
         import torch
 
-        from ostec.io.images import encode_png
         from ostec.pipeline.generation import Latents, check_latents, draw_picture
 
         latents = Latents("w", mix.latent[None], (mix.index,))
@@ -149,7 +138,7 @@ class _Artist:
         return encode_png(picture.astype(np.float32) / np.float32(255))
 
 
-def _generator(source: "FinishedDataset") -> Path:
+def _generator(source: FinishedDataset) -> Path:
     """The generator that a dataset was made with."""
     from ostec.pipeline.models import asset_file
 
@@ -160,14 +149,11 @@ def _generator(source: "FinishedDataset") -> Path:
     return asset_file("generator", asked)
 
 
-def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _Artist) -> None:
+def _write(path: Path, drawn: list[ShardMember], mixes: list[Mix], artist: _Artist) -> None:
     """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are.
 
     The list beside the archive is written first, so that what is in the archive is in the list.
     """
-    from ostec.io.files import write_atomic
-    from ostec.io.shards import TRAILER, pack_members
-
     lines, parts = [], [path.read_bytes()[: drawn[-1].end]] if drawn else []
     for number, mix in enumerate(mixes):
         name, attributes = f"{mix.index:06d}", dict(mix.attributes)
@@ -181,12 +167,10 @@ def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _
 
 
 def _require_same(path: Path, request: dict[str, Any]) -> None:
-    try:
-        before = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        raise AssetError(f"{path} is damaged ({error}).") from error
+
+    before: Any = request
+    with told_if_damaged(path), contextlib.suppress(FileNotFoundError):
+        before = read_json(path)
     known = before if isinstance(before, dict) else {}
     other = [name for name in request if name != "source" and known.get(name) != request[name]]  # it may be renamed
     if other:

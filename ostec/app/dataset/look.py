@@ -1,24 +1,29 @@
-"""``ostec dataset stats`` and ``sheet``: a dataset in numbers and pictures."""
+"""``ostec dataset stats``, ``sheet`` and ``export``: a dataset in numbers, in pictures, and for other programs."""
 
-import json
 import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from tyro.conf import Positional
 
 from ostec.app.checks import out_path
 from ostec.app.console import begin, say
-from ostec.app.options import Flag, OutFolder, Quiet, option
+from ostec.app.options import DatasetFolder, Flag, OutFolder, Quiet, option
+from ostec.app.photos.runner import terminate_like_interrupt
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.text import counted, shown
-
-if TYPE_CHECKING:
-    from ostec.dataset.finished import FinishedDataset
-    from ostec.eval.report.pictures import Cell
+from ostec.dataset.files import write_json
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.manifest import FIGURES
+from ostec.dataset.records import PORTRAIT, TEXTURE
+from ostec.dataset.stats import stats_of, title_of
+from ostec.eval.report.page import histogram
+from ostec.eval.report.pictures import Cell, sheet
+from ostec.export.templates import render
+from ostec.io.files import make_folder, whole_folder, write_atomic
+from ostec.io.images import at_most, decode_image, write_png
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ _MAX_MEGAPIXELS = 17.0
 class DatasetStats:
     """Count and measure a dataset: a table, and with --out stats.json, stats.txt and stats.html with histograms."""
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
     out: OutFolder = ""
     """Folder for stats.json, stats.txt and stats.html; without it the table alone is shown."""
@@ -40,12 +45,6 @@ class DatasetStats:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.stats import stats_of, title_of
-        from ostec.eval.report.page import histogram
-        from ostec.export.templates import render
-        from ostec.io.files import make_folder, write_atomic
-
         begin(self.quiet, verbose=False)
         stats = stats_of(FinishedDataset(Path(self.dataset)).table())
         table = stats.as_table()
@@ -54,14 +53,13 @@ class DatasetStats:
         if not self.out:
             return 0
         out = make_folder(out_path(self.out))
-        text = json.dumps(stats.values, indent=2, sort_keys=True) + "\n"
         plots = []
         for name, known in stats.numbers.items():
             missing = [math.nan] * (stats.values["faces"] - len(known))
             plots.append(histogram([*known.to_pylist(), *missing], title_of(name)))
         write_atomic(out / "stats.html", render("stats.html.j2", title="Dataset", table=table, plots=plots))
         write_atomic(out / "stats.txt", table.encode("utf-8"))
-        write_atomic(out / "stats.json", text.encode("ascii"))
+        write_json(out / "stats.json", stats.values, indent=2, sort_keys=True)
         return 0
 
 
@@ -69,7 +67,7 @@ class DatasetStats:
 class DatasetSheet:
     """Draw a page of textures as small pictures, taken evenly from the whole dataset."""
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
     out: Annotated[str, option(aliases=["-o"], metavar="FILE.png")]
     """Picture that is written, FILE.png."""
@@ -84,12 +82,6 @@ class DatasetSheet:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.members import PORTRAIT, TEXTURE
-        from ostec.eval.report.pictures import sheet
-        from ostec.io.files import make_folder
-        from ostec.io.images import write_png
-
         begin(quiet=False, verbose=False)
         out = out_path(self.out)
         if out.suffix.lower() != ".png":
@@ -113,9 +105,8 @@ class DatasetSheet:
         return 0
 
     def _ordered(self, faces: Any) -> Any:
+        """The faces to show; those whose figure is not known are left out."""
         import pyarrow.compute as pc
-
-        from ostec.dataset.manifest import FIGURES
 
         if not len(faces):
             raise UsageError(f"{self.dataset} has no face to show.")
@@ -130,10 +121,7 @@ class DatasetSheet:
             logger.warning("Left out: %s whose %s is not known.", counted(len(faces) - len(known), "face"), self.sort)
         return known.take(pc.sort_indices(known, [(self.sort, "ascending"), ("key", "ascending")]))
 
-    def _cell(self, source: "FinishedDataset", row: dict[str, Any], ending: str) -> "Cell":
-        from ostec.eval.report.pictures import Cell
-        from ostec.io.images import at_most, decode_image
-
+    def _cell(self, source: FinishedDataset, row: dict[str, Any], ending: str) -> Cell:
         label = f"{self.sort.removesuffix('_deg')} {row[self.sort]:.3g}" if self.sort else str(row["key"])
         data = source.read(row, {ending}).get(ending, b"")
         try:
@@ -141,3 +129,35 @@ class DatasetSheet:
         except ImageError as error:
             logger.debug("%s", error)
             return Cell(label, None)
+
+
+@dataclass(frozen=True)
+class DatasetExport:
+    """Write the finished faces of a dataset in another layout; the folder appears whole or not at all."""
+
+    dataset: DatasetFolder
+    """Folder of the dataset."""
+    out: OutFolder
+    """Folder of the result; it must not exist, or be empty."""
+    format: Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
+    """ffhq-uv: uv-maps, face-latents and meta-info.json; folder: files as of ostec complete; webdataset: tar files;
+    parquet: pictures in tables, for load_dataset of Hugging Face; datasets: for its load_from_disk."""
+    members: Annotated[tuple[str, ...], option(metavar="ENDING...")] = ()
+    """Endings of what is taken along, such as uv.png json; all if not given. Not with ffhq-uv."""
+    quiet: Quiet = False
+    """Say nothing but warnings and errors."""
+
+    def run(self) -> int:
+        """Carry out the command; returns the exit code."""
+        from ostec.dataset.exports import export
+
+        begin(self.quiet, verbose=False)
+        out = out_path(self.out)
+        source = FinishedDataset(Path(self.dataset))
+        with terminate_like_interrupt(), whole_folder(out) as part:
+            exported = export(source, part, self.format, self.members)
+        for remark in exported.remarks:
+            logger.warning("%s", remark)
+        if not self.quiet:
+            say(f"{counted(exported.faces, 'face is', 'faces are')} in {shown(out)}.")
+        return 0

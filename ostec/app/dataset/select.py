@@ -1,28 +1,41 @@
 """``ostec dataset filter`` and ``split``: parts of a dataset as datasets of their own."""
 
+import contextlib
+import hashlib
 import logging
 import math
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
-
-from tyro.conf import Positional
+from typing import Annotated, Any, get_type_hints
 
 from ostec.app.checks import out_path
 from ostec.app.console import say
 from ostec.app.eval.options import RunOptions
-from ostec.app.options import Flag, Flat, OutFolder, option
-from ostec.core.errors import UsageError
+from ostec.app.options import DatasetFolder, Flag, Flat, NewDataset, OutFolder, option
+from ostec.app.photos.runner import terminate_like_interrupt
+from ostec.core.errors import OstecError, UsageError
 from ostec.core.text import counted, shown
-
-if TYPE_CHECKING:
-    from ostec.dataset.finished import FinishedDataset
-    from ostec.dataset.selection import Rule
+from ostec.dataset.finished import FacePlace, FinishedDataset, need, read_face
+from ostec.dataset.records import PROVENANCE, TEXTURE
+from ostec.dataset.selection import (
+    Rule,
+    condition,
+    group_faces,
+    limit,
+    part_of,
+    reasons_of,
+    with_values,
+    write_selection,
+)
+from ostec.dataset.stats import attributes_of
+from ostec.io.files import make_folder, whole_folder, write_atomic
 
 logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-6
+_FIGURES = ("symmetry", "energy", "spread", "area_photo")  # of textures, that limits can be set to
 
 
 @dataclass(frozen=True)
@@ -30,8 +43,7 @@ class _Bound:
     """What an option limits; a limit beyond least and most would keep every face, or none."""
 
     figure: str
-    end: str
-    """``low`` or ``high``."""
+    end: str  # ``low`` or ``high``
     most: float = math.inf
     least: float = 0.0
     absolute: bool = False
@@ -92,9 +104,9 @@ class DatasetFilter:
     left_out.jsonl says why each other face is not in it.
     """
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
-    out: Annotated[str, option(aliases=["-o"], metavar="DS")]
+    out: NewDataset
     """Folder of the new dataset; it must not exist, or be empty."""
     where: Annotated[tuple[str, ...], option(metavar="NAME=VALUE...")] = ()
     """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
@@ -104,12 +116,6 @@ class DatasetFilter:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.dataset.figures import measure
-        from ostec.app.photos.runner import terminate_like_interrupt
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import condition, limit, reasons_of, with_values, write_selection
-        from ostec.io.files import whole_folder
-
         self.running.begin()
         out = out_path(self.out)
         limits, of_textures = _limits(self.photo), _limits(self.texture)
@@ -122,7 +128,7 @@ class DatasetFilter:
         faces = with_values(source.faces_table(), rules)
         with terminate_like_interrupt(), whole_folder(out) as part:
             if of_textures or self.texture.no_twins:
-                faces = measure(source, self.texture.work, self.running).beside(faces)
+                faces = _measure(source, self.texture.work, self.running).beside(faces)
             what = {"kind": "ostec dataset filter", "limits": limits + of_textures, "others": list(others)}
             what |= {"where": list(self.where)}
             kept = write_selection(source, part, reasons_of(faces, rules), what)
@@ -142,7 +148,7 @@ class DatasetSplit:
     with --group, faces of one person stay together.
     """
 
-    dataset: Annotated[str, Positional, option(metavar="DS")]
+    dataset: DatasetFolder
     """Folder of the dataset."""
     out: OutFolder
     """Folder of the new datasets train, val and test; it must not exist, or be empty."""
@@ -164,12 +170,6 @@ class DatasetSplit:
 
     def run(self) -> int:
         """Carry out the command; returns the exit code."""
-        from ostec.app.photos.runner import terminate_like_interrupt
-        from ostec.dataset.finished import FinishedDataset
-        from ostec.dataset.selection import group_faces, part_of, write_selection
-        from ostec.dataset.stats import attributes_of
-        from ostec.io.files import whole_folder
-
         self.running.begin()
         out = out_path(self.out)
         shares = {"train": self.train, "val": self.val, "test": self.test}
@@ -196,10 +196,8 @@ class DatasetSplit:
             logger.warning("No face has fallen to %s.", part)
         return 0
 
-    def _twins(self, source: "FinishedDataset") -> Sequence[tuple[str, str]]:
-        from ostec.app.dataset.figures import measure
-
-        measured = measure(source, self.work, self.running)
+    def _twins(self, source: FinishedDataset) -> Sequence[tuple[str, str]]:
+        measured = _measure(source, self.work, self.running)
         for key, reason in measured.failures.items():
             logger.warning("Near-identical textures of %s were not looked for: %s", key, reason)
         return measured.twins
@@ -219,17 +217,15 @@ def _limits(options: PhotoLimits | TextureLimits) -> list[dict[str, Any]]:
                 raise UsageError(f"The limit of {bound.figure} must be {range_}, not {value:g}.")
             about = {"figure": bound.figure, "low": None, "high": None, "absolute": bound.absolute}
             found.setdefault(bound.figure, about)[bound.end] = value
-    for limit in found.values():
-        if None not in (limit["low"], limit["high"]) and limit["low"] > limit["high"]:
-            raise UsageError(f"The least {limit['figure']} is greater than the greatest.")
+    for one in found.values():
+        if None not in (one["low"], one["high"]) and one["low"] > one["high"]:
+            raise UsageError(f"The least {one['figure']} is greater than the greatest.")
     return list(found.values())
 
 
-def _others() -> "dict[str, Rule]":
+def _others() -> dict[str, Rule]:
     """Rules of what is no number, by the name of their limit."""
     import pyarrow.compute as pc
-
-    from ostec.dataset.selection import Rule
 
     def is_empty(column: str) -> Any:
         return pc.coalesce(pc.list_value_length(pc.field(column)), pc.scalar(0)) == 0
@@ -240,3 +236,84 @@ def _others() -> "dict[str, Rule]":
         "no_warnings": Rule("warnings", is_empty("warnings"), lambda found: f"warned: {'; '.join(found)}"),
         "no_twins": Rule("twin", pc.field("twin").is_null(), "near-identical to {}".format),
     }
+
+
+@dataclass(frozen=True)
+class _TextureFigures:
+    """What was measured."""
+
+    figures: Mapping[str, Mapping[str, float]]  # key -> name -> number
+    twins: tuple[tuple[str, str], ...]  # keys of near-identical textures, in the order of the dataset
+    failures: Mapping[str, str]  # key -> why a texture could not be measured
+
+    def beside(self, faces: Any) -> Any:
+        """Faces with its figures as columns, and ``twin``: key of the earlier texture that theirs is a copy of."""
+        import pyarrow as pa
+
+        keys, twins = faces["key"].to_pylist(), dict[str, str]()
+        for first, second in self.twins:  # the first of a pair is decided before it is met
+            if first not in twins:
+                twins.setdefault(second, first)
+        for name in _FIGURES:
+            faces = faces.append_column(name, pa.array([self.figures.get(k, {}).get(name) for k in keys], "float64"))
+        return faces.append_column("twin", pa.array(map(twins.get, keys), "string"))
+
+
+@dataclass(frozen=True)
+class _FaceTask:
+    """Takes a face out of its shard and measures its texture; a task of ``eval.jobs``."""
+
+    places: Mapping[str, FacePlace]  # by stamped key
+    out: Path
+
+    def __call__(self, key: str) -> dict[str, Any]:
+        from ostec.eval.textures.run import TextureFile, TextureTask
+
+        found = read_face(self.places[key], {TEXTURE, PROVENANCE})
+        with tempfile.TemporaryDirectory(dir=self.out) as scratch:
+            path, other = Path(scratch) / f"{key}.png", Path(scratch) / f"{key}_provenance.png"
+            write_atomic(path, need(found, TEXTURE, self.places[key]))
+            if PROVENANCE in found:
+                write_atomic(other, found[PROVENANCE])
+            file = TextureFile(key, path, other if PROVENANCE in found else None)
+            return TextureTask({key: file}, "default", None, self.out)(key)
+
+
+def _measure(source: FinishedDataset, work: str, running: RunOptions) -> _TextureFigures:
+    """Take the figures of ``ostec eval textures`` of all finished faces; ``work`` keeps them for a second call.
+
+    Raises OstecError if a face cannot be read, or the folder not be written.
+    """
+    from ostec.app.eval.run import run_shown
+    from ostec.eval.textures import run as textures
+
+    places = {_stamped(source, place): place for place in map(source.place, source.faces())}
+    keys = {name: place.key for name, place in places.items()}
+    files = {name: textures.TextureFile(name, Path(name), None) for name in places}
+    settings = textures.settings_of("default", None)
+    with _folder(work) as out:
+        jobs = textures.texture_jobs(textures.TextureTask(files, "default", None, out), settings)
+        outcomes = run_shown(jobs, _FaceTask(places, out), running, "textures")
+    evaluation = textures.evaluation_of(list(files.values()), [outcomes[name] for name in files], settings)
+    rows = {keys[row.item]: row.figures for row in evaluation.rows if row.item in places}
+    twins = [pair for row in evaluation.rows for pair in row.labels.get("twins", ())]
+    failures = {keys[failure["item"]]: failure["reason"] for failure in evaluation.failures}
+    return _TextureFigures(rows, tuple((keys[one], keys[other]) for one, other in twins), failures)
+
+
+def _stamped(source: FinishedDataset, place: FacePlace) -> str:
+    """A face's key, with what tells its bytes from those of another dataset's face of the same key."""
+    told = f"{source.checksum(int(place.shard.stem))} {place.start} {place.size}"
+    return f"{place.key}-{hashlib.sha256(told.encode('ascii')).hexdigest()[:16]}"
+
+
+@contextlib.contextmanager
+def _folder(work: str) -> Iterator[Path]:
+    if work:
+        yield make_folder(Path(work))
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="ostec-figures-") as scratch:
+            yield Path(scratch)
+    except OSError as error:
+        raise OstecError(f"There is no place for the figures ({error.strerror or error}).") from error

@@ -25,7 +25,7 @@ from ostec.core.assets import (
     verified_path,
 )
 from ostec.core.errors import AssetError, DownloadError, OstecError, UsageError
-from ostec.core.inventory import FileStatus, ModelStatus, State, inspect_model
+from ostec.core.inventory import FileStatus, State, inspect_model
 from ostec.core.manifests import Manifest, ManifestFile
 from ostec.io.download import DownloadSettings, Progress, Wanted, download, write_pin
 from ostec.io.web import Patience
@@ -144,8 +144,13 @@ class ModelsFetch:
         jobs, code = [], 0
         for manifest, file in chosen:
             if file.path is not None and file.state is not State.DAMAGED:
-                pinned = f", pinned: {_pin(file.path)}" if file.state is State.UNPINNED and not self.dry_run else ""
-                self._say(f"{file.entry.name} is there: {file.path}{pinned}")
+                try:
+                    unknown = file.state is State.UNPINNED and not self.dry_run
+                    pinned = f", pinned: {_pin(manifest, file.path)}" if unknown else ""
+                    self._say(f"{file.entry.name} is there: {file.path}{pinned}")
+                except AssetError as error:
+                    logger.warning("%s", error)
+                    code = 1
             elif not file.entry.addresses:
                 logger.warning("%s", _by_hand(manifest, file))
                 code = 1
@@ -183,7 +188,7 @@ class ModelsFetch:
 class ModelsVerify:
     """Compare the SHA-256 of all models that are there, or of those that are named. Exit code 1: something is damaged.
 
-    A file of which nobody knows the checksum is pinned: from then on it must stay as it is.
+    A file of unknown checksum is opened and, if it is what it should be, pinned: from then on it must stay as it is.
     """
 
     models: Annotated[tuple[str, ...], Positional, option(metavar="[NAME...]", help_behavior_hint="")] = ()
@@ -202,9 +207,13 @@ class ModelsVerify:
                     logger.warning("%s", file.reason)
                     code = 1
                 elif file.path is not None:
-                    unknown = file.state is State.UNPINNED
-                    say(f"{file.entry.name} is {'pinned: ' + _pin(file.path) if unknown else 'good'}")
-            if self.models and _lacks(status):
+                    try:
+                        unknown = file.state is State.UNPINNED
+                        say(f"{file.entry.name} is {'pinned: ' + _pin(manifest, file.path) if unknown else 'good'}")
+                    except AssetError as error:
+                        logger.warning("%s", error)
+                        code = 1
+            if self.models and not status.usable:
                 logger.warning("%s is not, or not wholly, on this machine.", manifest.name)
                 code = 1
         return code
@@ -228,7 +237,7 @@ class ModelsPath:
         if self.model_file is not None:
             wanted = [_entry(manifest, self.model_file)]
         else:
-            wanted = [status.chosen.entry] if manifest.any_of else list(manifest.files)
+            wanted = [file.entry for file in status.needed]
         files = [file for file in status.files if file.entry in wanted]
         for file in files:
             if file.path is None:
@@ -329,16 +338,14 @@ def _by_hand(manifest: Manifest, file: FileStatus) -> str:
     return f"{damage}{entry.name} needs a browser: {where} and put it here: {place_of(entry)}"
 
 
-def _pin(path: Path) -> str:
-    """Pin a file as it is; returns its SHA-256."""
+def _pin(manifest: Manifest, path: Path) -> str:
+    """Pin a file as it is; returns its SHA-256. Raises AssetError: it is not what the manifest says."""
+    from ostec.load.networks import try_to_open  # which loads much
+
+    try_to_open(manifest, path)
     pin = Pin(path.stat().st_size, sha256_of(path))
     write_pin(path, pin)
     return f"nobody published its SHA-256, which from now on must be {pin.sha256}"
-
-
-def _lacks(status: ModelStatus) -> bool:
-    missing = [file for file in status.files if file.path is None]
-    return len(missing) == len(status.files) if status.manifest.any_of else bool(missing)
 
 
 def _terms(manifest: Manifest, full: bool = False) -> str:

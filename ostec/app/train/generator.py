@@ -11,18 +11,18 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ostec.app.checks import refusal
 from ostec.app.options import Flat, option
 from ostec.app.train.prior import TrainOptions, excluded_numbers, read_portraits, write_trained
 from ostec.core.errors import UsageError
 from ostec.core.settings import to_json
+from ostec.train.settings import GeneratorTrainSettings, level_at
 
 if TYPE_CHECKING:
     import torch
 
     from ostec.core.types import Topology
     from ostec.nets.checkpoint import PortraitGenerator
-    from ostec.train.generator import GeneratorTrainSettings, TrainingState
+    from ostec.train.generator import TrainingState
     from ostec.train.prepare import TextureSources
 
 log = logging.getLogger(__name__)
@@ -50,37 +50,14 @@ class TrainGenerator:
     """File to write; a JSON with the networks' shapes and the figures is written beside it."""
     prior: Annotated[str, option(metavar="default|FILE")] = "default"
     """default, or a file of ostec train prior: fills what the portraits do not show."""
-    images: int = 53_000
-    """Pictures to train on in all."""
-    batch: int = 8
-    """Pictures a step."""
-    learning_rate: float = 1e-2
-    """Of Adam, at the start."""
-    resolution: int = 128
-    """Side of the generator's pictures, a power of two."""
-    grow: Annotated[tuple[int, ...], option(metavar="PICTURES...")] = (3_000, 10_000)
-    """Pictures after which the resolution doubles, up to the full one."""
-    latent: int = 256
-    """Dimension of W."""
-    channel_base: int = 2048
-    """Width of the generator: channels of a layer times its side."""
-    channel_max: int = 192
-    """The most channels of a layer."""
-    adversarial_from: int = 1_000_000
-    """Pictures after which the discriminator joins; --images or more: never."""
-    patch: int = 32
-    """Side of what the discriminator sees of a picture; on a GPU, the resolution."""
-    patches: int = 2
-    """Patches a picture."""
-    adversarial: float = 0.15
-    """Weight of the discriminator's verdict."""
-    poses: int = 192
-    """Poses among which the views are drawn."""
+    settings: Flat[GeneratorTrainSettings] = field(default_factory=GeneratorTrainSettings)
     running: Flat[TrainOptions] = field(default_factory=TrainOptions)
 
     def run(self) -> int:
         """Return the exit code."""
-        settings, device = self._begin()
+        settings, device = self.settings, self.running.begin(*self.portraits)
+        if self.out.suffix != ".safetensors":
+            raise UsageError(f"--out must end in .safetensors, got {self.out}.")
         from ostec.core.assets import asset_path
         from ostec.core.types import ViewFrame
         from ostec.io.files import make_folder, remove_leftovers
@@ -122,19 +99,6 @@ class TrainGenerator:
         self._write(model, facts, lambda shipped: report_generator(shipped, textures, judged, bank, sources.prior))
         return 0
 
-    def _begin(self) -> "tuple[GeneratorTrainSettings, torch.device]":
-        device = self.running.begin(*self.portraits)
-        from ostec.train.generator import GeneratorTrainSettings
-
-        if self.out.suffix != ".safetensors":
-            raise UsageError(f"--out must end in .safetensors, got {self.out}.")
-        given = {**vars(self), "seed": self.running.seed}
-        names = [setting.name for setting in dataclasses.fields(GeneratorTrainSettings) if setting.name in given]
-        try:
-            return GeneratorTrainSettings(**{name: given[name] for name in names}), device
-        except ValueError as error:
-            raise refusal(error, names) from error
-
     def _sources(self, topology: "Topology") -> "TextureSources":
         import torch
 
@@ -144,7 +108,7 @@ class TrainGenerator:
 
         path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
         prior = load_prior(path, topology, torch.device("cpu"))
-        texels = max(_TEXELS, self.resolution * 3 // 2)
+        texels = max(_TEXELS, self.settings.resolution * 3 // 2)
         if texels % prior.size:
             raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
         excluded = excluded_numbers(self.running.exclude)
@@ -174,7 +138,7 @@ class _Journal:
     """Called after each step: says how it goes, saves every ten minutes and when somebody asks to stop."""
 
     def __init__(
-        self, checkpoint: Path, settings: "GeneratorTrainSettings", images: int, stop: list[KeyboardInterrupt]
+        self, checkpoint: Path, settings: GeneratorTrainSettings, images: int, stop: list[KeyboardInterrupt]
     ) -> None:
         self._checkpoint, self._settings, self._stop = checkpoint, settings, stop
         self._saved = self._said = time.monotonic()
@@ -201,8 +165,6 @@ class _Journal:
         self._saved = time.monotonic()
 
     def _say(self, state: "TrainingState", seconds: float) -> None:
-        from ostec.train.generator import level_at
-
         log.info(
             "%d of %d pictures, %d px, %.1f a second: %s",
             state.images,
@@ -234,7 +196,7 @@ def _finish_step_first() -> Iterator[list[KeyboardInterrupt]]:
             signal.signal(number, handler)
 
 
-def _resume(checkpoint: Path, state: "TrainingState", settings: "GeneratorTrainSettings") -> None:
+def _resume(checkpoint: Path, state: "TrainingState", settings: GeneratorTrainSettings) -> None:
     from ostec.train.result import load_checkpoint
 
     if not checkpoint.exists():

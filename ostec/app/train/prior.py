@@ -29,8 +29,6 @@ class TrainOptions:
 
     exclude: Annotated[Path | None, option(metavar="DIR")] = None
     """Folder of photos whose people (same number in the name) are held out as well."""
-    seed: int = 0
-    """Seed of everything that is drawn."""
     device: Device = "auto"
     """Where to compute; auto takes CUDA where there is a device, else the CPU."""
     quiet: Quiet = False
@@ -61,6 +59,8 @@ class TrainPrior:
     """Rounds of expectation maximisation."""
     size: int = 128
     """Side of the layout in texels."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
     running: Flat[TrainOptions] = field(default_factory=TrainOptions)
 
     def run(self) -> int:
@@ -72,7 +72,7 @@ class TrainPrior:
         from ostec.load.topology import read_topology
         from ostec.train.prior import PriorTrainSettings, fit_prior
 
-        settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.running.seed)
+        settings = PriorTrainSettings(self.components, self.iterations, self.size, seed=self.seed)
         topology = read_topology(asset_path("topology/facemesh.npz"))
         log.info("Reading portraits.")
         data = read_portraits((self.portraits,), excluded_numbers(self.running.exclude), topology, self.size)

@@ -31,8 +31,6 @@ from ostec.eval.report.record import OSTEC
 from ostec.eval.scores import psnr, ssim
 from ostec.heads import parts as full
 from ostec.heads.maker import HeadMaker
-from ostec.pipeline.models import load_head_maker
-from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import Camera
 
 BELOW_JAW_MM = 10.0
@@ -183,13 +181,6 @@ class FullHeadJudge:
                 figures[method][f"coverage_{name}_own"] = share
                 figures[method][f"surface_{name}_own"] = float(area[covered & mask].sum())
         return Judged(figures, there.picture)
-
-
-def full_head_judge(settings: CompleteSettings, truth: UvTruth, topology: Topology) -> FullHeadJudge | None:
-    """The judge of the full heads that ``settings`` ask for; None where they ask for none. Raises AssetError."""
-    if settings.face_model == "facemesh":
-        return None
-    return FullHeadJudge(load_head_maker(settings.face_model), find_regions(truth, topology))
 
 
 def _alike(picture: FloatArray, true: FloatArray, mask: BoolArray, ending: str) -> dict[str, float]:

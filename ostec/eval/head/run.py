@@ -7,6 +7,7 @@ two poses never quite agree. All use the mesh fitted to the input. Where the com
 head is a method too, as ``full.py`` says.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 from ostec.core.assets import sha256_of
 from ostec.core.settings import to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
-from ostec.eval.head.full import FullHeadJudge, full_head_judge
+from ostec.eval.head.full import FullHeadJudge, find_regions
 from ostec.eval.head.mesh import PartFiles, load_head
 from ostec.eval.head.scores import Target, make_target, picture_figures, texel_figures
 from ostec.eval.head.truth import CACHE, UV_SIZE, FaceReader, Studio, UvTruth, cached_uv_truth, set_up
@@ -31,6 +32,7 @@ from ostec.eval.scores import Compared
 from ostec.eval.study import Loaded, Study, load
 from ostec.io.images import resize_image
 from ostec.pipeline import Completer
+from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.settings import CompleteSettings
 
 KIND = "head"
@@ -60,8 +62,7 @@ class Pair:
 class HeadSettings:
     """What is completed and what it is compared with.
 
-    Raises:
-        ValueError: a pose is out of range, a light unknown, a list empty or with doubles, or both grid and pairs asked.
+    Raises ValueError for a pose out of range, an unknown light, a list that is empty or has doubles, or grid and pairs.
     """
 
     yaws: tuple[int, ...] = YAWS_DEG
@@ -99,15 +100,12 @@ class HeadSettings:
     def inputs(self) -> dict[str, "Input"]:
         """The inputs by their keys, in order."""
         yaws = tuple(dict.fromkeys(pair.input_yaw for pair in self.pairs)) or self.yaws
-        pitches = (0,) if self.pairs else self.pitches
-        found = [Input(light, pitch, yaw) for light in self.lights for pitch in pitches for yaw in yaws]
-        return {pose.key: pose for pose in found}
+        poses = itertools.product(self.lights, (0,) if self.pairs else self.pitches, yaws)
+        return {pose.key: pose for pose in itertools.starmap(Input, poses)}
 
     def targets_of(self, input_yaw: int) -> tuple[int, ...]:
         """Yaws that an input is compared at."""
-        if not self.pairs:
-            return self.targets
-        return tuple(pair.target_yaw for pair in self.pairs if pair.input_yaw == input_yaw)
+        return tuple(p.target_yaw for p in self.pairs if p.input_yaw == input_yaw) if self.pairs else self.targets
 
     @property
     def all_targets(self) -> tuple[int, ...]:
@@ -174,13 +172,14 @@ class HeadTask:
         own = {yaw: bench.targets[yaw].own(made.face, bench.reader) for yaw in self.settings.targets_of(pose.yaw_deg)}
         rows = [row for name, texture in textures.items() for row in self._rows(pose, name, texture, unseen, view, own)]
         if bench.full is not None:
-            rows = self._with_full_head(pose, made, bench.full, own, rows)
+            rows += self._full_head(pose, made, bench.full, own, rows)
         return {"rows": [asdict(row) for row in rows]}
 
     @cached_property
     def bench(self) -> _Bench:
         """Loaded on use. Raises OstecError where the head cannot be used or something is missing."""
         settings = self.settings.completion
+        maker = None if settings.face_model == "facemesh" else load_head_maker(settings.face_model)
         loaded = load(settings)
         reader = FaceReader(loaded.models)
         studio = set_up(load_head(self.parts), reader)
@@ -190,7 +189,7 @@ class HeadTask:
         if self.settings.baselines and loaded.models.prior is not None:
             alone = replace(loaded.models, generator=None, shares_prior=False)
             prior = Completer(alone, replace(settings, iterations=0), loaded.completer.device, [])
-        full = full_head_judge(settings, truth, reader.topology)
+        full = None if maker is None else FullHeadJudge(maker, find_regions(truth, reader.topology))
         return _Bench(loaded, prior, reader, studio, truth, targets, full)
 
     def _others(self, pose: Input, image: FloatArray, face: FittedFace) -> dict[str, FloatArray]:
@@ -231,20 +230,18 @@ class HeadTask:
             more = {"target": yaw, "share_unseen": _share(face & ~seen, face)}
             yield Row(pose.item(f"to{yaw}"), method, figures, labels | more, pictures)
 
-    def _with_full_head(
+    def _full_head(
         self, pose: Input, made: TexturedFace, judge: FullHeadJudge, own: Mapping[int, DrawnMesh], rows: list[Row]
-    ) -> list[Row]:
-        """``rows`` with the figures of the default mesh beside its full head, and the rows of that head."""
-        head, places = judge.maker(made), {(row.item, row.method): k for k, row in enumerate(rows)}
+    ) -> Iterator[Row]:
+        """The rows of the full head; figures of the default mesh beside it are added to those of ``rows``."""
+        head, mine = judge.maker(made), {row.item: row for row in rows if row.method == OSTEC}
         for yaw, mesh in own.items():
             judged = judge.judge(made, head, self.bench.targets[yaw], mesh, pose.light)
-            item = pose.item(f"to{yaw}")
-            mine = rows[places[item, OSTEC]]
-            rows[places[item, OSTEC]] = replace(mine, figures=mine.figures | judged.figures[OSTEC])
+            row = mine[pose.item(f"to{yaw}")]
+            row.figures.update(judged.figures[OSTEC])
             name = f"{pose.key}_to{yaw}_{judge.method.replace(' ', '_')}"
             pictures = self._pictures(pose, name, judged.picture, f"_to{yaw}")
-            rows.append(Row(item, judge.method, judged.figures[judge.method], mine.labels, pictures))
-        return rows
+            yield Row(row.item, judge.method, judged.figures[judge.method], row.labels, pictures)
 
     def _pictures(self, pose: Input, name: str, made: FloatArray, target: str = "") -> dict[str, str]:
         """Write what was made; the paths of a row's pictures from the evaluation's folder."""
@@ -255,9 +252,7 @@ class HeadTask:
 def head_study(task: HeadTask) -> Study:
     """Load everything, find the truth, write the true pictures.
 
-    Raises:
-        OstecError: the head cannot be used, no face is found at a target, something is missing, or a file cannot be
-            written.
+    Raises OstecError where the head cannot be used, a target has no face, or a file is missing or cannot be written.
     """
     settings, folder = task.settings, task.folder
     with job_threads():  # so that the figures do not depend on who finds the truth
@@ -269,14 +264,19 @@ def head_study(task: HeadTask) -> Study:
     judged = {"truth": f"texture from {bench.truth.views} views of the head"}
     if settings.baselines and bench.prior is None:
         judged["baseline prior"] = "left out: no prior was asked for"
-    about: dict[str, Any] = {"head": [_described(part) for part in task.parts]}
+    paths = [asdict(part) for part in task.parts]
+    head = [
+        {k: path.name for k, path in p.items()} | {f"{k}_sha256": sha256_of(path) for k, path in p.items()}
+        for p in paths
+    ]
+    about: dict[str, Any] = {"head": head}
     if bench.full is not None:
         about["face_model"] = bench.full.maker.made_with
     items = {key: pose.item("*") for key, pose in settings.inputs.items()}
 
     def failed(evaluation: Evaluation) -> dict[str, str]:
-        count = len(evaluation.failures)
-        return judged | {"inputs that failed": f"{count} of {len(items)} ({100 * count / max(len(items), 1):.0f} %)"}
+        count = len(evaluation.failures)  # there is an input at least
+        return judged | {"inputs that failed": f"{count} of {len(items)} ({100 * count / len(items):.0f} %)"}
 
     jobs = replace(settings, yaws=YAWS_DEG, pitches=PITCHES_DEG, lights=tuple(LIGHTS))
     return Study(
@@ -306,12 +306,8 @@ def shown_inputs(settings: HeadSettings) -> list[Input]:
 def _sheet_row(folder: Path, settings: HeadSettings, pose: Input) -> list[Cell]:
     """Input, completed and true texture, its unseen part; then per target the completed face, and the true."""
     key, light = pose.key, pose.light
-    cells = [
-        (key, f"{light}, pitch {pose.pitch_deg}, yaw {pose.yaw_deg}", _CROP),
-        (f"{key}_{OSTEC}", "completed", 0.0),
-        (f"true_{light}", "true", 0.0),
-        (f"{key}_unseen", "unseen", 0.0),
-    ]
+    cells = [(key, f"{light}, pitch {pose.pitch_deg}, yaw {pose.yaw_deg}", _CROP)]
+    cells += [(f"{key}_{OSTEC}", "completed", 0.0), (f"true_{light}", "true", 0.0), (f"{key}_unseen", "unseen", 0.0)]
     for yaw in settings.targets_of(pose.yaw_deg):
         cells.append((f"{key}_to{yaw}_{OSTEC}", f"completed, to {yaw}", _CROP))
         cells.append((f"true_{light}_to{yaw}", f"true, {yaw}", _CROP))
@@ -327,11 +323,6 @@ def _texture(made: TexturedFace) -> FloatArray:
 def _inside(bench: _Bench) -> BoolArray:
     """[S, S, 1]: the chart."""
     return bench.reader.layout.inside.numpy()[..., None]
-
-
-def _described(part: PartFiles) -> dict[str, str]:
-    hashes = {"mesh_sha256": sha256_of(part.mesh), "texture_sha256": sha256_of(part.texture)}
-    return {"mesh": part.mesh.name, "texture": part.texture.name, **hashes}
 
 
 def _share(part: BoolArray, whole: BoolArray) -> float:

@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import models_folders
+from ostec.core.assets import find_model, load_manifest, models_folders
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
-from ostec.load.morphable.files import Arrays, basis, build, need, places_of, read_mat, wrong_shape
+from ostec.load.morphable.files import Arrays, basis, build, need, read_mat, wrong_shape
 
 MANIFEST = "bfm2009"
 _FRONT = "BFM_model_front.mat"
 _ORIGINAL = "01_MorphableModel.mat"
 _EXPRESSIONS = "Exp_Pca.bin"
-_FOLDERS = ("BFM", "bfm2009/BFM")
 _MM_PER_UNIT = 100.0
 _PER_UNIT = 1e5
 """The original's lengths are micrometres; Deep3DFaceRecon divides them so that they become decimetres."""
@@ -34,8 +33,8 @@ def read_bfm() -> MorphableModel:
     The result is in decimetres and recentred on the mean vertex of the front; its axes are already ours. Raises
     AssetError if a file is missing, damaged, or does not fit the others.
     """
-    front = _find(_FRONT)
-    return _build(need(MANIFEST, _ORIGINAL, *_FOLDERS)) if front is None else _read_front(front)
+    front = find_model(MANIFEST, _FRONT)
+    return _build(need(MANIFEST, _ORIGINAL)) if front is None else _read_front(front)
 
 
 def _model(
@@ -66,7 +65,9 @@ def _model(
 def _find(name: str, beside: Path | None = None) -> Path | None:
     """A file that the manifest may not list: beside another one, or where the model's own files are looked for."""
     folders = [beside.parent] if beside is not None else []
-    folders += [root / below for root in models_folders() for below in ("bfm2009", *_FOLDERS, ".")]
+    folders += [
+        root / below for root in models_folders() for below in ("bfm2009", *load_manifest(MANIFEST).folders, ".")
+    ]
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
@@ -177,7 +178,7 @@ def _scaled(arrays: Arrays, components: str, deviations: str, count: int, kept: 
 
 def _expressions(beside: Path, count: int) -> tuple[FloatArray, list[Path]]:
     """Exp_Pca.bin: a count (int32), a mean that nobody uses and that many components (float32), one after another."""
-    path = places_of(MANIFEST, _EXPRESSIONS, *_FOLDERS) or _beside(_EXPRESSIONS, beside)
+    path = find_model(MANIFEST, _EXPRESSIONS) or _beside(_EXPRESSIONS, beside)
     scales_path = _beside("std_exp.txt", path)
     try:
         size = path.stat().st_size

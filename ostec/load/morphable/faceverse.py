@@ -12,7 +12,6 @@ from ostec.load.morphable.files import Arrays, build, need
 
 MANIFEST = "faceverse_v4"
 _FILE = "faceverse_v4_2.npy"
-_FOLDERS = ("data",)
 _MM_PER_UNIT = 1.0
 """The published code divides the file's lengths by 100 before a camera made for decimetres."""
 _CUTS = ("head", "eye_right", "eye_left", "teeth_lower", "tongue", "teeth_upper")
@@ -29,7 +28,7 @@ def read_faceverse() -> MorphableModel:
     file whose y points up is left as it is). Raises AssetError if the file is missing, damaged, or one array does not
     fit the others.
     """
-    path = need(MANIFEST, _FILE, *_FOLDERS)
+    path = need(MANIFEST, _FILE)
     arrays = Arrays.by_name(path, read_npy_object(path))
     shape = _points(arrays, "meanshape")
     count = len(shape)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from ostec.core.assets import cache_folder, find_model, load_manifest, models_folders, sha256_of
+from ostec.core.assets import cache_folder, find_model, load_manifest, sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
@@ -124,17 +124,9 @@ def wrong_shape(path: Path, name: str, expected: tuple[Side, ...], found: tuple[
     return f"{path} cannot be used: {name} should be {sides}, not {' x '.join(map(str, found)) or 'a number'}."
 
 
-def places_of(manifest: str, file: str, *folders: str) -> Path | None:
-    """Where a file of a manifest is: as :func:`find_model` says, or in further folders below :func:`models_folders`."""
-    found = find_model(manifest, file)
-    basename = load_manifest(manifest).file(file).basename
-    further = (folder / below / basename for folder in models_folders() for below in folders)
-    return found or next((path for path in further if path.is_file()), None)
-
-
-def need(manifest: str, file: str, *folders: str) -> Path:
-    """The same. Raises AssetError where there is none; the sentence has the command that leads to it."""
-    path = places_of(manifest, file, *folders)
+def need(manifest: str, file: str) -> Path:
+    """Where a file of a manifest is. Raises AssetError if nowhere; the sentence has the command that leads to it."""
+    path = find_model(manifest, file)
     if path is None:
         entry = load_manifest(manifest).file(file)
         verb = "fetch" if entry.addresses else "show"

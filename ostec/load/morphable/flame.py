@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy import sparse
 
 from ostec.core.errors import AssetError
-from ostec.core.morphable import MorphableModel, Skinning
+from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.arrays import read_npz
 from ostec.io.obj import read_obj
@@ -17,27 +15,27 @@ from ostec.load.morphable.files import Arrays, build, need, pieces, wrong_shape
 
 MANIFEST = "flame"
 _FILE = "generic_model.pkl"
-_FOLDERS = ("flame/FLAME2023", "flame/FLAME2020", "FLAME2023", "FLAME2020")
 _MESH = "head_template.obj"
 _TEXTURE = "FLAME_texture.npz"
 _EMBEDDING = "landmark_embedding.npy"
 _MM_PER_UNIT = 1000.0
 _IDENTITIES = 300
 """The first components are of identity, the others of expression."""
-_JOINTS = ("root", "neck", "jaw", "eye_right", "eye_left")
-"""In the file's order; its left is the head's, ours the image's."""
 
 
 def read_flame() -> MorphableModel:
     """Read FLAME from the user's folders of models.
 
-    Arrays of old files are wrapped in objects of chumpy, and the joints are a matrix of scipy: both are unwrapped
-    without being built. Axes are already ours, the unit is the metre. Texture coordinates come from
-    ``head_template.obj`` or ``FLAME_texture.npz``, landmarks from ``landmark_embedding.npy``, if they lie beside it.
-    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads. Raises
-    AssetError if the file is missing, damaged, would call something, or one array does not fit the others.
+    Arrays of old files are wrapped in objects of chumpy, which are unwrapped without being built. Axes are already
+    ours, the unit is the metre. Texture coordinates come from ``head_template.obj`` or ``FLAME_texture.npz``, landmarks
+    from ``landmark_embedding.npy``, if they lie beside it. Raises AssetError if the file is missing, damaged, would
+    call something, or one array does not fit the others.
     """
-    path, arrays = _open()
+    path = need(MANIFEST, _FILE)
+    held = read_objects(path)
+    table = Arrays.by_name(path, held.state if isinstance(held, Stub) and isinstance(held.state, dict) else held)
+    wanted = ("f", "v_template", "shapedirs")
+    arrays = Arrays(path, {name: _unwrapped(table.raw(name), path, name) for name in wanted if name in table})
     shape = arrays.floats("v_template", None, 3)
     count = len(shape)
     directions = arrays.floats("shapedirs", count, 3, None)
@@ -63,67 +61,14 @@ def read_flame() -> MorphableModel:
     )
 
 
-def read_flame_skinning() -> Skinning:
-    """Read how FLAME's head bends, from the same file.
-
-    Raises:
-        AssetError: as for :func:`read_flame`.
-    """
-    path, arrays = _open()
-    count = len(arrays.floats("v_template", None, 3))
-    joints = arrays.floats("J_regressor", None, count)
-    number = len(joints)
-    tree = np.asarray(arrays.raw("kintree_table") if "kintree_table" in arrays else ())
-    if tree.shape != (2, number) or tree.dtype.kind not in "iu":
-        raise AssetError(wrong_shape(path, "kintree_table", (2, number), tree.shape))
-    parents = tree[0].astype(np.int64)
-    parents[0] = -1  # stored as the largest unsigned number
-    if (parents[1:] < 0).any() or (parents[1:] >= np.arange(1, number)).any():
-        raise AssetError(f"{path} cannot be used: a joint in kintree_table hangs on none before it.")
-    weights = arrays.floats("weights", count, number)
-    corrections = arrays.floats("posedirs", count, 3, 9 * (number - 1))
-    names = _JOINTS if number == len(_JOINTS) else tuple(f"joint_{k}" for k in range(number))
-    return Skinning(joints, parents.astype(np.int32), corrections, weights, names)
-
-
-def _open() -> tuple[Path, Arrays]:
-    path = need(MANIFEST, _FILE, *_FOLDERS)
-    held = read_objects(path)
-    table = Arrays.by_name(path, held.state if isinstance(held, Stub) and isinstance(held.state, dict) else held)
-    wanted = ("f", "v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights")
-    return path, Arrays(path, {name: _unwrapped(table.raw(name), path, name) for name in wanted if name in table})
-
-
 def _unwrapped(value: Any, path: Path, name: str) -> Any:
-    """The array within an object of chumpy (state ``x``), or the dense matrix of one of scipy's sparse ones."""
+    """The array within an object of chumpy (state ``x``)."""
     if not isinstance(value, Stub):
         return value
     state = value.state if isinstance(value.state, dict) else {}
     if value.module.startswith("chumpy") and isinstance(state.get("x"), np.ndarray):
         return state["x"]
-    if value.module.startswith("scipy.sparse"):
-        return _dense(value.name, state, path, name)
     raise AssetError(f"{path} cannot be used: {name} is an object of {value.module[:40]}.{value.name[:40]}.")
-
-
-def _dense(kind: str, state: dict[str, Any], path: Path, name: str) -> npt.NDArray[np.float64]:
-    """A matrix from the state of scipy's object; the ids in it are checked before scipy sees them."""
-    shape = state.get("_shape", state.get("shape"))
-    lists = [state.get(key) for key in ("data", "indices", "indptr")]
-    by_column = kind.startswith("csc")
-    if not (by_column or kind.startswith("csr")) or not all(isinstance(one, np.ndarray) for one in lists):
-        raise AssetError(f"{path} cannot be used: {name} is a sparse matrix of an unknown kind ({kind[:40]}).")
-    sides = shape if isinstance(shape, tuple) and len(shape) == 2 else (0, 0)
-    stored = path.stat().st_size
-    if not all(type(side) is int and side > 0 for side in sides) or sides[0] * sides[1] > stored:
-        raise AssetError(f"{path} cannot be used: {name} claims the shape {shape}.")
-    try:
-        made = (sparse.csc_matrix if by_column else sparse.csr_matrix)(tuple(lists), shape=sides)
-        made.check_format(full_check=True)
-        dense: npt.NDArray[np.float64] = made.toarray()
-        return dense
-    except (ValueError, TypeError, IndexError) as error:
-        raise AssetError(f"{path} cannot be used: {name} is no sparse matrix ({error}).") from error
 
 
 def _parts(shape: FloatArray, triangles: IntArray) -> dict[str, IntArray]:

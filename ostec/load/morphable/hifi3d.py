@@ -8,7 +8,6 @@ from ostec.load.morphable.files import Arrays, build, need, read_mat
 
 MANIFEST = "hifi3dpp"
 _FILE = "hifi3dpp_model_info.mat"
-_FOLDERS = ("topo_assets", "hifi3dpp/topo_assets")
 _MM_PER_UNIT = 100.0
 """The published camera is Deep3DFaceRecon's, for decimetres."""
 _NAMES = (
@@ -25,7 +24,7 @@ def read_hifi3d() -> MorphableModel:
     ends them in a ReLU. The published eyeballs are meshes of their own, which are not read. Raises AssetError if the
     file is missing, damaged, or one array does not fit the others.
     """
-    path = need(MANIFEST, _FILE, *_FOLDERS)
+    path = need(MANIFEST, _FILE)
     arrays = read_mat(path, _NAMES)
     shape = arrays.points("meanshape")
     count = len(shape)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.assets import load_manifest
+from ostec.core.assets import find_model, load_manifest
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray, IntArray
@@ -24,7 +24,6 @@ MANIFEST = "ict_facekit"
 _NEUTRAL = "generic_neutral_mesh.obj"
 _INDICES = "vertex_indices.json"
 _MODES = "modes_f16.npz"
-_FOLDERS = ("ict_facekit/FaceXModel", "FaceXModel")
 _MM_PER_UNIT = 10.0
 """The neutral outer eye corners are 8.9 units apart, the head is 22 wide."""
 _POLYGONS = 26384
@@ -93,7 +92,7 @@ def read_ict() -> MorphableModel:
     to the head's left, y up, z forward; the unit is the centimetre; identities' coefficients are normally distributed.
     Raises AssetError if the neutral mesh is missing, or a file is damaged or does not fit the others.
     """
-    neutral = need(MANIFEST, _NEUTRAL, *_FOLDERS)
+    neutral = need(MANIFEST, _NEUTRAL)
     mesh = read_obj(neutral)
     triangles, triangles_uv, polygon = mesh.triangulate()
     parts, part_notes = _parts(mesh, polygon)
@@ -157,9 +156,7 @@ def _modes(neutral: Path, vertices: FloatArray) -> _Modes:
     names = sorted(entry.basename for entry in manifest.files if entry.basename.endswith(".obj"))
     names.remove(_NEUTRAL)
     present = [name for name in names if neutral.with_name(name).is_file()]
-    archive = next(
-        (path for path in (neutral.with_name(_MODES), neutral.parent.parent / _MODES) if path.is_file()), None
-    )
+    archive = find_model(MANIFEST, _MODES)
     if len(present) < len(names) and archive is not None:
         return _read_archive(archive, vertices, neutral)
     notes = []

@@ -5,18 +5,18 @@ from typing import Any
 
 import numpy as np
 
+from ostec.core.assets import find_model
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray
 from ostec.io.pickles import read_objects
-from ostec.load.morphable.files import Arrays, basis, build, need, places_of, read_mat
+from ostec.load.morphable.files import Arrays, basis, build, need, read_mat
 
 MANIFEST = "3ddfa_v2"
 _FILE = "bfm_noneck_v3.pkl"
 _DEVIATIONS = "param_mean_std_62d_120x120.pkl"
 _TRIANGLES = "tri.pkl"
 _UV, _INDICES = "BFM_UV.mat", "indices.npy"
-_FOLDERS = ("configs", "3DDFA_V2/configs")
 _MM_PER_UNIT = 0.001
 """Lengths are the Basel Face Model's, micrometres."""
 _POSE, _IDENTITIES, _EXPRESSIONS = 12, 40, 10
@@ -32,9 +32,7 @@ def read_3ddfa() -> MorphableModel:
     not recentre, here the mean is moved to its mean vertex. ``indices.npy`` picks the vertices' rows in ``BFM_UV.mat``.
     Raises AssetError if a file is missing, damaged, or one array does not fit the others.
     """
-    path, deviations_path, triangles_path = (
-        need(MANIFEST, name, *_FOLDERS) for name in (_FILE, _DEVIATIONS, _TRIANGLES)
-    )
+    path, deviations_path, triangles_path = (need(MANIFEST, name) for name in (_FILE, _DEVIATIONS, _TRIANGLES))
     arrays = Arrays.by_name(path, read_objects(path))
     shape = arrays.points("u")
     count = len(shape)
@@ -71,7 +69,7 @@ def _scaled(arrays: Arrays, name: str, deviations: FloatArray, count: int) -> Fl
 
 def _uv(count: int) -> tuple[FloatArray | None, list[Path], tuple[str, ...]]:
     """[V, 2], v up, the files that it came from, and what to say."""
-    paths = [places_of(MANIFEST, name, *_FOLDERS) for name in (_UV, _INDICES)]
+    paths = [find_model(MANIFEST, name) for name in (_UV, _INDICES)]
     missing = [name for name, path in zip((_UV, _INDICES), paths, strict=True) if path is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"

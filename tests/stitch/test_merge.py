@@ -14,8 +14,8 @@ from ostec.project.invert import project
 from ostec.project.objective import LatentSpace
 from ostec.project.studio import View, ViewStudio, views_of
 from ostec.render.uv import bake_layout
+from ostec.stitch.merge import Progress, ViewFill, add_view, merge_views, quality
 from ostec.stitch.settings import ViewSettings
-from ostec.stitch.views import Progress, ViewFill, add_view, merge_views, quality
 from tests.toy import toy_face, toy_texture
 
 SIZE = 96
