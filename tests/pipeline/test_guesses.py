@@ -46,7 +46,7 @@ def test_each_guess_is_told(observed: ObservedFace, completer: Completer) -> Non
     cases = {
         "turned by 50 degrees": {"fitted": Fitted(turned, observed.box, 1.0)},
         "only 70 pixels": {"fitted": Fitted(face, small, 1.0)},
-        "pictures are 512": {"pictures_px": 512},
+        "pictures 512": {"pictures_px": 512},
         "outside the picture": {"size": (low, observed.photo.shape[1])},
         "covers the mouth and chin (20 %": {"cover": Cover(None, ("mouth", "chin"), 0.2)},
         "deep shadow": {"seen": dark},
