@@ -26,7 +26,6 @@ def bare(completer: Completer, astronaut: FloatArray) -> CompletedFace:
         ("phone", set()),
         ("veil", {"mouth", "chin"}),
         ("sunglasses", {"eyes"}),
-        ("mosaic", {"eyes"}),
         ("fringe", {"forehead"}),
     ],
 )

@@ -48,7 +48,7 @@ def test_each_guess_is_told(observed: ObservedFace, completer: Completer) -> Non
         "only 70 pixels": {"fitted": Fitted(face, small, 1.0)},
         "pictures 512": {"pictures_px": 512},
         "outside the picture": {"size": (low, observed.photo.shape[1])},
-        "covers the mouth and chin (20 %": {"cover": Cover(None, ("mouth", "chin"), 0.2)},
+        "covers the mouth and chin (20 %": {"cover": Cover(observed.seen.mask, ("mouth", "chin"), 0.2)},
         "deep shadow": {"seen": dark},
         "times too wide": {"fitted": Fitted(wide, observed.box, 1.0)},
         "may not be this face's": {"fitted": Fitted(face, observed.box, 8.0)},
