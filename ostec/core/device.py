@@ -1,6 +1,8 @@
-"""Which device a run uses."""
+"""Which device a run uses, and how many threads."""
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 
 import torch
 
@@ -25,3 +27,17 @@ def pick_device(asked: str) -> tuple[torch.device, list[str]]:
     if asked == "cuda":
         raise BackendError(f"--device cuda cannot be used: {lack}.")
     return torch.device("cpu"), [f"The CPU was used although there is a GPU: {lack}."] if found else []
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch work in so many threads.
+
+    Networks as small as a detector's lose by more than one on a busy machine: each layer waits for the slowest thread.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

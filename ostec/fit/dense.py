@@ -59,6 +59,19 @@ def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSe
     )
 
 
+def stretch_of(landmarks: FloatArray, topology: Topology) -> float:
+    """How much wider than high a photo shows a face than it is, as the landmarks [N, 3] have it; 1 if as it is.
+
+    Both rows of a scaled-orthographic camera are of one length, however the head is turned: those of the best affine
+    camera for the mean face are not if the photo was stretched.
+    """
+    weight = np.sqrt(np.asarray(topology.rigid_weight, np.float64))[:, None]
+    mean = np.hstack([topology.mean_landmarks, np.ones((len(landmarks), 1))])
+    camera = np.linalg.lstsq(mean * weight, landmarks[:, :2] * weight, rcond=None)[0]
+    across, down = np.linalg.norm(camera[:3], axis=0)
+    return float(across / max(down, 1e-9))
+
+
 def _on_a_line(points: DoubleArray) -> bool:
     """Whether points [N, 3] extend in one direction only, so that nothing says how they are turned about it."""
     extent = np.linalg.svd(points - points.mean(0), compute_uv=False)

@@ -32,6 +32,7 @@ from ostec.load.generators import read_generator
 from ostec.load.morphable.files import read_mat
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.covers import CoverNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.parsing import BiSeNet, bisenet_from_tensors
@@ -64,6 +65,11 @@ def load_facemesh(device: torch.device) -> FaceMesh:
 def load_hands(device: torch.device) -> HandNetworks:
     """Read the networks that find hands; errors as :func:`load_facemesh`."""
     return _with_weights(HandNetworks(), "hands", device)
+
+
+def load_covers(device: torch.device) -> CoverNetwork:
+    """Read the network that finds what covers a face; errors as :func:`load_facemesh`."""
+    return _with_weights(CoverNetwork(), "covers", device)
 
 
 def _with_weights(network: _Network, name: str, device: torch.device) -> _Network:

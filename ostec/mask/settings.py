@@ -45,6 +45,24 @@ class HandSettings:
 
 
 @dataclass(frozen=True)
+class CoverSettings:
+    """When something is taken to cover the face."""
+
+    least: float = 0.004
+    """Smallest region, as a share of the layout."""
+    sure: float = 1.5
+    """Log odds that half of a region must exceed."""
+    part: float = 0.5
+    """Share of a part of the face from which all of it counts as covered."""
+    border: float = 0.13
+    """Distance in UV from the layout's border up to which it is hair, which the colour model masks more gently."""
+    told: float = 0.03
+    """Share of the face beyond that border that a cover has, if no part of the face is lost."""
+    margin: float = 2.0 / 128
+    """Width in UV that a cover takes with it at its edge."""
+
+
+@dataclass(frozen=True)
 class SpectacleSettings:
     """When there are spectacles, and how their rims are followed."""
 

@@ -42,6 +42,8 @@ class MaskGuide(LayoutGuide):
     """[S, S] below the nose, where dark is face."""
     rims: RimGuide
     """Where spectacles lie."""
+    parts: dict[str, BoolArray]
+    """[S, S] each: forehead, eyes, nose, cheeks, mouth, chin; together the chart but for its rim."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,31 @@ def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
             brows=brows,
             centres=np.stack([topology.regions[name].mean(0) for name in ("eye_left", "eye_right")]).astype(np.float64),
         ),
+        parts=_parts(topology, inside & (rim > 0.04), u, v),
         features=inside & features,
         eyes=np.clip(ndimage.gaussian_filter(eyes.astype(np.float32), size / 128) * 2, 0, 1),
     )
+
+
+def _parts(topology: Topology, inside: BoolArray, u: FloatArray, v: FloatArray) -> dict[str, BoolArray]:
+    """What people call the parts of a face; each texel belongs to the first that holds it."""
+    brows = float(topology.regions["brow_left"][:, 1].min())
+    eyes = topology.regions["eye_left"], topology.regions["eye_right"]
+    lips = topology.regions["lips"]
+    middle = np.abs(u - 0.5)
+    reach = max(1, round(len(inside) * 3 / 128))
+    places = {
+        "eyes": ndimage.binary_dilation(np.logical_or(*(polygon_mask(eye, len(inside)) for eye in eyes)), None, reach),
+        "mouth": ndimage.binary_dilation(polygon_mask(lips, len(inside)), iterations=reach),
+        "forehead": v > brows,
+        "nose": (middle < 0.11) & (v > lips[:, 1].max()),
+        "chin": (v < lips[:, 1].min()) & (middle < 0.25),
+        "cheeks": inside,
+    }
+    parts, left = {}, inside
+    for name, place in places.items():
+        parts[name], left = left & place, left & ~place
+    return parts
 
 
 def polygon_mask(polygon: FloatArray, size: int) -> BoolArray:

@@ -31,7 +31,7 @@ from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.models import Models, load_head_maker, load_models
-from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike
+from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.space import FaceGenerator, FileGenerator, latent_space
@@ -40,8 +40,6 @@ from ostec.project.terms import picture_judge
 
 logger = logging.getLogger(__name__)
 
-TURNED_DEG = 45.0
-"""Fitted yaw beyond which the user is told that half of the texture is a guess."""
 STAGE_SECONDS = 0.2
 """About what a stage takes on two cores ..."""
 ITERATION_SECONDS = 0.06
@@ -420,7 +418,6 @@ class _Work:
                     self.errors.append(error)
                     continue
                 run.enter("")
-                _warn_of_view(observed, run)
                 run.warnings.extend(observed.warnings)
                 return _Face(self, observed, run)
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
@@ -472,14 +469,6 @@ def _faces_of(outcome: PhotoOutcome) -> list[CompletedFace]:
 
 def _with_warnings(face: CompletedFace, notes: Sequence[str]) -> CompletedFace:
     return replace(face, record=with_warnings(face.record, notes)) if notes else face
-
-
-def _warn_of_view(observed: ObservedFace, run: PhotoRun) -> None:
-    yaw, side = observed.face.pose_deg[1], observed.box.side
-    if abs(yaw) > TURNED_DEG:
-        run.warnings.append(f"The face is turned by {abs(yaw):.0f} degrees: the far half of the texture is a guess.")
-    if side < SMALL_FACE_PX:
-        run.warnings.append(f"The face is only {side:.0f} pixels large, so its texture is blurred.")
 
 
 def _portions(works: Sequence[_Work]) -> Iterator[list[_Work]]:

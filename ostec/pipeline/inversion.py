@@ -24,7 +24,7 @@ from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_generator, texture_completer
 from ostec.pipeline.models import Models, load_models
-from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried
+from ostec.pipeline.observe import HIDDEN, Observer, Tried
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.studio import View
 
@@ -175,8 +175,6 @@ class Inverter:
                 f"The face has pitch {asked[0]:.0f} and yaw {asked[1]:.0f}, more than the generator draws: "
                 f"it is inverted at {pitch:.0f} and {yaw:.0f}."
             )
-        if found.box.side < SMALL_FACE_PX:
-            run.warnings.append(f"The face is only {found.box.side:.0f} pixels large, so what is found is blurred.")
         return View((pitch, yaw), Provenance.FRONT, 1.0)
 
     def _record(self, found: ObservedFace, view: View, run: PhotoRun) -> dict[str, Any]:

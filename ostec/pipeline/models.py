@@ -17,6 +17,7 @@ from ostec.load.morphable.read import read_morphable
 from ostec.load.networks import (
     asset_file,
     load_arcface,
+    load_covers,
     load_facemesh,
     load_generator,
     load_hands,
@@ -27,6 +28,7 @@ from ostec.load.networks import (
 from ostec.load.topology import read_topology
 from ostec.nets.arcface import ArcFace
 from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.covers import CoverNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.mtcnn import Mtcnn
@@ -60,6 +62,8 @@ class Models:
     """Says what of a photo is bare face; None where no file is found."""
     hands: HandNetworks | None = None
     """Finds hands before the face; None where they are not looked for."""
+    covers: CoverNetwork | None = None
+    """Finds what covers the face; None where that is not looked for."""
     regressor: Regressor | None = None
     """Reads the face model's coefficients from the photo; None where landmarks decide them."""
 
@@ -79,7 +83,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
     facemesh = load_facemesh(device)
     topology = read_topology(asset_path("topology/facemesh.npz"))
-    shipped = ("mtcnn", "facemesh", "hands")
+    shipped = ("mtcnn", "facemesh", "hands", "covers")
     hashes = {entry.name: entry.sha256 for name in shipped for entry in load_manifest(name).files}
     hashes["facemesh.npz"] = topology.sha256
     prior: LinearPrior | None = None
@@ -114,6 +118,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         arcface.network if arcface else None,
         parsing.network if parsing else None,
         load_hands(device),
+        load_covers(device),
         regressor.network if regressor else None,
     )
 

@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 
 from ostec.core.assets import sha256_of
+from ostec.core.device import threads
 from ostec.core.errors import FaceError
 from ostec.core.progress import PhotoRun
 from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvObservation
@@ -19,9 +20,11 @@ from ostec.detect.faces import detect_faces, detect_turned_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
 from ostec.io.images import as_picture, count_frames, decode_image, read_image
+from ostec.mask.covers import Cover, find_cover
 from ostec.mask.hands import detect_hands, hand_mask
 from ostec.mask.parsing import ParsedFace, bare_face, believed
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
+from ostec.pipeline.guesses import DOUBTFUL, Fitted, guesses
 from ostec.pipeline.models import Models
 from ostec.pipeline.settings import ObserveSettings
 from ostec.project.identity import identity_of
@@ -38,9 +41,6 @@ MAX_YAW_DEG = 62.0
 and 90 degrees is fitted at 38, 51, 58, 64 and 64."""
 OTHER_TURNS = (2, 1, 3)
 """Quarter turns of the photo in which faces are looked for when those of the photo as it is are doubtful."""
-DOUBTFUL = 6.0
-"""Doubt above which the face is looked for in the turned photo as well. None of 84 upright portraits exceeds 5.3; the
-landmarks of faces that lie on their side or upside down have at least 9.9 if they are wrong."""
 REFUSED = 20.0
 """Doubt above which the best landmarks are refused. A head turned by 60 degrees has 12, a portrait stretched to twice
 its width 17, a face at a roll of 45 degrees up to 18; landmarks across two heads have 36 or more."""
@@ -49,8 +49,6 @@ HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
 RETREAT = 5 / 256
 """Width in UV of the neighbourhood that a hidden texel takes with it."""
-SMALL_FACE_PX = 80.0
-"""A detected face with a smaller side is done with a warning."""
 
 FRAMES_TRIED = 12
 """Further frames of an animation in which a face is looked for if the first has none."""
@@ -90,6 +88,8 @@ class MaskedPhoto:
     """Which network parsed the photo."""
     warnings: tuple[str, ...] = ()
     """What the user should know of that."""
+    cover: Cover = field(default_factory=Cover)
+    """What hides the face."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ def further_frames(photo: PhotoLike) -> list[int]:
     return sorted({*np.linspace(1, count - 1, FRAMES_TRIED, dtype=int).tolist()}) if count > 1 else []
 
 
+@threads(1)
 def find_face(
     image: FloatArray, box: FaceBox, models: Models, run: PhotoRun, settings: ObserveSettings | None = None
 ) -> FoundFace:
@@ -261,6 +262,7 @@ class Observer:
         self.guide = self._guide if prior is None else mask_guide(models.topology, prior.inside)
         """What the layout knows of faces, at the prior's size if there is one."""
 
+    @threads(1)
     def detect(self, photo: FloatArray) -> list[FaceBox]:
         """The faces of a photo, largest first; if none is upright, those that are in the photo turned.
 
@@ -320,6 +322,16 @@ class Observer:
         masked = self.mask(shown, found.face, seen, trusted)
         if trusted is not None and not ((masked.seen.mask > HIDDEN) & seen.visible).any():
             raise FaceError("The mask leaves nothing of the face.")
+        fitted = Fitted(found.face, found.box, found.doubt)
+        generator = self.models.generator
+        said = guesses(
+            fitted,
+            photo.shape[:2],
+            masked.seen,
+            masked.cover,
+            self.models.topology,
+            generator.generator.shape.resolution if generator is not None else 0,
+        )
         return ObservedFace(
             photo=shown,
             box=found.box,
@@ -330,7 +342,7 @@ class Observer:
             occluders=masked.occluders,
             parsing=masked.parsing,
             identity=identity_of(self.models.arcface, shown, found.face),
-            warnings=masked.warnings,
+            warnings=(*said, *masked.warnings),
         )
 
     def unwrap(self, photo: FloatArray, face: FittedFace) -> UvObservation:
@@ -369,11 +381,19 @@ class Observer:
         if parsed.bare is not None:
             allowed = np.minimum(allowed, parsed.bare)
             small = replace(small, visible=small.visible & (parsed.bare >= HIDDEN))
+        cover = Cover()
+        if self.models.covers is not None:
+            with threads(1):
+                cover = find_cover(small, self._guide, self.models.covers, self.settings.covers)
+            if cover.free is not None:
+                allowed = np.minimum(allowed, cover.free)
+                small = replace(small, visible=small.visible & (cover.free >= HIDDEN))
         found = face_mask(small, self._guide, surround, self.settings.mask)
         seen = replace(seen, mask=resize_map(found.mask * allowed, seen.size) * seen.inside)
-        occluders = [*(["spectacles"] if found.spectacles.any() else []), *(["hand"] if free is not None else [])]
-        return MaskedPhoto(seen, tuple(occluders), parsed.name, parsed.warnings)
+        named = {"spectacles": found.spectacles.any(), "hand": free is not None, "cover": cover.free is not None}
+        return MaskedPhoto(seen, tuple(k for k, v in named.items() if v), parsed.name, parsed.warnings, cover)
 
+    @threads(1)
     def _free_of_hands(self, image: FloatArray, face: FittedFace) -> FloatArray | None:
         """How far no hand lies on each pixel, [H, W, 1] in [0, 1]; None if none lies on the face."""
         if self.models.hands is None:

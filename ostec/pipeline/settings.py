@@ -25,7 +25,7 @@ from ostec.core.settings import (
 from ostec.detect.settings import DetectSettings, LandmarkSettings
 from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.mask.settings import HandSettings, MaskSettings
+from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
@@ -43,6 +43,7 @@ class ObserveSettings:
     mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     hands: HandSettings = field(default_factory=HandSettings)
+    covers: CoverSettings = field(default_factory=CoverSettings)
 
 
 @dataclass(frozen=True)

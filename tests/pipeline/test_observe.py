@@ -9,7 +9,6 @@ import pytest
 from ostec.core.errors import FaceError
 from ostec.core.progress import PhotoRun
 from ostec.core.types import FaceBox, FaceLandmarks, FloatArray
-from ostec.detect.faces import detect_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.pipeline import Completer, observe
 from ostec.pipeline.observe import DOUBTFUL, FoundFace, Observer, find_face
@@ -61,7 +60,7 @@ def test_an_upright_face_is_not_looked_for_in_the_turned_photo(
     monkeypatch.setattr(observe, "detect_turned_faces", lambda *_: pytest.fail("looked in the turned photo"))
     found = found_in(photo, observer)
     assert found.doubt < DOUBTFUL
-    (box,) = detect_faces(photo, observer.models.mtcnn)
+    (box,) = observer.detect(photo)
     np.testing.assert_array_equal(found.box.box, box.box)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from ostec.app.options import Flag, Quiet, Verbose, option
+from ostec.core.errors import UsageError
 from ostec.core.settings import Device
 
 
@@ -33,8 +34,20 @@ class DeviceOptions(RunOptions):
 
     device: Device = "auto"
     """Where to compute; auto takes CUDA where it works, else the CPU."""
+    threads: int = 0
+    """CPU threads; 0 takes one for each core. The last digits depend on it."""
     config: Annotated[str | None, option(metavar="FILE")] = None
     """TOML file of settings, such as iterations = 100 and [project] ms_ssim = 2; options of the command count more."""
+
+    def begin(self) -> None:
+        """Set up logging and threads. Raises UsageError for options that mean nothing."""
+        super().begin()
+        if self.threads < 0:
+            raise UsageError(f"--threads must be 0 (as PyTorch chooses) or more, not {self.threads}.")
+        if self.threads:
+            import torch
+
+            torch.set_num_threads(self.threads)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""From log-odds to what counts as covered."""
+
+import numpy as np
+import pytest
+import torch
+
+from ostec.core.types import UvObservation
+from ostec.mask.covers import Cover, find_cover
+from ostec.mask.skin import MaskGuide
+from ostec.nets.covers import SIZE, CoverNetwork
+from ostec.pipeline import Models
+from ostec.pipeline.observe import MASK_SIZE, Observer
+
+
+class Says(CoverNetwork):
+    """A network that says what it is told to."""
+
+    def __init__(self, odds: np.ndarray) -> None:
+        super().__init__()
+        self.odds = torch.from_numpy(odds.astype(np.float32))[None, None]
+
+    def forward(self, colour: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
+        return self.odds
+
+
+@pytest.fixture(scope="module")
+def guide(models: Models) -> MaskGuide:
+    return Observer(models, 128)._guide
+
+
+@pytest.fixture
+def seen(guide: MaskGuide) -> UvObservation:
+    flat, inside = np.ones(guide.inside.shape, np.float32), guide.inside
+    return UvObservation(np.full((*flat.shape, 3), 0.5, np.float32), flat, inside, flat, flat, flat, inside)
+
+
+def found_for(covered: np.ndarray, seen: UvObservation, guide: MaskGuide, sure: float = 5.0) -> Cover:
+    small = covered.reshape(SIZE, MASK_SIZE // SIZE, SIZE, MASK_SIZE // SIZE).mean((1, 3)) > 0.5
+    return find_cover(seen, guide, Says(np.where(small, sure, -5.0)))
+
+
+def test_the_parts_make_up_the_chart_and_none_lies_twice(guide: MaskGuide) -> None:
+    count = np.sum(list(guide.parts.values()), axis=0)
+    assert set(guide.parts) == {"eyes", "mouth", "forehead", "nose", "chin", "cheeks"}
+    np.testing.assert_array_equal(count, (guide.inside & (guide.rim > 0.04)).astype(int))
+
+
+def test_a_part_that_is_covered_is_named_and_no_longer_free(seen: UvObservation, guide: MaskGuide) -> None:
+    cover = found_for(guide.parts["mouth"] | guide.parts["chin"], seen, guide)
+    assert set(cover.parts) == {"mouth", "chin"}
+    assert cover.free is not None
+    assert not cover.free[guide.parts["mouth"]].any()
+    assert cover.free[guide.parts["eyes"]].all()
+    assert 0.1 < cover.share < 0.4
+
+
+def test_an_eye_of_which_most_is_covered_is_covered_and_the_other_is_not(seen: UvObservation, guide: MaskGuide) -> None:
+    left = guide.parts["eyes"].copy()
+    left[:, MASK_SIZE // 2 :] = False
+    most = left.copy()
+    most[:, : int(np.median(np.nonzero(left)[1])) - 8] = False
+    cover = found_for(most, seen, guide)
+    assert cover.free is not None
+    assert not cover.free[left].any()
+    assert cover.free[guide.parts["eyes"] & ~left].all()
+
+
+@pytest.mark.parametrize(("size", "sure"), [(6, 5.0), (60, 0.5)])
+def test_what_is_small_or_unsure_is_nothing(seen: UvObservation, guide: MaskGuide, size: int, sure: float) -> None:
+    spot = np.zeros(guide.inside.shape, bool)
+    spot[100 : 100 + size, 100 : 100 + size] = True
+    assert found_for(spot, seen, guide, sure) == Cover()
+
+
+def test_where_nothing_is_seen_nothing_is_covered(seen: UvObservation, guide: MaskGuide) -> None:
+    from dataclasses import replace
+
+    blind = replace(seen, visible=np.zeros_like(seen.visible))
+    assert found_for(guide.inside, blind, guide) == Cover()
+
+
+def test_pictures_of_another_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="128 x 128 texels"):
+        CoverNetwork()(torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
