@@ -11,6 +11,7 @@ Schedule = Literal["progressive", "waves"]
 Fit = Literal["landmarks", "deep3d", "faceverse"]
 Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
+Expression = Literal["photo", "neutral"]
 Device = Literal["auto", "cpu", "cuda"]
 FACE_MODELS = ("facemesh", *face_models())
 """The default mesh, and every morphable model that a manifest names."""
