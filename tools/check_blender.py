@@ -48,7 +48,7 @@ def main() -> int:
     keys = {o.name: [k.name for k in o.data.shape_keys.key_blocks[1:]] for o in meshes() if o.data.shape_keys}
     found["keys"] = {name: len(names) for name, names in keys.items()}
     found["bones"] = [bone.name for bone in rig.data.bones] if rig is not None else []
-    found["roots"] = [o.name for o in bpy.data.objects if o.parent is None]
+    found["root"] = rig.name if rig is not None else None
     points = positions()
     found["height_m"] = round(float(np.ptp(points[:, 2])), 3)
     problems = [] if rig is not None else ["there is no armature"]
@@ -78,8 +78,9 @@ def read_obj(path: Path) -> dict[str, int]:
 
 
 def meshes() -> list[Any]:
-    """The meshes of the scene; what an importer keeps for itself is in no scene."""
-    return [o for o in bpy.context.scene.objects if o.type == "MESH"]
+    """The meshes of the scene, but for the shapes of bones that Blender adds."""
+    own = [o for o in bpy.context.scene.objects if o.type == "MESH"]
+    return [o for o in own if all(folder.name != "glTF_not_exported" for folder in o.users_collection)]
 
 
 def positions() -> Any:
@@ -120,7 +121,8 @@ def set_stage() -> Any:
     scene.render.resolution_x = scene.render.resolution_y = SIDE
     scene.view_settings.view_transform = "Standard"
     world = bpy.data.worlds.new("world")
-    world.use_nodes = True
+    if world.node_tree is None:  # Blender before 5
+        world.use_nodes = True
     world.node_tree.nodes["Background"].inputs["Color"].default_value = (0.75, 0.75, 0.78, 1)
     scene.world = world
     lamp = bpy.data.objects.new("lamp", bpy.data.lights.new("lamp", "SUN"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import ostec
+from ostec import __version__
 from ostec.core.types import Array, FloatArray
 from ostec.heads.parts import Head, HeadPart, Rig
 
@@ -46,7 +46,7 @@ def head_glb(name: str, head: Head, pictures: Mapping[str, bytes]) -> bytes:
         nodes.append({"name": part.name, "mesh": k} | ({} if skin is None else {"skin": skin}))
     children = list(range(1, len(nodes)))
     document: Json = {
-        "asset": {"version": "2.0", "generator": f"ostec {ostec.__version__}", "copyright": head.licence},
+        "asset": {"version": "2.0", "generator": f"ostec {__version__}", "copyright": head.licence},
         "scene": 0,
         "scenes": [{"nodes": [0], "extras": {"model": head.model, "licence": head.licence}}],
         "nodes": nodes,
