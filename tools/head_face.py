@@ -7,7 +7,6 @@ lies between is as smooth as the surface allows.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import make_correspondence as correspondences
 import numpy as np
@@ -40,10 +39,14 @@ LOOPS = {
 }
 """FaceMesh ids along the upper and the lower half of each loop, from the same corner to the other one."""
 ROUNDS = 8
-EAR_MM, BEHIND_MM, BELOW_MM = 38.0, 5.0, -105.0
+EAR_MM, BEHIND_MM, BELOW_MM = 42.0, 5.0, -132.0
 """Landmarks lie at least so far from the ears, so little behind them, and so little below the eyes."""
 DEPTH = 0.035
 """How far inside the chart, in UV (1 is about 220 mm), a polygon of the face lies at least."""
+SEEN = 0.25
+"""Skin that faces the viewer so far, at least, is seen at the corners of eyes and mouth."""
+CORNER = 0.1
+"""Share of a loop's length at either end that goes its own way in the chart."""
 NEAR_MM, FACING = 2.5, 0.6
 """Closest points up to this distance, on surfaces that face alike, say where in the layout a vertex is."""
 HOLD, LOOSE = 30.0, 0.02
@@ -62,6 +65,11 @@ def held_landmarks(model: MorphableModel, topology: Topology) -> correspondences
             for landmark, (pair, shares) in zip(ids, _along(model.mean, path, landmarks[list(ids)]), strict=True):
                 vertices[landmark], weights[landmark], trust[landmark] = (*pair, pair[1]), (*shares, 0), 1
     skin = np.unique(model.triangles[model.parts["face"]])
+    seen = skin[_normals(model.mean, model.triangles)[skin, 2] > SEEN]
+    for landmark in {halves[0][k] for halves in LOOPS.values() for k in (0, -1)}:  # at corners loops lie in pockets
+        corner = model.mean[vertices[landmark, 0]]
+        vertices[landmark] = seen[np.argmin(np.linalg.norm(model.mean[seen] - corner, axis=1))]
+        weights[landmark] = (1, 0, 0)
     middle = skin[np.abs(model.mean[skin, 0]) < 1e-3]
     vertices[1], trust[1] = middle[np.argmax(model.mean[middle, 2])], 0.3
     return correspondences.Found(vertices, weights, trust)
@@ -161,7 +169,8 @@ def face_chart(model: MorphableModel, found: Correspondence, topology: Topology)
     ids = np.unique(skin)
     surface = (near.distance < NEAR_MM) & (alike > FACING) & off_rim
     chart = np.full((len(head), 2), np.nan, np.float32)
-    chart[ids] = _smooth(head, skin, ids, place, surface, found, topology)
+    loops = _loop_places(model, topology)
+    chart[ids] = _smooth(head, skin, ids, (place, surface), found, loops, topology)
     chart = _symmetric_chart(chart, model)
     inside = _depth_in_chart(chart, topology) > DEPTH
     return chart, inside & (rim.query(head)[0] > 4.0)
@@ -175,16 +184,31 @@ def _normals(vertices: FloatArray, triangles: IntArray) -> FloatArray:
     return vertex_normals(torch.as_tensor(vertices), torch.as_tensor(triangles)).numpy()
 
 
+def _loop_places(model: MorphableModel, topology: Topology) -> tuple[IntArray, DoubleArray]:
+    """The vertices of lids and lips, and their places [L, 2] between those of the landmarks along them."""
+    places: dict[int, DoubleArray] = {}
+    for part, halves in LOOPS.items():
+        outer = -1.0 if topology.mean_landmarks[halves[0][0], 0] < 0 else 1.0
+        for ids, path in zip(halves, _half_loops(model, part, outer), strict=True):
+            known = topology.uv[list(ids)].astype(float)
+            at = _shares(topology.mean_landmarks[list(ids)].astype(float))
+            for vertex, share in zip(path, _shares(model.mean[path].astype(float)), strict=True):
+                if CORNER < share < 1 - CORNER:
+                    places[int(vertex)] = np.array([np.interp(share, at, known[:, k]) for k in range(2)])
+    return np.array(list(places)), np.array(list(places.values()))
+
+
 def _smooth(
     head: FloatArray,
     skin: IntArray,
     ids: IntArray,
-    place: FloatArray,
-    surface: BoolArray,
+    closest: tuple[FloatArray, BoolArray],
     found: Correspondence,
+    loops: tuple[IntArray, DoubleArray],
     topology: Topology,
 ) -> DoubleArray:
-    """[I, 2]: places of the vertices ``ids``, smooth over the surface, held by landmarks and closest points."""
+    """[I, 2]: places of the vertices ``ids``, smooth over the surface, held by landmarks, loops and closest points."""
+    place, surface = closest
     number = np.full(len(head), -1)
     number[ids] = np.arange(len(ids))
     stiffness, area = cotangent_laplacian(head[ids].astype(np.float64), number[skin])
@@ -198,8 +222,14 @@ def _smooth(
     held = sparse.diags(HOLD * (0.2 + found.trust[known]))
     loose = sparse.diags(LOOSE * area * surface[ids])
     right = pick.T @ held @ topology.uv[known] + loose @ place[ids]
-    system = bending + pick.T @ held @ pick + loose + 1e-9 * sparse.eye(len(ids))
-    return np.asarray(splu(system.tocsc()).solve(right.astype(np.float64)))
+    system = (bending + pick.T @ held @ pick + loose + 1e-9 * sparse.eye(len(ids))).tocsr()
+    fixed = number[loops[0]]
+    free = np.setdiff1d(np.arange(len(ids)), fixed)
+    found_places = np.zeros((len(ids), 2))
+    found_places[fixed] = loops[1]
+    right = right[free] - system[free][:, fixed] @ loops[1]
+    found_places[free] = splu(system[free][:, free].tocsc()).solve(right.astype(np.float64))
+    return found_places
 
 
 def _symmetric_chart(chart: FloatArray, model: MorphableModel) -> FloatArray:
@@ -220,28 +250,9 @@ def _depth_in_chart(chart: FloatArray, topology: Topology, size: int = 1024) -> 
     return np.where(outside, -1.0, depth[row, column])
 
 
-def unfolded(uv: FloatArray, triangles: IntArray, free: BoolArray, rounds: int = 30) -> FloatArray:
-    """A chart [V, 2] without flipped triangles: folds, as inside nostrils, are spread out between what surrounds them.
-
-    Vertices near a fold become the mean of their neighbours (Tutte 1963); the neighbourhood grows until nothing folds.
-    """
-    uv = uv.astype(np.float64)
-    count = len(uv)
-    ends = triangles[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    graph = sparse.coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
-    graph = ((graph + graph.T) > 0).astype(float)
-    moved = np.zeros(count, bool)
-    for _ in range(rounds):
-        flipped = _area(uv, triangles) <= 1e-9
-        if not flipped.any():
-            break
-        moved[np.unique(triangles[flipped])] = True
-        moved = ((graph @ moved > 0) | moved) & free
-        inner, outer = np.flatnonzero(moved), np.flatnonzero(~moved)
-        mean = sparse.diags(1 / np.asarray(graph[inner].sum(1)).ravel()) @ graph[inner]
-        system = (sparse.eye(len(inner)) - mean[:, inner]).tocsc()
-        uv[inner] = splu(system).solve(mean[:, outer] @ uv[outer])
-    return uv.astype(np.float32)
+def flipped(uv: FloatArray, triangles: IntArray) -> BoolArray:
+    """[F]: triangles that are clockwise in the chart, or have no area."""
+    return np.asarray(_area(uv.astype(np.float64), triangles) <= 0)
 
 
 def _area(uv: DoubleArray, triangles: IntArray) -> DoubleArray:
@@ -264,7 +275,3 @@ def face_polygons(inside: BoolArray, faces: IntArray, coarse: IntArray, skin: Se
     whole[outside] = False
     return np.flatnonzero(whole).astype(np.int32)
 
-
-def renamed(model: MorphableModel, **values: object) -> MorphableModel:
-    """The model with other fields."""
-    return replace(model, **values)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """The head model's mesh: MakeHuman's bust cut out of the body, one Catmull-Clark level, eyeballs, teeth and gums.
 
 Everything is linear in the vertices of MakeHuman's base mesh, so targets carry over exactly: the coarse vertices are
-``rows @ base``, those of the fine mesh ``operator @ coarse``. Coarse vertices are the bust's and, after them, the
-helpers' that eyeballs and teeth follow.
+``rows @ base``, those of the fine mesh ``operator @ coarse``. Coarse vertices are the bust's and, after them, anchors:
+points that move as MakeHuman's helpers for eyes and teeth do at large, for ours to follow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,9 @@ BUST_MM = (475.0, 55.0, 130.0)
 EYES = {"eye_left": "helper-r-eye", "eye_right": "helper-l-eye"}
 """Ours are the image's sides, MakeHuman's the person's."""
 TEETH = {"teeth_upper": "helper-upper-teeth", "teeth_lower": "helper-lower-teeth"}
+ANCHORS = np.array([[0, 0, 0], [10, 0, 0], [-10, 0, 0], [0, 10, 0], [0, 0, 10]])
+"""Millimetres from a helper's middle."""
+MIRRORED_ANCHORS = (0, 2, 1, 3, 4)
 MIRROR_MM = 0.02
 
 
@@ -39,15 +42,19 @@ class CoarsePolygon:
 
 @dataclass(frozen=True)
 class CoarseMesh:
-    """The bust of C vertices, and the helpers."""
+    """The bust and the anchors, C vertices."""
 
     polygons: tuple[CoarsePolygon, ...]
     rows: sparse.csr_matrix
     """[C, N]: vertices = rows @ base mesh."""
     mirror: IntArray
     """[C]: the vertex on the other side."""
+    own: int
+    """Vertices of the bust."""
     helpers: Mapping[str, IntArray]
-    """Ids of the coarse vertices of each of :data:`EYES` and :data:`TEETH`; no polygon has them."""
+    """Ids of the anchors of each of :data:`EYES` and :data:`TEETH`."""
+    shapes: Mapping[str, sparse.csr_matrix]
+    """[H, C] by the same names: the helper's vertices as affine images of its anchors."""
 
 
 def cut_bust(base: BaseMesh, mean: DoubleArray) -> CoarseMesh:
@@ -128,40 +135,46 @@ def _numbered(
 ) -> CoarseMesh:
     """The mesh of these polygons alone, with the helpers' vertices after its own."""
     used = np.unique([v for polygon in polygons for v in polygon.vertices])
-    groups = {
-        name: np.unique([v for polygon in base.polygons if polygon.group == group for v in polygon.vertices])
-        for name, group in (EYES | TEETH).items()
-    }
-    order = [*used, *np.concatenate(list(groups.values()))]
     edge_of = {number: (edge, share) for edge, (number, share) in made.items()}
     rows, columns, shares = [], [], []
-    for row, vertex in enumerate(order):
+    for row, vertex in enumerate(used):
         (low, high), share = edge_of.get(int(vertex), ((int(vertex), 0), 0.0))
         rows += [row, row]
         columns += [low, high]
         shares += [1 - share, share]
-    matrix = sparse.csr_matrix((shares, (rows, columns)), shape=(len(order), len(mean)))
+    bust = sparse.csr_matrix((shares, (rows, columns)), shape=(len(used), len(mean)))
+    blocks, helpers, bodies = [bust], {}, {}
+    for k, (name, group) in enumerate((EYES | TEETH).items()):
+        ids = np.unique([v for polygon in base.polygons if polygon.group == group for v in polygon.vertices])
+        known = np.c_[mean[ids] - mean[ids].mean(0), np.ones(len(ids))]
+        anchors = np.c_[ANCHORS, np.ones(len(ANCHORS))] @ np.linalg.pinv(known)  # [5, H]
+        place = (np.repeat(np.arange(len(ANCHORS)), len(ids)), np.tile(ids, len(ANCHORS)))
+        blocks.append(sparse.csr_matrix((anchors.ravel(), place), shape=(len(ANCHORS), len(mean))))
+        helpers[name] = len(used) + len(ANCHORS) * k + np.arange(len(ANCHORS))
+        bodies[name] = mean[ids]
+    matrix = sparse.vstack(blocks).tocsr()
     matrix.eliminate_zeros()
     number = {int(vertex): row for row, vertex in enumerate(used)}
     renumbered = tuple(CoarsePolygon(p.part, [number[v] for v in p.vertices], p.uv) for p in polygons)
-    starts = np.cumsum([len(used), *(len(ids) for ids in groups.values())])
-    helpers = {name: np.arange(a, b) for name, a, b in zip(groups, starts[:-1], starts[1:], strict=True)}
-    return CoarseMesh(renumbered, matrix, mirror_of(matrix @ mean, helpers), helpers)
+    here = matrix @ mean
+    opposite = {name: name.replace("left", "right") if "left" in name else name.replace("right", "left") for name in helpers}
+    mirror = [mirror_of(here[: len(used)]), *(helpers[opposite[name]][list(MIRRORED_ANCHORS)] for name in helpers)]
+    shapes = {name: bind(bodies[name], ids, here) for name, ids in helpers.items()}
+    return CoarseMesh(renumbered, matrix, np.concatenate(mirror).astype(np.int32), len(used), helpers, shapes)
 
 
-def mirror_of(points: DoubleArray, helpers: Mapping[str, IntArray] | None = None) -> IntArray:
-    """[C]: the vertex at the mirrored place of each one; helpers have theirs among helpers."""
-    mirror = np.zeros(len(points), np.int32)
-    apart = np.zeros(len(points), bool)
-    if helpers:
-        apart[np.concatenate(list(helpers.values()))] = True
-    for ids in (np.flatnonzero(~apart), np.flatnonzero(apart)):
-        if len(ids):
-            distance, nearest = cKDTree(points[ids]).query(points[ids] * [-1, 1, 1])
-            mirror[ids] = ids[nearest]
-            if distance.max() > MIRROR_MM or (mirror[mirror[ids]] != ids).any():
-                raise ValueError(f"the mesh is not its own mirror image ({distance.max():.3f} mm)")
-    return mirror
+def mirror_of(points: DoubleArray) -> IntArray:
+    """[C]: the vertex at the mirrored place of each one. Raises ValueError if there is none."""
+    distance, mirror = cKDTree(points).query(points * [-1, 1, 1])
+    if distance.max() > MIRROR_MM or (mirror[mirror] != np.arange(len(points))).any():
+        raise ValueError(f"the mesh is not its own mirror image ({distance.max():.3f} mm)")
+    return np.asarray(mirror, np.int32)
+
+
+def sphere_in(points: DoubleArray) -> tuple[DoubleArray, float]:
+    """Middle and radius of the sphere nearest to points [N, 3]."""
+    found = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1), rcond=None)[0]
+    return found[:3], float(np.sqrt(found[3] + (found[:3] ** 2).sum()))
 
 
 @dataclass(frozen=True)
@@ -265,11 +278,9 @@ def bind(points: DoubleArray, ids: IntArray, mean: DoubleArray) -> sparse.csr_ma
 def _eyeballs(coarse: CoarseMesh, mean: DoubleArray) -> list[tuple[str, DoubleArray, IntArray, DoubleArray]]:
     ball, made = sphere(), []
     for name in EYES:
-        helper = mean[coarse.helpers[name]]
-        found = np.linalg.lstsq(np.c_[2 * helper, np.ones(len(helper))], (helper**2).sum(1), rcond=None)[0]
-        radius = float(np.sqrt(found[3] + (found[:3] ** 2).sum()))
+        middle, radius = sphere_in(coarse.shapes[name] @ mean)
         corners = ball.uv[np.concatenate([ball.triangles_uv, ball.triangles_uv[:, 2:]], axis=1)]
-        made.append((name, found[:3] + radius * ball.points, ball.triangles, corners.astype(float)))
+        made.append((name, middle + radius * ball.points, ball.triangles, corners.astype(float)))
     return made
 
 
@@ -277,7 +288,7 @@ def _dentition(coarse: CoarseMesh, mean: DoubleArray) -> list[tuple[str, DoubleA
     """Teeth and gums of both jaws along the front of their helpers."""
     made = []
     for name in TEETH:
-        band = mean[coarse.helpers[name]]
+        band = coarse.shapes[name] @ mean
         which = name.removeprefix("teeth_")
         bite = band[:, 1].min() + BITE_MM[which] if which == "upper" else band[:, 1].max() + BITE_MM[which]
         for kind, piece in zip((name, f"gums_{which}"), dentition(Arch(band, which), which, bite), strict=True):
