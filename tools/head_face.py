@@ -8,13 +8,13 @@ lies between is as smooth as the surface allows.
 
 from collections.abc import Sequence
 
-import make_correspondence as correspondences
 import numpy as np
 from scipy import sparse
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
+import make_correspondence as correspondences
 from ostec.core.correspondence import Correspondence, landmark_trust
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, Topology
@@ -56,7 +56,11 @@ HOLD, LOOSE = 30.0, 0.02
 def held_landmarks(model: MorphableModel, topology: Topology) -> correspondences.Found:
     """The landmarks on the loops, at equal shares of their length; the tip of the nose as a start. Trust 0 elsewhere."""
     count = len(topology.mean_landmarks)
-    vertices, weights, trust = np.zeros((count, 3), np.int32), np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
+    vertices, weights, trust = (
+        np.zeros((count, 3), np.int32),
+        np.zeros((count, 3), np.float32),
+        np.zeros(count, np.float32),
+    )
     weights[:, 0] = 1
     landmarks = topology.mean_landmarks.astype(np.float64)
     for part, halves in LOOPS.items():
@@ -78,7 +82,11 @@ def held_landmarks(model: MorphableModel, topology: Topology) -> correspondences
 def _half_loops(model: MorphableModel, part: str, outer: float) -> tuple[IntArray, IntArray]:
     """The upper and the lower path [P] from the corner on the side ``outer`` to the other corner."""
     edges = [
-        {tuple(sorted(edge)) for t in model.triangles[model.parts[name]] for edge in zip(t, np.roll(t, -1), strict=True)}
+        {
+            tuple(sorted(edge))
+            for t in model.triangles[model.parts[name]]
+            for edge in zip(t, np.roll(t, -1), strict=True)
+        }
         for name in ("face", part)
     ]
     beside: dict[int, list[int]] = {}
@@ -117,7 +125,9 @@ def find_landmarks(model: MorphableModel, topology: Topology) -> Correspondence:
     held = held_landmarks(model, topology)
     fixed = np.flatnonzero(held.trust == 1)
     triangles = _where_landmarks_lie(model)
-    mirror = correspondences.mirror_of(model, model.triangles[np.concatenate([model.parts[p] for p in ("face", *LOOPS)])])
+    mirror = correspondences.mirror_of(
+        model, model.triangles[np.concatenate([model.parts[p] for p in ("face", *LOOPS)])]
+    )
     trust, target = landmark_trust(topology.mean_landmarks), topology.mean_landmarks.astype(np.float64)
     found = held
     for _ in range(ROUNDS):
@@ -135,7 +145,9 @@ def find_landmarks(model: MorphableModel, topology: Topology) -> Correspondence:
     return Correspondence(model.name, len(model.mean), found.vertices, found.weights, found.trust, "")
 
 
-def _registered(model: MorphableModel, found: correspondences.Found, topology: Topology, follow: float = 30) -> FloatArray:
+def _registered(
+    model: MorphableModel, found: correspondences.Found, topology: Topology, follow: float = 30
+) -> FloatArray:
     """[V, 3]: the model drawn onto FaceMesh's mean face."""
     settings = MorphableFitSettings(noise_mm=3.0, robust_mm=30.0, residual_limit_mm=40.0, residual_follow=follow)
     record = Correspondence(model.name, len(model.mean), found.vertices, found.weights, found.trust, "")
@@ -274,4 +286,3 @@ def face_polygons(inside: BoolArray, faces: IntArray, coarse: IntArray, skin: Se
     outside = np.unique(coarse[~inside[faces].all(1) & (coarse >= 0)])
     whole[outside] = False
     return np.flatnonzero(whole).astype(np.int32)
-

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import head_face
 import numpy as np
-from head_mesh import CoarseMesh, FineMesh, joined_uv
 
+import head_face
+from head_mesh import CoarseMesh, FineMesh, joined_uv
 from ostec.core.correspondence import Correspondence
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, Topology
@@ -86,7 +86,7 @@ def with_face(
         else:
             box = BOXES.get(name, PLAIN_BOX)
             tile = TILES.index({"skin": "head", "bust": "head"}.get(name, name))
-            places[of] = _boxed(places[of], box, name in TURNED, name in BOXES) + [tile, 0]
+            places[of] = _boxed(places[of], box, name in TURNED, name in BOXES) + (tile, 0)
     part = np.where(np.isin(part, ("skin", "bust")), "head", part)
     made = _layout(fine, part, places, layout.expression_names, layout.joint_names, layout.joint_parents)
     for name in ("face", "head"):
@@ -140,4 +140,3 @@ def texel_mm(mean: FloatArray, layout: Layout, name: str, size: int = 1024) -> D
     order = np.argsort(side)
     share = np.cumsum(surface[order]) / surface.sum()
     return np.round(side[order][np.searchsorted(share, [0.25, 0.5, 0.9])], 2)
-

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from head_teeth import BITE_MM, Arch, dentition
-from makehuman import BODY, BaseMesh
 from scipy import sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
+from head_teeth import BITE_MM, Arch, dentition
+from makehuman import BODY, BaseMesh
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 from ostec.heads.eyes import sphere
 
@@ -157,7 +157,9 @@ def _numbered(
     number = {int(vertex): row for row, vertex in enumerate(used)}
     renumbered = tuple(CoarsePolygon(p.part, [number[v] for v in p.vertices], p.uv) for p in polygons)
     here = matrix @ mean
-    opposite = {name: name.replace("left", "right") if "left" in name else name.replace("right", "left") for name in helpers}
+    opposite = {
+        name: name.replace("left", "right") if "left" in name else name.replace("right", "left") for name in helpers
+    }
     mirror = [mirror_of(here[: len(used)]), *(helpers[opposite[name]][list(MIRRORED_ANCHORS)] for name in helpers)]
     shapes = {name: bind(bodies[name], ids, here) for name, ids in helpers.items()}
     return CoarseMesh(renumbered, matrix, np.concatenate(mirror).astype(np.int32), len(used), helpers, shapes)
@@ -211,9 +213,13 @@ def subdivide(polygons: Sequence[CoarsePolygon], count: int, columns: int) -> Fi
     ends, shared = np.array(list(edges)), np.array([len(faces) for faces in edges.values()])
     lines = np.arange(len(ends))
     to_face = sparse.csr_matrix((1 / sides[face], (face, corner)), shape=(len(polygons), count))
-    to_middle = sparse.csr_matrix((np.full(2 * len(ends), 0.5), (np.repeat(lines, 2), ends.ravel())), (len(ends), count))
+    to_middle = sparse.csr_matrix(
+        (np.full(2 * len(ends), 0.5), (np.repeat(lines, 2), ends.ravel())), (len(ends), count)
+    )
     beside = np.concatenate(list(edges.values()))
-    between = sparse.csr_matrix((np.repeat(1 / shared, shared), (np.repeat(lines, shared), beside)), (len(ends), len(sides)))
+    between = sparse.csr_matrix(
+        (np.repeat(1 / shared, shared), (np.repeat(lines, shared), beside)), (len(ends), len(sides))
+    )
     inner = sparse.diags((shared == 2).astype(float))
     edge_points = to_middle - 0.5 * inner @ to_middle + 0.5 * inner @ between @ to_face
     at_vertex = 2 * to_middle.T
@@ -250,7 +256,7 @@ def _quads(
 
 
 def with_eyes_and_teeth(mesh: FineMesh, coarse: CoarseMesh, mean: DoubleArray) -> FineMesh:
-    """Add eyeballs, teeth and gums, each an affine image of its helper's vertices; ``mean`` [C, 3] has the coarse mesh."""
+    """Add eyeballs, teeth and gums, each an affine image of its anchors; ``mean`` [C, 3] are the coarse vertices."""
     blocks, faces, part, uv = [mesh.operator], [mesh.faces], list(mesh.part), [mesh.uv]
     for name, points, triangles, places in (*_eyeballs(coarse, mean), *_dentition(coarse, mean)):
         first = sum(block.shape[0] for block in blocks)

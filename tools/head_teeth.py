@@ -1,6 +1,7 @@
 """Teeth and gums along an arch: rounded crowns of anatomical widths, and a band of gum over their roots."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Arch:
         edges = np.linspace(0, side.max(), 9)
         front = [
             (side[near].mean(), band[near, 2].max())
-            for low, high in zip(edges[:-1], edges[1:], strict=True)
+            for low, high in pairwise(edges)
             for near in [(side >= low) & (side <= high)]
             if near.any()
         ]

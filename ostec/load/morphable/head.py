@@ -24,6 +24,7 @@ from ostec.load.topology import read_arrays
 MANIFEST = "head"
 _FILE = "head.safetensors"
 _LAYOUT = "topology/head.npz"
+_FACE_LAYOUT = "facemesh"
 _FLIP = np.array([-1, 1, 1], np.float32)
 _UNSEEN = ("eyeLook", "tongueOut")
 """Begins of the names of expressions that landmarks do not show."""
@@ -219,6 +220,7 @@ def model_of(stored: StoredHead, layout: Layout, sha256: str) -> MorphableModel:
         expression_names=layout.expression_names,
         unseen=tuple(name for name in layout.expression_names if name.startswith(_UNSEEN)),
         triangles=layout.triangles,
+        face_layout=_FACE_LAYOUT,
         uv=layout.uv,
         triangles_uv=layout.triangles_uv,
         landmarks={},
