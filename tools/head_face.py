@@ -54,7 +54,7 @@ HOLD, LOOSE = 30.0, 0.02
 
 
 def held_landmarks(model: MorphableModel, topology: Topology) -> correspondences.Found:
-    """The landmarks on the loops, at equal shares of their length; the tip of the nose as a start. Trust 0 elsewhere."""
+    """The landmarks on the loops, at equal shares of their length, and the tip of the nose as a start."""
     count = len(topology.mean_landmarks)
     vertices, weights, trust = (
         np.zeros((count, 3), np.int32),

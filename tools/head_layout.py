@@ -86,7 +86,8 @@ def with_face(
         else:
             box = BOXES.get(name, PLAIN_BOX)
             tile = TILES.index({"skin": "head", "bust": "head"}.get(name, name))
-            places[of] = _boxed(places[of], box, name in TURNED, name in BOXES) + (tile, 0)
+            places[of] = _boxed(places[of], box, name in TURNED, name in BOXES)
+            places[of] += np.array([tile, 0])
     part = np.where(np.isin(part, ("skin", "bust")), "head", part)
     made = _layout(fine, part, places, layout.expression_names, layout.joint_names, layout.joint_parents)
     for name in ("face", "head"):

@@ -48,7 +48,7 @@ def learned(
 
 
 def fitted(model: MorphableModel, found: Correspondence, points: FloatArray) -> tuple[DoubleArray, DoubleArray]:
-    """Coefficients [P, K] of portraits, and what is left at their landmarks, [P, N, 3] in the model's frame and unit."""
+    """Coefficients [P, K] of portraits, and what is left at their landmarks, [P, N, 3] in the model's frame."""
     settings = MorphableFitSettings(noise_mm=NOISE_MM)
     fitter = HeadFitter(replace(model, identity=model.identity * np.float32(WIDER)), found, settings)
     values, left = [], []

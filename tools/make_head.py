@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ostec.heads.rig import ARKIT
 from safetensors.numpy import save_file
 
 import head_face
@@ -26,6 +25,7 @@ from make_correspondence import draw
 from makehuman import RACES, Person, Slider, Wheel, macro_targets
 from ostec.core.correspondence import Correspondence, correspondence_file
 from ostec.core.types import DoubleArray, FloatArray, IntArray, Topology
+from ostec.heads.rig import ARKIT
 from ostec.load.morphable.head import Layout, StoredHead, model_of
 from ostec.load.topology import read_topology
 

@@ -11,6 +11,7 @@ Schedule = Literal["progressive", "waves"]
 Fit = Literal["landmarks", "deep3d", "faceverse"]
 Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
+Expression = Literal["photo", "neutral"]
 Device = Literal["auto", "cpu", "cuda"]
 NO_HEAD = "none"
 FACE_MODELS = (NO_HEAD, *face_models())

@@ -16,6 +16,7 @@ from ostec.heads import texture as skin_over
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
+from ostec.heads.rig import Rigger
 from ostec.heads.settings import HeadTextureSettings
 from ostec.heads.texture import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
 
@@ -37,7 +38,7 @@ PLAIN: dict[str, tuple[Colour, float]] = {
 }
 """Parts of one colour (sRGB), and their roughness."""
 EYES = ("eye_left", "eye_right")
-EYE_ROUGHNESS = 0.15
+EYE_ROUGHNESS, SKIN_ROUGHNESS = 0.15, 0.6
 LASHES = "eyelashes_left"
 NO_LAYOUT = "The model has no texture coordinates, so the head has colours at its vertices instead of a texture."
 MADE_EYES = "The model's eyes are holes; eyeballs that are not the model's were put into them."
@@ -56,6 +57,8 @@ class PartGeometry:
     """[V, 2]; [0, 2] where the model has no layout."""
     tile: tuple[int, int] = (0, 0)
     """Column and row of its tile in the model's layout."""
+    polygons: IntArray | None = None
+    """[F], as the model has them."""
 
     def chart(self, size: int) -> skin_over.Chart:
         """Its tile of ``size`` x ``size`` texels, or its vertices where there is no layout."""
@@ -88,6 +91,7 @@ class HeadMaker:
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
         self._correspondence = correspondence
         self._fitter = HeadFitter(model, correspondence, fit)
+        self._rigger = Rigger(model, correspondence)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
 
@@ -216,10 +220,11 @@ class HeadMaker:
         parts = []
         for name, geometry in self.parts.items():
             vertices, made = fitted.vertices[geometry.ids], pictures.get(name)
-            colour, roughness = PLAIN.get(name, (WHITE, EYE_ROUGHNESS if name in EYES else 1.0))
+            colour, roughness = PLAIN.get(name, (WHITE, EYE_ROUGHNESS if name in EYES else SKIN_ROUGHNESS))
             if name in INSIDE:
                 colour = (colour[0] * light[0], colour[1] * light[1], colour[2] * light[2])
             part = HeadPart(name, vertices, normals[geometry.ids], geometry.triangles, geometry.uv, colour, roughness)
+            part = replace(part, ids=geometry.ids, polygons=geometry.polygons)
             parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
         said = (
             (not self.has_layout, NO_LAYOUT),
@@ -235,6 +240,7 @@ class HeadMaker:
             fitted.expression,
             fitted.error_mm,
             (*self.model.notes, *(note for applies, note in said if applies)),
+            self._rigger(fitted),
         )
 
     def carried(self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> FloatArray:
@@ -277,9 +283,11 @@ def _geometry(model: MorphableModel, name: str, ids: IntArray) -> PartGeometry:
     """A part with vertices of its own, one for each pair of position and texture coordinate."""
     if name in EYES:  # the iris lies inside the eyeball, which is painted
         ids = np.setdiff1d(ids, model.parts.get(name.replace("eye", "iris"), np.empty(0, np.int32)))
+    polygons = None if model.polygons is None else model.polygons[ids]
     if not len(model.uv):
         own, inverse = np.unique(model.triangles[ids], return_inverse=True)
-        return PartGeometry(own, inverse.reshape(-1, 3).astype(np.int32), np.empty((0, 2), np.float32))
+        bare = np.empty((0, 2), np.float32)
+        return PartGeometry(own, inverse.reshape(-1, 3).astype(np.int32), bare, polygons=polygons)
     pairs = np.stack([model.triangles[ids].ravel(), model.triangles_uv[ids].ravel()], axis=1)
     unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
     uv = model.uv[unique[:, 1]]
@@ -290,4 +298,5 @@ def _geometry(model: MorphableModel, name: str, ids: IntArray) -> PartGeometry:
         inverse.reshape(-1, 3).astype(np.int32),
         np.clip(uv, 0, 1).astype(np.float32),
         (int(column), int(row)),
+        polygons,
     )

@@ -13,6 +13,7 @@ from ostec.core.settings import (
     MAX_UV_SIZE,
     MIN_UV_SIZE,
     NO_HEAD,
+    Expression,
     FaceModel,
     Faces,
     Fit,
@@ -87,6 +88,8 @@ class CompleteSettings:
     fit: Fit = "landmarks"
     """What decides the face model's shape: landmarks, or a published network that reads it from the photo (deep3d for
     bfm, faceverse for faceverse)."""
+    expression: Expression = "photo"
+    """What the head shows: the photo's expression, or none. Its GLB has all expressions either way."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -116,6 +119,7 @@ class CompleteSettings:
         check_choice("schedule", self.schedule, ("progressive", "waves"))
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
+        check_choice("expression", self.expression, ("photo", "neutral"))
         for name in ("iterations", "iterations_frontalize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")

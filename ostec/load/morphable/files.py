@@ -221,6 +221,7 @@ def build(manifest: str, sources: Sequence[Path], **values: Any) -> MorphableMod
     if _are_clockwise(values["mean"], values["triangles"]):
         for name in {"triangles", "triangles_uv"} & values.keys():
             values[name] = np.ascontiguousarray(values[name][:, ::-1])
+        values["polygons"] = None  # they are no fans round a first corner now
         turned = "The triangles were clockwise seen from outside and have been turned."
         values["notes"] = (*values.get("notes", ()), turned)
     values = {"name": about.face_model, "licence": about.short_licence, "sha256": digest(sources), **values}
@@ -240,6 +241,7 @@ def checked(model: MorphableModel, path: Path) -> MorphableModel:
         "triangles_uv": (with_uv, 3),
         "albedo_mean": (vertices, 3),
         "albedo": (vertices, 3, None),
+        "polygons": (triangles,),
     }
     for field in fields(model):
         values, shape = getattr(model, field.name), expected.get(field.name)
