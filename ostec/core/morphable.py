@@ -54,10 +54,14 @@ class MorphableModel:
     """Of the source files' content; 64 hexadecimal digits."""
     expression_names: tuple[str, ...] = ()
     """E names, ARKit's where they are its blend shapes (``_L`` or ``Left``); empty where they are components."""
+    unseen: tuple[str, ...] = ()
+    """Those of the expressions that landmarks do not show (where the eyes look, the tongue): zero in every fit."""
     uv: FloatArray = field(default_factory=lambda: np.empty((0, 2), np.float32))
     """[T, 2], v up; [0, 2] where the model has none. Parts may lie in tiles of their own, u above 1."""
     triangles_uv: IntArray = field(default_factory=lambda: np.empty((0, 3), np.int32))
     """[F, 3] into ``uv``; [0, 3] where there are none."""
+    face_layout: str = ""
+    """Name of the topology whose layout the part ``face`` has: a finished texture is its texture as it is."""
     albedo_mean: FloatArray | None = None
     """[V, 3] RGB in [0, 1] as stored (sRGB), or None."""
     albedo: FloatArray | None = None

@@ -24,6 +24,8 @@ def write_head(
 ) -> list[Path]:
     """Write ``NAME_head.glb``, ``NAME_head.obj``, ``NAME_head.mtl`` and ``NAME_head_PART.png`` for textured parts.
 
+    Where the head shares the face's texture, its face shows ``NAME.png``, which somebody else writes.
+
     Args:
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
@@ -34,12 +36,16 @@ def write_head(
     stem = f"{name}{ending}"
     textured = {part.name: part.texture for part in head.parts if part.texture is not None}
     stems = {part: f"{stem}_{part}" for part in textured} if pictures is None else dict(pictures)
+    shared = {name} if head.shares_texture and pictures is None else set()
+    stems |= {"face": name} if shared else {}
     encoded: dict[str, bytes] = {}
     for part, texture in textured.items():
         if stems[part] not in encoded:
             encoded[stems[part]] = encode_png(texture)
     written = []
     for picture, content in encoded.items():
+        if picture in shared:
+            continue
         written.append(directory / f"{picture}.png")
         write_atomic(written[-1], content)
     about = f"{head.model}: {head.licence}"

@@ -24,7 +24,8 @@ EYE_SIZE, MOST_EYE_SIZE = 256, 1024
 """Texels across an eyeball in its texture, and the side of that texture at most."""
 Colour = tuple[float, float, float]
 WHITE: Colour = (1.0, 1.0, 1.0)
-TEXTURED = ("face", "head")
+FACE = "face"
+TEXTURED = (FACE, "head")
 """Parts that get a texture of their own; of a model that names neither, all of it is the head."""
 PLAIN: dict[str, tuple[Colour, float]] = {
     "mouth_socket": ((0.36, 0.14, 0.13), 0.6),
@@ -83,6 +84,8 @@ class HeadMaker:
             correspondence = replace(correspondence, vertex_count=len(model.mean))
         self.model = model
         self.settings = settings or HeadTextureSettings()
+        if model.face_layout:
+            self.settings = replace(self.settings, rim_mm=self.settings.seam_mm, colour_mm=self.settings.seam_mm)
         triangles = skin_triangles(model)
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
@@ -108,12 +111,20 @@ class HeadMaker:
         skins = {}
         texture = self.as_read(texture, on_head)
         for name in self.textured:
+            if name == FACE and self._has_layout_of(topology):
+                skins[name] = whole
+                continue
             where, chart = self.rows(name), self.parts[name].chart(len(whole))
             at = skin_over.over_texels(chart, on_head.at(where))
             skins[name] = skin_over.part_texture(chart, at, base[where], texture)
         pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
         head = self.assembled(fitted, pictures, mouth_light(whole, topology))
+        head = replace(head, shares_texture=self._has_layout_of(topology))
         return self._with_mouth(head, face.vertices, topology, whole)
+
+    def _has_layout_of(self, topology: Topology) -> bool:
+        """Whether a texture in this layout is the face part's as it is."""
+        return self.model.face_layout == topology.name and FACE in self.parts
 
     def apart(self, texture: FloatArray, topology: Topology) -> FaceTexture:
         """A face's texture taken apart; where skin is plain in its layout is found once for each size."""

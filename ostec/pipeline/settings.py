@@ -12,6 +12,7 @@ from ostec.core.settings import (
     FACE_MODELS,
     MAX_UV_SIZE,
     MIN_UV_SIZE,
+    NO_HEAD,
     Expression,
     FaceModel,
     Faces,
@@ -82,8 +83,8 @@ class CompleteSettings:
     """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
-    face_model: FaceModel = "facemesh"
-    """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
+    face_model: FaceModel = "head"
+    """Model that the full head is made with: head ships, the others' files must be there; none writes no head."""
     fit: Fit = "landmarks"
     """What decides the face model's shape: landmarks, or a published network that reads it from the photo (deep3d for
     bfm, faceverse for faceverse)."""
@@ -110,6 +111,8 @@ class CompleteSettings:
         return self.completer != "prior" and self.iterations > 0 and self.generator != "none"
 
     def __post_init__(self) -> None:
+        if self.face_model == "facemesh":  # as earlier versions called it
+            object.__setattr__(self, "face_model", NO_HEAD)
         check_choice("completer", self.completer, ("auto", "prior", "generator"))
         check_choice("fit", self.fit, ("landmarks", *READ_MODELS))
         check_choice("mode", self.mode, ("auto", "soft", "hard"))

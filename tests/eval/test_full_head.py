@@ -189,7 +189,7 @@ def test_a_larger_head_covers_more_and_is_judged_there(scene: Callable[[Any], An
 def test_no_face_model_no_judge_and_a_missing_one_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    assert full_head_judge(CompleteSettings(), SimpleNamespace(), models().topology) is None  # type: ignore[arg-type]
+    assert full_head_judge(CompleteSettings(face_model="none"), SimpleNamespace(), models().topology) is None  # type: ignore[arg-type]
     monkeypatch.setenv("OSTEC_MODELS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(AssetError, match="ict_facekit"):

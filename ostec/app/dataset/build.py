@@ -16,7 +16,7 @@ from ostec.app.dataset.checks import absolute, need_here, need_photos
 from ostec.app.options import Flag, Flat, Quiet, Verbose, option
 from ostec.core.assets import MODELS_VARIABLE
 from ostec.core.errors import OstecError, OutputError, UsageError
-from ostec.core.settings import Device
+from ostec.core.settings import NO_HEAD, Device
 from ostec.core.text import counted, shown
 from ostec.pipeline.settings import CompleteSettings
 
@@ -86,7 +86,7 @@ class DatasetBuild:
     the generator that ships, 1 with another one, whose larger pictures gain little and need much memory."""
     dry_run: Flag = False
     """Say what would be planned and done; write nothing."""
-    settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
+    settings: Flat[CompleteSettings] = field(default_factory=lambda: CompleteSettings(face_model=NO_HEAD))
     work: Flat[WorkerOptions] = field(default_factory=WorkerOptions)
 
     def run(self) -> int:

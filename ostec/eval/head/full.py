@@ -23,6 +23,7 @@ import torch
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ostec.core.settings import NO_HEAD
 from ostec.core.types import BoolArray, FloatArray, TexturedFace, Topology
 from ostec.eval.head.scores import Target
 from ostec.eval.head.truth import UvTruth, camera_of
@@ -187,7 +188,7 @@ class FullHeadJudge:
 
 def full_head_judge(settings: CompleteSettings, truth: UvTruth, topology: Topology) -> FullHeadJudge | None:
     """The judge of the full heads that ``settings`` ask for; None where they ask for none. Raises AssetError."""
-    if settings.face_model == "facemesh":
+    if settings.face_model == NO_HEAD:
         return None
     return FullHeadJudge(load_head_maker(settings.face_model), find_regions(truth, topology))
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ostec.core.assets import sha256_of
-from ostec.core.settings import to_json
+from ostec.core.settings import NO_HEAD, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.head.full import FullHeadJudge, full_head_judge
 from ostec.eval.head.mesh import PartFiles, load_head
@@ -76,7 +76,9 @@ class HeadSettings:
     """Input and target yaws at pitch 0, in place of the grid."""
     baselines: bool = False
     """Also judge the cheap methods and the truth itself."""
-    completion: CompleteSettings = field(default_factory=lambda: CompleteSettings(mode="soft", iterations=50))
+    completion: CompleteSettings = field(
+        default_factory=lambda: CompleteSettings(mode="soft", iterations=50, face_model=NO_HEAD)
+    )
     """What is judged; its textures are brought to ``truth.UV_SIZE`` for that."""
 
     def __post_init__(self) -> None:

@@ -225,10 +225,11 @@ def build(manifest: str, sources: Sequence[Path], **values: Any) -> MorphableMod
         turned = "The triangles were clockwise seen from outside and have been turned."
         values["notes"] = (*values.get("notes", ()), turned)
     values = {"name": about.face_model, "licence": about.short_licence, "sha256": digest(sources), **values}
-    return _checked(MorphableModel(**values), sources[0])
+    return checked(MorphableModel(**values), sources[0])
 
 
-def _checked(model: MorphableModel, path: Path) -> MorphableModel:
+def checked(model: MorphableModel, path: Path) -> MorphableModel:
+    """The model, if its arrays fit each other; ``path`` is the file that errors name. Raises AssetError if not."""
     vertices, triangles = len(model.mean), len(model.triangles)
     with_uv = triangles if len(model.uv) else 0
     expected: dict[str, tuple[Side, ...]] = {
