@@ -240,7 +240,7 @@ class HeadMaker:
             fitted.expression,
             fitted.error_mm,
             (*self.model.notes, *(note for applies, note in said if applies)),
-            self._rigger(fitted),
+            rig=self._rigger(fitted),
         )
 
     def carried(self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> FloatArray:
