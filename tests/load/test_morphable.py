@@ -322,6 +322,11 @@ def test_flame_is_unwrapped_from_old_and_new_files_alike(models: Path, old: bool
     np.testing.assert_allclose(skinning.weights, table["weights"], atol=1e-7)
     np.testing.assert_allclose(skinning.corrections, table["posedirs"], atol=1e-6)
     assert skinning.names[3:] == ("eye_right", "eye_left")  # the file's left is the image's right
+    assert model.joints is not None
+    assert model.joints.names == ("Neck", "Head", "Jaw", "LeftEye", "RightEye")
+    np.testing.assert_allclose(model.joints.places, skinning.joints @ model.mean, atol=1e-6)
+    np.testing.assert_array_equal(model.joints.parents, skinning.parents)
+    np.testing.assert_array_equal(model.joints.weights, skinning.weights)
 
 
 def test_flame_eyeballs_are_pieces_of_their_own(models: Path) -> None:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from ostec.core.errors import AssetError
-from ostec.core.morphable import MorphableModel, Skinning
+from ostec.core.morphable import Joints, MorphableModel, Skinning
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.arrays import read_npz
 from ostec.io.obj import read_obj
@@ -26,6 +26,8 @@ _IDENTITIES = 300
 """The first components are of identity, the others of expression."""
 _JOINTS = ("root", "neck", "jaw", "eye_right", "eye_left")
 """In the file's order; its left is the head's, ours the image's."""
+_RIG = ("Neck", "Head", "Jaw", "LeftEye", "RightEye")
+"""The same in a rig: what turns at the root is the neck, and the head at the neck's end."""
 
 
 def read_flame() -> MorphableModel:
@@ -34,7 +36,7 @@ def read_flame() -> MorphableModel:
     Arrays of old files are wrapped in objects of chumpy, and the joints are a matrix of scipy: both are unwrapped
     without being built. Axes are already ours, the unit is the metre. Texture coordinates come from
     ``head_template.obj`` or ``FLAME_texture.npz``, landmarks from ``landmark_embedding.npy``, if they lie beside it.
-    The jaw opens through :class:`~ostec.core.morphable.Skinning`, which :func:`read_flame_skinning` reads. Raises
+    The jaw opens at its joint, and right with the pose's corrections, which :func:`read_flame_skinning` reads. Raises
     AssetError if the file is missing, damaged, would call something, or one array does not fit the others.
     """
     path, arrays = _open()
@@ -47,6 +49,8 @@ def read_flame() -> MorphableModel:
     triangles = arrays.ids("f", count, None, 3)
     chart, uv_sources, uv_notes = _uv(path, triangles)
     landmarks, landmark_sources, landmark_notes = _landmarks(path, triangles)
+    joints, parents, weights = _tree(path, arrays, count)
+    names = _RIG if len(joints) == len(_RIG) else tuple(f"Joint{k}" for k in range(len(joints)))
     return build(
         MANIFEST,
         [path, *uv_sources, *landmark_sources],
@@ -59,6 +63,7 @@ def read_flame() -> MorphableModel:
         landmarks=landmarks,
         parts=_parts(shape, triangles),
         notes=(*uv_notes, *landmark_notes),
+        joints=Joints(names, joints @ shape, parents, weights),
         **chart,
     )
 
@@ -71,6 +76,15 @@ def read_flame_skinning() -> Skinning:
     """
     path, arrays = _open()
     count = len(arrays.floats("v_template", None, 3))
+    joints, parents, weights = _tree(path, arrays, count)
+    number = len(joints)
+    corrections = arrays.floats("posedirs", count, 3, 9 * (number - 1))
+    names = _JOINTS if number == len(_JOINTS) else tuple(f"joint_{k}" for k in range(number))
+    return Skinning(joints, parents, corrections, weights, names)
+
+
+def _tree(path: Path, arrays: Arrays, count: int) -> tuple[FloatArray, IntArray, FloatArray]:
+    """The joints as they follow from ``count`` vertices, what they hang on, and the vertices' weights."""
     joints = arrays.floats("J_regressor", None, count)
     number = len(joints)
     tree = np.asarray(arrays.raw("kintree_table") if "kintree_table" in arrays else ())
@@ -80,10 +94,7 @@ def read_flame_skinning() -> Skinning:
     parents[0] = -1  # stored as the largest unsigned number
     if (parents[1:] < 0).any() or (parents[1:] >= np.arange(1, number)).any():
         raise AssetError(f"{path} cannot be used: a joint in kintree_table hangs on none before it.")
-    weights = arrays.floats("weights", count, number)
-    corrections = arrays.floats("posedirs", count, 3, 9 * (number - 1))
-    names = _JOINTS if number == len(_JOINTS) else tuple(f"joint_{k}" for k in range(number))
-    return Skinning(joints, parents.astype(np.int32), corrections, weights, names)
+    return joints, parents.astype(np.int32), arrays.floats("weights", count, number)
 
 
 def _open() -> tuple[Path, Arrays]:
