@@ -86,7 +86,8 @@ class HeadMaker:
         self.model = model
         self.settings = settings or HeadTextureSettings()
         if model.face_layout:
-            self.settings = replace(self.settings, rim_mm=self.settings.seam_mm, colour_mm=self.settings.seam_mm)
+            seam = self.settings.seam_mm
+            self.settings = replace(self.settings, rim_mm=seam, colour_mm=seam, dark=0.0)
         triangles = skin_triangles(model)
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)

@@ -169,7 +169,7 @@ def test_fits_the_mean_face_and_no_gaze_or_tongue() -> None:
 def test_layout_of_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     smaller = replace(LAYOUT, operator=LAYOUT.operator[:, :-1].tocsr())
     smaller.write(tmp_path / "head.npz")
-    monkeypatch.setattr(reader, "asset_path", lambda name: tmp_path / "head.npz")
+    monkeypatch.setattr(reader, "asset_path", lambda _: tmp_path / "head.npz")
     with pytest.raises(AssetError, match=r"head\.safetensors does not belong to topology/head\.npz"):
         read_head()
 
