@@ -16,7 +16,7 @@ TILES = (
     *("teeth_upper", "teeth_lower", "eye_left", "eye_right"),
 )
 """Parts by the column of their tile; the bust lies in the head's."""
-BOXES = {"skin": (0.01, 0.30, 0.99, 0.99), "bust": (0.12, 0.01, 0.88, 0.28)}
+BOXES = {"skin": (0.01, 0.305, 0.99, 0.99), "bust": (0.01, 0.01, 0.99, 0.29)}
 """Where in the head's tile skull with neck and bust lie: left, bottom, right, top."""
 TURNED = ("skin", "mouth_socket")
 """Lie on their side in MakeHuman's layout."""

@@ -39,9 +39,11 @@ def learned(
     print(f"{len(points)} portraits; {np.linalg.norm(left, axis=2).mean():.2f} mm left at the landmarks")
     mean, basis, parity = _wider(stored, values)
     shift, corrections, signs = _corrections(stored, layout, model, found, left, topology)
+    moved = stored.joint_weights.T @ (mean + shift - stored.mean) / stored.joint_weights.sum(0)[:, None]
     return replace(
         stored,
         mean=mean + shift,
+        joint_places=(stored.joint_places + moved).astype(np.float32),
         identity=np.concatenate([basis, corrections], axis=2),
         parity=np.concatenate([parity, signs]).astype(np.int8),
     )

@@ -12,6 +12,7 @@ from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
+from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads import texture as skin_over
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
@@ -85,7 +86,8 @@ class HeadMaker:
         self.model = model
         self.settings = settings or HeadTextureSettings()
         if model.face_layout:
-            self.settings = replace(self.settings, rim_mm=self.settings.seam_mm, colour_mm=self.settings.seam_mm)
+            seam = self.settings.seam_mm
+            self.settings = replace(self.settings, rim_mm=seam, colour_mm=seam, dark=0.0)
         triangles = skin_triangles(model)
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
@@ -105,7 +107,7 @@ class HeadMaker:
         face, topology = textured.face, textured.topology
         whole = textured.completed.colour
         texture = self.apart(whole, topology)
-        fitted = self.fit(face.vertices[: len(face.landmarks)], shape)
+        fitted = self.fit(landmarks_by_symmetry(face, topology), shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         base = self.carried(texture, fitted.vertices, on_head)
         skins = {}

@@ -72,7 +72,7 @@ class Head:
     """Mean distance between the landmarks and the model's own shape, before the skin was drawn onto them."""
     notes: tuple[str, ...] = ()
     """What the user should know, one sentence each."""
-    shares_texture: bool = False
-    """The part ``face`` has the texture of the face as it is."""
     rig: Rig | None = None
     """How it moves."""
+    shares_texture: bool = False
+    """The part ``face`` has the texture of the face as it is."""

@@ -106,7 +106,8 @@ class StoredHead:
 
 def _bytes_of(basis: FloatArray) -> tuple[Array, FloatArray]:
     step = np.maximum(np.abs(basis).max((0, 1)), 1e-9) / 127
-    return np.rint(basis / step).astype(np.int8), step.astype(np.float32)
+    whole = np.rint(basis / step).astype(np.int8)
+    return np.ascontiguousarray(whole), step.astype(np.float32)  # files are written from memory as it is
 
 
 def _whole(half: FloatArray, ids: IntArray, mirror: IntArray, parity: FloatArray) -> FloatArray:
