@@ -2,8 +2,9 @@
 
     blender --background --factory-startup --python tools/check_blender.py -- results/NAME_head.glb OUT
 
-The OBJ beside the GLB is read first. Writes OUT/NAME_head_POSE.png, prints what it found as JSON, and ends with 1 and a
-reason where something is missing. For Blender 3.4 and later, as a program or as the package ``bpy`` of PyPI.
+The OBJ beside the GLB is read first. Writes OUT/NAME_head_POSE.png and all of them in OUT/NAME_head.jpg, prints what it
+found as JSON, and ends with 1 and a reason where something is missing. For Blender 3.4 and later, as a program or as
+the package ``bpy`` of PyPI. ``docs/blender.jpg`` is its picture of the astronaut.
 """
 
 import json
@@ -63,6 +64,7 @@ def main() -> int:
             found[f"{name}_mm"] = round(moved, 1)
             problems += [f"the pose {name} moves nothing"] if moved < LEAST_MM else []
         draw(camera, points, angle, out / f"{path.stem}_{name}.png")
+    join([out / f"{path.stem}_{name}.png" for name in POSES], out / f"{path.stem}.jpg")
     print(json.dumps(found, indent=1))
     for problem in problems:
         print(f"check_blender: {problem}", file=sys.stderr)
@@ -144,6 +146,21 @@ def draw(camera: Any, points: Any, angle: float, path: Path) -> None:
     camera.rotation_euler = (middle - camera.location).to_track_quat("-Z", "Y").to_euler()
     bpy.context.scene.render.filepath = str(path)
     bpy.ops.render.render(write_still=True)
+
+
+def join(paths: list[Path], sheet: Path) -> None:
+    """One picture of all, in two rows, half as large."""
+    pictures = []
+    for path in paths:
+        flat = np.empty(4 * SIDE * SIDE, np.float32)
+        bpy.data.images.load(str(path)).pixels.foreach_get(flat)
+        pictures.append(flat.reshape(SIDE // 2, 2, SIDE // 2, 2, 4).mean((1, 3)))  # from the bottom row
+    half = len(pictures) // 2
+    whole = np.vstack([np.hstack(pictures[half:]), np.hstack(pictures[:half])])
+    made = bpy.data.images.new("sheet", whole.shape[1], whole.shape[0])
+    made.pixels.foreach_set(whole.ravel())
+    made.filepath_raw, made.file_format = str(sheet), "JPEG"
+    made.save()
 
 
 if __name__ == "__main__":
