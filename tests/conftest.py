@@ -24,7 +24,7 @@ def completer() -> "Completer":
     from ostec.pipeline import Completer
     from ostec.pipeline.settings import CompleteSettings
 
-    return Completer.from_pretrained(CompleteSettings(iterations=0, uv_size=256), "cpu")
+    return Completer.from_pretrained(CompleteSettings(iterations=0, uv_size=256, face_model="none"), "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ Laid out as ICT-FaceKit is: unit 10 mm, face and head in texture tiles of their 
 vertices are the toy face's, so that the correspondence is one to one.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -127,6 +128,26 @@ def _expressions(mean: np.ndarray) -> list[np.ndarray]:
     front = mean[:, 2] > 0
     chin, brows = np.clip(-y - 0.4, 0, 1) * 2 * front, np.exp(-((y - 0.3) ** 2) / 0.02) * front
     return [np.stack([zero, -1.2 * chin, zero], axis=1), np.stack([zero, 0.8 * brows, zero], axis=1)]
+
+
+JAW_MM, JAW_DEG = (0.0, -10.0, -20.0), 20.0
+
+
+def toy_arkit_model(topology: Topology | None = None) -> MorphableModel:
+    """The toy head with blend shapes: both brows, pupils that nobody asks for, and a chin that turns like a jaw."""
+    model = toy_head_model(topology)
+    points, brows = model.mean * MM_PER_UNIT - JAW_MM, model.expression[:, :, 1]
+    cosine, sine = np.cos(np.radians(JAW_DEG)), np.sin(np.radians(JAW_DEG))
+    turn = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    chin = (model.mean[:, 1] * MM_PER_UNIT < -30) & (model.mean[:, 2] > 0)
+    jaw = chin[:, None] * (points @ turn.T - points) / MM_PER_UNIT
+    left = np.clip(model.mean[:, :1] + 0.5, 0, 1)  # the head's, our right
+    expressions = [brows * (1 - left), jaw, brows * left, 0.01 * brows]
+    return replace(
+        model,
+        expression=np.stack(expressions, axis=2).astype(np.float32),
+        expression_names=("browInnerUp_R", "jawOpen", "browInnerUp_L", "PupilDilate_L"),
+    )
 
 
 def toy_correspondence(model: MorphableModel) -> Correspondence:

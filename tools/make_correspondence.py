@@ -5,10 +5,10 @@ by a smooth field, until it lies on FaceMesh's mean face; each landmark is then 
 68 landmarks that both projects name are held on to, then all that were found. Where the mesh is its own mirror image,
 left and right are made equal at the end.
 
-The files of a model are looked for where ``ostec`` looks for them. Of a model whose files cannot be had freely a mesh
-of its topology is enough, with key points as the REALY benchmark has them (data/NAME.obj and data/NAME.txt of
-czh-98/REALY): a list of 85 of [triangle, weight, weight] for the triangle's first two corners, of which the first 68
-are those of Multi-PIE; quads are split at their first corner.
+The files of a model are looked for where ``ostec`` looks for them; ``tools/make_head.py`` has its own way for the model
+that ships. Of a model whose files cannot be had freely a mesh of its topology is enough, with key points as the REALY
+benchmark has them (data/NAME.obj and data/NAME.txt of czh-98/REALY): a list of 85 of [triangle, weight, weight] for the
+triangle's first two corners, of which the first 68 are those of Multi-PIE; quads are split at their first corner.
 
 Usage: OSTEC_MODELS=FOLDER python tools/make_correspondence.py ict [--out FOLDER] [--picture look.png]
        python tools/make_correspondence.py flame --template FLAME.obj --keypoints FLAME.txt [...]
@@ -230,7 +230,7 @@ def _view(mesh: Array, triangles: IntArray, points: Array, yaw_deg: float, size:
 def main() -> int:
     """Run the conversion."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", choices=tuple(READERS), help="name of the face model")
+    parser.add_argument("model", choices=[name for name in READERS if name != "head"], help="name of the face model")
     parser.add_argument("--template", type=Path, help="a mesh of its topology, instead of the model's files")
     parser.add_argument("--keypoints", type=Path, help="the mesh's key points as the REALY benchmark has them")
     parser.add_argument("--topology", type=Path, default=Path("topology/facemesh.npz"), help="of the landmarks")

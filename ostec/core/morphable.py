@@ -12,6 +12,20 @@ from ostec.core.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
+class Joints:
+    """The J joints of a head of V vertices, each after the one that it hangs on, and what follows them."""
+
+    names: tuple[str, ...]
+    """``Neck``, ``Head``, ``Jaw``, ``LeftEye``, ``RightEye`` (the head's left), as tools for avatars spell them."""
+    places: FloatArray
+    """[J, 3] model units, of the mean head; no joint is turned."""
+    parents: IntArray
+    """[J]: the joint that each one hangs on; -1 for the first."""
+    weights: FloatArray
+    """[V, J]: how much each vertex follows each joint; rows sum to one."""
+
+
+@dataclass(frozen=True)
 class MorphableModel:
     """A morphable model of V vertices, F triangles and T texture coordinates, as its reader found it."""
 
@@ -39,11 +53,15 @@ class MorphableModel:
     sha256: str
     """Of the source files' content; 64 hexadecimal digits."""
     expression_names: tuple[str, ...] = ()
-    """E names; empty where the expressions are components."""
+    """E names, ARKit's where they are its blend shapes (``_L`` or ``Left``); empty where they are components."""
+    unseen: tuple[str, ...] = ()
+    """Those of the expressions that landmarks do not show (where the eyes look, the tongue): zero in every fit."""
     uv: FloatArray = field(default_factory=lambda: np.empty((0, 2), np.float32))
     """[T, 2], v up; [0, 2] where the model has none. Parts may lie in tiles of their own, u above 1."""
     triangles_uv: IntArray = field(default_factory=lambda: np.empty((0, 3), np.int32))
     """[F, 3] into ``uv``; [0, 3] where there are none."""
+    face_layout: str = ""
+    """Name of the topology whose layout the part ``face`` has: a finished texture is its texture as it is."""
     albedo_mean: FloatArray | None = None
     """[V, 3] RGB in [0, 1] as stored (sRGB), or None."""
     albedo: FloatArray | None = None
@@ -52,6 +70,10 @@ class MorphableModel:
     """What was missing or had to be assumed, one sentence each."""
     hollow_eyes: bool = False
     """The eyes are holes in the skin that no part fills."""
+    joints: Joints | None = None
+    """The model's own; where it has none, :mod:`ostec.heads.rig` finds some."""
+    polygons: IntArray | None = None
+    """[F]: the polygon that each triangle is of; those of one follow each other as a fan round its first corner."""
 
     def shape(self, identity: FloatArray, expression: FloatArray) -> FloatArray:
         """The head [V, 3], in model units, of the first coefficients of each kind; the others are zero.

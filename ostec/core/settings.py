@@ -11,9 +11,11 @@ Schedule = Literal["progressive", "waves"]
 Fit = Literal["landmarks", "deep3d", "faceverse"]
 Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
+Expression = Literal["photo", "neutral"]
 Device = Literal["auto", "cpu", "cuda"]
-FACE_MODELS = ("facemesh", *face_models())
-"""The default mesh, and every morphable model that a manifest names."""
+NO_HEAD = "none"
+FACE_MODELS = (NO_HEAD, *face_models())
+"""None but the face's own mesh, and every morphable model that a manifest names."""
 if TYPE_CHECKING:
     FaceModel = str
 else:  # the command line offers what the manifests name

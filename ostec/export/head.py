@@ -6,45 +6,28 @@ Writers raise OutputError where a file cannot be written.
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ostec.core.types import Array
+from ostec.export.gltf import head_glb
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_png
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PilImage
-
-METRES_PER_MILLIMETRE = 0.001
 ENDING = "_head"
 """What follows NAME in the names of a head's files."""
 _UNSAFE = re.compile(r"[\s\\#]|^-")
 """In the name of a file, what readers of OBJ and MTL take for its end, a folder, a comment or an option."""
 
 
-@dataclass(frozen=True)
-class EncodedPicture:
-    """A picture that trimesh embeds as it is, instead of encoding it once more: it asks for just these two."""
-
-    data: bytes
-    format: str
-    """``PNG`` or ``JPEG``."""
-
-    def save(self, stream: BinaryIO, format: str) -> None:  # noqa: A002 - the name by which trimesh passes it
-        """Write the picture as it is."""
-        if format.upper() != self.format:
-            raise ValueError(f"expected to be embedded as {self.format}, got {format}")
-        stream.write(self.data)
-
-
 def write_head(
     directory: Path, name: str, head: Head, ending: str = ENDING, pictures: Mapping[str, str] | None = None
 ) -> list[Path]:
     """Write ``NAME_head.glb``, ``NAME_head.obj``, ``NAME_head.mtl`` and ``NAME_head_PART.png`` for textured parts.
+
+    Where the head shares the face's texture, its face shows ``NAME.png``, which somebody else writes.
 
     Args:
         ending: in place of ``_head``.
@@ -55,21 +38,22 @@ def write_head(
     stem = f"{name}{ending}"
     textured = {part.name: part.texture for part in head.parts if part.texture is not None}
     stems = {part: f"{stem}_{part}" for part in textured} if pictures is None else dict(pictures)
+    shared = {name} if head.shares_texture and pictures is None else set()
+    stems |= {"face": name} if shared else {}
     encoded: dict[str, bytes] = {}
     for part, texture in textured.items():
         if stems[part] not in encoded:
             encoded[stems[part]] = encode_png(texture)
     written = []
     for picture, content in encoded.items():
+        if picture in shared:
+            continue
         written.append(directory / f"{picture}.png")
         write_atomic(written[-1], content)
     about = f"{head.model}: {head.licence}"
     written += write_parts(directory, stem, head.parts, {part: f"{stems[part]}.png" for part in textured}, about)
-    of_part = {part: EncodedPicture(encoded[stems[part]], "PNG") for part in textured}
-    materials = [pbr_material(part, of_part.get(part.name)) for part in head.parts]
-    scene = scene_of(head.parts, materials, METRES_PER_MILLIMETRE, {"model": head.model, "licence": head.licence})
     written.append(directory / f"{stem}.glb")
-    write_atomic(written[-1], scene.export(file_type="glb", include_normals=True))
+    write_atomic(written[-1], head_glb(name, head, {part: encoded[stems[part]] for part in textured}))
     return written
 
 
@@ -130,81 +114,46 @@ def _obj_text(parts: Sequence[HeadPart], library: str, about: str) -> str:
     pieces = ["# ostec: canonical frame, millimetres, y up, z towards the viewer\n"]
     pieces += [f"# {about}\n"] if about else []
     pieces.append(f"mtllib {library}\n")
-    first = 1
+    first, first_uv = 1, 1
     for part in parts:
-        corners = part.triangles.astype(np.int64) + first
-        with_uv, without = ("f %d/%d/%d %d/%d/%d %d/%d/%d\n", 3), ("f %d//%d %d//%d %d//%d\n", 2)
-        pattern, times = with_uv if len(part.uv) else without
+        # Where the layout has seams the model's vertices stay whole.
+        ids = np.arange(len(part.vertices)) if part.ids is None else part.ids
+        _, once, vertex = np.unique(ids, return_index=True, return_inverse=True)
         pieces += [
             f"o {part.name}\n",
-            _vertices(part),
+            _vertices(part, once),
             _lines("vt %.7f %.7f\n", part.uv),
-            _lines("vn %.4f %.4f %.4f\n", part.normals),
+            _lines("vn %.4f %.4f %.4f\n", part.normals[once]),
             f"usemtl {part.name}\n",
             "s 1\n",
-            _lines(pattern, np.repeat(corners, times, axis=1)),
+            _faces(part, vertex + first, first_uv),
         ]
-        first += len(part.vertices)
+        first, first_uv = first + len(once), first_uv + len(part.uv)
     return "".join(pieces)
 
 
-def _vertices(part: HeadPart) -> str:
+def _vertices(part: HeadPart, once: Array) -> str:
     """Their lines. Colours behind the coordinates are no part of the format; MeshLab and Blender know them."""
     if part.vertex_colours is None:
-        return _lines("v %.5f %.5f %.5f\n", part.vertices)
-    return _lines("v %.5f %.5f %.5f %.4f %.4f %.4f\n", np.hstack([part.vertices, part.vertex_colours]))
+        return _lines("v %.5f %.5f %.5f\n", part.vertices[once])
+    return _lines("v %.5f %.5f %.5f %.4f %.4f %.4f\n", np.hstack([part.vertices, part.vertex_colours])[once])
+
+
+def _faces(part: HeadPart, vertex: Array, first_uv: int) -> str:
+    """The polygons' lines; ``vertex`` [V] are their vertices' numbers in the file."""
+    count = len(part.triangles)
+    polygon = np.arange(count) if part.polygons is None else part.polygons
+    starts = np.flatnonzero(np.diff(polygon, prepend=-1))
+    shown = np.zeros((count, 3), bool)  # all corners of a polygon's first triangle, and the last one of the others
+    shown[starts] = shown[:, 2] = True
+    corners = part.triangles[shown]
+    numbers = [vertex[corners], corners + first_uv, vertex[corners]] if len(part.uv) else [vertex[corners]] * 2
+    corner = " %d/%d/%d" if len(part.uv) else " %d//%d"
+    pattern = "".join("f" + corner * (sides + 2) + "\n" for sides in np.diff(starts, append=count).tolist())
+    return pattern % tuple(np.stack(numbers, axis=1).ravel().tolist())
 
 
 def _lines(pattern: str, rows: np.ndarray) -> str:
     """One line of ``pattern`` for each row."""
     # Adding zero turns -0.0 into 0.0, so that equal geometry gives equal text.
     return (pattern * len(rows)) % tuple((rows + 0).ravel().tolist())
-
-
-def pbr_material(part: HeadPart, picture: "EncodedPicture | PilImage | None") -> Any:
-    """A part's material as glTF has it."""
-    from trimesh.visual.material import PBRMaterial
-
-    return PBRMaterial(
-        name=part.name,
-        baseColorFactor=[*(round(255 * linear(value)) for value in part.colour), 255],
-        baseColorTexture=picture,
-        metallicFactor=0.0,
-        roughnessFactor=part.roughness,
-    )
-
-
-def scene_of(
-    parts: Sequence[HeadPart], materials: Sequence[Any], scale: float, metadata: Mapping[str, str] | None = None
-) -> Any:
-    """One mesh and one node for each part, the nodes ``scale`` times as large; a GLB counts in metres."""
-    import trimesh
-
-    scene = trimesh.Scene(metadata=metadata)
-    for part, material in zip(parts, materials, strict=True):
-        mesh = trimesh.Trimesh(
-            vertices=part.vertices,
-            faces=part.triangles,
-            vertex_normals=part.normals,
-            visual=_visual(part, material),
-            process=False,
-        )
-        transform = np.diag([scale, scale, scale, 1.0])
-        scene.add_geometry(mesh, node_name=part.name, geom_name=part.name, transform=transform)
-    return scene
-
-
-def _visual(part: HeadPart, material: Any) -> Any:
-    """What trimesh writes of a part's looks: its texture's place, or glTF's colours of vertices, which are linear."""
-    import trimesh
-
-    visual = trimesh.visual.TextureVisuals(uv=part.uv if len(part.uv) else None, material=material)
-    if part.vertex_colours is not None:
-        light = np.rint(255 * np.vectorize(linear)(part.vertex_colours)).astype(np.uint8)
-        visual.vertex_attributes["color"] = np.hstack([light, np.full((len(light), 1), 255, np.uint8)])
-    return visual
-
-
-def linear(value: float) -> float:
-    """An sRGB value as linear light, both in [0, 1] (IEC 61966-2-1): glTF's factors are linear."""
-    return float(value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4)

@@ -5,7 +5,7 @@ Writers raise OutputError where a file cannot be written.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -21,11 +21,15 @@ from ostec.core.types import (
     TexturedFace,
     Topology,
 )
-from ostec.export.head import METRES_PER_MILLIMETRE, EncodedPicture, pbr_material, scene_of, write_parts
+from ostec.export.gltf import METRES_PER_MILLIMETRE
+from ostec.export.head import write_parts
 from ostec.heads.parts import HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
 from ostec.render.geometry import vertex_normals
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
     Provenance.OUTSIDE: (0, 0, 0),
@@ -95,17 +99,48 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
     return write_parts(directory, name, [_part(face, topology)], {"face": f"{name}.png"})
 
 
+@dataclass(frozen=True)
+class EncodedPicture:
+    """A picture that trimesh embeds as it is, instead of encoding it once more: it asks for just these two."""
+
+    data: bytes
+    format: str
+    """``PNG`` or ``JPEG``."""
+
+    def save(self, stream: BinaryIO, format: str) -> None:  # noqa: A002 - the name by which trimesh passes it
+        """Write the picture as it is."""
+        if format.upper() != self.format:
+            raise ValueError(f"expected to be embedded as {self.format}, got {format}")
+        stream.write(self.data)
+
+
 def write_glb(directory: Path, name: str, result: TexturedFace) -> Path:
     """Write ``NAME.glb``: mesh and PNG texture in one file, as a rough, non-metallic material.
 
     The vertices are in millimetres as in the other files; a scale of 0.001 on the node makes them glTF's metres.
     """
-    part = _part(result.face, result.topology)
-    material = pbr_material(part, EncodedPicture(encode_png(result.completed.colour), "PNG"))
+    scene = _scene(result, _rough(EncodedPicture(encode_png(result.completed.colour), "PNG")), METRES_PER_MILLIMETRE)
     path = directory / f"{name}.glb"
-    scene = scene_of([part], [material], METRES_PER_MILLIMETRE)
     write_atomic(path, scene.export(file_type="glb", include_normals=True))
     return path
+
+
+def _rough(picture: "EncodedPicture | PilImage") -> dict[str, Any]:
+    """The material's looks under its texture."""
+    return {"baseColorFactor": [255] * 4, "baseColorTexture": picture, "metallicFactor": 0.0, "roughnessFactor": 1.0}
+
+
+def _scene(result: TexturedFace, looks: dict[str, Any], scale: float = 1.0) -> Any:
+    """The face as a ``trimesh.Scene`` of one node, ``scale`` times as large; ``looks`` are its material's."""
+    import trimesh
+    from trimesh.visual.material import PBRMaterial
+
+    part = _part(result.face, result.topology)
+    visual = trimesh.visual.TextureVisuals(uv=part.uv, material=PBRMaterial(name="face", **looks))
+    mesh = trimesh.Trimesh(part.vertices, part.triangles, vertex_normals=part.normals, visual=visual, process=False)
+    scene = trimesh.Scene()
+    scene.add_geometry(mesh, node_name="face", geom_name="face", transform=np.diag([scale, scale, scale, 1.0]))
+    return scene
 
 
 def _part(face: FittedFace, topology: Topology) -> HeadPart:
@@ -123,19 +158,17 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
     """
     from trimesh.scene import Camera
     from trimesh.viewer.notebook import scene_to_html
-    from trimesh.visual.material import PBRMaterial
 
     # The viewer's one lamp would shade the face. Light of its own on black metal, which reflects nothing, shows the
     # texture as it is.
-    material = PBRMaterial(
-        name="face",
-        baseColorFactor=[0, 0, 0, 255],
-        emissiveTexture=EncodedPicture(encode_jpeg(texture, _VIEWER_QUALITY), "JPEG"),
-        emissiveFactor=[1.0, 1.0, 1.0],
-        metallicFactor=1.0,
-        roughnessFactor=1.0,
-    )
-    scene = scene_of([_part(result.face, result.topology)], [material], 1.0)
+    looks = {
+        "baseColorFactor": [0, 0, 0, 255],
+        "emissiveTexture": EncodedPicture(encode_jpeg(texture, _VIEWER_QUALITY), "JPEG"),
+        "emissiveFactor": [1.0, 1.0, 1.0],
+        "metallicFactor": 1.0,
+        "roughnessFactor": 1.0,
+    }
+    scene = _scene(result, looks)
     scene.camera = Camera(name="camera", fov=_VIEWER_FOV_DEG)  # an unnamed one would be called at random
     scene.set_camera(fov=_VIEWER_FOV_DEG)
     return str(scene_to_html(scene)).rpartition("</body>")[0]
@@ -143,9 +176,7 @@ def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
 
 def textured_mesh(result: TexturedFace) -> Any:
     """The face as a ``trimesh.Trimesh`` in millimetres: rough, non-metallic, its texture a PIL image."""
-    part = _part(result.face, result.topology)
-    scene = scene_of([part], [pbr_material(part, as_pil(result.completed.colour))], 1.0)
-    (mesh,) = scene.geometry.values()
+    (mesh,) = _scene(result, _rough(as_pil(result.completed.colour))).geometry.values()
     return mesh
 
 

@@ -70,8 +70,10 @@ class HeadFitter:
         self.model, self.correspondence = model, correspondence
         self.settings = settings or MorphableFitSettings()
         self._mean = correspondence.points(model.mean)  # [N, 3]
-        basis = np.concatenate([model.identity, model.expression], axis=2)
-        self._basis = correspondence.points(basis)  # [N, 3, K + E]
+        seen = [name not in model.unseen for name in model.expression_names] or 1.0
+        self._basis = np.concatenate(  # [N, 3, K + E]
+            [correspondence.points(model.identity), correspondence.points(model.expression) * seen], axis=2
+        )
         self._residual = _ResidualField(model, correspondence, self.settings)
 
     def fit(self, landmarks: FloatArray, shape: ModelShape | None = None) -> FittedHead:
@@ -104,7 +106,7 @@ class HeadFitter:
         identity, expression = values[:count].astype(np.float32), values[count:].astype(np.float32)
         modelled = scale * self.model.shape(identity, expression).astype(np.float64) @ rotation.T + offset
         left = (target - self.correspondence.points(modelled)) * (weight / np.maximum(trust, 1e-9))[:, None]
-        vertices = modelled + self._residual.spread(left)
+        vertices = modelled + self.spread(left)
         return FittedHead(
             vertices=vertices.astype(np.float32),
             modelled=modelled.astype(np.float32),
@@ -115,6 +117,10 @@ class HeadFitter:
             offset=offset,
             error_mm=float((trust * error).sum() / trust.sum()),
         )
+
+    def spread(self, displacements: DoubleArray) -> DoubleArray:
+        """Displacements of the landmarks [N, 3] in millimetres as those of all vertices, [V, 3]: smooth, fading out."""
+        return self._residual.spread(displacements)
 
     def _values(self, shape: ModelShape) -> DoubleArray:
         wanted = self.model.identity.shape[2], self.model.expression.shape[2]
@@ -142,7 +148,10 @@ class HeadFitter:
         flat = basis.reshape(-1, basis.shape[2])
         # With the identity eliminated (block Cholesky) only the expressions are left to the bounded solver.
         factor = np.linalg.cholesky(flat.T @ flat + np.diag(prior**2))
-        moved = solve_triangular(factor, flat.T @ right.ravel(), lower=True)
+        cost = np.zeros(shapes + faces)
+        if low == 0:  # then a coefficient is its own size
+            cost[shapes:] = settings.expression_sparsity / high
+        moved = solve_triangular(factor, flat.T @ right.ravel() - cost, lower=True)
         found = np.zeros(faces)
         if faces:
             found = lsq_linear(factor[shapes:, shapes:].T, moved[shapes:], (low, high), method="bvls", tol=1e-6).x

@@ -194,6 +194,8 @@ def with_eyeballs(model: MorphableModel, correspondence: Correspondence) -> Morp
         albedo=None,
         parts=parts,
         hollow_eyes=False,
+        joints=None,
+        polygons=None,
     )
 
 

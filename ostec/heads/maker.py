@@ -12,10 +12,12 @@ from ostec.core.morphable import ModelShape, MorphableModel
 from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
+from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads import texture as skin_over
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
+from ostec.heads.rig import Rigger
 from ostec.heads.settings import HeadTextureSettings
 from ostec.heads.texture import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
 
@@ -23,7 +25,8 @@ EYE_SIZE, MOST_EYE_SIZE = 256, 1024
 """Texels across an eyeball in its texture, and the side of that texture at most."""
 Colour = tuple[float, float, float]
 WHITE: Colour = (1.0, 1.0, 1.0)
-TEXTURED = ("face", "head")
+FACE = "face"
+TEXTURED = (FACE, "head")
 """Parts that get a texture of their own; of a model that names neither, all of it is the head."""
 PLAIN: dict[str, tuple[Colour, float]] = {
     "mouth_socket": ((0.36, 0.14, 0.13), 0.6),
@@ -36,7 +39,7 @@ PLAIN: dict[str, tuple[Colour, float]] = {
 }
 """Parts of one colour (sRGB), and their roughness."""
 EYES = ("eye_left", "eye_right")
-EYE_ROUGHNESS = 0.15
+EYE_ROUGHNESS, SKIN_ROUGHNESS = 0.15, 0.6
 LASHES = "eyelashes_left"
 NO_LAYOUT = "The model has no texture coordinates, so the head has colours at its vertices instead of a texture."
 MADE_EYES = "The model's eyes are holes; eyeballs that are not the model's were put into them."
@@ -55,6 +58,8 @@ class PartGeometry:
     """[V, 2]; [0, 2] where the model has no layout."""
     tile: tuple[int, int] = (0, 0)
     """Column and row of its tile in the model's layout."""
+    polygons: IntArray | None = None
+    """[F], as the model has them."""
 
     def chart(self, size: int) -> skin_over.Chart:
         """Its tile of ``size`` x ``size`` texels, or its vertices where there is no layout."""
@@ -80,11 +85,15 @@ class HeadMaker:
             correspondence = replace(correspondence, vertex_count=len(model.mean))
         self.model = model
         self.settings = settings or HeadTextureSettings()
+        if model.face_layout:
+            seam = self.settings.seam_mm
+            self.settings = replace(self.settings, rim_mm=seam, colour_mm=seam, dark=0.0)
         triangles = skin_triangles(model)
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
         self._correspondence = correspondence
         self._fitter = HeadFitter(model, correspondence, fit)
+        self._rigger = Rigger(model, correspondence)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
 
@@ -98,18 +107,26 @@ class HeadMaker:
         face, topology = textured.face, textured.topology
         whole = textured.completed.colour
         texture = self.apart(whole, topology)
-        fitted = self.fit(face.vertices[: len(face.landmarks)], shape)
+        fitted = self.fit(landmarks_by_symmetry(face, topology), shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         base = self.carried(texture, fitted.vertices, on_head)
         skins = {}
         texture = self.as_read(texture, on_head)
         for name in self.textured:
+            if name == FACE and self._has_layout_of(topology):
+                skins[name] = whole
+                continue
             where, chart = self.rows(name), self.parts[name].chart(len(whole))
             at = skin_over.over_texels(chart, on_head.at(where))
             skins[name] = skin_over.part_texture(chart, at, base[where], texture)
         pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
         head = self.assembled(fitted, pictures, mouth_light(whole, topology))
+        head = replace(head, shares_texture=self._has_layout_of(topology))
         return self._with_mouth(head, face.vertices, topology, whole)
+
+    def _has_layout_of(self, topology: Topology) -> bool:
+        """Whether a texture in this layout is the face part's as it is."""
+        return self.model.face_layout == topology.name and FACE in self.parts
 
     def apart(self, texture: FloatArray, topology: Topology) -> FaceTexture:
         """A face's texture taken apart; where skin is plain in its layout is found once for each size."""
@@ -205,10 +222,11 @@ class HeadMaker:
         parts = []
         for name, geometry in self.parts.items():
             vertices, made = fitted.vertices[geometry.ids], pictures.get(name)
-            colour, roughness = PLAIN.get(name, (WHITE, EYE_ROUGHNESS if name in EYES else 1.0))
+            colour, roughness = PLAIN.get(name, (WHITE, EYE_ROUGHNESS if name in EYES else SKIN_ROUGHNESS))
             if name in INSIDE:
                 colour = (colour[0] * light[0], colour[1] * light[1], colour[2] * light[2])
             part = HeadPart(name, vertices, normals[geometry.ids], geometry.triangles, geometry.uv, colour, roughness)
+            part = replace(part, ids=geometry.ids, polygons=geometry.polygons)
             parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
         said = (
             (not self.has_layout, NO_LAYOUT),
@@ -224,6 +242,7 @@ class HeadMaker:
             fitted.expression,
             fitted.error_mm,
             (*self.model.notes, *(note for applies, note in said if applies)),
+            rig=self._rigger(fitted),
         )
 
     def carried(self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> FloatArray:
@@ -266,9 +285,11 @@ def _geometry(model: MorphableModel, name: str, ids: IntArray) -> PartGeometry:
     """A part with vertices of its own, one for each pair of position and texture coordinate."""
     if name in EYES:  # the iris lies inside the eyeball, which is painted
         ids = np.setdiff1d(ids, model.parts.get(name.replace("eye", "iris"), np.empty(0, np.int32)))
+    polygons = None if model.polygons is None else model.polygons[ids]
     if not len(model.uv):
         own, inverse = np.unique(model.triangles[ids], return_inverse=True)
-        return PartGeometry(own, inverse.reshape(-1, 3).astype(np.int32), np.empty((0, 2), np.float32))
+        bare = np.empty((0, 2), np.float32)
+        return PartGeometry(own, inverse.reshape(-1, 3).astype(np.int32), bare, polygons=polygons)
     pairs = np.stack([model.triangles[ids].ravel(), model.triangles_uv[ids].ravel()], axis=1)
     unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
     uv = model.uv[unique[:, 1]]
@@ -279,4 +300,5 @@ def _geometry(model: MorphableModel, name: str, ids: IntArray) -> PartGeometry:
         inverse.reshape(-1, 3).astype(np.int32),
         np.clip(uv, 0, 1).astype(np.float32),
         (int(column), int(row)),
+        polygons,
     )

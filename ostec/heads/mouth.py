@@ -15,7 +15,7 @@ OPEN_MM = 2.0
 """Distance between them from which the mouth is open."""
 BEHIND_MM = 3.0
 """How far behind the lips the piece lies; the neighbouring triangles belong to it, so that it ends under the lips."""
-REGION = "mouth"
+REGION, ROUGHNESS = "mouth", 0.6
 BRIGHT = 0.8
 """Share of what is seen between the lips that is darker than the teeth."""
 TEETH = (0.85, 0.81, 0.73)
@@ -70,14 +70,15 @@ def between_lips(vertices: FloatArray, topology: Topology, texture: FloatArray, 
     white = (1.0, 1.0, 1.0)
     if not has_layout:
         empty = np.empty((0, 2), np.float32)
-        return HeadPart(REGION, points, normals, triangles, empty, white, vertex_colours=sample(texture, uv))
+        colours = sample(texture, uv)
+        return HeadPart(REGION, points, normals, triangles, empty, white, ROUGHNESS, vertex_colours=colours)
     size = len(texture)
     left, right = np.floor(uv[:, 0].min() * size), np.ceil(uv[:, 0].max() * size)
     top, bottom = np.floor((1 - uv[:, 1].max()) * size), np.ceil((1 - uv[:, 1].min()) * size)
     picture = texture[int(top) : int(bottom), int(left) : int(right)]
     corner, span = np.array([left, size - bottom]), np.array([right - left, bottom - top])
     own = np.clip((uv * size - corner) / span, 0, 1).astype(np.float32)
-    return HeadPart(REGION, points, normals, triangles, own, white, texture=np.ascontiguousarray(picture))
+    return HeadPart(REGION, points, normals, triangles, own, white, ROUGHNESS, np.ascontiguousarray(picture))
 
 
 INNER_LIPS = (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ostec.core.morphable import Joints
 from ostec.core.types import FloatArray, IntArray
 
 
@@ -26,6 +27,30 @@ class HeadPart:
     """[S, S, 3] in [0, 1], or None."""
     vertex_colours: FloatArray | None = None
     """[V, 3] RGB in [0, 1] (sRGB), in place of a texture where there is no layout."""
+    ids: IntArray | None = None
+    """[V]: the model's vertices; None for a part that is not the model's, which its head's rig does not move."""
+    polygons: IntArray | None = None
+    """[F]: the polygon that each triangle is of; those of one follow each other as a fan round its first corner."""
+
+
+@dataclass(frozen=True)
+class Rig:
+    """How a head made with a model of V vertices moves: K expressions away from its neutral shape, and J joints."""
+
+    targets: tuple[str, ...]
+    """K names."""
+    values: FloatArray
+    """[K]: how far the head in its parts shows each."""
+    neutral: FloatArray
+    """[V, 3] canonical millimetres."""
+    normals: FloatArray
+    """[V, 3] unit, of the neutral shape."""
+    offsets: FloatArray
+    """[V, 3, K] millimetres per unit of each expression."""
+    turned: dict[str, FloatArray]
+    """[V, 3]: change of the normals, for those expressions that turn the surface far."""
+    joints: Joints
+    """Their places in canonical millimetres."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +72,7 @@ class Head:
     """Mean distance between the landmarks and the model's own shape, before the skin was drawn onto them."""
     notes: tuple[str, ...] = ()
     """What the user should know, one sentence each."""
+    rig: Rig | None = None
+    """How it moves."""
+    shares_texture: bool = False
+    """The part ``face`` has the texture of the face as it is."""

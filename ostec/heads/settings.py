@@ -11,6 +11,8 @@ class HeadTextureSettings:
     """Distance from the rim of the face mesh from which its detail begins to count, and from which it counts fully."""
     colour_mm: tuple[float, float] = (6.0, 26.0)
     """The same for its colour: near the rim, seen at a slant, skin is darkened, or hair."""
+    seam_mm: tuple[float, float] = (0.5, 7.0)
+    """The same for both where the head's face has the texture as it is: the next part begins farther inside."""
     off_mm: tuple[float, float] = (6.0, 12.0)
     """Distance between the surfaces up to which the texture counts fully, and from which not at all."""
     sunk_mm: tuple[float, float] = (3.0, 8.0)

@@ -16,6 +16,7 @@ from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
 from ostec.fit.regress import read_shape
 from ostec.heads.maker import HeadMaker, described
+from ostec.heads.rig import as_neutral
 from ostec.io.images import to_bytes
 from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.models import Models
@@ -81,6 +82,7 @@ class Assembler:
             shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
             head = self.heads(textured, shape)
             pictures["Fitted head"] = overlay_head(observed.photo, face, head)
+            head = as_neutral(head) if settings.expression == "neutral" else head
         textured = replace(textured, stages=pictures)
         record = {
             **source,

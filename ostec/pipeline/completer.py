@@ -21,6 +21,7 @@ from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
+from ostec.core.settings import NO_HEAD
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
@@ -121,7 +122,7 @@ class Completer:
         """
         settings = replace(settings or CompleteSettings(), **changes)
         chosen, notes = pick_device(device)
-        heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != "facemesh" else None
+        heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != NO_HEAD else None
         models = load_models(chosen, settings, with_generator=completer is None and face_generator is None)
         return cls(models, settings, chosen, notes, heads, completer, face_generator)
 

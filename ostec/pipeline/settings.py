@@ -12,6 +12,8 @@ from ostec.core.settings import (
     FACE_MODELS,
     MAX_UV_SIZE,
     MIN_UV_SIZE,
+    NO_HEAD,
+    Expression,
     FaceModel,
     Faces,
     Fit,
@@ -82,11 +84,13 @@ class CompleteSettings:
     """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
-    face_model: FaceModel = "facemesh"
-    """facemesh ends at the hairline; the others, whose files must be there, also write a head (ict: the whole one)."""
+    face_model: FaceModel = "head"
+    """Model that the full head is made with: head ships, the others' files must be there; none writes no head."""
     fit: Fit = "landmarks"
     """What decides the face model's shape: landmarks, or a published network that reads it from the photo (deep3d for
     bfm, faceverse for faceverse)."""
+    expression: Expression = "photo"
+    """What the head shows: the photo's expression, or none. Its GLB has all expressions either way."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -108,12 +112,15 @@ class CompleteSettings:
         return self.completer != "prior" and self.iterations > 0 and self.generator != "none"
 
     def __post_init__(self) -> None:
+        if self.face_model == "facemesh":  # as earlier versions called it
+            object.__setattr__(self, "face_model", NO_HEAD)
         check_choice("completer", self.completer, ("auto", "prior", "generator"))
         check_choice("fit", self.fit, ("landmarks", *READ_MODELS))
         check_choice("mode", self.mode, ("auto", "soft", "hard"))
         check_choice("schedule", self.schedule, ("progressive", "waves"))
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
+        check_choice("expression", self.expression, ("photo", "neutral"))
         for name in ("iterations", "iterations_frontalize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")

@@ -178,7 +178,7 @@ def test_redone_without_a_head_leaves_no_old_one(ostec: Any, photos: Any) -> Non
     assert heads <= {path.name for path in Path("out").iterdir()}
     Path("out/b_head.glb").touch()  # somebody else's
     said = ostec("complete", "in", "--save-dir", "out")
-    differs = "other settings (face_model ict, asked for facemesh)"
+    differs = "other settings (face_model ict, asked for head)"
     assert said.err == f"ostec: Made before with {differs} and kept: 1; --overwrite redoes them.\n"
     assert heads <= {path.name for path in Path("out").iterdir()}
     assert ostec("complete", "in", "--save-dir", "out", "--overwrite").code == 0

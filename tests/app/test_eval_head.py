@@ -86,7 +86,7 @@ def test_one_texture_serves_all_parts(part: PartFiles) -> None:
 def test_the_face_model_is_part_of_what_is_judged(part: PartFiles) -> None:
     from ostec.app.eval.head import EvalHead
 
-    assert EvalHead(part.mesh, part.texture, "out")._settings().completion.face_model == "facemesh"
+    assert EvalHead(part.mesh, part.texture, "out")._settings().completion.face_model == "none"
     asked = EvalHead(part.mesh, part.texture, "out", face_model="ict")
     assert asked._settings().completion.face_model == "ict"
 

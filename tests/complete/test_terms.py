@@ -30,7 +30,7 @@ from tests.toy import toy_face, toy_texture
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
-SETTINGS = CompleteSettings(iterations=1, iterations_frontalize=1, uv_size=256)
+SETTINGS = CompleteSettings(iterations=1, iterations_frontalize=1, uv_size=256, face_model="none")
 TEXELS = 160
 EVERYTHING = ProjectionSettings(landmarks=0.2, identity=0.05, realism=0.0025)
 WHO = torch.nn.functional.normalize(torch.randn(512, generator=torch.Generator().manual_seed(0)), dim=0).numpy()

@@ -23,7 +23,7 @@ from ostec.project.invert import Projection, project_each
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTO = ROOT / "examples/astronaut.png"
-SETTINGS = CompleteSettings(mode="soft", iterations=0, uv_size=256, frontalize=True)
+SETTINGS = CompleteSettings(mode="soft", iterations=0, uv_size=256, frontalize=True, face_model="none")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_loading_names_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def projecting() -> Completer:
-    return Completer.from_pretrained(CompleteSettings(mode="soft", iterations=1, uv_size=256), "cpu")
+    return Completer.from_pretrained(CompleteSettings(mode="soft", iterations=1, uv_size=256, face_model="none"), "cpu")
 
 
 @pytest.fixture

@@ -101,9 +101,14 @@ def test_without_the_files_one_sentence_says_how_to_get_them(tmp_path: Path, mon
 def test_unknown_face_model_is_refused() -> None:
     for name in READERS:
         assert CompleteSettings(face_model=name).face_model == name
-    known = ", ".join(("facemesh", *sorted(READERS)))
-    with pytest.raises(ValueError, match=rf"^face_model must be one of {known}, got 'head'\.$"):
-        CompleteSettings(face_model="head")
+    known = ", ".join(("none", *sorted(READERS)))
+    with pytest.raises(ValueError, match=rf"^face_model must be one of {known}, got 'basel'\.$"):
+        CompleteSettings(face_model="basel")
+
+
+def test_head_that_ships_is_the_default_and_the_mask_alone_keeps_its_earlier_name() -> None:
+    assert CompleteSettings().face_model == "head"
+    assert CompleteSettings(face_model="facemesh") == CompleteSettings(face_model="none")
 
 
 def test_model_without_layout_has_the_same_colours_at_its_vertices() -> None:

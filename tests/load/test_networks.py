@@ -29,7 +29,7 @@ from tests.toy import toy_face
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-QUICK = CompleteSettings(iterations=0, uv_size=256)
+QUICK = CompleteSettings(iterations=0, uv_size=256, face_model="none")
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_a_completion_with_made_networks_completes_and_its_record_names_them(
 ) -> None:
     """Random weights say nothing of a face, so the parsing may well be left out; then a sentence says so."""
     put(made, own, "arcface/r18.pth", "bisenet/79999_iter.pth")
-    completer = Completer.from_pretrained(CompleteSettings(iterations=1, uv_size=256), "cpu")
+    completer = Completer.from_pretrained(CompleteSettings(iterations=1, uv_size=256, face_model="none"), "cpu")
     record = json.loads(completer(ROOT / "examples/astronaut.png").save(tmp_path / "out").read_text())
     assert record["weights"]["arcface/r18.pth"] == sha256_of(made / "arcface/r18.pth")
     assert record["weights"]["bisenet/79999_iter.pth"] == sha256_of(made / "bisenet/79999_iter.pth")

@@ -21,7 +21,7 @@ from ostec.project.objective import LatentSpace, ProjectionTarget
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
-SETTINGS = CompleteSettings(iterations=0, uv_size=256)
+SETTINGS = CompleteSettings(iterations=0, uv_size=256, face_model="none")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from ostec.render.uv import bake_layout, render_textured
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
 HOPPER = ROOT / "examples/grace_hopper.jpg"
-SETTINGS = CompleteSettings(iterations=0, uv_size=256)
+SETTINGS = CompleteSettings(iterations=0, uv_size=256, face_model="none")
 ENDINGS = {".png", ".obj", ".mtl", ".glb", "_provenance.png", ".json", ".npz", ".html"}
 
 Make = Callable[..., Completer]

@@ -21,7 +21,7 @@ from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
-SETTINGS = CompleteSettings(iterations=2, iterations_frontalize=2, uv_size=256, save_views=True)
+SETTINGS = CompleteSettings(iterations=2, iterations_frontalize=2, uv_size=256, save_views=True, face_model="none")
 VIEWS = ["bottom", "bottom_left", "bottom_right", "left", "right"]
 
 

@@ -16,7 +16,7 @@ from ostec.app.console import begin, say
 from ostec.app.options import DatasetFolder, Flag, Flat, NewDataset, Quiet, Verbose, option
 from ostec.core.assets import MODELS_VARIABLE
 from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
-from ostec.core.settings import Device, from_json, to_json
+from ostec.core.settings import NO_HEAD, Device, from_json, to_json
 from ostec.core.text import counted, shown
 from ostec.pipeline.settings import CompleteSettings
 
@@ -84,7 +84,7 @@ class DatasetBuild:
     the generator that ships, 1 with another one, whose larger pictures gain little and need much memory."""
     dry_run: Flag = False
     """Say what would be planned and done; write nothing."""
-    settings: Flat[CompleteSettings] = field(default_factory=CompleteSettings)
+    settings: Flat[CompleteSettings] = field(default_factory=lambda: CompleteSettings(face_model=NO_HEAD))
     work: Flat[WorkerOptions] = field(default_factory=WorkerOptions)
 
     def run(self) -> int:

@@ -12,7 +12,7 @@ from ostec.app.checks import need_file, refusal
 from ostec.app.eval.options import CompletionOptions, RunOptions
 from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
-from ostec.core.settings import FaceModel
+from ostec.core.settings import NO_HEAD, FaceModel
 
 if TYPE_CHECKING:
     from ostec.eval.head.mesh import PartFiles
@@ -54,8 +54,8 @@ class EvalHead:
     """INPUT:TARGET yaws, as 25:-40, in place of yaws, pitches and targets."""
     baselines: Flag = False
     """Also judge median colour, mirroring, inpainting, the prior alone, and the true texture itself."""
-    face_model: FaceModel = "facemesh"
-    """facemesh judges the face alone; the others judge the head that is made with them as well."""
+    face_model: FaceModel = NO_HEAD
+    """none judges the face alone; the others judge the head that is made with them as well."""
     completion: Flat[CompletionOptions] = field(default_factory=CompletionOptions)
     running: Flat[RunOptions] = field(default_factory=RunOptions)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from ostec.app.checks import need_files, refusal
 from ostec.app.options import Quiet, Verbose, option
 from ostec.core.errors import UsageError
-from ostec.core.settings import Mode
+from ostec.core.settings import NO_HEAD, Mode
 from ostec.pipeline.settings import CompleteSettings
 
 
@@ -48,6 +48,6 @@ class CompletionOptions:
         need_files(generator=self.generator, prior=self.prior)
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         try:
-            return CompleteSettings(**own, **others)
+            return CompleteSettings(**{"face_model": NO_HEAD, **own, **others})
         except ValueError as error:
             raise refusal(error, [field.name for field in fields(CompleteSettings)]) from error

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 from ostec.app.options import Flat, Folder, OutFolder, option
 from ostec.app.photos.options import BatchOptions, DeviceOptions, RunOptions
 from ostec.core.errors import UsageError
-from ostec.core.settings import FACE_MODELS
+from ostec.core.settings import FACE_MODELS, NO_HEAD
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class RunOstec:
     """Folder of the results; made if it does not exist."""
     pickle: Annotated[bool, option(aliases=["-p"])] = False
     """Also save every projected view: render, what of it was trusted, generated picture, latent."""
-    settings: Flat[CompleteSettings] = field(default_factory=lambda: CompleteSettings(mode="hard"))
+    settings: Flat[CompleteSettings] = field(default_factory=lambda: CompleteSettings(mode="hard", face_model=NO_HEAD))
     batch: Flat[BatchOptions] = field(default_factory=BatchOptions)
 
     def run(self) -> int:

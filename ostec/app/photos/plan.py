@@ -10,7 +10,7 @@ from ostec.app.photos.runner import Action, Step
 from ostec.app.photos.sources import Photo
 from ostec.core.assets import sha256_of
 from ostec.core.record import INVERSION, RESULT, RunRecord
-from ostec.core.settings import flat, from_json, to_json
+from ostec.core.settings import NO_HEAD, flat, from_json, to_json
 from ostec.pipeline.settings import CompleteSettings
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ def _decisive(settings: CompleteSettings) -> CompleteSettings:
         settings = dataclasses.replace(
             settings, iterations=0, generator="none", schedule=usual.schedule, project=usual.project, views=usual.views
         )
-    if settings.face_model == "facemesh":
+    if settings.face_model == NO_HEAD:
         settings = dataclasses.replace(settings, head=usual.head)
     later = {name: getattr(usual, name) for name in ("frontalize", "turntable", "iterations_frontalize", "portrait")}
     return dataclasses.replace(settings, **later, completer="auto", save_views=False, faces="largest")

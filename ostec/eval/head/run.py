@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ostec.core.assets import sha256_of
-from ostec.core.settings import to_json
+from ostec.core.settings import NO_HEAD, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.head.full import FullHeadJudge, find_regions
 from ostec.eval.head.mesh import PartFiles, load_head
@@ -77,7 +77,9 @@ class HeadSettings:
     """Input and target yaws at pitch 0, in place of the grid."""
     baselines: bool = False
     """Also judge the cheap methods and the truth itself."""
-    completion: CompleteSettings = field(default_factory=lambda: CompleteSettings(mode="soft", iterations=50))
+    completion: CompleteSettings = field(
+        default_factory=lambda: CompleteSettings(mode="soft", iterations=50, face_model=NO_HEAD)
+    )
     """What is judged; its textures are brought to ``truth.UV_SIZE`` for that."""
 
     def __post_init__(self) -> None:
@@ -179,7 +181,7 @@ class HeadTask:
     def bench(self) -> _Bench:
         """Loaded on use. Raises OstecError where the head cannot be used or something is missing."""
         settings = self.settings.completion
-        maker = None if settings.face_model == "facemesh" else load_head_maker(settings.face_model)
+        maker = None if settings.face_model == NO_HEAD else load_head_maker(settings.face_model)
         loaded = load(settings)
         reader = FaceReader(loaded.models)
         studio = set_up(load_head(self.parts), reader)

@@ -213,13 +213,15 @@ def build(manifest: str, sources: Sequence[Path], **values: Any) -> MorphableMod
     if _are_clockwise(values["mean"], values["triangles"]):
         for name in {"triangles", "triangles_uv"} & values.keys():
             values[name] = np.ascontiguousarray(values[name][:, ::-1])
+        values["polygons"] = None  # they are no fans round a first corner now
         turned = "The triangles were clockwise seen from outside and have been turned."
         values["notes"] = (*values.get("notes", ()), turned)
     values = {"name": about.face_model, "licence": about.short_licence, "sha256": digest(sources), **values}
-    return _checked(MorphableModel(**values), sources[0])
+    return checked(MorphableModel(**values), sources[0])
 
 
-def _checked(model: MorphableModel, path: Path) -> MorphableModel:
+def checked(model: MorphableModel, path: Path) -> MorphableModel:
+    """The model, if its arrays fit each other; ``path`` is the file that errors name. Raises AssetError if not."""
     vertices, triangles = len(model.mean), len(model.triangles)
     with_uv = triangles if len(model.uv) else 0
     expected: dict[str, tuple[Side, ...]] = {
@@ -231,6 +233,7 @@ def _checked(model: MorphableModel, path: Path) -> MorphableModel:
         "triangles_uv": (with_uv, 3),
         "albedo_mean": (vertices, 3),
         "albedo": (vertices, 3, None),
+        "polygons": (triangles,),
     }
     for field in fields(model):
         values, shape = getattr(model, field.name), expected.get(field.name)

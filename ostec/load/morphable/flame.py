@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy import sparse
 
 from ostec.core.errors import AssetError
-from ostec.core.morphable import MorphableModel
+from ostec.core.morphable import Joints, MorphableModel
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.arrays import read_npz
 from ostec.io.obj import read_obj
@@ -15,26 +17,29 @@ from ostec.load.morphable.files import Arrays, build, need, pieces, wrong_shape
 
 MANIFEST = "flame"
 _FILE = "generic_model.pkl"
+_FOLDERS = ("flame/FLAME2023", "flame/FLAME2020", "FLAME2023", "FLAME2020")
 _MESH = "head_template.obj"
 _TEXTURE = "FLAME_texture.npz"
 _EMBEDDING = "landmark_embedding.npy"
 _MM_PER_UNIT = 1000.0
 _IDENTITIES = 300
 """The first components are of identity, the others of expression."""
+_RIG = ("Neck", "Head", "Jaw", "LeftEye", "RightEye")
+"""The file's joints (root, neck, jaw, eyes): what turns at the root is the neck, and the head at the neck's end."""
 
 
 def read_flame() -> MorphableModel:
     """Read FLAME from the user's folders of models.
 
-    Arrays of old files are wrapped in objects of chumpy, which are unwrapped without being built. Axes are already
-    ours, the unit is the metre. Texture coordinates come from ``head_template.obj`` or ``FLAME_texture.npz``, landmarks
-    from ``landmark_embedding.npy``, if they lie beside it. Raises AssetError if the file is missing, damaged, would
-    call something, or one array does not fit the others.
+    Arrays of old files are wrapped in objects of chumpy, and the joints are a matrix of scipy: both are unwrapped
+    without being built. Axes are already ours, the unit is the metre. Texture coordinates come from
+    ``head_template.obj`` or ``FLAME_texture.npz``, landmarks from ``landmark_embedding.npy``, if they lie beside it.
+    Raises AssetError if the file is missing, damaged, would call something, or one array does not fit the others.
     """
     path = need(MANIFEST, _FILE)
     held = read_objects(path)
     table = Arrays.by_name(path, held.state if isinstance(held, Stub) and isinstance(held.state, dict) else held)
-    wanted = ("f", "v_template", "shapedirs")
+    wanted = ("f", "v_template", "shapedirs", "J_regressor", "kintree_table", "weights")
     arrays = Arrays(path, {name: _unwrapped(table.raw(name), path, name) for name in wanted if name in table})
     shape = arrays.floats("v_template", None, 3)
     count = len(shape)
@@ -45,6 +50,8 @@ def read_flame() -> MorphableModel:
     triangles = arrays.ids("f", count, None, 3)
     chart, uv_sources, uv_notes = _uv(path, triangles)
     landmarks, landmark_sources, landmark_notes = _landmarks(path, triangles)
+    joints, parents, weights = _tree(path, arrays, count)
+    names = _RIG if len(joints) == len(_RIG) else tuple(f"Joint{k}" for k in range(len(joints)))
     return build(
         MANIFEST,
         [path, *uv_sources, *landmark_sources],
@@ -57,18 +64,55 @@ def read_flame() -> MorphableModel:
         landmarks=landmarks,
         parts=_parts(shape, triangles),
         notes=(*uv_notes, *landmark_notes),
+        joints=Joints(names, joints @ shape, parents, weights),
         **chart,
     )
 
 
+def _tree(path: Path, arrays: Arrays, count: int) -> tuple[FloatArray, IntArray, FloatArray]:
+    """The joints as they follow from ``count`` vertices, what they hang on, and the vertices' weights."""
+    joints = arrays.floats("J_regressor", None, count)
+    number = len(joints)
+    tree = np.asarray(arrays.raw("kintree_table") if "kintree_table" in arrays else ())
+    if tree.shape != (2, number) or tree.dtype.kind not in "iu":
+        raise AssetError(wrong_shape(path, "kintree_table", (2, number), tree.shape))
+    parents = tree[0].astype(np.int64)
+    parents[0] = -1  # stored as the largest unsigned number
+    if (parents[1:] < 0).any() or (parents[1:] >= np.arange(1, number)).any():
+        raise AssetError(f"{path} cannot be used: a joint in kintree_table hangs on none before it.")
+    return joints, parents.astype(np.int32), arrays.floats("weights", count, number)
+
+
 def _unwrapped(value: Any, path: Path, name: str) -> Any:
-    """The array within an object of chumpy (state ``x``)."""
+    """The array within an object of chumpy (state ``x``), or the dense matrix of one of scipy's sparse ones."""
     if not isinstance(value, Stub):
         return value
     state = value.state if isinstance(value.state, dict) else {}
     if value.module.startswith("chumpy") and isinstance(state.get("x"), np.ndarray):
         return state["x"]
+    if value.module.startswith("scipy.sparse"):
+        return _dense(value.name, state, path, name)
     raise AssetError(f"{path} cannot be used: {name} is an object of {value.module[:40]}.{value.name[:40]}.")
+
+
+def _dense(kind: str, state: dict[str, Any], path: Path, name: str) -> npt.NDArray[np.float64]:
+    """A matrix from the state of scipy's object; the ids in it are checked before scipy sees them."""
+    shape = state.get("_shape", state.get("shape"))
+    lists = [state.get(key) for key in ("data", "indices", "indptr")]
+    by_column = kind.startswith("csc")
+    if not (by_column or kind.startswith("csr")) or not all(isinstance(one, np.ndarray) for one in lists):
+        raise AssetError(f"{path} cannot be used: {name} is a sparse matrix of an unknown kind ({kind[:40]}).")
+    sides = shape if isinstance(shape, tuple) and len(shape) == 2 else (0, 0)
+    stored = path.stat().st_size
+    if not all(type(side) is int and side > 0 for side in sides) or sides[0] * sides[1] > stored:
+        raise AssetError(f"{path} cannot be used: {name} claims the shape {shape}.")
+    try:
+        made = (sparse.csc_matrix if by_column else sparse.csr_matrix)(tuple(lists), shape=sides)
+        made.check_format(full_check=True)
+        dense: npt.NDArray[np.float64] = made.toarray()
+        return dense
+    except (ValueError, TypeError, IndexError) as error:
+        raise AssetError(f"{path} cannot be used: {name} is no sparse matrix ({error}).") from error
 
 
 def _parts(shape: FloatArray, triangles: IntArray) -> dict[str, IntArray]:

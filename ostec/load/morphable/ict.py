@@ -113,6 +113,7 @@ def read_ict() -> MorphableModel:
         parts=parts,
         sha256=hashlib.sha256((digest([neutral]) + modes.sources).encode()).hexdigest(),
         notes=(*modes.notes, *part_notes, *landmark_notes),
+        polygons=polygon,
         **chart,
     )
 

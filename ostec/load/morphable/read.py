@@ -12,13 +12,14 @@ from ostec.core.errors import OutputError
 from ostec.core.manifests import Manifest
 from ostec.core.morphable import MorphableModel
 from ostec.io.files import make_folder, write_atomic
-from ostec.load.morphable import bfm, faceverse, flame, hifi3d, ict, threeddfa
+from ostec.load.morphable import bfm, faceverse, flame, head, hifi3d, ict, threeddfa
 
 LOGGER = "ostec.licences"
 """Name of the logger; the commands show what it says."""
 _log = logging.getLogger(LOGGER)
 
 READERS: dict[str, tuple[str, Callable[[], MorphableModel]]] = {
+    "head": (head.MANIFEST, head.read_head),
     "ict": (ict.MANIFEST, ict.read_ict),
     "3ddfa": (threeddfa.MANIFEST, threeddfa.read_3ddfa),
     "bfm": (bfm.MANIFEST, bfm.read_bfm),

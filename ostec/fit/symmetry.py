@@ -1,0 +1,45 @@
+"""The side of a face that a photo does not show, from the side that it shows.
+
+The landmark network guesses what is turned away, and the guess bends nose and mouth to one side. The more a face is
+turned, the more its landmarks become those of the visible side and their mirror images.
+"""
+
+import numpy as np
+import torch
+
+from ostec.core.types import Array, DoubleArray, FittedFace, FloatArray, Topology
+from ostec.render.geometry import vertex_normals
+
+FACING = (0.0, 0.35)
+"""Cosine to the viewer up to which a landmark is not seen, and from which it is."""
+BETTER = (0.1, 0.4)
+"""By how much its mirror image must be seen better to take its place, first and fully."""
+TURNED_DEG = (15.0, 40.0)
+"""Yaw from which what both sides show is evened out, and from which they are equal."""
+
+
+def landmarks_by_symmetry(face: FittedFace, topology: Topology) -> FloatArray:
+    """The face's landmarks [N, 3] in canonical millimetres, unseen ones mirrored; those of a frontal face as they are.
+
+    Args:
+        face: its first N vertices are the landmarks.
+        topology: of its mesh.
+    """
+    points = face.vertices[: len(face.landmarks)].astype(np.float64)
+    normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
+    facing = (normals[: len(points)] @ face.rotation.T)[:, 2]
+    other = topology.mirror_landmarks
+    hidden = (1 - _ramp(facing, *FACING)) * _ramp(facing[other] - facing, *BETTER)
+    even = points + hidden[:, None] * (_mirrored(points)[other] - points)
+    turned = _ramp(np.abs(face.pose_deg[1]), *TURNED_DEG)
+    return np.asarray(even + turned / 2 * (_mirrored(even)[other] - even), np.float32)
+
+
+def _mirrored(points: DoubleArray) -> DoubleArray:
+    return points * [-1, 1, 1]
+
+
+def _ramp(values: Array, low: float, high: float) -> Array:
+    """Smoothly from 0 at ``low`` to 1 at ``high``."""
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
