@@ -42,8 +42,7 @@ def trained_on(folders: Sequence[Path], excluded: frozenset[str]) -> list[Path]:
         held = (other for name, other in zip(names, others, strict=True) if is_held_out(Path(name).stem, excluded))
         twins |= {Path(one).stem for other in held for one in str(other).split(",") if one}
     kept = [path for path in paths if not is_held_out(path.stem, excluded) and path.stem not in twins]
-    np.random.default_rng(0).shuffle(kept)  # type: ignore[arg-type]
-    return kept
+    return [kept[k] for k in np.random.default_rng(0).permutation(len(kept))]
 
 
 def main() -> int:

@@ -122,7 +122,7 @@ def _without_islands(chosen: BoolArray, fine: FineMesh) -> BoolArray:
     skin = np.isin(np.array(fine.part), ("skin", "bust"))
     kept = chosen
     for value in (True, False):  # first the largest piece of the face, then of what surrounds it
-        ids = np.flatnonzero(skin & (kept == value))
+        ids = np.flatnonzero(skin & (kept == value)).astype(np.int32)
         label = pieces(ids)
         largest = np.zeros(len(kept), bool)
         largest[ids[label == np.bincount(label).argmax()]] = True

@@ -26,6 +26,8 @@ TEETH = {"teeth_upper": "helper-upper-teeth", "teeth_lower": "helper-lower-teeth
 ANCHORS = np.array([[0, 0, 0], [10, 0, 0], [-10, 0, 0], [0, 10, 0], [0, 0, 10]])
 """Millimetres from a helper's middle."""
 MIRRORED_ANCHORS = (0, 2, 1, 3, 4)
+EYE_SHARE = 0.8
+"""Radius of an eyeball in that of MakeHuman's helper, which lies before the inner edge of the lids; 12 mm in life."""
 MIRROR_MM = 0.02
 
 
@@ -143,14 +145,14 @@ def _numbered(
         columns += [low, high]
         shares += [1 - share, share]
     bust = sparse.csr_matrix((shares, (rows, columns)), shape=(len(used), len(mean)))
-    blocks, helpers, bodies = [bust], {}, {}
+    blocks, helpers, bodies = [bust], dict[str, IntArray](), dict[str, DoubleArray]()
     for k, (name, group) in enumerate((EYES | TEETH).items()):
         ids = np.unique([v for polygon in base.polygons if polygon.group == group for v in polygon.vertices])
         known = np.c_[mean[ids] - mean[ids].mean(0), np.ones(len(ids))]
         anchors = np.c_[ANCHORS, np.ones(len(ANCHORS))] @ np.linalg.pinv(known)  # [5, H]
         place = (np.repeat(np.arange(len(ANCHORS)), len(ids)), np.tile(ids, len(ANCHORS)))
         blocks.append(sparse.csr_matrix((anchors.ravel(), place), shape=(len(ANCHORS), len(mean))))
-        helpers[name] = len(used) + len(ANCHORS) * k + np.arange(len(ANCHORS))
+        helpers[name] = (len(used) + len(ANCHORS) * k + np.arange(len(ANCHORS))).astype(np.int32)
         bodies[name] = mean[ids]
     matrix = sparse.vstack(blocks).tocsr()
     matrix.eliminate_zeros()
@@ -286,7 +288,7 @@ def _eyeballs(coarse: CoarseMesh, mean: DoubleArray) -> list[tuple[str, DoubleAr
     for name in EYES:
         middle, radius = sphere_in(coarse.shapes[name] @ mean)
         corners = ball.uv[np.concatenate([ball.triangles_uv, ball.triangles_uv[:, 2:]], axis=1)]
-        made.append((name, middle + radius * ball.points, ball.triangles, corners.astype(float)))
+        made.append((name, middle + EYE_SHARE * radius * ball.points, ball.triangles, corners.astype(float)))
     return made
 
 

@@ -11,7 +11,7 @@ WIDTHS = {"upper": (8.6, 6.6, 7.6, 7.0, 6.8, 10.2, 9.8), "lower": (5.3, 5.9, 6.9
 """Millimetres along the arch, from the middle incisor to the second molar (Wheeler's Dental Anatomy)."""
 HEIGHTS = {"upper": (10.0, 8.8, 9.6, 8.2, 7.6, 7.2, 6.8), "lower": (8.6, 8.8, 9.4, 8.2, 7.8, 7.2, 6.8)}
 DEPTHS = (5.6, 5.4, 6.4, 8.4, 8.6, 10.4, 10.0)
-BITE_MM = {"upper": -1.7, "lower": -3.2}
+BITE_MM = {"upper": -4.2, "lower": -4.7}
 """The edge of the incisors from the end of MakeHuman's band of teeth."""
 TAPER = 0.22
 """How much narrower a crown is at its root."""

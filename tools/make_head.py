@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 import head_face
 import head_layout
 from head_mesh import CoarseMesh, FineMesh, cut_bust, mirror_of, sphere_in, subdivide, with_eyes_and_teeth
-from make_correspondence import draw
+from make_correspondence import Found, draw
 from makehuman import RACES, Person, Slider, Wheel, macro_targets
 from ostec.core.correspondence import Correspondence, correspondence_file
 from ostec.core.types import DoubleArray, FloatArray, IntArray, Topology
@@ -75,7 +75,7 @@ def draw_people(sliders: Sequence[Slider], rng: np.random.Generator) -> list[dic
         age = rng.uniform(0.1875, 0.5) if rng.random() < 0.15 else rng.uniform(0.45, 1)
         gender = float(np.clip(rng.normal(float(rng.random() > 0.5), 0.2), 0, 1))
         muscle, weight = np.clip(rng.normal(0.5, (0.2, 0.25)), 0, 1)
-        targets = dict(macro_targets(Person(age, gender, muscle, weight, rng.dirichlet([0.4] * len(RACES)))))
+        targets = dict(macro_targets(Person(age, gender, muscle, weight, rng.dirichlet([0.4] * len(RACES)).tolist())))
         both: dict[str, float] = {}
         for slider in sliders:
             folder, name = slider.name.split("/")
@@ -237,7 +237,8 @@ def main() -> int:
         np.savez_compressed(stream, vertex_count=np.int32(len(model.mean)), **fields)
     print(path, path.stat().st_size, name)
     if options.picture is not None:
-        draw(model, correspondence, options.picture)
+        found = Found(correspondence.vertices, correspondence.weights, correspondence.trust)
+        draw(model, found, options.picture)
     return 0
 
 

@@ -19,7 +19,12 @@ CLASSES = {
     ),
     "Detection and landmarks": ("detect.settings.DetectSettings", "detect.settings.LandmarkSettings"),
     "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings"),
-    "Mask": ("mask.settings.MaskSettings", "mask.settings.SpectacleSettings", "mask.settings.HandSettings"),
+    "Mask": (
+        "mask.settings.MaskSettings",
+        "mask.settings.SpectacleSettings",
+        "mask.settings.HandSettings",
+        "mask.settings.CoverSettings",
+    ),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",

@@ -61,7 +61,8 @@ def test_expressions_at_their_limits_are_those_of_the_whole_bounded_problem() ->
     values = np.concatenate([found.identity, found.expression]).astype(np.float64)
     left = columns @ values - (head[:468] - scale * mean @ rotation.T - offset) / noise
     prior = np.r_[np.ones(5), np.full(2, settings.expression_deviation**-2)]
-    gradient = np.einsum("nik,ni->k", columns, left) + prior * values
+    cost = np.r_[np.zeros(5), np.full(2, settings.expression_sparsity)]
+    gradient = np.einsum("nik,ni->k", columns, left) + prior * values + cost
     size = np.abs(np.einsum("nik,ni->k", columns, (head[:468] - scale * mean @ rotation.T - offset) / noise)).max()
     assert found.expression[0] == pytest.approx(1)
     assert gradient[5] < 0
@@ -157,3 +158,22 @@ def test_random_heads_of_ict_are_found_to_a_millimetre_and_a_half() -> None:
     assert np.mean(errors) < 1.2
     assert max(errors) < 1.5
     assert min(seconds) < 2
+
+
+def test_few_expressions_say_what_one_can() -> None:
+    """An expression costs its size: what another one says as well is left to that one."""
+    twice = np.concatenate([MODEL.expression, MODEL.expression[:, :, :1] * np.float32(0.4)], axis=2)
+    model = replace(MODEL, expression=twice, expression_names=(*MODEL.expression_names, "weak"))
+    head = planted(MODEL, 0 * IDENTITY, np.float32([0.5, 0]))
+    free = HeadFitter(model, toy_correspondence(model), replace(FITTER.settings, expression_sparsity=0.0))
+    sparse = HeadFitter(model, toy_correspondence(model), replace(FITTER.settings, expression_sparsity=5.0))
+    both, one = (fitter.fit(head[:468]).expression for fitter in (free, sparse))
+    assert both[2] > 0.01
+    assert one[2] < 0.5 * both[2]
+
+
+def test_expressions_that_landmarks_do_not_show_stay_at_zero() -> None:
+    model = replace(MODEL, unseen=MODEL.expression_names[:1])
+    found = HeadFitter(model, toy_correspondence(model)).fit(planted(MODEL, 0 * IDENTITY, np.float32([0, 0.8]))[:468])
+    assert found.expression[0] == 0
+    assert found.expression[1] > 0.2

@@ -83,10 +83,10 @@ class StoredHead:
         return kept, of, flipped
 
     @classmethod
-    def read(cls, tensors: Mapping[str, Array]) -> "StoredHead":
+    def read(cls, tensors: Mapping[str, Any]) -> "StoredHead":
         """From what the file holds. Raises KeyError, IndexError or ValueError for something else."""
         mirror = tensors["mirror"]
-        half = np.flatnonzero(np.arange(len(mirror)) <= mirror)
+        half = np.flatnonzero(np.arange(len(mirror)) <= mirror).astype(np.int32)
         parity = tensors["parity"].astype(np.float32)
         identity = tensors["identity"] * tensors["identity_step"]
         stored = tensors["expression"] * tensors["expression_step"]
