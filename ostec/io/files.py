@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ostec.core.errors import OutputError, UsageError
+from ostec.core.plain import open_plain as open_plain
 from ostec.io.locks import Busy, only_one
 
 _HOST = sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:8]
@@ -126,16 +127,6 @@ def remove_leftovers(folder: Path) -> None:
             part.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"{part} cannot be removed ({error.strerror or error}).") from error
-
-
-def open_plain(path: Path) -> BinaryIO:
-    """Open a file for reading that must be one: neither a pipe, which would be waited for, nor an endless device.
-
-    Raises OSError if it is none, is missing or cannot be read.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no plain file")
-    return path.open("rb")
 
 
 def make_short_temp(prefix: str) -> Path:

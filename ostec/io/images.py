@@ -5,6 +5,7 @@ What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold
 
 import io
 import logging
+import math
 import warnings
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -12,7 +13,8 @@ from typing import BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from ostec.core.errors import ImageError, kind_of
+from ostec.core.errors import ImageError, kind_of, out_of_memory
+from ostec.core.plain import open_plain
 from ostec.core.types import ByteArray, FloatArray
 from ostec.io.files import write_atomic
 
@@ -32,20 +34,21 @@ _FILTERS = {"area": "BOX", "bilinear": "BILINEAR", "lanczos": "LANCZOS"}
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
-def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
-    """Read a photo: turned as its EXIF says, in sRGB, transparent parts on white; of several frames the first.
+def read_image(path: Path, max_megapixels: float = 100.0, whole_megapixels: float = math.inf) -> FloatArray:
+    """Read a picture: turned as its EXIF says, in sRGB, transparent parts on white; of several frames the first.
 
     Args:
         path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name.
         max_megapixels: larger pictures are refused before they are decoded (Pillow itself stops at about 179).
+        whole_megapixels: larger pictures are read at half their width and height, which takes far less memory.
 
     Returns [H, W, 3] RGB in [0, 1]. Raises ImageError if the file is missing, unreadable, no picture, damaged or too
     large.
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            return _decode(stream, str(path), max_megapixels)
+        with open_plain(path) as stream:
+            return _decode(stream, str(path), max_megapixels, whole_megapixels)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist.") from error
     except IsADirectoryError as error:
@@ -56,30 +59,40 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
         raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
 
-def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> FloatArray:
+def decode_image(
+    data: bytes, name: str, max_megapixels: float = 100.0, whole_megapixels: float = math.inf
+) -> FloatArray:
     """Decode the bytes of a file as :func:`read_image` does; errors call it ``name``."""
-    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)
+    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels, whole_megapixels)
 
 
-def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:
+def _decode(stream: BinaryIO, name: str, max_megapixels: float, whole_megapixels: float) -> FloatArray:
     """Whatever Pillow trips over is an ImageError, and what it only warns of is none."""
+    size = "it"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
         try:
             picture = _open(stream, name, max_megapixels)
+            size = f"{picture.width} x {picture.height} pixels"
+            if picture.width * picture.height > whole_megapixels * 1e6:
+                logger.warning("%s has %s; it is read at half its width and height.", name, size)
+                return _to_rgb(_turn_upright(_halved(picture), _orientation(picture)))
             picture.load()
-            return _to_rgb(_turn_upright(picture))
+            return _to_rgb(_turn_upright(picture, _orientation(picture)))
         except ImageError:
             raise
+        except MemoryError as error:
+            raise ImageError(f"{name} cannot be read ({out_of_memory(error, size)}).") from error
         except Exception as error:  # whatever a decoder trips over, the picture is damaged
             raise ImageError(f"{name} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
 
-def _open(stream: io.BufferedReader, path: str, max_megapixels: float) -> Image.Image:
+def _open(stream: BinaryIO, path: str, max_megapixels: float) -> Image.Image:
     """Read the header only, and refuse what is no picture or too large."""
-    if not stream.peek(1):
+    if not stream.read(1):
         raise ImageError(f"{path} is empty.")
     try:
+        stream.seek(0)
         picture = Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -105,7 +118,7 @@ def is_image_file(path: Path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with path.open("rb") as stream, Image.open(stream, formats=_FORMATS[:-1]):
+            with open_plain(path) as stream, Image.open(stream, formats=_FORMATS[:-1]):
                 return True
         except Image.DecompressionBombError:
             return True
@@ -113,13 +126,35 @@ def is_image_file(path: Path) -> bool:
             return False
 
 
-def _turn_upright(picture: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a picture with unreadable EXIF stays as it is."""
+def _halved(picture: Image.Image) -> Image.Image:
+    """A picture whose pixels have not been read, with a mean in place of each square of four; odd sides round up."""
+    size = picture.size
+    picture.draft(None, (size[0] // 2, size[1] // 2))  # decodes a JPEG so
+    if picture.format == "JPEG2000":
+        picture.reduce = 1  # type: ignore[method-assign,assignment]
+    picture.load()
+    if picture.size != size:
+        return picture
+    if picture.mode.startswith("I") or picture.mode == "F":
+        small = picture.convert("F").reduce(2)
+        return small if picture.mode == "F" else small.convert("I")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+    elif picture.mode in ("1", "P"):
+        picture = picture.convert("RGB")
+    return picture.reduce(2)
+
+
+def _orientation(picture: Image.Image) -> object:
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        return picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # EXIF parsers raise anything, and the pixels are fine
         logger.debug("unreadable EXIF data", exc_info=True)
-        return picture
+        return 1
+
+
+def _turn_upright(picture: Image.Image, orientation: object) -> Image.Image:
+    """Apply the EXIF orientation; a picture with an unknown one stays as it is."""
     return picture.transpose(Image.Transpose[_TURNS[int(orientation) - 2]]) if orientation in range(2, 9) else picture
 
 
@@ -132,7 +167,10 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
         rgba = picture.convert("RGBA")
         alpha = np.asarray(rgba.getchannel("A"), np.float32)[..., None] / np.float32(255)
         rgb = _through_profile(rgba.convert("RGB"), picture.info.get("icc_profile"))
-        return _as_float(rgb) * alpha + (1 - alpha)  # on white, as viewers show it
+        image = _as_float(rgb)
+        image *= alpha
+        image += 1 - alpha  # on white, as viewers show it
+        return image
     if picture.mode not in _PROFILE_SPACES:
         picture_rgb = picture.convert("RGB")
         picture_rgb.info = picture.info
@@ -141,7 +179,9 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
 
 
 def _as_float(picture: Image.Image) -> FloatArray:
-    return np.asarray(picture, np.float32) / np.float32(255)
+    image = np.array(picture, np.float32)
+    image /= np.float32(255)
+    return image
 
 
 def _scale_deep_grey(values: np.ndarray, mode: str) -> FloatArray:
@@ -182,7 +222,7 @@ def as_picture(value: object) -> FloatArray:
     Raises TypeError for anything else or other numbers, ValueError for other shapes or values outside [0, 1].
     """
     if isinstance(value, Image.Image):
-        return _to_rgb(_turn_upright(value))
+        return _to_rgb(_turn_upright(value, _orientation(value)))
     if hasattr(value, "detach"):  # a tensor, without importing PyTorch
         planes: np.ndarray = value.detach().cpu().numpy()
         first = planes.ndim == 3 and planes.shape[0] in (1, 3, 4) and planes.shape[2] not in (1, 3, 4)
@@ -276,7 +316,7 @@ def read_palette_png(path: Path) -> ByteArray:
     Raises ImageError if the file is missing, damaged or has no palette.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             return _indices(stream, str(path))
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error}).") from error

@@ -44,6 +44,8 @@ landmarks of faces that lie on their side or upside down have at least 9.9 if th
 REFUSED = 20.0
 """Doubt above which the best landmarks are refused. A head turned by 60 degrees has 12, a portrait stretched to twice
 its width 17, a face at a roll of 45 degrees up to 18; landmarks across two heads have 36 or more."""
+WHOLE_MEGAPIXELS = 25.0
+"""Larger photos are read at half their size: 100 megapixels would take 3.6 GB."""
 MASK_SIZE = 256
 HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
@@ -154,10 +156,12 @@ def read_photo(photo: PhotoLike) -> ReadPhoto:
         photo = PhotoBytes(photo, "bytes")
     if isinstance(photo, PhotoBytes):
         digest = hashlib.sha256(photo.data).hexdigest()
-        return ReadPhoto(decode_image(photo.data, photo.name), {"source": photo.name, "source_sha256": digest})
+        image = decode_image(photo.data, photo.name, whole_megapixels=WHOLE_MEGAPIXELS)
+        return ReadPhoto(image, {"source": photo.name, "source_sha256": digest})
     if isinstance(photo, str | Path):
         path = Path(photo)
-        return ReadPhoto(read_image(path), {"source": path.name, "source_sha256": sha256_of(path)})
+        image = read_image(path, whole_megapixels=WHOLE_MEGAPIXELS)
+        return ReadPhoto(image, {"source": path.name, "source_sha256": sha256_of(path)})
     picture = as_picture(photo)
     digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
     return ReadPhoto(picture, {"source": "array", "source_sha256": digest})

@@ -201,6 +201,7 @@ def test_absent_folder_and_forbidden_are_named(tmp_path: Path, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.jpg").write_bytes(b"a")
     monkeypatch.setattr(Path, "open", refuse)  # the super-user may read everything, so that a real file cannot refuse
     with pytest.raises(ImageError, match=r"a\.jpg cannot be read \(permission denied\)\.$"):
         images.read_image(tmp_path / "a.jpg")

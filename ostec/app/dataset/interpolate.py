@@ -14,6 +14,7 @@ from ostec.app.console import begin
 from ostec.app.dataset.build import WorkerOptions, carry_out
 from ostec.app.options import Flat, option
 from ostec.core.errors import AssetError, UsageError
+from ostec.core.plain import read_json
 from ostec.core.settings import Device
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _write(path: Path, drawn: "list[ShardMember]", mixes: "list[Mix]", artist: _
 
 def _require_same(path: Path, request: dict[str, Any]) -> None:
     try:
-        before = json.loads(path.read_bytes())
+        before = read_json(path)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from scipy.sparse import csgraph
 from ostec.core.assets import cache_folder, find_model, load_manifest, models_folders, sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
+from ostec.core.plain import open_plain
 from ostec.core.types import FloatArray, IntArray
 
 Side = int | None
@@ -159,7 +160,8 @@ def read_mat(path: Path, names: tuple[str, ...]) -> Arrays:
     from scipy.io.matlab import MatReadError
 
     try:
-        left = _FREE + _TIMES * path.stat().st_size
+        with open_plain(path):  # the library would wait for a pipe
+            left = _FREE + _TIMES * path.stat().st_size
         held = [each for each in whosmat(str(path)) if each[0] in names]
         odd = next((name for name, _, kind in held if kind not in _NUMBERS), None)
         if odd is not None:
