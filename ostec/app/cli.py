@@ -262,7 +262,7 @@ def _guarded(call: Callable[[], int], verbose: bool) -> int:
         if verbose:
             traceback.print_exc()
         if lacking := out_of_memory(error):
-            return _refuse(f"{lacking[0].upper()}{lacking[1:]}.")
+            return _refuse(f"There is {lacking}.")
         return _refuse(f"Unexpected {type(error).__name__}: {error} (-v shows where).")
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

@@ -52,7 +52,7 @@ _ASKED = re.compile(r"llocate ([\d.]+ \w+)")
 
 
 def out_of_memory(error: BaseException, wanted: str = "") -> str:
-    """How a sentence ends if memory was used up; empty for any other error.
+    """What there is if memory was used up, ``not enough memory for 5 GiB``; empty for any other error.
 
     Args:
         error: of Python, NumPy or PyTorch, whose texts have what was asked for.
@@ -62,7 +62,7 @@ def out_of_memory(error: BaseException, wanted: str = "") -> str:
     if not isinstance(error, MemoryError) and not (asked and isinstance(error, RuntimeError)):
         return ""
     size = asked[1] if asked else wanted
-    return f"there is not enough memory{f' for {size}' if size else ''}"
+    return f"not enough memory{f' for {size}' if size else ''}"
 
 
 def kind_of(value: object) -> str:

@@ -76,9 +76,11 @@ def _decode(stream: BinaryIO, name: str, max_megapixels: float, whole_megapixels
             size = f"{picture.width} x {picture.height} pixels"
             if picture.width * picture.height > whole_megapixels * 1e6:
                 logger.warning("%s has %s; it is read at half its width and height.", name, size)
-                return _to_rgb(_turn_upright(_halved(picture), _orientation(picture)))
-            picture.load()
-            return _to_rgb(_turn_upright(picture, _orientation(picture)))
+                picture = _halved(picture)
+            else:
+                picture.load()
+                picture = _turn_upright(picture, _orientation(picture))
+            return _to_rgb(picture)
         except ImageError:
             raise
         except MemoryError as error:
@@ -127,22 +129,23 @@ def is_image_file(path: Path) -> bool:
 
 
 def _halved(picture: Image.Image) -> Image.Image:
-    """A picture whose pixels have not been read, with a mean in place of each square of four; odd sides round up."""
+    """A picture whose pixels have not been read, upright, with a mean in place of each square of four of them."""
     size = picture.size
     picture.draft(None, (size[0] // 2, size[1] // 2))  # decodes a JPEG so
     if picture.format == "JPEG2000":
         picture.reduce = 1  # type: ignore[method-assign,assignment]
     picture.load()
+    turn = _orientation(picture)
     if picture.size != size:
-        return picture
+        return _turn_upright(picture, turn)
     if picture.mode.startswith("I") or picture.mode == "F":
         small = picture.convert("F").reduce(2)
-        return small if picture.mode == "F" else small.convert("I")
+        return _turn_upright(small if picture.mode == "F" else small.convert("I"), turn)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
     elif picture.mode in ("1", "P"):
         picture = picture.convert("RGB")
-    return picture.reduce(2)
+    return _turn_upright(picture.reduce(2), turn)
 
 
 def _orientation(picture: Image.Image) -> object:

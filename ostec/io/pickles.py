@@ -443,14 +443,15 @@ def read_npy_object(path: Path) -> Any:
 @contextlib.contextmanager
 def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, mmap.mmap]]:
     """A file, and its content; what is wrong with it becomes a WeightsError."""
+    size = 0
     try:
         with open_plain(path) as file:
-            if not file.seek(0, io.SEEK_END):
+            if not (size := file.seek(0, io.SEEK_END)):
                 raise Malformed("an empty file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 yield file, content
     except (OSError, MemoryError) as error:
-        reason = out_of_memory(error, f"its {path.stat().st_size} bytes") or getattr(error, "strerror", None) or error
+        reason = out_of_memory(error, f"its {size} bytes") or getattr(error, "strerror", None) or error
         raise WeightsError(f"{path} cannot be read ({reason}).") from error
     except Malformed as error:
         raise WeightsError(f"{path} cannot be used: expected {expected}, found {error}.") from error

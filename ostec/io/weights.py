@@ -46,6 +46,7 @@ _UNREADABLE = (
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """Read every tensor of a safetensors file onto the CPU. Raises WeightsError if the file is missing or damaged."""
+    size = 0
     try:
         with open_plain(path) as stream:
             header = int.from_bytes(stream.read(8), "little")
@@ -113,6 +114,17 @@ def is_safetensors(path: Path) -> bool:
     except OSError:
         return False
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _HEADER_LIMIT
+
+
+def check_beginning(path: Path) -> Path:
+    """The same path. Raises WeightsError where a file begins with zeros, as no format does: before all is hashed."""
+    try:
+        with open_plain(path) as stream:
+            if any(stream.read(8)):
+                return path
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from error
+    raise WeightsError(f"{path} cannot be used: it is empty or begins with zeros, so it is no file of weights.")
 
 
 def encode_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:

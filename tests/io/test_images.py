@@ -1,7 +1,11 @@
 """Every picture that people have arrives as the same upright sRGB array; every bad one as one sentence."""
 
 import io
+import os
+import re
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -322,3 +326,81 @@ def test_bytes_are_decoded_as_the_file_is_read(tmp_path: Path) -> None:
             images.decode_image(data, "shard/a.png")
     with pytest.raises(ImageError, match=r"^shard/a\.png has 40 x 24 pixels"):
         images.decode_image(path.read_bytes(), "shard/a.png", max_megapixels=0.0005)
+
+
+HALVED: dict[str, tuple[str, dict[str, object]]] = {
+    **{name: ("RGB", options) for name, options in {**LOSSLESS, **LOSSY}.items()},
+    "PNG with alpha": ("RGBA", {}),
+    "PNG of a palette": ("P", {}),
+    "PNG of two colours": ("1", {}),
+    "PNG of 16 bits": ("I;16", {}),
+    "TIFF of floats": ("F", {}),
+    "TIFF of CMYK": ("CMYK", {}),
+}
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_larger_pictures_are_halved_while_they_are_decoded_and_others_are_not(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mode, options = HALVED[name]
+    picture = Image.fromarray(gradient(61, 99)).convert("L" if mode in ("I;16", "F") else "RGB").convert(mode)
+    if mode in ("I;16", "F"):
+        picture = Image.fromarray(
+            (np.asarray(picture) * (257.0 if mode == "I;16" else 1 / 255)).astype("<u2" if mode == "I;16" else "f4")
+        )
+    path = save(tmp_path / "a", picture, format=name.split()[0], **options)
+    whole = images.read_image(path)
+    np.testing.assert_array_equal(images.read_image(path, whole_megapixels=61 * 99 / 1e6), whole)
+    assert not caplog.records
+    half = images.read_image(path, whole_megapixels=61 * 98 / 1e6)
+    assert half.shape == (31, 50, 3)
+    means = whole[:60, :98].reshape(30, 2, 49, 2, 3).mean((1, 3))
+    assert np.abs(half[:30, :49] - means).mean() < (
+        0.02 if name in {"JPEG2000", *LOSSY} or mode in ("1", "P") else 0.004
+    )
+    np.testing.assert_array_equal(images.decode_image(path.read_bytes(), "a", whole_megapixels=0.001), half)
+    assert caplog.messages[0] == f"{path} has 99 x 61 pixels; it is read at half its width and height."
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF"])
+def test_a_halved_picture_is_upright(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a", Image.fromarray(gradient(40, 60)), format=name, exif=exif)
+    whole, half = images.read_image(path), images.read_image(path, whole_megapixels=0.001)
+    assert half.shape == (30, 20, 3)
+    assert np.abs(half - whole.reshape(30, 2, 20, 2, 3).mean((1, 3))).mean() < 0.02
+
+
+def in_a_process(program: str, megabytes: int | None = None) -> subprocess.CompletedProcess[str]:
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({megabytes} << 20,) * 2)\n" if megabytes else ""
+    begin = "import sys, numpy, PIL.Image, ostec.io.images as images\nfrom pathlib import Path\n"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", begin + limit + program]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_hundred_megapixels_take_little_memory(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.new("RGB", (10_000, 10_000), (200, 30, 60)), quality=50)
+    run = in_a_process(
+        "import resource\n"
+        f"print(images.read_image(Path({str(path)!r}), whole_megapixels=25).shape)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    assert run.stdout.startswith("(5000, 5000, 3)"), run.stderr
+    assert int(run.stdout.split()[-1]) < 800_000  # kB; 1.6 GB if it is read whole
+
+
+def test_where_memory_is_short_the_sentence_has_the_size(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (9000, 9000)), compress_level=1)
+    run = in_a_process(
+        "from ostec.core.errors import ImageError\n"
+        f"try: images.read_image(Path({str(path)!r}))\n"
+        "except ImageError as error: print(error)",
+        megabytes=600,
+    )
+    assert "damaged" not in run.stdout
+    assert re.search(
+        r"a\.png cannot be read \(not enough memory for (9000 x 9000 pixels|[\d.]+ \wi?B)\)\.", run.stdout
+    ), run

@@ -328,7 +328,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OstecError):
         return str(error)
     if lacking := out_of_memory(error, "this photo"):
-        return f"{lacking[0].upper()}{lacking[1:]}."
+        return f"There is {lacking}."
     return f"Unexpected {type(error).__name__}: {error}"
 
 
