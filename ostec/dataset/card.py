@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ostec.core.plain import open_plain
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_number
 from ostec.dataset.members import PORTRAIT, PROVENANCE, TEXTURE
@@ -20,7 +21,7 @@ from ostec.dataset.origin import hub_licence, licence_of, origin_of, record_in
 from ostec.dataset.plan import NOT_GIVEN, Build
 from ostec.dataset.stats import attributes_of, ordered, stats_of
 from ostec.export.templates import render
-from ostec.io.files import open_plain, write_atomic
+from ostec.io.files import write_atomic
 from ostec.pipeline.settings import told
 
 logger = logging.getLogger(__name__)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
+from ostec.core.plain import open_plain
 from ostec.core.text import counted
 from ostec.core.types import FloatArray
 from ostec.dataset.manifest import Row, check_table, join_tables, read_tables
@@ -18,7 +19,6 @@ from ostec.dataset.members import MESH
 from ostec.dataset.plan import LICENCES, Build, DatasetConfig, read_builds, read_config
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
-from ostec.io.files import open_plain
 from ostec.io.shards import read_member, read_members
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from typing import Any
 
 from ostec.core.assets import asset_path, load_manifest, manifest_names, sha256_of
 from ostec.core.errors import AssetError
+from ostec.core.plain import open_plain
 from ostec.core.text import counted, shown
 from ostec.dataset.manifest import Row
 from ostec.dataset.members import RECORD
 from ostec.dataset.plan import LOST
-from ostec.io.files import open_plain
 from ostec.io.shards import read_member, read_members
 
 INTERPOLATION, SELECTION = "interpolation.json", "selection.json"

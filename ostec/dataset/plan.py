@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, ImageError, UsageError
+from ostec.core.plain import open_plain
 from ostec.core.settings import from_json, to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import Attributes, Labels
 from ostec.dataset.reader import PhotoReader
 from ostec.dataset.records import ID_DIGITS, Item, Place
 from ostec.dataset.sources import Candidate
-from ostec.io.files import make_folder, open_plain, write_atomic
+from ostec.io.files import make_folder, write_atomic
 from ostec.pipeline.settings import CompleteSettings
 
 KIND = "ostec dataset"

@@ -1,18 +1,19 @@
 """The bytes of a photo, wherever they are."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import ImageError
+from ostec.core.plain import open_plain
 from ostec.core.text import shown
 from ostec.dataset.records import Place
+from ostec.io.parquet import claimed_bytes, opened, reason_of
 
 MAX_PHOTO_BYTES = 512 << 20
 """A larger file is refused before it is read."""
 MAX_GROUP_BYTES = 8 << 30
-"""A row group of a Parquet file whose image column is larger, unpacked, is refused."""
+"""A row group of a Parquet file that is larger, unpacked, is refused."""
 _BATCH_ROWS = 16
 
 
@@ -35,7 +36,7 @@ class PhotoReader:
             return self._read_cell(place)
         path, name = Path(place.path), shown(Path(place.path).name)
         try:
-            with path.open("rb") as stream:
+            with open_plain(path) as stream:
                 stream.seek(max(place.offset, 0))
                 length = place.size if place.offset >= 0 else path.stat().st_size
                 if not 0 <= length <= MAX_PHOTO_BYTES:
@@ -63,24 +64,13 @@ class PhotoReader:
 def read_cells(path: Path, group: int, column: str) -> Iterator[Any]:
     """The cells of a column of a row group, a few in memory at a time; None where one is empty. Raises ImageError."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            about = file.metadata.row_group(group)
-            chunks = [about.column(number) for number in range(file.metadata.num_columns)]
-            claimed = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column)
-            if claimed > MAX_GROUP_BYTES:
+        with opened(path) as file:
+            if (claimed := claimed_bytes(file, group)) > MAX_GROUP_BYTES:
                 raise ImageError(f"{shown(path.name)} claims {claimed} bytes of pictures in row group {group}.")
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
                 cells: Any = batch.column(0)
                 yield from (cells.flatten()[0] if pa.types.is_struct(cells.type) else cells).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise ImageError(f"{shown(path.name)} cannot be read ({reason_of(error, path)}).") from error
-
-
-def reason_of(error: Exception, path: Path) -> str:
-    """The first line of what Arrow says about a file, without the folders in which it lies."""
-    number = getattr(error, "errno", None)
-    lines = [os.strerror(number)] if number else str(error).splitlines()
-    return (lines or [type(error).__name__])[0].replace(str(path), path.name).rstrip(".")

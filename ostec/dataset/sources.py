@@ -15,13 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ostec.core.errors import UsageError
+from ostec.core.plain import open_plain
 from ostec.core.text import shown
-from ostec.dataset.attributes import MAX_BESIDE_BYTES, Beside, beside_file, scalar_columns, unpacked_bytes
+from ostec.dataset.attributes import MAX_BESIDE_BYTES, Beside, beside_file, scalar_columns
 from ostec.dataset.members import TEXTURE
-from ostec.dataset.reader import MAX_GROUP_BYTES, reason_of
+from ostec.dataset.reader import MAX_GROUP_BYTES
 from ostec.dataset.records import Place
-from ostec.io.files import open_plain
 from ostec.io.images import IMAGE_SUFFIXES
+from ostec.io.parquet import claimed_bytes, opened, reason_of
 from ostec.io.photos import expand, is_photo, walk_photos
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class Search:
 
     def _in_list(self, path: Path) -> Iterator[Candidate]:
         base = path.parent
-        with path.open(encoding="utf-8", errors="surrogateescape") as stream:
+        with io.TextIOWrapper(open_plain(path), encoding="utf-8", errors="surrogateescape") as stream:
             while line := stream.readline(_MAX_LINE):
                 name = line.rstrip("\r\n")
                 if not name.strip() or name.startswith("#"):
@@ -186,7 +187,7 @@ class Search:
         end = -1
         try:
             size = path.stat().st_size
-            with _Archive(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            with open_plain(path), _Archive(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
                 end = 0
                 while (member := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
@@ -220,17 +221,14 @@ class Search:
 
     def _in_parquet(self, path: Path) -> Iterator[Candidate]:
         """A photo a row: its bytes, or a file that the row names."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         try:
-            with open_plain(path) as stream, pq.ParquetFile(stream) as file:
+            with opened(path) as file:
                 column = image_column(file.schema_arrow)
                 name = column.removesuffix(".bytes")
                 others = scalar_columns(file.schema_arrow) if self.beside else []
                 number = 0
                 for group in range(file.metadata.num_row_groups):
-                    if (claimed := unpacked_bytes(file, group, [name, *others])) > MAX_GROUP_BYTES:
+                    if (claimed := claimed_bytes(file, group)) > MAX_GROUP_BYTES:
                         raise OSError(f"it claims {claimed} bytes in row group {group}")
                     batches = file.iter_batches(_BATCH_ROWS, [group], [name, *others], use_threads=False)
                     for row, values in enumerate(values for batch in batches for values in batch.to_pylist()):
@@ -241,7 +239,7 @@ class Search:
                         found = Candidate(f"{shown(path.name)}/{number}", place, cell.get("bytes"), beside=beside)
                         yield found if found.data else _named_in(path, found, cell.get("path"))
                         number += 1
-        except (OSError, pa.ArrowException) as error:
+        except OSError as error:
             yield self._damaged(path, f"cannot be read as a Parquet file ({reason_of(error, path)})")
 
 

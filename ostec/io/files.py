@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ostec.core.errors import OutputError, UsageError
-from ostec.core.plain import open_plain as open_plain
 from ostec.io.locks import Busy, only_one
 
 _HOST = sha256(socket.gethostname().encode("utf-8", "surrogateescape")).hexdigest()[:8]
