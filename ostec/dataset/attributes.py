@@ -221,7 +221,8 @@ def read_table(path: Path, left_out: "Counter[str]") -> dict[str, str]:
         if not table:
             raise ValueError("it has no row")
     except OSError as error:
-        raise UsageError(f"{shown(path)} cannot be read ({error.strerror or error}).") from error
+        kind = "" if error.errno else " as a table of attributes"
+        raise UsageError(f"{shown(path)} cannot be read{kind} ({error.strerror or error}).") from error
     except (ValueError, RecursionError, csv.Error) as error:  # Arrow's are ValueErrors or OSErrors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{shown(path)} cannot be read as a table of attributes ({reason}).") from error

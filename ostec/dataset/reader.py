@@ -70,6 +70,8 @@ def read_cells(path: Path, group: int, column: str) -> Iterator[Any]:
             if (claimed := claimed_bytes(file, group)) > MAX_GROUP_BYTES:
                 raise ImageError(f"{shown(path.name)} claims {claimed} bytes of pictures in row group {group}.")
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                if not batch.num_columns:
+                    raise ImageError(f"{shown(path.name)} has no column {shown(column)}.")
                 cells: Any = batch.column(0)
                 yield from (cells.flatten()[0] if pa.types.is_struct(cells.type) else cells).to_pylist()
     except OSError as error:
