@@ -206,7 +206,8 @@ def _until(deadline: float, call: Callable[[], None]) -> None:
 
     def run() -> None:
         try:
-            done.set_result(call())
+            call()
+            done.set_result(None)
         except BaseException as error:  # noqa: BLE001 - raised by whoever waits
             done.set_exception(error)
 

@@ -231,6 +231,7 @@ with _ray(Resources(workers=1)):
     print(oct(os.stat(os.environ["RAY_TMPDIR"]).st_mode & 0o777))
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    environment["RAY_raylet_start_wait_time_s"] = "300"  # on a busy machine
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     refused, let_in = "False True", "True False"
     assert run.stdout.splitlines() == [refused, refused, let_in] * 2 + ["0o700"], run.stderr
