@@ -6,12 +6,15 @@ VENV = .venv
 BIN = $(VENV)/bin
 PHOTOS = ../shared/data/photos
 
-.PHONY: help demo test slow photos docs clean
+MINUTES = 5
+
+.PHONY: help demo test slow fuzz photos docs clean
 
 help:
 	@echo "make demo    complete the photos in examples/ into results/"
 	@echo "make test    lint, types and tests"
 	@echo "make slow    the tests that take minutes"
+	@echo "make fuzz    damaged files for every reader, for MINUTES=$(MINUTES)"
 	@echo "make photos  complete the development photos in $(PHOTOS), where they are"
 	@echo "make docs    build the documentation into site/"
 	@echo "make clean   remove what the other targets made, but for $(VENV)"
@@ -28,6 +31,9 @@ test: $(VENV)/.installed-dev
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz.fuzz --minutes $(MINUTES)
 
 photos: $(VENV)/.installed
 	@if [ -d "$(PHOTOS)" ]; then \

@@ -8,12 +8,15 @@ from typing import Any
 
 from ostec.core.assets import generator_names
 from ostec.core.errors import UsageError
+from ostec.core.plain import read_plain
 from ostec.core.text import shown
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
     import tomli as tomllib
+
+_MAX_TOML_BYTES = 1 << 20
 
 
 def need_file(path: str | Path, what: str) -> None:
@@ -63,6 +66,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     """The values of a TOML file; ``what`` it is begins the sentence. Raises UsageError where it is none."""
     need_file(path, f"The file of {what}")
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_plain(path, _MAX_TOML_BYTES).decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{shown(path)} is no TOML file ({error}).") from error

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from ostec import __version__
 from ostec.app.parse import after_help, parse, wrapped
-from ostec.core.errors import OstecError
+from ostec.core.errors import OstecError, out_of_memory
 from ostec.core.text import shown
 
 DESCRIPTION = "From one photo of a face to a complete UV texture on a textured 3D mesh."
@@ -258,6 +258,8 @@ def _guarded(call: Callable[[], int], verbose: bool) -> int:
     except Exception as error:  # noqa: BLE001 - users get a sentence, not a traceback
         if verbose:
             traceback.print_exc()
+        if lacking := out_of_memory(error):
+            return _refuse(f"There is {lacking}.")
         return _refuse(f"Unexpected {type(error).__name__}: {error} (-v shows where).")
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

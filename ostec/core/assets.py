@@ -6,7 +6,6 @@ Models that do not ship are looked for in the user's folder of models (``$OSTEC_
 
 import hashlib
 import importlib.util
-import json
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from ostec.core.errors import AssetError, UsageError
 from ostec.core.manifests import MANIFEST_ERRORS, Manifest, ManifestFile, parse_manifest, require_sha256
+from ostec.core.plain import open_plain, read_json
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 GENERATOR_LOADER = "ostec.load.generators.read_generator"
@@ -60,7 +60,7 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits. Raises AssetError if the file cannot be read."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     except OSError as error:
@@ -222,15 +222,13 @@ def read_pin(path: Path) -> Pin | None:
     """Read what is pinned of a file; None where nothing is. Raises AssetError if the pin is damaged."""
     beside = pin_of(path)
     try:
-        text = beside.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise AssetError(f"{beside} cannot be read ({error}).") from error
-    try:
-        table = json.loads(text)
+        table = read_json(beside)
         pin = Pin(int(table["size"]), str(table["sha256"]), str(table.get("url", "")))
         require_sha256(pin.sha256, path.name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AssetError(f"{beside} cannot be read ({error}).") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise AssetError(f"{beside} is no pin of a SHA-256; remove it if {path.name} is to be trusted anew.") from error
     return pin

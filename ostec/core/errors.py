@@ -5,6 +5,8 @@ A bad argument raises ``ValueError`` or ``TypeError``. Everything that a correct
 one sentence that a user can act on.
 """
 
+import re
+
 
 class OstecError(Exception):
     """Base of every error that is not the caller's mistake. Its text is one sentence for the user."""
@@ -47,6 +49,23 @@ class UsageError(OstecError):
 
 class OstecWarning(UserWarning):
     """What the user of a result should know of it; the same sentences are in its record."""
+
+
+_ASKED = re.compile(r"llocate ([\d.]+ \w+)")
+
+
+def out_of_memory(error: BaseException, wanted: str = "") -> str:
+    """What there is if memory was used up, ``not enough memory for 5 GiB``; empty for any other error.
+
+    Args:
+        error: of Python, NumPy or PyTorch, whose texts have what was asked for.
+        wanted: what it was for, where they do not.
+    """
+    asked = _ASKED.search(str(error))
+    if not isinstance(error, MemoryError) and not (asked and isinstance(error, RuntimeError)):
+        return ""
+    size = asked[1] if asked else wanted
+    return f"not enough memory{f' for {size}' if size else ''}"
 
 
 def kind_of(value: object) -> str:

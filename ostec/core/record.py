@@ -36,7 +36,7 @@ class RunRecord(TypedDict, total=False):
     faces: dict[str, int]
     """``index``, from 1, and ``count`` of the faces of the photo that were completed together."""
     face_box: list[float]
-    """x0, y0, x1, y1 in photo pixels."""
+    """x0, y0, x1, y1 in pixels of the photo as it was read: half its size beyond 25 megapixels."""
     face_confidence: float
     fit_residual_percent: float
     pose_deg: list[float]

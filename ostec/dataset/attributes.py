@@ -5,6 +5,7 @@ is taken unless it was asked for: such data can be personal. A row belongs to th
 """
 
 import csv
+import io
 import json
 import math
 import re
@@ -15,8 +16,9 @@ from typing import Any
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
+from ostec.core.plain import open_plain, read_plain
 from ostec.core.text import shown
-from ostec.io.files import open_plain
+from ostec.io.parquet import claimed_bytes, opened
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
@@ -196,7 +198,8 @@ def read_table(path: Path, left_out: "Counter[str]") -> dict[str, str]:
         if not table:
             raise ValueError("it has no row")
     except OSError as error:
-        raise UsageError(f"{shown(path)} cannot be read ({error.strerror or error}).") from error
+        kind = "" if error.errno else " as a table of attributes"
+        raise UsageError(f"{shown(path)} cannot be read{kind} ({error.strerror or error}).") from error
     except (ValueError, RecursionError, csv.Error) as error:  # Arrow's are ValueErrors or OSErrors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{shown(path)} cannot be read as a table of attributes ({reason}).") from error
@@ -219,7 +222,7 @@ def _named(row: Any) -> tuple[str, dict[Any, Any]]:
 
 
 def _in_csv(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with io.TextIOWrapper(open_plain(path), encoding="utf-8-sig", newline="") as stream:
         lines = csv.DictReader(stream, strict=True)
         names = lines.fieldnames or []
         if len(set(names)) < len(names):
@@ -232,7 +235,7 @@ def _in_csv(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _in_json(path: Path) -> Iterator[Any]:
-    values = json.loads(path.read_bytes())
+    values = json.loads(read_plain(path, MAX_TABLE_BYTES))
     if not isinstance(values, dict | list):
         raise ValueError("expected an object of objects")
     for name, row in values.items() if isinstance(values, dict) else ():
@@ -243,16 +246,14 @@ def _in_json(path: Path) -> Iterator[Any]:
 
 
 def _in_lines(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8-sig") as stream:
+    with io.TextIOWrapper(open_plain(path), encoding="utf-8-sig") as stream:
         yield from (json.loads(line) for line in stream if line.strip())
 
 
 def _in_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
+    with opened(path) as file:
         names, columns = file.schema_arrow.names, scalar_columns(file.schema_arrow)
-        claimed = sum(unpacked_bytes(file, group, columns) for group in range(file.metadata.num_row_groups))
+        claimed = sum(claimed_bytes(file, group) for group in range(file.metadata.num_row_groups))
         if claimed > MAX_TABLE_BYTES or file.metadata.num_rows * len(columns) > MAX_VALUES:
             raise ValueError(f"expected {MAX_TABLE_BYTES} bytes and {MAX_VALUES} values at most")
         other = {name: () for name in names if name not in columns}  # left out, and told of
@@ -279,13 +280,6 @@ def scalar_columns(schema: Any) -> list[str]:
         return any(getattr(pa.types, f"is_{test}")(kind) for test in tests)
 
     return [name for name in schema.names if fits(schema.field(name).type)]
-
-
-def unpacked_bytes(file: Any, group: int, columns: list[str]) -> int:
-    """What some columns, or fields of structs, of a row group of a Parquet file claim to take in memory."""
-    about = file.metadata.row_group(group)
-    chunks = (about.column(number) for number in range(about.num_columns))
-    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
 
 
 def are_few(values: int, known: int) -> bool:

@@ -18,15 +18,15 @@ import numpy as np
 
 from ostec.core.assets import asset_path, load_manifest, manifest_names, sha256_of
 from ostec.core.errors import AssetError
+from ostec.core.plain import open_plain, read_json
 from ostec.core.text import shown
 from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_number
-from ostec.dataset.files import read_json
 from ostec.dataset.manifest import Row
 from ostec.dataset.plan import LOST, NOT_GIVEN, Build
 from ostec.dataset.records import PORTRAIT, PROVENANCE, RECORD, TEXTURE
 from ostec.dataset.stats import attributes_of, ordered, stats_of
 from ostec.export.templates import render
-from ostec.io.files import open_plain, write_atomic
+from ostec.io.files import write_atomic
 from ostec.io.shards import read_member, read_members
 from ostec.pipeline.settings import told
 

@@ -42,6 +42,7 @@ _TICK_S = 1.0
 _CONNECT_S = 10.0  # for the first answer of a cluster
 _WORKER_BYTES = 2 << 30  # of a worker with its networks, about: measured 1.1 GB for the ones that ship, on a CPU
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's shared memory: next to nothing passes through it
+_FIRST_WITH_TOKENS = (2, 52)
 _TEMP_PREFIX = "ostecray-"
 
 
@@ -318,8 +319,7 @@ def _ray(resources: Resources) -> Iterator[None]:
     else:
         temp = make_short_temp(_TEMP_PREFIX)  # for its owner alone, which Ray's own folder in it is not
         os.environ["RAY_TMPDIR"] = str(temp)
-        if os.environ.setdefault("RAY_AUTH_MODE", "token") == "token":
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         cpus = max(max(resources.workers, 1) * resources.threads, os.cpu_count() or 1)
         where = {"address": "local", "num_cpus": cpus, "object_store_memory": _OBJECT_STORE_BYTES}
         where["include_dashboard"] = False
@@ -328,6 +328,9 @@ def _ray(resources: Resources) -> Iterator[None]:
             import ray
         except ImportError as error:
             raise BackendError("Datasets are built with Ray; please run: pip install ray") from error
+        if temp is not None and tuple(map(int, ray.__version__.split(".")[:2])) < _FIRST_WITH_TOKENS:
+            here = f"Ray {ray.__version__} would take work from whoever reaches this machine"
+            raise BackendError(f"{here}; please run: pip install --upgrade ray")
         try:
             with _handlers_kept():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)

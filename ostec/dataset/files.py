@@ -2,15 +2,15 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, OutputError
-from ostec.io.files import open_plain, write_atomic
+from ostec.core.plain import open_plain
+from ostec.io.files import write_atomic
 
-MAX_BYTES = 64 << 20  # of a file, and of a line of a list
+MAX_BYTES = 64 << 20  # of a line of a list
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
@@ -21,12 +21,6 @@ def told_if_damaged(path: Path, sentence: str = "{path} is damaged ({error}).") 
         yield
     except _DAMAGE as error:
         raise AssetError(sentence.format(path=path, error=error, kind=type(error).__name__)) from error
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file. Raises OSError, ValueError, RecursionError."""
-    with open_plain(path) as stream:
-        return json.loads(stream.read(MAX_BYTES))
 
 
 def write_json(path: Path, value: Any, synced: bool = False, **form: Any) -> None:
@@ -58,10 +52,3 @@ def write_lines(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 def as_line(values: Mapping[str, Any]) -> bytes:
     """A JSON object as a line of a list: equal ones give equal bytes."""
     return (json.dumps(values, separators=(",", ":"), sort_keys=True) + "\n").encode("ascii")
-
-
-def reason_of(error: Exception, path: Path) -> str:
-    """The first line of what Arrow says about a file, without the folders in which it lies."""
-    number = getattr(error, "errno", None)
-    lines = [os.strerror(number)] if number else str(error).splitlines()
-    return (lines or [type(error).__name__])[0].replace(str(path), path.name).rstrip(".")

@@ -11,6 +11,7 @@ import numpy as np
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, UsageError
+from ostec.core.plain import open_plain
 from ostec.core.text import counted
 from ostec.core.types import FloatArray
 from ostec.dataset.files import told_if_damaged
@@ -19,7 +20,6 @@ from ostec.dataset.plan import LICENCES, Build, DatasetConfig, need_config, read
 from ostec.dataset.records import MESH
 from ostec.dataset.store import Store
 from ostec.io.arrays import decode_npz
-from ostec.io.files import open_plain
 from ostec.io.shards import read_member, read_members
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 from ostec.core.errors import AssetError
 from ostec.dataset.attributes import dumped
-from ostec.dataset.files import reason_of
 from ostec.io.files import write_atomic
+from ostec.io.parquet import claimed_bytes, opened, reason_of
 
 _MEASURED = ("brightness", "contrast", "sharpness")
 FIGURES = (
@@ -171,20 +171,17 @@ def read_tables(path: Path, columns: Mapping[str, str] = COLUMNS) -> Iterator[An
 
     Raises AssetError if the file is missing, damaged, too large or lacks a column.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        with pq.ParquetFile(path) as file:
+        with opened(path) as file:
             if missing := set(columns) - set(file.schema_arrow.names):
                 raise AssetError(f"{path} is not of a dataset (it has no column {min(missing)}).")
             for group in range(file.metadata.num_row_groups):
-                if file.metadata.row_group(group).total_byte_size > _MAX_GROUP_BYTES:
+                if claimed_bytes(file, group) > _MAX_GROUP_BYTES:
                     raise AssetError(f"{path} has a group of more than {_MAX_GROUP_BYTES >> 20} MB of rows.")
                 yield file.read_row_group(group, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
     except FileNotFoundError as error:
         raise AssetError(f"{path} is missing.") from error
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise AssetError(f"{path} cannot be read ({reason_of(error, path)}).") from error
 
 

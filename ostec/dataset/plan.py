@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import ImageError, UsageError
+from ostec.core.plain import open_plain, read_json
 from ostec.core.settings import from_json, to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import Attributes, Labels
-from ostec.dataset.files import MAX_BYTES, read_json, told_if_damaged, write_json
+from ostec.dataset.files import MAX_BYTES, told_if_damaged, write_json
 from ostec.dataset.records import ID_DIGITS, Item, Place
 from ostec.dataset.sources import Candidate, PhotoReader
-from ostec.io.files import make_folder, open_plain, write_atomic
+from ostec.io.files import make_folder, write_atomic
 from ostec.pipeline.settings import CompleteSettings
 
 KIND = "ostec dataset"

@@ -15,12 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ostec.core.errors import ImageError, UsageError
+from ostec.core.plain import open_plain
 from ostec.core.text import shown
-from ostec.dataset.attributes import MAX_BESIDE_BYTES, Beside, beside_file, scalar_columns, unpacked_bytes
-from ostec.dataset.files import reason_of
+from ostec.dataset.attributes import MAX_BESIDE_BYTES, Beside, beside_file, scalar_columns
 from ostec.dataset.records import TEXTURE, Place
-from ostec.io.files import open_plain
 from ostec.io.images import IMAGE_SUFFIXES
+from ostec.io.parquet import claimed_bytes, opened, reason_of
 from ostec.io.photos import expand, is_photo, walk_photos
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LeaveOut = Callable[[Path], Collection[str]]  # folder -> names of the files in it that are no sources
 
 MAX_PHOTO_BYTES = 512 << 20  # a larger file is refused before it is read
-MAX_GROUP_BYTES = 8 << 30  # a row group of a Parquet file whose image column is larger, unpacked, is refused
+MAX_GROUP_BYTES = 8 << 30  # a row group of a Parquet file that is larger, unpacked, is refused
 LIST_SUFFIX, TAR_SUFFIX, PARQUET_SUFFIX = ".txt", ".tar", ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "data", "content")
 """Names of a Parquet file's column of pictures, the preferred first; a sole column of bytes is taken by any name."""
@@ -122,7 +122,7 @@ class Search:
 
     def _in_list(self, path: Path) -> Iterator[Candidate]:
         base = path.parent
-        with path.open(encoding="utf-8", errors="surrogateescape") as stream:
+        with io.TextIOWrapper(open_plain(path), encoding="utf-8", errors="surrogateescape") as stream:
             while line := stream.readline(_MAX_LINE):
                 name = line.rstrip("\r\n")
                 if not name.strip() or name.startswith("#"):
@@ -174,7 +174,7 @@ class Search:
         end = -1
         try:
             size = path.stat().st_size
-            with _Archive(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            with open_plain(path), _Archive(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
                 end = 0
                 while (member := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
@@ -207,17 +207,14 @@ class Search:
 
     def _in_parquet(self, path: Path) -> Iterator[Candidate]:
         """A photo a row: its bytes, or a file that the row names."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         try:
-            with open_plain(path) as stream, pq.ParquetFile(stream) as file:
+            with opened(path) as file:
                 column = image_column(file.schema_arrow)
                 name = column.removesuffix(".bytes")
                 others = scalar_columns(file.schema_arrow) if self.beside else []
                 number = 0
                 for group in range(file.metadata.num_row_groups):
-                    if (claimed := unpacked_bytes(file, group, [name, *others])) > MAX_GROUP_BYTES:
+                    if (claimed := claimed_bytes(file, group)) > MAX_GROUP_BYTES:
                         raise OSError(f"it claims {claimed} bytes in row group {group}")
                     batches = file.iter_batches(_BATCH_ROWS, [group], [name, *others], use_threads=False)
                     for row, values in enumerate(values for batch in batches for values in batch.to_pylist()):
@@ -228,7 +225,7 @@ class Search:
                         found = Candidate(f"{shown(path.name)}/{number}", place, cell.get("bytes"), beside=beside)
                         yield found if found.data else _named_in(path, found, cell.get("path"))
                         number += 1
-        except (OSError, pa.ArrowException) as error:
+        except OSError as error:
             yield self._damaged(path, f"cannot be read as a Parquet file ({reason_of(error, path)})")
 
 
@@ -312,7 +309,7 @@ class PhotoReader:
             return self._read_cell(place)
         path, name = Path(place.path), shown(Path(place.path).name)
         try:
-            with path.open("rb") as stream:
+            with open_plain(path) as stream:
                 stream.seek(max(place.offset, 0))
                 length = place.size if place.offset >= 0 else path.stat().st_size
                 if not 0 <= length <= MAX_PHOTO_BYTES:
@@ -339,14 +336,15 @@ class PhotoReader:
 def read_cells(path: Path, group: int, column: str) -> Iterator[Any]:
     """The cells of a column of a row group, a few in memory at a time; None where one is empty. Raises ImageError."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            if (claimed := unpacked_bytes(file, group, [column.removesuffix(".bytes")])) > MAX_GROUP_BYTES:
+        with opened(path) as file:
+            if (claimed := claimed_bytes(file, group)) > MAX_GROUP_BYTES:
                 raise ImageError(f"{shown(path.name)} claims {claimed} bytes of pictures in row group {group}.")
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False):
+                if not batch.num_columns:
+                    raise ImageError(f"{shown(path.name)} has no column {shown(column)}.")
                 cells: Any = batch.column(0)
                 yield from (cells.flatten()[0] if pa.types.is_struct(cells.type) else cells).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise ImageError(f"{shown(path.name)} cannot be read ({reason_of(error, path)}).") from error

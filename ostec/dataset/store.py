@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import AssetError, OutputError, UsageError
+from ostec.core.plain import open_plain
 from ostec.core.text import shown
 from ostec.dataset.attributes import dumped
 from ostec.dataset.files import MAX_BYTES, as_line, read_lines, told_if_damaged, write_lines
 from ostec.dataset.manifest import Row, table_of
 from ostec.dataset.records import Face, Item, Outcome
 from ostec.export.record import to_text
-from ostec.io.files import make_folder, open_plain, part_of, remove_leftovers, write_atomic
+from ostec.io.files import make_folder, part_of, remove_leftovers, write_atomic
 from ostec.io.shards import DamagedPart, pack_members, read_blocks, write_shard
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError, OstecError
+from ostec.core.plain import MAX_JSON_BYTES, read_plain
 from ostec.dataset.attributes import loaded
 from ostec.dataset.build import Dataset, require_idle
 from ostec.dataset.files import read_lines, write_lines
@@ -162,7 +163,8 @@ class _Check:
                 return False
             if any(row["status"] == "done" for row in rows):
                 digest = sha256_of(path)
-                if f"{digest}  {path.name}\n" not in (path.parent / "SHA256SUMS").read_text("ascii"):
+                sums = read_plain(path.parent / "SHA256SUMS", MAX_JSON_BYTES)
+                if f"{digest}  {path.name}\n".encode() not in sums:
                     return False
             self._store.write_sealed(shard, digest, rows, parts_of(path, rows))
         except (AssetError, OSError, ValueError) as error:
@@ -196,7 +198,7 @@ class _Check:
         except AssetError:
             return  # the list that is damaged was named above
         sums, manifest, timings = (folder / n for n in ("shards/SHA256SUMS", "manifest.parquet", "timings.parquet"))
-        if not sums.is_file() or sums.read_bytes() != expected:
+        if not sums.is_file() or sums.stat().st_size != len(expected) or sums.read_bytes() != expected:
             problems.append(f"{sums} is missing or does not list the shards as they were made.")
         others = []
         with self._noted():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostec.core.assets import use_models_folder
-from ostec.core.errors import AssetError, ImageError, OstecError, OutputError
+from ostec.core.errors import AssetError, ImageError, OstecError, OutputError, out_of_memory
 from ostec.core.progress import STAGES
 from ostec.core.text import shown
 from ostec.dataset.manifest import row_of
@@ -170,8 +170,8 @@ def _reason(error: Exception, item: Item) -> str:
     """Why a photo could not be done, as a sentence; a defect that one photo brings out must not cost the others."""
     if isinstance(error, OstecError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this photo."
+    if lacking := out_of_memory(error, "this photo"):
+        return f"There is {lacking}."
     logger.debug("%s brings out a defect.", item.source, exc_info=error)
     return f"Unexpected {type(error).__name__}: {error}"
 

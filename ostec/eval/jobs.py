@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from ostec.core.errors import BackendError, OstecError
+from ostec.core.plain import read_json
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -55,7 +56,7 @@ class Jobs:
     def found(self, key: str) -> Outcome | None:
         """The outcome of a job that was done before; None where a picture that its rows name has gone."""
         try:
-            stored = json.loads(self.path(key).read_text("utf-8"))
+            stored = read_json(self.path(key))
             if stored["digest"] != self.digest or not isinstance(stored["outcome"], dict):
                 return None
         except (OSError, ValueError, KeyError, TypeError):

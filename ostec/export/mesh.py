@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import torch
 
-from ostec.core.errors import OutputError
+from ostec.core.errors import AssetError, OutputError
 from ostec.core.types import (
     ByteArray,
     DoubleArray,
@@ -24,6 +24,7 @@ from ostec.core.types import (
 from ostec.export.gltf import METRES_PER_MILLIMETRE
 from ostec.export.head import write_parts
 from ostec.heads.parts import HeadPart
+from ostec.io.arrays import read_npz as read_arrays
 from ostec.io.files import write_atomic
 from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
 from ostec.render.geometry import vertex_normals
@@ -203,9 +204,9 @@ def write_npz(directory: Path, name: str, result: TexturedFace) -> Path:
 def read_npz(path: Path) -> SavedFace:
     """Read ``NAME.npz`` back. Raises OutputError if the file is missing, damaged or lacks a field."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            fields = {key: arrays[key] for key in arrays.files}
+        fields = read_arrays(path)
         latents = {key[2:]: fields.pop(key) for key in sorted(fields) if key.startswith("w_")}
         return SavedFace(**fields, latents=latents)
-    except Exception as error:  # zip and NumPy raise many kinds for damaged files
-        raise OutputError(f"{path} cannot be read back ({error}); please make it again with --overwrite.") from error
+    except (AssetError, TypeError) as error:
+        reason = error.__cause__ or error
+        raise OutputError(f"{path} cannot be read back ({reason}); please make it again with --overwrite.") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ostec.core.plain import read_plain
 from ostec.core.settings import flat
 from ostec.core.types import FloatArray, Provenance, TexturedFace
 from ostec.export.mesh import PROVENANCE_COLOURS, provenance_palette, viewer_html
@@ -21,6 +22,7 @@ from ostec.io.images import at_most, encode_jpeg, encode_png
 _VIEWER_TEXTURE = 1024
 _PICTURE_SIDE = 560  # twice what the grid shows, for dense screens
 _JPEG_QUALITY = 88
+_MAX_PAGE_BYTES = 256 << 20
 _RECORD_MARK = b"</div>\n<!-- record -->\n"
 """Ends the pictures; what follows can be written again from the record alone."""
 
@@ -54,7 +56,7 @@ def update_page(directory: Path, name: str, frontal: FloatArray | None, record: 
     """
     path = directory / f"{name}.html"
     try:
-        pictures, mark, _ = path.read_bytes().partition(_RECORD_MARK)
+        pictures, mark, _ = read_plain(path, _MAX_PAGE_BYTES).partition(_RECORD_MARK)
     except OSError:
         return
     if mark:

@@ -20,11 +20,11 @@ import numpy as np
 
 from ostec import __version__
 from ostec.core.errors import OutputError
+from ostec.core.plain import read_json, read_plain
 from ostec.core.record import RESULT, RunRecord, checked_record
 from ostec.io.files import write_atomic
 
-MAX_RECORD_BYTES = 16 << 20
-"""Larger JSON files are no records, and not worth reading to find out."""
+_MAX_FAILURES_BYTES = 256 << 20
 _LIBRARIES = ("torch", "numpy", "scipy", "numba", "Pillow", "opencv-python-headless", "trimesh")
 
 
@@ -67,10 +67,8 @@ def read_record(path: Path, kinds: Collection[str] = (RESULT,)) -> RunRecord | N
     See :func:`ostec.core.record.checked_record` for what a record is.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_RECORD_BYTES + 1)
-        return checked_record(json.loads(data), path.stem, kinds) if len(data) <= MAX_RECORD_BYTES else None
-    except (OSError, ValueError, RecursionError):
+        return checked_record(read_json(path), path.stem, kinds)
+    except (OSError, ValueError):
         return None
 
 
@@ -109,7 +107,7 @@ def write_failures(directory: Path, failures: Iterable[Failure]) -> Path:
 def read_failures(directory: Path) -> list[Failure]:
     """Return the last run's failures; lines that are none are left out."""
     try:
-        text = (directory / "failures.jsonl").read_text(encoding="utf-8", errors="replace")
+        text = read_plain(directory / "failures.jsonl", _MAX_FAILURES_BYTES).decode("utf-8", "replace")
     except OSError:
         return []
     failures = []

@@ -2,10 +2,11 @@
 
 import io
 import math
+import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,22 +14,30 @@ from typing import IO, Any
 import numpy as np
 
 from ostec.core.errors import AssetError
+from ostec.core.plain import open_plain, read_plain
 
+NUMBERS, TEXTS = "fiub", "U"
+"""NumPy's letters of the kinds of arrays."""
+_MAX_NPY_BYTES = 256 << 20
+_ZIP_TAIL, _ZIP64_TAIL = 22, 42
+"""Bytes at the end of an archive that say where its table of contents is; with those of a large archive before them."""
+_DIRECTORY_LIMIT = 8 << 20
+"""Bytes of an archive's table of contents; each file in it costs more memory than its entry has bytes."""
 _ERRORS = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 _FREE = 64 << 20
 _TIMES = 20
 """An archive may unpack to this many times its size, beyond the first bytes: numbers hardly shrink, bombs by 1000."""
 
 
-def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, Any]]:
-    """Read those of the named arrays that an archive holds.
+def read_npz(path: Path, names: Collection[str] | None = None, kinds: str = NUMBERS) -> dict[str, np.ndarray[Any, Any]]:
+    """Read the arrays of an archive; of the named ones, if there are ``names``, those that it holds.
 
     Raises AssetError if the file is missing, no such archive, damaged, unpacks to far more than it should, or one of
-    the arrays holds something else than numbers.
+    the arrays is of another than these ``kinds`` (NumPy's letters).
     """
     try:
-        with path.open("rb") as stream:
-            return _arrays(stream, path.stat().st_size, names.__contains__)
+        with open_plain(path) as stream:
+            return _arrays(stream, lambda name: names is None or name in names, kinds)
     except _ERRORS as error:
         raise _unreadable(path, error) from error
 
@@ -36,8 +45,8 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray[Any, An
 def read_texts(path: Path, name: str) -> tuple[str, ...]:
     """Read a list of texts from an archive. Raises AssetError as :func:`read_npz`, and where it is missing."""
     try:
-        with path.open("rb") as stream:
-            values = _arrays(stream, path.stat().st_size, name.__eq__, "U")[name]
+        with open_plain(path) as stream:
+            values = _arrays(stream, name.__eq__, TEXTS)[name]
         if values.ndim != 1:
             raise ValueError(f"{name} is no list of texts")
         return tuple(values.tolist())
@@ -52,10 +61,39 @@ def decode_npz(data: bytes, prefix: str, name: str) -> dict[str, np.ndarray[Any,
         AssetError: as of :func:`read_npz`; it calls the archive ``name``.
     """
     try:
-        found = _arrays(io.BytesIO(data), len(data), lambda array: array.startswith(prefix))
+        found = _arrays(io.BytesIO(data), lambda array: array.startswith(prefix), NUMBERS)
     except _ERRORS as error:
         raise _unreadable(name, error) from error
     return {array.removeprefix(prefix): found[array] for array in sorted(found)}
+
+
+def read_npy(path: Path) -> np.ndarray[Any, Any]:
+    """Read the array of numbers in a .npy file. Raises AssetError if it is missing, damaged, too large or no such."""
+    try:
+        return _array(read_plain(path, _MAX_NPY_BYTES), path.name, NUMBERS)
+    except _ERRORS as error:
+        raise AssetError(f"{path} cannot be read as an array ({getattr(error, 'strerror', None) or error}).") from error
+
+
+def check_directory(stream: IO[bytes]) -> int:
+    """The size of a zip file. Raises ValueError where its table of contents is not there, or would take much memory."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(max(0, size - _ZIP64_TAIL))
+    tail = stream.read(_ZIP64_TAIL)
+    end, locator = tail[-_ZIP_TAIL:], tail[:-_ZIP_TAIL]
+    if len(end) < _ZIP_TAIL or not end.startswith(b"PK\5\6"):
+        raise ValueError("an archive that is broken off")
+    (contents,) = struct.unpack("<I", end[12:16])
+    if locator.startswith(b"PK\6\7"):
+        (position,) = struct.unpack("<Q", locator[8:16])
+        stream.seek(min(position, size))
+        record = stream.read(56)
+        if not record.startswith(b"PK\6\6") or len(record) < 56:
+            raise ValueError("an archive that is broken off")
+        (contents,) = struct.unpack("<Q", record[40:48])
+    if contents > min(_DIRECTORY_LIMIT, size):
+        raise ValueError("an archive with too large a table of contents")
+    return size
 
 
 def _unreadable(name: Path | str, error: Exception) -> AssetError:
@@ -63,12 +101,10 @@ def _unreadable(name: Path | str, error: Exception) -> AssetError:
     return AssetError(f"{name} cannot be read as an archive of arrays ({reason}).")
 
 
-def _arrays(
-    stream: IO[bytes], size: int, wanted: Callable[[str], bool], kinds: str = "fiub"
-) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(stream: IO[bytes], wanted: Callable[[str], bool], kinds: str) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays with a wanted name, of those kinds of NumPy's. Raises one of ``_ERRORS``."""
     found = {}
-    left = _FREE + _TIMES * size
+    left = _FREE + _TIMES * check_directory(stream)
     with zipfile.ZipFile(stream) as archive:
         for entry in archive.infolist():
             name = entry.filename.removesuffix(".npy")
@@ -77,8 +113,11 @@ def _arrays(
             left -= entry.file_size
             if left < 0:
                 raise ValueError(f"{name} would take {entry.file_size} bytes")
-            with archive.open(entry) as member:
-                found[name] = _array(member.read(entry.file_size + 1), name, kinds)
+            try:
+                with archive.open(entry) as member:
+                    found[name] = _array(member.read(entry.file_size + 1), name, kinds)
+            except MemoryError as error:
+                raise ValueError(f"there is not enough memory for the {entry.file_size} bytes of {name}") from error
     return found
 
 
@@ -107,7 +146,7 @@ def _array(data: bytes, name: str, kinds: str) -> np.ndarray[Any, Any]:
     stream = io.BytesIO(data)
     head = read_npy_header(stream, name)
     if head.dtype.kind not in kinds:
-        raise ValueError(f"{name} holds something else than {'texts' if kinds == 'U' else 'numbers'}")
+        raise ValueError(f"{name} holds something else than {'texts' if kinds == TEXTS else 'numbers'}")
     if math.prod(head.shape) * head.dtype.itemsize != len(data) - stream.tell():
         raise ValueError(f"{name} claims the shape {head.shape} and has other data")
     values = np.frombuffer(data, head.dtype, offset=stream.tell()).copy()

@@ -1,8 +1,6 @@
 """What takes long to compute and depends on little, kept as arrays with what it was computed from."""
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ostec.core.errors import AssetError
+from ostec.io.arrays import NUMBERS, TEXTS, read_npz
 from ostec.io.files import write_atomic
 
 Arrays = dict[str, npt.NDArray[Any]]
 _KEY = "made_with"
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RecursionError)
-"""What NumPy and zip raise for files that are none of theirs, or cut."""
 
 
 def why_stale(path: Path, key: Mapping[str, str]) -> str | None:
@@ -28,10 +25,8 @@ def why_stale(path: Path, key: Mapping[str, str]) -> str | None:
     if not path.exists():
         return "is not there yet"
     try:
-        # Opened here: where it is no archive, numpy would leave it open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            before = json.loads(str(archive[_KEY]))
-    except _DAMAGE:
+        before = json.loads(str(read_npz(path, (_KEY,), TEXTS)[_KEY]))
+    except (AssetError, KeyError, ValueError, RecursionError):
         return "is damaged"
     names = [name for name in key if not isinstance(before, dict) or before.get(name) != key[name]]
     return f"was made with other {' and '.join(names)}" if names else None
@@ -50,7 +45,6 @@ def write_cache(path: Path, key: Mapping[str, str], arrays: Mapping[str, npt.NDA
 def read_cache(path: Path) -> Arrays:
     """Read all arrays of a file that :func:`why_stale` approved. Raises AssetError if it is damaged further on."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name != _KEY}
-    except _DAMAGE as error:
-        raise AssetError(f"{path} is damaged ({error}); please remove it.") from error
+        return {name: values for name, values in read_npz(path, kinds=NUMBERS + TEXTS).items() if name != _KEY}
+    except AssetError as error:
+        raise AssetError(f"{path} is damaged ({error.__cause__ or error}); please remove it.") from error

@@ -10,13 +10,17 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
 from ostec.core.assets import Pin, pin_of, read_pin, sha256_of
 from ostec.core.errors import DownloadError
+from ostec.core.plain import read_json
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.locks import Busy, only_one
 from ostec.io.web import Answer, Failed, Interrupted, NoSuchPart, Patience, asked
@@ -87,7 +91,7 @@ class _Part:
     def __post_init__(self) -> None:
         self._note = self.path.with_name(f"{self.path.name}.json")
         try:
-            origin = json.loads(self._note.read_text("utf-8"))
+            origin = read_json(self._note)
         except (OSError, ValueError):
             origin = {}
         self.origin: dict[str, Any] = origin if isinstance(origin, dict) else {}
@@ -178,7 +182,7 @@ def _from_address(
     while True:
         try:
             if not (known.sha256 and known.size == part.size):
-                _receive(address, part, known, settings, progress)
+                _until(part.deadline, lambda: _receive(address, part, known, settings, progress))
             actual = sha256_of(part.path)
             if known.sha256 in ("", actual):
                 return actual
@@ -196,9 +200,27 @@ def _from_address(
             time.sleep(max(settings.pause_seconds * 2 ** (failures - 1), interruption.wait_seconds))
 
 
+def _until(deadline: float, call: Callable[[], None]) -> None:
+    """Call; at the deadline it is left behind: within one read a server may send a byte a minute. Raises Failed."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - raised by whoever waits
+            done.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        done.result(max(0.0, deadline - time.monotonic()))
+    except FutureTimeout as error:
+        raise Failed("takes longer than is waited for") from error
+
+
 def _receive(address: str, part: _Part, known: Wanted, settings: DownloadSettings, progress: Progress | None) -> None:
     """One request: append to the part what the server has beyond it, or start over."""
-    validator = part.validator(address)
+    deadline, validator = part.deadline, part.validator(address)
     if not (known.sha256 or validator) or (known.size and part.size > known.size):
         part.drop()  # nothing would prove that these are the same bytes
     headers = {}
@@ -208,6 +230,8 @@ def _receive(address: str, part: _Part, known: Wanted, settings: DownloadSetting
             headers["If-Range"] = validator
     try:
         with asked(address, headers, settings.patience) as answer:
+            if time.monotonic() > deadline:  # left behind: the part is another's
+                raise Failed("takes longer than is waited for")
             if answer.partial and not (answer.begins_at(part.size) and validator in ("", answer.validator)):
                 part.drop()
                 raise Interrupted("sent another part than asked for")
@@ -243,18 +267,18 @@ def _total(answer: Answer, part: _Part, known: Wanted, settings: DownloadSetting
 
 
 def _append(answer: Answer, part: _Part, total: int, limit: int, progress: Progress | None) -> None:
-    most = total or limit
+    most, deadline = total or limit, part.deadline
     with part.path.open("ab") as stream:
         done = stream.tell()
         for block in answer.blocks(_BLOCK):
             done += len(block)
             if done > most:
                 break
+            if time.monotonic() > deadline and done != total:
+                raise Failed("takes longer than is waited for")
             stream.write(block)
             if progress is not None:
                 progress(done, total)
-            if time.monotonic() > part.deadline and done != total:
-                raise Failed("takes longer than is waited for")
     if done > most:
         part.drop()
         raise Failed(f"sends more than the {'expected' if total else 'permitted'} {most} bytes")

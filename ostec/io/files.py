@@ -128,16 +128,6 @@ def remove_leftovers(folder: Path) -> None:
             raise OutputError(f"{part} cannot be removed ({error.strerror or error}).") from error
 
 
-def open_plain(path: Path) -> BinaryIO:
-    """Open a file for reading that must be one: neither a pipe, which would be waited for, nor an endless device.
-
-    Raises OSError if it is none, is missing or cannot be read.
-    """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no plain file")
-    return path.open("rb")
-
-
 def make_short_temp(prefix: str) -> Path:
     """Make a folder for files on their way, whose path leaves room for the 107 bytes of a socket's.
 

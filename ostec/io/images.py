@@ -5,14 +5,16 @@ What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold
 
 import io
 import logging
+import math
 import warnings
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
-from ostec.core.errors import ImageError, kind_of
+from ostec.core.errors import ImageError, kind_of, out_of_memory
+from ostec.core.plain import open_plain
 from ostec.core.types import ByteArray, FloatArray
 from ostec.io.files import write_atomic
 
@@ -36,13 +38,20 @@ _DARK_PEAK = 16383
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
-def read_image(path: Path, max_megapixels: float = 100.0, frame: int = 0, notes: list[str] | None = None) -> FloatArray:
+def read_image(
+    path: Path,
+    max_megapixels: float = 100.0,
+    whole_megapixels: float = math.inf,
+    frame: int = 0,
+    notes: list[str] | None = None,
+) -> FloatArray:
     """Read a photo: turned as its EXIF says, in sRGB, transparent parts on white.
 
     Args:
         path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name; HEIC
             where pillow-heif is installed.
         max_megapixels: larger pictures are refused before they are decoded (Pillow itself stops at about 179).
+        whole_megapixels: larger pictures are read at half their width and height, which takes far less memory.
         frame: of several, which, from 0.
         notes: gets a sentence if the picture was brightened.
 
@@ -51,8 +60,8 @@ def read_image(path: Path, max_megapixels: float = 100.0, frame: int = 0, notes:
     """
     path = Path(path)
     try:
-        with path.open("rb") as stream:
-            return _decode(stream, str(path), max_megapixels, frame, notes)
+        with open_plain(path) as stream:
+            return _decode(stream, str(path), max_megapixels, whole_megapixels, frame, notes)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist.") from error
     except IsADirectoryError as error:
@@ -64,10 +73,15 @@ def read_image(path: Path, max_megapixels: float = 100.0, frame: int = 0, notes:
 
 
 def decode_image(
-    data: bytes, name: str, max_megapixels: float = 100.0, frame: int = 0, notes: list[str] | None = None
+    data: bytes,
+    name: str,
+    max_megapixels: float = 100.0,
+    whole_megapixels: float = math.inf,
+    frame: int = 0,
+    notes: list[str] | None = None,
 ) -> FloatArray:
     """Decode the bytes of a file as :func:`read_image` does; errors call it ``name``."""
-    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels, frame, notes)
+    return _decode(io.BytesIO(data), name, max_megapixels, whole_megapixels, frame, notes)
 
 
 def count_frames(file: Path | bytes) -> int:
@@ -75,52 +89,60 @@ def count_frames(file: Path | bytes) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
-                return getattr(picture, "n_frames", 1)
+            with io.BytesIO(file) if isinstance(file, bytes) else open_plain(file) as stream:
+                return getattr(Image.open(stream), "n_frames", 1)
         except Exception:  # whatever a decoder trips over in the further ones, the first could be read
             logger.debug("frames that cannot be counted", exc_info=True)
             return 1
 
 
 def _decode(
-    stream: io.BufferedReader, name: str, max_megapixels: float, frame: int, notes: list[str] | None
+    stream: BinaryIO, name: str, max_megapixels: float, whole_megapixels: float, frame: int, notes: list[str] | None
 ) -> FloatArray:
     """Whatever Pillow trips over is an ImageError, and what it only warns of is none."""
+    size = "it"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
         try:
-            picture = _open(stream, name, max_megapixels)
-            picture.seek(frame)
+            picture = _open(stream, name, max_megapixels, frame)
+            size = f"{picture.width} x {picture.height} pixels"
             picture = _brightened(picture, stream, notes)
-            picture.load()
-            return _to_rgb(_turn_upright(picture))
+            if picture.width * picture.height > whole_megapixels * 1e6:
+                logger.warning("%s has %s; it is read at half its width and height.", name, size)
+                picture = _halved(picture)
+            else:
+                picture.load()
+                picture = _turn_upright(picture, _orientation(picture))
+            return _to_rgb(picture)
         except ImageError:
             raise
+        except MemoryError as error:
+            raise ImageError(f"{name} cannot be read ({out_of_memory(error, size)}).") from error
         except Exception as error:  # whatever a decoder trips over, the picture is damaged
             raise ImageError(f"{name} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
 
-def _open(stream: io.BufferedReader, path: str, max_megapixels: float) -> Image.Image:
+def _open(stream: BinaryIO, path: str, max_megapixels: float, frame: int) -> Image.Image:
     """Read the header only, and refuse what is no picture or too large."""
-    if not stream.peek(1):
+    if not stream.read(1):
         raise ImageError(f"{path} is empty.")
     try:
+        stream.seek(0)
         picture: Image.Image = Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError as error:
         picture = _open_otherwise(stream, path, max_megapixels, error)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has more than {max_megapixels:g} megapixels.") from error
-    width, height = picture.size
-    if width * height > max_megapixels * 1e6:
-        raise ImageError(
-            f"{path} has {width} x {height} pixels, more than {max_megapixels:g} megapixels; please make it smaller."
-        )
+    for number in sorted({0, frame}):
+        picture.seek(number)
+        width, height = picture.size
+        if width * height > max_megapixels * 1e6:
+            found = f"{path} has {width} x {height} pixels"
+            raise ImageError(f"{found}, more than {max_megapixels:g} megapixels; please make it smaller.")
     return picture
 
 
-def _open_otherwise(
-    stream: io.BufferedReader, path: str, max_megapixels: float, error: UnidentifiedImageError
-) -> Image.Image:
+def _open_otherwise(stream: BinaryIO, path: str, max_megapixels: float, error: UnidentifiedImageError) -> Image.Image:
     """Open what Pillow alone does not: HEIC, and TIFF of floating colours. Raises ImageError."""
     stream.seek(0)
     head = stream.read(16)
@@ -147,7 +169,7 @@ def _open_otherwise(
     ) from error
 
 
-def _decode_deep(stream: io.BufferedReader) -> np.ndarray | None:
+def _decode_deep(stream: BinaryIO) -> np.ndarray | None:
     """The colours [H, W, 3] of a PNG or TIFF, RGB in the numbers that it has; None if there are none."""
     import cv2
 
@@ -162,7 +184,7 @@ def _of_deep(values: np.ndarray, white: float) -> Image.Image:
     return Image.fromarray(to_bytes(np.clip(values / white, 0, 1).astype(np.float32)))
 
 
-def _brightened(picture: Image.Image, stream: io.BufferedReader, notes: list[str] | None) -> Image.Image:
+def _brightened(picture: Image.Image, stream: BinaryIO, notes: list[str] | None) -> Image.Image:
     """A picture of 16 bits, as bright as it can be if it uses the lower ones alone, as the 12 bits of cameras do."""
     if ";16" not in f"{picture.mode} {getattr(picture, 'tile', '')}":
         return picture
@@ -176,7 +198,7 @@ def _brightened(picture: Image.Image, stream: io.BufferedReader, notes: list[str
         return picture
     made = _of_deep(values, peak)
     made.info = picture.info
-    made.getexif()[_ORIENTATION] = picture.getexif().get(_ORIENTATION, 1)
+    made.getexif()[_ORIENTATION] = _orientation(picture)
     if notes is not None:
         notes.append(f"The photo's 16-bit values end at {peak} of 65535, so they were scaled by that.")
     return made
@@ -192,7 +214,7 @@ def is_image_file(path: Path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with path.open("rb") as stream, Image.open(stream, formats=_FORMATS[:-1]):
+            with open_plain(path) as stream, Image.open(stream, formats=_FORMATS[:-1]):
                 return True
         except Image.DecompressionBombError:
             return True
@@ -200,13 +222,36 @@ def is_image_file(path: Path) -> bool:
             return False
 
 
-def _turn_upright(picture: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; a picture with unreadable EXIF stays as it is."""
+def _halved(picture: Image.Image) -> Image.Image:
+    """A picture whose pixels have not been read, upright, with a mean in place of each square of four of them."""
+    size = picture.size
+    picture.draft(None, (size[0] // 2, size[1] // 2))  # decodes a JPEG so
+    if picture.format == "JPEG2000":
+        picture.reduce = 1  # type: ignore[method-assign,assignment]
+    picture.load()
+    turn = _orientation(picture)
+    if picture.size != size:
+        return _turn_upright(picture, turn)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        small = picture.convert("F").reduce(2)
+        return _turn_upright(small if picture.mode == "F" else small.convert("I"), turn)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+    elif picture.mode in ("1", "P"):
+        picture = picture.convert("RGB")
+    return _turn_upright(picture.reduce(2), turn)
+
+
+def _orientation(picture: Image.Image) -> Any:
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        return picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # EXIF parsers raise anything, and the pixels are fine
         logger.debug("unreadable EXIF data", exc_info=True)
-        return picture
+        return 1
+
+
+def _turn_upright(picture: Image.Image, orientation: Any) -> Image.Image:
+    """Apply the EXIF orientation; a picture with an unknown one stays as it is."""
     return picture.transpose(Image.Transpose[_TURNS[int(orientation) - 2]]) if orientation in range(2, 9) else picture
 
 
@@ -219,7 +264,10 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
         rgba = picture.convert("RGBA")
         alpha = np.asarray(rgba.getchannel("A"), np.float32)[..., None] / np.float32(255)
         rgb = _through_profile(rgba.convert("RGB"), picture.info.get("icc_profile"))
-        return _as_float(rgb) * alpha + (1 - alpha)  # on white, as viewers show it
+        image = _as_float(rgb)
+        image *= alpha
+        image += 1 - alpha  # on white, as viewers show it
+        return image
     if picture.mode not in _PROFILE_SPACES:
         picture_rgb = picture.convert("RGB")
         picture_rgb.info = picture.info
@@ -228,7 +276,9 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
 
 
 def _as_float(picture: Image.Image) -> FloatArray:
-    return np.asarray(picture, np.float32) / np.float32(255)
+    image = np.array(picture, np.float32)
+    image /= np.float32(255)
+    return image
 
 
 def _scale_deep_grey(values: np.ndarray, mode: str) -> FloatArray:
@@ -271,7 +321,7 @@ def as_picture(value: object) -> FloatArray:
     Raises TypeError for anything else or other numbers, ValueError for other shapes or values outside [0, 1].
     """
     if isinstance(value, Image.Image):
-        return _to_rgb(_turn_upright(value))
+        return _to_rgb(_turn_upright(value, _orientation(value)))
     if hasattr(value, "detach"):  # a tensor, without importing PyTorch
         planes: np.ndarray = value.detach().cpu().numpy()
         first = planes.ndim == 3 and planes.shape[0] in (1, 3, 4) and planes.shape[2] not in (1, 3, 4)
@@ -365,7 +415,7 @@ def read_palette_png(path: Path) -> ByteArray:
     Raises ImageError if the file is missing, damaged or has no palette.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             return _indices(stream, str(path))
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error}).") from error

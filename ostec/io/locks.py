@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout, lock_descriptor
 
 from ostec.core.errors import OutputError
+from ostec.core.plain import open_plain
 
 
 class Busy(Exception):
@@ -46,7 +47,7 @@ def is_held(path: Path) -> bool:
     """Tell whether somebody holds the lock of a file; nothing is written. Raises OutputError if it cannot be told."""
     file = _lock_of(path)
     try:
-        with file.open("rb") as stream:
+        with open_plain(file) as stream:
             return not lock_descriptor(stream.fileno(), blocking=False)
     except FileNotFoundError:
         return False

@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ostec.core.errors import AssetError
+from ostec.core.plain import read_plain
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 
+_MAX_BYTES = 512 << 20
 _LARGEST = 1e9
 """Beyond it float32 keeps no shape."""
 
@@ -129,7 +131,7 @@ def _index(asked: int, count: int) -> int:
 
 def _lines(path: Path) -> list[bytes]:
     try:
-        return re.sub(rb"\\\r?\n", b" ", path.read_bytes()).splitlines()
+        return re.sub(rb"\\\r?\n", b" ", read_plain(path, _MAX_BYTES)).splitlines()
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
 

@@ -72,5 +72,10 @@ def is_photo(path: Path) -> bool:
         return True
     if is_image_file(path):
         return True
-    # A link to a photo that is gone is reported with the photos that failed, like an unreadable one.
-    return path.is_symlink() and not path.exists()
+    try:
+        path.stat()
+    except FileNotFoundError:  # a link to a photo that is gone is reported with the photos that failed
+        return path.is_symlink()
+    except OSError:  # a link to itself
+        return False
+    return False

@@ -26,8 +26,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from ostec.core.errors import WeightsError, kind_of
-from ostec.io.arrays import read_npy_header
+from ostec.core.errors import WeightsError, kind_of, out_of_memory
+from ostec.core.plain import open_plain
+from ostec.io.arrays import check_directory, read_npy_header
 
 MAX_INSTRUCTIONS = 1_000_000
 """A generator with its optimiser's state takes some 30,000."""
@@ -55,8 +56,6 @@ _STORAGE_TYPES = {
 }
 _MAGIC = 0x1950A86A20F9469CFC6C
 """What the older format of torch.save begins with, as a pickle of its own."""
-_DIRECTORY_LIMIT = 8 << 20
-"""Bytes of an archive's table of contents; each file in it costs more memory than its entry has bytes."""
 _OTHER_FILES = (
     (b"<", "a web page"),
     (b"version https://git-lfs", "a pointer of Git LFS instead of the file"),
@@ -444,14 +443,16 @@ def read_npy_object(path: Path) -> Any:
 @contextlib.contextmanager
 def _opened(path: Path, expected: str) -> Iterator[tuple[BinaryIO, mmap.mmap]]:
     """A file, and its content; what is wrong with it becomes a WeightsError."""
+    size = 0
     try:
-        with path.open("rb") as file:
-            if not file.seek(0, io.SEEK_END):
+        with open_plain(path) as file:
+            if not (size := file.seek(0, io.SEEK_END)):
                 raise Malformed("an empty file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 yield file, content
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from error
+    except (OSError, MemoryError) as error:
+        reason = out_of_memory(error, f"its {size} bytes") or getattr(error, "strerror", None) or error
+        raise WeightsError(f"{path} cannot be read ({reason}).") from error
     except Malformed as error:
         raise WeightsError(f"{path} cannot be used: expected {expected}, found {error}.") from error
 
@@ -544,7 +545,10 @@ def _tensor(data: bytes, dtype: torch.dtype) -> torch.Tensor:
 
 def _read_archive(file: BinaryIO, content: mmap.mmap) -> Any:
     """Torch's newer format."""
-    _check_directory(content)
+    try:
+        check_directory(file)
+    except ValueError as error:
+        raise Malformed(str(error)) from error
     try:
         with zipfile.ZipFile(file) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
@@ -577,20 +581,3 @@ def _read_archive(file: BinaryIO, content: mmap.mmap) -> Any:
             return Interpreter(io.BytesIO(data), Budget(len(content)), find).load()
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise Malformed(f"a damaged archive ({error})") from error
-
-
-def _check_directory(content: mmap.mmap) -> None:
-    """Refuse a table of contents that is not there, or would take too much memory."""
-    end = content[-22:]
-    if len(end) < 22 or not end.startswith(b"PK\5\6"):
-        raise Malformed("an archive that is broken off")
-    (size,) = struct.unpack("<I", end[12:16])
-    locator = content[-42:-22]
-    if locator.startswith(b"PK\6\7"):
-        (position,) = struct.unpack("<Q", locator[8:16])
-        record = content[position : position + 56]
-        if not record.startswith(b"PK\6\6") or len(record) < 56:
-            raise Malformed("an archive that is broken off")
-        (size,) = struct.unpack("<Q", record[40:48])
-    if size > min(_DIRECTORY_LIMIT, len(content)):
-        raise Malformed("an archive with too large a table of contents")

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ostec.core.errors import AssetError
-from ostec.io.files import open_plain, write_atomic
+from ostec.core.plain import open_plain
+from ostec.io.files import write_atomic
 
 BLOCK = 512
 TRAILER = bytes(2 * BLOCK)

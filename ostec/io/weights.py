@@ -5,6 +5,7 @@ Formats built on pickle are read by :mod:`ostec.io.pickles`.
 
 import io
 import math
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -17,15 +18,16 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from ostec.core.assets import check_file, verified_path
-from ostec.core.errors import AssetError, WeightsError
+from ostec.core.errors import AssetError, WeightsError, out_of_memory
+from ostec.core.plain import open_plain, read_plain
 from ostec.core.tensors import require_same_shapes
 from ostec.core.types import Array
 from ostec.io.pickles import Budget, Interpreter, Malformed, Name, Stub, read_objects, told
 
 _STATE_KEYS = ("state_dict", "g_ema", "net_recon", "model", "net", "params", "module")
 """Where training programs put a state dict."""
-_HEADER_LIMIT = 100_000_000
-"""Bytes of a safetensors header, as its own library has it."""
+_HEADER_LIMIT = 16 << 20
+"""Bytes of a safetensors header, which takes many times as much memory; its library would take 100 MB."""
 _PIECE = 256 << 10
 _UNPACKED_LIMIT = 64 << 20
 """Bytes; the largest of MTCNN's files unpacks to 1.6 MB."""
@@ -44,10 +46,17 @@ _UNREADABLE = (
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     """Read every tensor of a safetensors file onto the CPU. Raises WeightsError if the file is missing or damaged."""
+    size = 0
     try:
+        with open_plain(path) as stream:
+            header = int.from_bytes(stream.read(8), "little")
+            size = os.fstat(stream.fileno()).st_size
+        if min(header, size) > _HEADER_LIMIT:
+            raise ValueError(f"its header claims {header} bytes")
         return dict(load_file(path, device="cpu"))
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read as safetensors ({error}).") from error
+    except (OSError, SafetensorError, ValueError, KeyError, MemoryError, RuntimeError) as error:
+        reason = out_of_memory(error, f"its {size} bytes") or error
+        raise WeightsError(f"{path} cannot be read as safetensors ({reason}).") from error
 
 
 def read_torch(path: Path, size: int, sha256: str) -> dict[str, torch.Tensor]:
@@ -100,11 +109,22 @@ def is_safetensors(path: Path) -> bool:
     if path.suffix == ".safetensors":
         return True
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             head = stream.read(9)
     except OSError:
         return False
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _HEADER_LIMIT
+
+
+def check_beginning(path: Path) -> Path:
+    """The same path. Raises WeightsError where a file begins with zeros, as no format does: before all is hashed."""
+    try:
+        with open_plain(path) as stream:
+            if any(stream.read(8)):
+                return path
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror or error}).") from error
+    raise WeightsError(f"{path} cannot be used: it is empty or begins with zeros, so it is no file of weights.")
 
 
 def encode_safetensors(tensors: dict[str, torch.Tensor]) -> bytes:
@@ -132,7 +152,7 @@ def read_mtcnn() -> dict[str, list[Array]]:
     for stage in ("pnet", "rnet", "onet"):
         try:
             path = verified_path("mtcnn", f"assets/weights/{stage}.lz4")
-            packed = path.read_bytes()
+            packed = read_plain(path, _UNPACKED_LIMIT)
         except (AssetError, OSError) as error:
             reason = str(error).rstrip(".")
             raise AssetError(

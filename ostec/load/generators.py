@@ -5,7 +5,6 @@ alone.
 """
 
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from ostec.core.errors import AssetError, WeightsError, kind_of
+from ostec.core.plain import read_json
 from ostec.core.types import FloatArray
 from ostec.io.pickles import Stub, read_objects, told
 from ostec.io.weights import is_safetensors, read_safetensors
@@ -71,8 +71,8 @@ def read_card(path: Path) -> dict[str, Any]:
         return {}
     beside = path.with_suffix(".json")
     try:
-        card = json.loads(beside.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        card = read_json(beside)
+    except (OSError, ValueError) as error:
         raise AssetError(f"{beside}, which belongs to {path.name}, cannot be read.") from error
     if not isinstance(card, dict):
         raise AssetError(f"{beside} is no card of {path.name}.")

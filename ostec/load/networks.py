@@ -23,11 +23,12 @@ from ostec.core.assets import (
 )
 from ostec.core.errors import AssetError
 from ostec.core.manifests import Manifest
+from ostec.core.plain import open_plain
 from ostec.core.types import Topology
 from ostec.io.arrays import read_npz
 from ostec.io.obj import read_obj
 from ostec.io.pickles import read_npy_object, read_objects
-from ostec.io.weights import load_strict, read_safetensors, read_state, read_torch
+from ostec.io.weights import check_beginning, load_strict, read_safetensors, read_state, read_torch
 from ostec.load.generators import read_generator
 from ostec.load.morphable.files import read_mat
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
@@ -82,14 +83,14 @@ def _with_weights(network: _Network, name: str, device: torch.device) -> _Networ
 def asset_file(name: str, asked: str) -> Path:
     """The file of ``prior`` or ``generator``: what ships if ``default`` is asked, else a path or one of the catalogue.
 
-    Raises AssetError if what ships or was fetched is missing or damaged.
+    Raises AssetError if what ships or was fetched is missing or damaged, or a path leads to no file of weights.
     """
     if name == "generator" and asked in generator_names() and not Path(asked).is_file():
         entries = load_manifest(asked).files
         found = next((entry.name for entry in entries if find_model(asked, entry.name)), entries[0].name)
         return verified_path(asked, found)
     if asked != "default":
-        return Path(asked)
+        return check_beginning(Path(asked))
     verified_path(name, f"{name}.json")
     return verified_path(name, f"{name}.safetensors")
 
@@ -151,8 +152,8 @@ def _load_first(
             own = f"; weights of your own are taken as {free[-1]}" if free else ""
             way = f"remove it, or run: ostec models fetch {name}{own}"
             raise AssetError(f"{str(error).rstrip('.')}; {way}") from error
-        hashes = {f"{name}/{path.name}": expected.sha256 or sha256_of(path)}
-        return Loaded(build(read_state(path), str(path)).to(device), hashes)
+        network = build(read_state(path), str(path)).to(device)
+        return Loaded(network, {f"{name}/{path.name}": expected.sha256 or sha256_of(path)})
     return None
 
 
@@ -200,7 +201,7 @@ def try_to_open(manifest: Manifest, path: Path) -> None:
     elif path.suffix in _OPENERS:
         _OPENERS[path.suffix](path)
     else:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             if stream.read(512).lstrip()[:1] == b"<":
                 raise AssetError(f"{path} is a web page, not a model's file.")
 

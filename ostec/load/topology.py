@@ -1,9 +1,5 @@
 """Topology files to typed records."""
 
-import hashlib
-import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -11,8 +7,10 @@ from typing import TypeVar
 import numpy as np
 from scipy import sparse
 
+from ostec.core.assets import sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.types import Topology
+from ostec.io.arrays import NUMBERS, TEXTS, read_npz
 
 _T = TypeVar("_T")
 
@@ -34,14 +32,12 @@ def read_arrays(path: Path, kind: str, build: Callable[[dict[str, np.ndarray], s
     Raises AssetError if the file is missing or damaged, or there is no record in it.
     """
     try:
-        content = path.read_bytes()
-        archive = np.load(io.BytesIO(content), allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("not an archive of arrays")
-        return build({name: archive[name] for name in archive.files}, hashlib.sha256(content).hexdigest())
+        return build(read_npz(path, kinds=NUMBERS + TEXTS), sha256_of(path))
+    except AssetError as error:
+        raise AssetError(f"{path} is no {kind} file ({error.__cause__ or error}).") from error
     except KeyError as error:
         raise AssetError(f"{path} is no {kind} file (it has no array {error}).") from error
-    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (TypeError, ValueError) as error:
         raise AssetError(f"{path} is no {kind} file ({error}).") from error
 
 

@@ -1,5 +1,6 @@
 """Photos in, textured faces out: observe, fuse, complete, assemble."""
 
+import importlib.util
 import logging
 import time
 import warnings
@@ -47,6 +48,8 @@ ITERATION_SECONDS = 0.06
 """... and an iteration of a projection: for the progress alone."""
 MOST_PIXELS = 40_000_000
 """Of the photos that are in memory at once, unless a single one has more: 12 bytes each."""
+_USED_LATER = ("cv2", "jinja2", "pytorch_msssim", "trimesh")
+"""Imported where they are used, and with the networks: no photo is to fail because memory is short for a library."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class Completer:
             TypeError, ValueError: there is no such setting, or it may not have that value.
         """
         settings = replace(settings or CompleteSettings(), **changes)
+        for library in filter(importlib.util.find_spec, _USED_LATER):
+            importlib.import_module(library)
         chosen, notes = pick_device(device)
         heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != NO_HEAD else None
         models = load_models(chosen, settings, with_generator=completer is None and face_generator is None)

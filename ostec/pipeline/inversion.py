@@ -24,7 +24,7 @@ from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_generator, texture_completer
 from ostec.pipeline.models import Models, load_models
-from ostec.pipeline.observe import HIDDEN, Observer, Tried
+from ostec.pipeline.observe import HIDDEN, WHOLE_MEGAPIXELS, Observer, Tried
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.studio import View
 
@@ -223,7 +223,8 @@ def _read_mask(mask: str | Path | FloatArray | None, image: FloatArray) -> _Mask
         digest = hashlib.sha256(np.ascontiguousarray(mask).tobytes()).hexdigest()
     else:
         path = Path(mask)
-        name, grey, digest = path.name, read_image(path).mean(axis=2), sha256_of(path)
+        grey = read_image(path, whole_megapixels=WHOLE_MEGAPIXELS).mean(axis=2)  # as the photo is read
+        name, digest = path.name, sha256_of(path)
     if grey.shape != image.shape[:2]:
         sizes = [f"{a.shape[1]} x {a.shape[0]}" for a in (grey, image)]
         raise ImageError(f"The mask {name} has {sizes[0]} pixels and its photo {sizes[1]}; they must be the same.")

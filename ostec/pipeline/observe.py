@@ -44,6 +44,8 @@ OTHER_TURNS = (2, 1, 3)
 REFUSED = 20.0
 """Doubt above which the best landmarks are refused. A head turned by 60 degrees has 12, a portrait stretched to twice
 its width 17, a face at a roll of 45 degrees up to 18; landmarks across two heads have 36 or more."""
+WHOLE_MEGAPIXELS = 25.0
+"""Larger photos are read at half their size: 100 megapixels would take 3.6 GB."""
 MASK_SIZE = 256
 HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
@@ -160,11 +162,11 @@ def read_photo(photo: PhotoLike, frame: int = 0) -> ReadPhoto:
         photo = PhotoBytes(photo, "bytes")
     if isinstance(photo, PhotoBytes):
         digest = hashlib.sha256(photo.data).hexdigest()
-        image = decode_image(photo.data, photo.name, frame=frame, notes=notes)
+        image = decode_image(photo.data, photo.name, whole_megapixels=WHOLE_MEGAPIXELS, frame=frame, notes=notes)
         return ReadPhoto(image, {"source": photo.name, "source_sha256": digest}, tuple(notes))
     if isinstance(photo, str | Path):
         path = Path(photo)
-        image = read_image(path, frame=frame, notes=notes)
+        image = read_image(path, whole_megapixels=WHOLE_MEGAPIXELS, frame=frame, notes=notes)
         return ReadPhoto(image, {"source": path.name, "source_sha256": sha256_of(path)}, tuple(notes))
     picture = as_picture(photo)
     digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()

@@ -14,6 +14,7 @@ from ostec.core.types import BoolArray, ByteArray, FittedFace, FloatArray, Topol
 from ostec.detect.landmarks import detect_landmarks_batch, whole_image
 from ostec.detect.settings import LandmarkSettings
 from ostec.fit.dense import fit_dense
+from ostec.io.arrays import NUMBERS, TEXTS, read_npz
 from ostec.io.images import IMAGE_SUFFIXES, read_image
 from ostec.mask.skin import MaskGuide, face_mask, mask_guide, surround_colours
 from ostec.nets.facemesh import FaceMesh
@@ -121,9 +122,9 @@ def _facts(folder: Path) -> list[tuple[Path, float, set[str]]]:
     path = folder / "landmarks.npz"
     if not (folder / "images").is_dir() or not path.is_file():
         return []
-    with np.load(path, allow_pickle=False) as archive:
-        names, sides = archive["names"], archive["native_side"]
-        others = archive["old_names"] if "old_names" in archive.files else [""] * len(names)
+    arrays = read_npz(path, ("names", "native_side", "old_names"), NUMBERS + TEXTS)
+    names, sides = arrays["names"], arrays["native_side"]
+    others = arrays.get("old_names", [""] * len(names))
     return [
         (folder / "images" / str(name), float(side), set(filter(None, str(other).split(","))))
         for name, side, other in zip(names, sides, others, strict=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ostec.core.assets import sha256_of
 from ostec.core.types import BoolArray, Topology
 from ostec.io.cache import read_cache, why_stale, write_cache
 from ostec.prior.linear import LinearPrior
@@ -44,7 +45,7 @@ class TextureSources:
         """What the portraits' texels depend on."""
         digest = hashlib.sha256()
         for path in (path for folder in self.portraits for path in picture_paths(folder)):
-            digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode(errors="replace"))
+            digest.update(f"{path.name}\0{sha256_of(path)}\0".encode(errors="replace"))
         return {
             "portraits": digest.hexdigest(),
             "excluded photos": " ".join(sorted(self.excluded)),

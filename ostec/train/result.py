@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from ostec.core.errors import WeightsError
+from ostec.core.plain import open_plain
 from ostec.core.settings import to_json
 from ostec.core.types import ViewFrame
 from ostec.io.files import write_atomic
@@ -39,7 +40,8 @@ def load_checkpoint(path: Path, state: TrainingState, settings: GeneratorTrainSe
         WeightsError: the file is damaged, or its networks have other shapes.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_plain(path) as stream:
+            content = torch.load(stream, map_location="cpu", weights_only=True)
         before = content.get("settings", {})
     except Exception as error:
         raise WeightsError(f"{path} is no checkpoint of this training, or damaged: remove it to begin anew.") from error

@@ -4,13 +4,14 @@
 picture, ``noface`` has no face, ``bug`` brings out a defect, ``memory`` needs too much, ``full`` meets a full disk,
 ``locked`` a file that cannot be replaced, ``faces=3`` has three faces, ``warn=...`` is warned about, ``kill`` ends the
 process in the middle of writing, ``term`` and ``int`` send it the signal, ``big`` makes large files, ``wait`` takes a
-minute, ``slow`` 0.1 s.
+minute, ``slow`` 0.1 s, ``vanish`` removes the folder.
 """
 
 import errno
 import hashlib
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -57,7 +58,10 @@ class FakeFace:
                 directory / (name + ending), f"{ending} of {self.words}".encode() + bytes(2**21 * ("big" in self.words))
             )
         files = sorted(name + ending for ending in [*endings, ".json"])
-        return write_record(directory, name, {**self.record, "files": files})
+        path = write_record(directory, name, {**self.record, "files": files})
+        if "vanish" in self.words:
+            shutil.rmtree(directory)
+        return path
 
 
 @dataclass(frozen=True)

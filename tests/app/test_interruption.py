@@ -251,6 +251,43 @@ def test_a_photo_that_another_run_has_finished_is_not_done_again(
     assert said.out.splitlines()[-1] == "1 done, 1 skipped, 0 failed; open out/index.html."
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="of POSIX")
+def test_a_terminal_that_is_closed_ends_the_run_as_ctrl_c_does(start: Any, photos: Any, tmp_path: Path) -> None:
+    photos({"a.jpg": "ok", "b.jpg": "wait"})
+    process = start()
+    _wait_for(tmp_path / "calls.log", "complete b.jpg")
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert out.splitlines()[-1] == "1 done, 0 skipped, 0 failed, 1 not tried; open out/index.html."
+    assert "Traceback" not in err
+    assert_whole(tmp_path / "out", {"a"})
+
+
+def test_below_nohup_a_closed_terminal_does_not_end_the_run() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminate_like_interrupt() as ending:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert ending.exit_code == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("last", "end"), [("ok", "2 done, 0 skipped, 0 failed, 1 not tried."), (None, "2 done, 0")])
+def test_a_save_dir_that_vanishes_is_a_failure_and_is_not_named(
+    ostec: Any, photos: Any, last: str | None, end: str
+) -> None:
+    photos({"a.jpg": "ok", "b.jpg": "vanish", **({"c.jpg": last} if last else {})})
+    said = ostec("complete", "in", "--save-dir", "out")
+    assert said.code == 1
+    assert "The run stops early" in said.err
+    assert said.out.splitlines()[-1].startswith(end)
+    assert "index.html" not in said.out.splitlines()[-1]
+    assert not Path("out").exists()
+
+
 def test_sigterm_is_told_from_ctrl_c_though_a_library_forgets_it() -> None:
     with terminate_like_interrupt() as ending:
         assert ending.exit_code == 130

@@ -23,6 +23,7 @@ from ostec.dataset.executors import (
     RayExecutor,
     RayWorker,
     Resources,
+    _ray,
     count_workers,
     require_listening,
 )
@@ -209,6 +210,43 @@ def test_ray_returns_what_a_loop_returns(tmp_path: Path) -> None:
     (row,) = (r for r in rows["ray"] if r["item"] == 20)
     assert (row["status"], row["stage"]) == ("failed", "work")
     assert row["reason"].startswith(f"The worker died {MAX_DEATHS} times on this photo")
+
+
+@pytest.mark.slow
+def test_whoever_has_no_token_is_refused_at_every_address_of_the_machine() -> None:
+    program = """
+import os, socket, subprocess, sys
+from ostec.dataset.executors import Resources, _ray
+asking = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).get_all_node_info(timeout=20)"
+with _ray(Resources(workers=1)):
+    import ray
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    stranger = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    wrong = {**stranger, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    for at in (host, "127.0.0.2"):
+        for env in (stranger, wrong, None):
+            words = [sys.executable, "-c", asking, f"{at}:{port}"]
+            run = subprocess.run(words, env=env, capture_output=True, text=True)
+            print(run.returncode == 0, "AuthenticationError" in run.stderr)
+    print(oct(os.stat(os.environ["RAY_TMPDIR"]).st_mode & 0o777))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    environment["RAY_raylet_start_wait_time_s"] = "300"  # on a busy machine
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    refused, let_in = "False True", "True False"
+    assert run.stdout.splitlines() == [refused, refused, let_in] * 2 + ["0o700"], run.stderr
+
+
+def test_a_ray_without_tokens_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "2.51.1")
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it was started"))
+    with (
+        pytest.raises(BackendError, match=r"Ray 2\.51\.1 would take work from whoever reaches this machine"),
+        _ray(Resources()),
+    ):
+        pass
 
 
 @pytest.mark.slow

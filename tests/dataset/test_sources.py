@@ -4,7 +4,10 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -135,6 +138,43 @@ def test_what_is_no_parquet_file_fails_as_one_photo(tmp_path: Path) -> None:
     (tmp_path / "p.parquet").write_bytes(b"no")
     (taken,) = found(tmp_path, tmp_path / "p.parquet")
     assert "cannot be read as a Parquet file" in taken.error
+
+
+def test_no_damage_to_a_parquet_file_ends_the_process_or_the_search(tmp_path: Path) -> None:
+    """Arrow's look for a column's size threw through Python for some of these."""
+    cells = [{"bytes": b"1" * 20, "path": "é"}, None, {"bytes": b"2" * 20, "path": "x"}]
+    pq.write_table(pa.table({"image": cells, "file": ["a", "é", "c"], "age": [1, 2, None]}), tmp_path / "p.parquet")
+    program = """
+import contextlib, sys
+from collections import Counter
+from pathlib import Path
+from ostec.core.errors import OstecError
+from ostec.dataset.attributes import read_table
+from ostec.dataset.manifest import read_manifest
+from ostec.dataset.sources import Search, read_cells
+folder, whole = Path(sys.argv[1]), (Path(sys.argv[1]) / "p.parquet").read_bytes()
+footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+look = Search(lambda _: (), folder / "out", beside=True, quiet=True)
+(folder / "in").mkdir()
+path = folder / "in/p.parquet"
+for at in range(footer, len(whole)):
+    for change in (0x01, 0x10, 0x80):
+        data = bytearray(whole)
+        data[at] ^= change
+        path.write_bytes(data)
+        assert list(look.find([str(path)])) is not None
+        for read in (lambda: read_table(path, Counter()), lambda: [*read_manifest(path)]):
+            with contextlib.suppress(OstecError):
+                read()
+        with contextlib.suppress(OstecError):
+            list(read_cells(path, 0, "image.bytes"))
+print("ended")
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "ended\n"), run.stderr
 
 
 def test_sources_that_are_wrong_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A server of one file on this machine that misbehaves as it is told, for tests of downloads."""
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -35,6 +36,8 @@ class Behaviour:
     headers: dict[str, str] = field(default_factory=dict)
     pause_seconds: float = 0.0
     """Between blocks of 16 kB."""
+    dripping: str = ""
+    """``head`` or ``chunk``: what is sent a byte at a time, ten a second, for ten seconds."""
     held: threading.Event | None = None
     """The body waits for it after the first block."""
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -56,6 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
         b = self.behaviour
         b.requests.append({"path": self.path, **{name.lower(): value for name, value in self.headers.items()}})
         self.close_connection = True
+        if b.dripping == "head":
+            self._drip(b"HTTP/1.1 200 " + b"O" * 100)
+            return
         if b.redirect:
             self._head(302, {"Location": b.redirect, "Content-Length": str(b.length or 0)})
             return
@@ -76,7 +82,17 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(b.content) - 1}/{len(b.content)}"
         self._head(206 if start else 200, headers | b.headers)
-        self._body(body)
+        if b.dripping == "chunk":
+            self._drip(b"0" * 100)
+        else:
+            self._body(body)
+
+    def _drip(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # the client has gone
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.1)
 
     def _start(self) -> int | None:
         """First byte that is sent; None where the Range begins beyond the end."""

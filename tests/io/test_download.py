@@ -351,6 +351,18 @@ def test_server_that_trickles_for_ever_is_given_up_and_what_came_is_kept(serve: 
     assert target.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("part", ["head", "chunk"])
+def test_server_that_sends_a_byte_now_and_then_is_given_up(serve: Serve, target: Path, part: str) -> None:
+    behaviour, address = serve(dripping=part, chunked=True)
+    started = time.monotonic()
+    with pytest.raises(DownloadError, match=r"127\.0\.0\.1 takes longer than is waited for\.$"):
+        get(wanted(target, address), replace(QUICK, limit_seconds=0.5))
+    assert time.monotonic() - started < 3
+    behaviour.dripping = ""
+    get(wanted(target, address))
+    assert target.read_bytes() == CONTENT
+
+
 def test_mirrors_are_tried_in_turn(serve: Serve, target: Path) -> None:
     _, gone = serve(status=404)
     _, wrong = serve(OTHER)

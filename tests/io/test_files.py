@@ -121,19 +121,6 @@ def test_what_later_work_relies_on_is_on_the_disk_before_it_has_its_name(
     assert synced == [5]
 
 
-def test_a_pipe_or_device_is_no_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "link").symlink_to("/dev/zero")
-    for name in ("pipe", "link", "."):
-        with pytest.raises(OSError, match="is no plain file"):
-            files.open_plain(tmp_path / name)
-    with pytest.raises(FileNotFoundError):
-        files.open_plain(tmp_path / "none")
-    (tmp_path / "a").write_bytes(b"1")
-    with files.open_plain(tmp_path / "a") as stream:
-        assert stream.read() == b"1"
-
-
 def test_a_full_temporary_folder_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files.tempfile, "gettempdir", lambda: "/tmp")
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=(16 << 20) - 1))

@@ -1,7 +1,10 @@
 """Every picture that people have arrives as the same upright sRGB array; every bad one as one sentence."""
 
 import io
+import os
+import re
 import struct
+import subprocess
 import sys
 import warnings
 import zlib
@@ -221,6 +224,14 @@ def test_frames_are_counted_and_read(tmp_path: Path, name: str) -> None:
     assert images.count_frames(b"no picture") == 1
 
 
+def test_a_further_frame_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pages.tif"
+    Image.new("RGB", (8, 6)).save(path, save_all=True, append_images=[Image.new("RGB", (80, 60))])
+    assert images.read_image(path, max_megapixels=0.001).shape == (6, 8, 3)
+    with pytest.raises(ImageError, match="has 80 x 60 pixels, more than"):
+        images.read_image(path, max_megapixels=0.001, frame=1)
+
+
 def test_colour_profile_is_applied_and_a_broken_one_ignored(tmp_path: Path) -> None:
     def swapped_profile() -> bytes:
         """An sRGB profile whose red and green primaries changed places, and whose name says so."""
@@ -271,6 +282,7 @@ def test_absent_folder_and_forbidden_are_named(tmp_path: Path, monkeypatch: pyte
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.jpg").write_bytes(b"a")
     monkeypatch.setattr(Path, "open", refuse)  # the super-user may read everything, so that a real file cannot refuse
     with pytest.raises(ImageError, match=r"a\.jpg cannot be read \(permission denied\)\.$"):
         images.read_image(tmp_path / "a.jpg")
@@ -391,3 +403,90 @@ def test_bytes_are_decoded_as_the_file_is_read(tmp_path: Path) -> None:
             images.decode_image(data, "shard/a.png")
     with pytest.raises(ImageError, match=r"^shard/a\.png has 40 x 24 pixels"):
         images.decode_image(path.read_bytes(), "shard/a.png", max_megapixels=0.0005)
+
+
+HALVED: dict[str, tuple[str, dict[str, object]]] = {
+    **{name: ("RGB", options) for name, options in {**LOSSLESS, **LOSSY}.items()},
+    "PNG with alpha": ("RGBA", {}),
+    "PNG of a palette": ("P", {}),
+    "PNG of two colours": ("1", {}),
+    "PNG of 16 bits": ("I;16", {}),
+    "TIFF of floats": ("F", {}),
+    "TIFF of CMYK": ("CMYK", {}),
+}
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_larger_pictures_are_halved_while_they_are_decoded_and_others_are_not(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mode, options = HALVED[name]
+    picture = Image.fromarray(gradient(61, 99)).convert("L" if mode in ("I;16", "F") else "RGB").convert(mode)
+    if mode in ("I;16", "F"):
+        picture = Image.fromarray(
+            (np.asarray(picture) * (257.0 if mode == "I;16" else 1 / 255)).astype("<u2" if mode == "I;16" else "f4")
+        )
+    path = save(tmp_path / "a", picture, format=name.split()[0], **options)
+    whole = images.read_image(path)
+    np.testing.assert_array_equal(images.read_image(path, whole_megapixels=61 * 99 / 1e6), whole)
+    assert not caplog.records
+    half = images.read_image(path, whole_megapixels=61 * 98 / 1e6)
+    assert half.shape == (31, 50, 3)
+    means = whole[:60, :98].reshape(30, 2, 49, 2, 3).mean((1, 3))
+    assert np.abs(half[:30, :49] - means).mean() < (
+        0.02 if name in {"JPEG2000", *LOSSY} or mode in ("1", "P") else 0.004
+    )
+    np.testing.assert_array_equal(images.decode_image(path.read_bytes(), "a", whole_megapixels=0.001), half)
+    assert caplog.messages[0] == f"{path} has 99 x 61 pixels; it is read at half its width and height."
+
+
+def test_a_dark_picture_of_16_bits_is_brightened_and_halved(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray((gradient(40, 60)[..., 0] * 16.0).astype("<u2")))
+    notes: list[str] = []
+    whole, half = images.read_image(path), images.read_image(path, whole_megapixels=0.001, notes=notes)
+    assert whole.max() == 1
+    assert len(notes) == 1
+    assert np.abs(half - whole.reshape(20, 2, 30, 2, 3).mean((1, 3))).mean() < 0.004
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF"])
+def test_a_halved_picture_is_upright(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(tmp_path / "a", Image.fromarray(gradient(40, 60)), format=name, exif=exif)
+    whole, half = images.read_image(path), images.read_image(path, whole_megapixels=0.001)
+    assert half.shape == (30, 20, 3)
+    assert np.abs(half - whole.reshape(30, 2, 20, 2, 3).mean((1, 3))).mean() < 0.02
+
+
+def in_a_process(program: str, megabytes: int | None = None) -> subprocess.CompletedProcess[str]:
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({megabytes} << 20,) * 2)\n" if megabytes else ""
+    begin = "import sys, numpy, PIL.Image, ostec.io.images as images\nfrom pathlib import Path\n"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", begin + limit + program]
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_hundred_megapixels_take_little_memory(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.new("RGB", (10_000, 10_000), (200, 30, 60)), quality=50)
+    run = in_a_process(
+        f"print(images.read_image(Path({str(path)!r}), whole_megapixels=25).shape)\n"
+        "print(Path('/proc/self/status').read_text())"
+    )
+    assert run.stdout.startswith("(5000, 5000, 3)"), run.stderr
+    (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", run.stdout)  # ru_maxrss begins with that of the tests' process
+    assert int(peak) < 800_000  # kB; 1.6 GB if it is read whole
+
+
+def test_where_memory_is_short_the_sentence_has_the_size(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("RGB", (9000, 9000)), compress_level=1)
+    run = in_a_process(
+        "from ostec.core.errors import ImageError\n"
+        f"try: images.read_image(Path({str(path)!r}))\n"
+        "except ImageError as error: print(error)",
+        megabytes=600,
+    )
+    assert "damaged" not in run.stdout
+    assert re.search(
+        r"a\.png cannot be read \(not enough memory for (9000 x 9000 pixels|[\d.]+ \wi?B)\)\.", run.stdout
+    ), run

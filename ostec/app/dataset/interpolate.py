@@ -14,11 +14,12 @@ from ostec.app.dataset.build import WorkerOptions, carry_out
 from ostec.app.options import DatasetFolder, Flat, NewDataset, option
 from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
+from ostec.core.plain import read_json
 from ostec.core.settings import Device
 from ostec.dataset.attributes import OF_SOURCES
 from ostec.dataset.build import Dataset
 from ostec.dataset.card import INTERPOLATION
-from ostec.dataset.files import read_json, told_if_damaged, write_json
+from ostec.dataset.files import told_if_damaged, write_json
 from ostec.dataset.finished import FinishedDataset
 from ostec.dataset.mixing import WEIGHTS, Mix, Mixer, classify, require_weights
 from ostec.io.files import make_folder, remove_leftovers, write_atomic

@@ -6,11 +6,13 @@ are, rather than for photos.
 """
 
 import contextlib
+import errno
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from ostec.core.errors import OutputError
+from ostec.core.plain import read_json
 from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
 from ostec.export import record as record_file
 from ostec.export.head import safe_name
@@ -47,9 +49,11 @@ def is_foreign(path: Path, kinds: Collection[str] = (RESULT,)) -> bool:
     if read_record(path, kinds) is not None:
         return False
     try:
-        json.loads(path.read_bytes() if path.stat().st_size <= record_file.MAX_RECORD_BYTES else b"0")
-    except (OSError, ValueError, RecursionError):
+        read_json(path)
+    except ValueError:
         return False
+    except OSError as error:
+        return error.errno == errno.EFBIG
     return True
 
 
@@ -97,7 +101,7 @@ def remove_stale_marks(save_dir: Path) -> None:
 
 def _pending_names(marker: Path) -> list[str]:
     try:
-        names = json.loads(marker.read_bytes())["names"]
+        names = read_json(marker)["names"]
     except (OSError, ValueError, KeyError, TypeError):
         return []
     return [str(name) for name in names] if isinstance(names, list) else []

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from ostec.app.console import Display, say, shown
 from ostec.app.photos.options import RunOptions
 from ostec.app.photos.sources import Photo
-from ostec.core.errors import AssetError, OstecError, OutputError
+from ostec.core.errors import AssetError, OstecError, OutputError, out_of_memory
 from ostec.io.locks import Busy, only_one
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,16 @@ logger = logging.getLogger(__name__)
 _LOST = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN))
 
 
-class Terminated(KeyboardInterrupt):
-    """Somebody asked the process to end (SIGTERM)."""
+TERMINATING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that end a run as Ctrl-C does: of ``kill``, and of a terminal that is closed."""
 
-    exit_code = 128 + signal.SIGTERM
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end by one of :data:`TERMINATING`."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
 
 
 @dataclass
@@ -43,18 +49,26 @@ class Ending:
 
 @contextlib.contextmanager
 def terminate_like_interrupt() -> Iterator[Ending]:
-    """SIGTERM ends the run as Ctrl-C does, with the finished work kept; for the main thread."""
+    """SIGTERM and SIGHUP end the run as Ctrl-C does, with the finished work kept; for the main thread."""
     ending = Ending()
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is given
-        ending.exit_code = Terminated.exit_code
-        raise Terminated
+        ending.exit_code = 128 + number
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with handling(TERMINATING, end):
         yield ending
+
+
+@contextlib.contextmanager
+def handling(signals: Sequence[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle those of some signals that are not ignored, as SIGHUP is below ``nohup``; for the main thread."""
+    before = {n: signal.signal(n, handler) for n in signals if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, other in before.items():
+            signal.signal(number, other)
 
 
 T = TypeVar("T", bound=Photo)
@@ -206,7 +220,7 @@ class Run(abc.ABC, Generic[T]):
         return item.name
 
     def run(self, items: Sequence[T]) -> int:
-        """Return the exit code; Ctrl-C and SIGTERM end the run, not the process. Raises OstecError of :meth:`load`."""
+        """Return the exit code; Ctrl-C and the like end the run, not the process. Raises OstecError of :meth:`load`."""
         outcome, quiet = self.outcome, self.options.quiet
         steps = [self.plan(item) for item in items]
         to_do = sum(step.action in (Action.MAKE, Action.EXTEND) for step in steps)
@@ -220,14 +234,17 @@ class Run(abc.ABC, Generic[T]):
                     if outcome.stopped:
                         break
             except KeyboardInterrupt as interrupt:
-                outcome.signal = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+                outcome.signal = getattr(interrupt, "exit_code", 128 + signal.SIGINT) - 128
             except OutputError as error:
                 outcome.stopped = str(error)
         outcome.untried = len(steps) - outcome.done - outcome.extended - outcome.skipped - outcome.failed
         self.end()
+        there = self.folder.is_dir()
+        if not there and not outcome.stopped:
+            outcome.stopped = f"The folder {shown(self.folder)} has gone."
         self._tell_end()
         if not quiet:
-            say(f"{outcome}; {self.where()}.")
+            say(f"{outcome}{f'; {self.where()}' if there else ''}.")
         return outcome.exit_code
 
     def _groups(self, steps: Sequence[Step[T]]) -> Iterator[list[Step[T]]]:
@@ -361,8 +378,8 @@ def reason_of(error: Exception) -> str:
     """Why an item could not be done, as a sentence."""
     if isinstance(error, OstecError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return "There is not enough memory for this photo."
+    if lacking := out_of_memory(error, "this photo"):
+        return f"There is {lacking}."
     return f"Unexpected {type(error).__name__}: {error}"
 
 

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _MAX_NAME_BYTES = 180
 """File systems allow 255; the rest is for ``_face12``, the endings and the names of unfinished files."""
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def _photos_or_folders(source: str) -> list[Path]:
 def assign_names(photos: Sequence[Path], endings: Sequence[str] = RESULT_ENDINGS) -> list[Photo]:
     """Name each photo's results, NAME + ``endings``; ``photos`` are sorted, and earlier ones choose first."""
     taken = {comparable(name) for name in RUN_FILES}
-    named = []
+    named, last = [], dict[str, int]()  # of each stem, the last number that was tried
     for path in photos:
-        for name in _candidates(path):
+        for name in _candidates(path, last):
             outputs = {comparable(name + ending) for ending in endings}
             if taken.isdisjoint(outputs):
                 break
@@ -88,17 +89,22 @@ def assign_names(photos: Sequence[Path], endings: Sequence[str] = RESULT_ENDINGS
     return named
 
 
-def _candidates(path: Path) -> Iterator[str]:
+def _candidates(path: Path, last: dict[str, int]) -> Iterator[str]:
     stem = _clean(path.stem)
     yield stem
     if path.suffix[1:]:
         yield _clean(f"{stem}_{path.suffix[1:]}")
-    yield from (f"{stem}_{number}" for number in itertools.count(2))
+    for number in itertools.count(last.get(stem, 2)):
+        last[stem] = number
+        yield f"{stem}_{number}"
 
 
 def _clean(stem: str) -> str:
-    """A stem that can be written into any file and with any ending: valid Unicode, no controls, not too long."""
-    name = "".join("_" if unicodedata.category(c) in ("Cc", "Cs") else c for c in stem)
+    """A stem that can be written into any file and with any ending: valid Unicode, no controls, not too long.
+
+    Marks that turn the writing direction go too: a name would be read as another.
+    """
+    name = "".join("_" if unicodedata.category(c) in ("Cc", "Cs") or c in _TURNING else c for c in stem)
     return name.encode("utf-8")[:_MAX_NAME_BYTES].decode("utf-8", "ignore")
 
 

@@ -185,23 +185,19 @@ class _Journal:
 
 @contextlib.contextmanager
 def _finish_step_first() -> Iterator[list[KeyboardInterrupt]]:
-    """The first Ctrl-C or SIGTERM only fills the list, a second one ends at once; for the main thread."""
-    from ostec.app.photos.runner import Terminated
+    """The first Ctrl-C, SIGTERM or SIGHUP only fills the list, a second one ends at once; for the main thread."""
+    from ostec.app.photos.runner import TERMINATING, Terminated, handling
 
     asked: list[KeyboardInterrupt] = []
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is given
-        interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        interrupt = Terminated(number) if number in TERMINATING else KeyboardInterrupt()
         if asked:
             raise interrupt
         asked.append(interrupt)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling((signal.SIGINT, *TERMINATING), note):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _resume(checkpoint: Path, state: "TrainingState", settings: GeneratorTrainSettings) -> None:

@@ -11,7 +11,6 @@ The true texture in the UV layout is found in three steps:
 """
 
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from ostec.core.assets import load_manifest, sha256_of
-from ostec.core.errors import FaceError, UsageError
+from ostec.core.errors import AssetError, FaceError, UsageError
 from ostec.core.types import EYE_CORNER_DISTANCE_MM, EYE_CORNERS, ORIGIN_SETBACK_MM, BoolArray, FittedFace, FloatArray
 from ostec.detect.faces import detect_faces, largest
 from ostec.detect.landmarks import detect_landmarks
@@ -31,6 +30,7 @@ from ostec.eval.head.mesh import Head, PartFiles
 from ostec.eval.jobs import digest_of, program_digest
 from ostec.eval.report.drawing import LIGHTS, SEEN_TOLERANCE_MM, SIDE, HeadView, look_up, render_head, seen_by
 from ostec.fit.dense import fit_dense
+from ostec.io.arrays import NUMBERS, TEXTS, read_npz
 from ostec.io.files import write_atomic
 from ostec.pipeline.models import Models
 from ostec.render.geometry import Camera, camera_from_matrix, orthographic_camera, rotation_from_pose
@@ -258,12 +258,12 @@ def cached_uv_truth(studio: Studio, reader: FaceReader, parts: Sequence[PartFile
     weights = [entry.sha256 for name in ("mtcnn", "facemesh") for entry in load_manifest(name).files]
     key = digest_of(reader.topology.sha256, weights, files, program_digest())
     try:
-        with cache.open("rb") as stream, np.load(stream) as stored:
-            if str(stored["key"]) == key:
-                textures = {light: stored[f"texture_{light}"] for light in LIGHTS}
-                position, normal, valid, skin = (stored[name] for name in _KEPT)
-                return UvTruth(textures, position, normal, valid, skin, int(stored["views"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        stored = read_npz(cache, kinds=NUMBERS + TEXTS)
+        if str(stored["key"]) == key:
+            textures = {light: stored[f"texture_{light}"] for light in LIGHTS}
+            position, normal, valid, skin = (stored[name] for name in _KEPT)
+            return UvTruth(textures, position, normal, valid, skin, int(stored["views"]))
+    except (AssetError, ValueError, KeyError):
         pass  # missing or damaged: it is made anew
     truth = uv_truth(studio, reader)
     arrays: dict[str, Any] = {f"texture_{light}": texture for light, texture in truth.textures.items()}

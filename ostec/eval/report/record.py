@@ -10,6 +10,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from ostec.core.errors import UsageError
+from ostec.core.plain import read_json
 from ostec.core.settings import from_json
 from ostec.core.text import align, counted
 from ostec.eval.scores import FIGURES, Direction
@@ -103,7 +104,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
     path = folder / FILE if folder.is_dir() else folder
     try:
-        plain = json.loads(path.read_text("utf-8"))
+        plain = read_json(path)
         if plain["version"] != VERSION:
             raise UsageError(f"{path} has version {plain['version']}, expected {VERSION}.")
         for row in plain["rows"]:

@@ -8,6 +8,7 @@ import numpy as np
 from ostec.core.assets import find_model, load_manifest, models_folders
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
+from ostec.core.plain import open_plain, read_plain
 from ostec.core.types import FloatArray, IntArray
 from ostec.load.morphable.files import Arrays, basis, build, need, read_mat, wrong_shape
 
@@ -15,6 +16,7 @@ MANIFEST = "bfm2009"
 _FRONT = "BFM_model_front.mat"
 _ORIGINAL = "01_MorphableModel.mat"
 _EXPRESSIONS = "Exp_Pca.bin"
+_MAX_TEXT_BYTES = 1 << 20
 _MM_PER_UNIT = 100.0
 _PER_UNIT = 1e5
 """The original's lengths are micrometres; Deep3DFaceRecon divides them so that they become decimetres."""
@@ -182,7 +184,7 @@ def _expressions(beside: Path, count: int) -> tuple[FloatArray, list[Path]]:
     scales_path = _beside("std_exp.txt", path)
     try:
         size = path.stat().st_size
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             number = int.from_bytes(stream.read(4), "little", signed=True)
             expected = 4 + 4 * 3 * count * (number + 1)
             if number < 1 or size != expected:
@@ -191,7 +193,7 @@ def _expressions(beside: Path, count: int) -> tuple[FloatArray, list[Path]]:
             stream.seek(4 + 4 * 3 * count)
             kept = min(number, _COMPONENTS)
             values = np.frombuffer(stream.read(4 * 3 * count * kept), "<f4").reshape(kept, 3 * count)
-        scales = np.array(scales_path.read_text(encoding="ascii").split(), dtype=np.float64)
+        scales = np.array(read_plain(scales_path, _MAX_TEXT_BYTES).decode("ascii").split(), dtype=np.float64)
     except (OSError, ValueError) as error:
         raise AssetError(f"{path} or {scales_path.name} cannot be read ({error}).") from error
     if len(scales) != number or not np.isfinite(values).all():

@@ -16,15 +16,15 @@ from scipy.sparse import csgraph
 from ostec.core.assets import cache_folder, find_model, load_manifest, sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
+from ostec.core.plain import open_plain
 from ostec.core.types import FloatArray, IntArray
+from ostec.io.matlab import read_matrices
 
 Side = int | None
 """A side of an array's shape: its length, or None where any will do."""
 _FREE = 64 << 20
 _TIMES = 20
 """A MATLAB file may unpack to this many times its size, beyond the first bytes."""
-_NUMBERS = frozenset(("double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))))
-"""MATLAB's classes of plain arrays."""
 
 
 class Arrays:
@@ -151,21 +151,22 @@ def read_mat(path: Path, names: tuple[str, ...]) -> Arrays:
     from scipy.io.matlab import MatReadError
 
     try:
-        left = _FREE + _TIMES * path.stat().st_size
-        held = [each for each in whosmat(str(path)) if each[0] in names]
-        odd = next((name for name, _, kind in held if kind not in _NUMBERS), None)
-        if odd is not None:
-            raise ValueError(f"{odd} holds something else than numbers")
-        needed = sum(8 * math.prod(shape) for _, shape, _ in held)
-        if needed > left:
-            raise ValueError(f"its arrays would take {needed} bytes")
-        table = loadmat(str(path), variable_names=list(names))
+        with open_plain(path) as stream:
+            left = _FREE + _TIMES * path.stat().st_size
+            begin = stream.read(10)
+            stream.seek(0)
+            if begin == b"MATLAB 7.3":
+                raise AssetError(f"{path} cannot be read: it is a MATLAB file of version 7.3; save it with -v7.")
+            if 0 not in begin[:4]:
+                return Arrays(path, read_matrices(stream, names, left))
+            needed = sum(8 * math.prod(shape) for name, shape, _ in whosmat(stream) if name in names)  # version 4
+            if needed > left:
+                raise ValueError(f"its arrays would take {needed} bytes")
+            stream.seek(0)
+            table = loadmat(stream, variable_names=list(names))
     except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, MatReadError) as error:
-        raise AssetError(
-            f"{path} cannot be read as a MATLAB file ({getattr(error, 'strerror', None) or error})."
-        ) from error
-    except NotImplementedError as error:
-        raise AssetError(f"{path} cannot be read: it is a MATLAB file of version 7.3; save it with -v7.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise AssetError(f"{path} cannot be read as a MATLAB file ({reason}).") from error
     return Arrays(path, {name: table[name] for name in names if name in table})
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ostec.core.assets import find_model, load_manifest
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.morphable import MorphableModel
+from ostec.core.plain import read_json
 from ostec.core.types import FloatArray, IntArray
 from ostec.io.arrays import read_npz, read_texts
 from ostec.io.cache import read_cache, why_stale, write_cache
@@ -133,14 +134,12 @@ def _parts(mesh: ObjMesh, polygon: IntArray) -> tuple[dict[str, IntArray], tuple
 
 def _landmarks(path: Path, vertices: int) -> tuple[dict[str, IntArray], tuple[str, ...]]:
     try:
-        content = path.read_bytes()
+        table = read_json(path)
     except FileNotFoundError:
         return {}, (f"{_INDICES} is missing: there are no named landmarks.",)
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
-    try:
-        table = json.loads(content)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise AssetError(f"{path} is no JSON file ({error}).") from error
     if not isinstance(table, dict):
         raise AssetError(f"{path} cannot be used: expected lists of vertices by name, found a {type(table).__name__}.")

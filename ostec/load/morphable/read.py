@@ -11,6 +11,7 @@ from ostec.core.assets import cache_folder, load_manifest
 from ostec.core.errors import OutputError
 from ostec.core.manifests import Manifest
 from ostec.core.morphable import MorphableModel
+from ostec.core.plain import read_plain
 from ostec.io.files import make_folder, write_atomic
 from ostec.load.morphable import bfm, faceverse, flame, head, hifi3d, ict, threeddfa
 
@@ -59,7 +60,7 @@ def show_licence(manifest: Manifest) -> None:
     text = f"{manifest.purpose}\n{manifest.licence}\n{manifest.homepage}\n".encode()
     if said is not None:
         with contextlib.suppress(OSError):
-            if said.read_bytes() == text:
+            if read_plain(said, len(text)) == text:
                 return
     _log.info("%s (%s). Licence: %s. Said once.", manifest.purpose, manifest.homepage, manifest.licence)
     if said is not None:

@@ -9,6 +9,7 @@ from ostec.core.assets import find_model
 from ostec.core.errors import AssetError
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import FloatArray
+from ostec.io.arrays import read_npy
 from ostec.io.pickles import read_objects
 from ostec.load.morphable.files import Arrays, basis, build, need, read_mat
 
@@ -76,12 +77,5 @@ def _uv(count: int) -> tuple[FloatArray | None, list[Path], tuple[str, ...]]:
         return None, [], (f"{' and '.join(missing)} {verb} missing: there are no texture coordinates.",)
     found = [path for path in paths if path is not None]
     uv = read_mat(found[0], ("UV",)).floats("UV", None, 2)
-    rows = Arrays(found[1], {"its array": _plain(found[1])}).ids("its array", len(uv), count)
+    rows = Arrays(found[1], {"its array": read_npy(found[1])}).ids("its array", len(uv), count)
     return uv[rows], found, ()
-
-
-def _plain(path: Path) -> Any:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise AssetError(f"{path} cannot be read as an array ({getattr(error, 'strerror', None) or error}).") from error
