@@ -1,5 +1,6 @@
 """``NAME.json``: what is known of one result, as it is written and read back."""
 
+import hashlib
 import re
 from collections.abc import Collection
 from typing import Any, TypedDict, get_type_hints
@@ -69,6 +70,10 @@ class RunRecord(TypedDict, total=False):
     pictures: list[list[str]]
 
 
+_UNSAFE = re.compile(r"[\s\\#]|^-")
+"""In the name of a file, what readers of OBJ and MTL take for its end, a folder, a comment or an option."""
+_COPY = re.compile(r"((?:_[a-z0-9]+)*)_[0-9a-f]{6}\.(png|mtl)", re.ASCII)
+"""What may follow NAME, made safe, in the name of a copy."""
 _HINTS = get_type_hints(RunRecord)
 _ENDING = re.compile(r"(_[a-z0-9]+)*\.(png|obj|mtl|glb|json|npz|html|gif|webp)|_views/[a-z0-9_]+\.(png|npz)", re.ASCII)
 """What may follow NAME in the name of a result's file."""
@@ -95,8 +100,24 @@ def checked_record(values: object, name: str, kinds: Collection[str] = (RESULT,)
 
 
 def is_file_of(name: str, file: str) -> bool:
-    """Whether ``file`` is what a file of the result ``name`` may be called."""
-    return file.startswith(name) and _ENDING.fullmatch(file, len(name)) is not None
+    """Whether ``file`` is what a file of the result ``name``, or a copy of :func:`safe_name`, may be called."""
+    if file.startswith(name) and _ENDING.fullmatch(file, len(name)) is not None:
+        return True
+    stem = _UNSAFE.sub("_", name)
+    copy = _COPY.fullmatch(file, len(stem)) if file.startswith(stem) else None
+    return copy is not None and file == safe_name(f"{name}{copy[1]}.{copy[2]}")
+
+
+def safe_name(file: str) -> str:
+    """The name of a file as OBJ and MTL can refer to it: its own, or where that has blanks and the like, a copy's.
+
+    The digits at the copy's end keep it apart from the files of other photos.
+    """
+    if not _UNSAFE.search(file):
+        return file
+    stem, _, ending = file.rpartition(".")
+    digits = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return f"{_UNSAFE.sub('_', stem)}_{digits}.{ending}"
 
 
 def with_warnings(record: RunRecord, sentences: Collection[str]) -> RunRecord:

@@ -3,13 +3,12 @@
 Writers raise OutputError where a file cannot be written.
 """
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ostec.core.record import safe_name
 from ostec.core.types import Array
 from ostec.export.gltf import head_glb
 from ostec.heads.parts import Head, HeadPart
@@ -18,8 +17,6 @@ from ostec.io.images import encode_png
 
 ENDING = "_head"
 """What follows NAME in the names of a head's files."""
-_UNSAFE = re.compile(r"[\s\\#]|^-")
-"""In the name of a file, what readers of OBJ and MTL take for its end, a folder, a comment or an option."""
 
 
 def write_head(
@@ -55,18 +52,6 @@ def write_head(
     written.append(directory / f"{stem}.glb")
     write_atomic(written[-1], head_glb(name, head, {part: encoded[stems[part]] for part in textured}))
     return written
-
-
-def safe_name(file: str) -> str:
-    """The name of a file as OBJ and MTL can refer to it: its own, or where that has blanks and the like, a copy's.
-
-    The digits at the copy's end keep it apart from the files of other photos.
-    """
-    if not _UNSAFE.search(file):
-        return file
-    stem, _, ending = file.rpartition(".")
-    digits = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:6]
-    return f"{_UNSAFE.sub('_', stem)}_{digits}.{ending}"
 
 
 def write_parts(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ostec.core.record import safe_name
 from ostec.core.types import FloatArray
-from ostec.export.head import safe_name, write_head
+from ostec.export.head import write_head
 from ostec.heads.parts import Head
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_png

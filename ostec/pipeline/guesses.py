@@ -20,6 +20,8 @@ LEAST_SHARE = 0.03
 STRETCHED = 1.25
 """Width over height, as the landmarks show it, from which a photo counts as stretched: 0.83 to 1.18 in 3,288 portraits;
 FaceMesh shows 1.6 of a photo that is stretched twofold."""
+FACE_IN_PICTURE = 0.7
+"""Side of a detected face over that of a generator's picture of it."""
 DARK = 0.06
 """Mean of red, green and blue below which a texel shows no colour to speak of."""
 DARK_SHARE = 0.15
@@ -56,7 +58,7 @@ def guesses(
         )
     if fitted.box.side < SMALL_FACE_PX:
         said.append(f"The face is only {fitted.box.side:.0f} pixels large, so the result is blurred.")
-    elif fitted.box.side < pictures_px:
+    elif fitted.box.side < FACE_IN_PICTURE * pictures_px:
         said.append(
             f"The face is only {fitted.box.side:.0f} pixels large, the generator's pictures {pictures_px}: detail "
             "finer than the photo's is invented."

@@ -38,7 +38,7 @@ def test_defaults_of_complete(parsed: list[Any]) -> None:
 
 def test_defaults_of_the_papers_command(parsed: list[Any]) -> None:
     assert cli.main_ostec(["--source_dir", "in", "--save_dir", "out"]) == 0
-    settings = CompleteSettings(mode="hard", iterations=200, iterations_frontalize=300)
+    settings = CompleteSettings(mode="hard", iterations=200, iterations_frontalize=300, face_model="none")
     assert parsed == [RunOstec("in", "out", False, settings, BatchOptions())]
 
 
@@ -59,7 +59,9 @@ def test_long_short_dashed_and_underscored_options_are_the_same(parsed: list[Any
 def test_papers_flags(parsed: list[Any]) -> None:
     words = "--source_dir in --save_dir out -f -p -i 100 -m auto --iterations_frontalize 50"
     assert cli.main_ostec(words.split()) == 0
-    settings = CompleteSettings(mode="auto", iterations=100, frontalize=True, iterations_frontalize=50)
+    settings = CompleteSettings(
+        mode="auto", iterations=100, frontalize=True, iterations_frontalize=50, face_model="none"
+    )
     assert parsed == [RunOstec("in", "out", True, settings, BatchOptions())]
 
 

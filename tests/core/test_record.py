@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ostec.core.record import INVERSION, RESULT, TRANSFER, checked_record, is_file_of, with_warnings
+from ostec.core.record import INVERSION, RESULT, TRANSFER, checked_record, is_file_of, safe_name, with_warnings
 
 WHOLE: dict[str, Any] = {
     "kind": RESULT,
@@ -70,3 +70,13 @@ def test_warnings_are_added_to_those_there() -> None:
     assert with_warnings(found, ["So is it."])["warnings"] == ["It is dark.", "So is it."]
     assert with_warnings({"kind": RESULT}, ["Dark."])["warnings"] == ["Dark."]
     assert found["warnings"] == ["It is dark."]
+
+
+@pytest.mark.parametrize("name", ["my photo", "a\\b", "-x", "plain"])
+def test_the_copies_with_safe_names_are_files_of_the_result(name: str) -> None:
+    for ending in (".png", ".mtl", "_head.mtl", "_head_eye_left.png"):
+        copy = safe_name(f"{name}{ending}")
+        assert is_file_of(name, copy)
+        assert (copy == f"{name}{ending}") == (name == "plain")
+        assert not is_file_of("other photo", copy)
+    assert not is_file_of("my photo", "my_photo_000000.png")

@@ -27,7 +27,7 @@ from ostec.io.images import read_image
 from ostec.pipeline.settings import CompleteSettings
 from tests.eval.planted import SameMesh, write_planted
 
-ALONE = CompleteSettings(mode="soft", iterations=0)
+ALONE = CompleteSettings(mode="soft", iterations=0, face_model="none")
 SETTINGS = HeadSettings(lights=("hard",), pairs=(Pair(25, 0), Pair(25, -40)), baselines=True, completion=ALONE)
 
 

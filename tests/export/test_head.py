@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from ostec.core.record import safe_name
 from ostec.export.gltf import linear
-from ostec.export.head import safe_name, write_head
+from ostec.export.head import write_head
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import read_image
 

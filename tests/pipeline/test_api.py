@@ -126,10 +126,10 @@ def test_settings_by_name() -> None:
 
 def test_warnings_are_warned_of(completer: Completer, astronaut: FloatArray) -> None:
     small = astronaut[::4, ::4]
-    with pytest.warns(OstecWarning, match="pixels large, so its texture is blurred"):
+    with pytest.warns(OstecWarning, match="pixels large, so the result is blurred"):
         found = completer(small)
     assert found.warnings == found.record["warnings"]
-    assert repr(found).endswith("1 warning>")
+    assert repr(found).endswith("2 warnings>")
 
 
 class Grey:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from ostec.core.errors import OutputError
 from ostec.core.plain import read_json
-from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
+from ostec.core.record import RESULT, RESULT_KINDS, RunRecord, safe_name
 from ostec.export import record as record_file
-from ostec.export.head import safe_name
 from ostec.io.files import write_atomic
 
 HEAD_ENDINGS = tuple(
