@@ -83,7 +83,7 @@ class Planter:
             if rng.random() < 0.5:
                 where = where * np.clip((abs(self.u - 0.5) - 0.1) / 0.05, 0.3, 1)
             dark = rng.uniform(0.1, 0.9) * (0.7 + 0.3 * rng.random((SIZE, SIZE)))
-            colour = colour * (1 - where * dark)[..., None]
+            colour = (colour * (1 - where * dark)[..., None]).astype(np.float32)
         if rng.random() < 0.15:  # rouge, lids, freckles
             field = np.clip(self._field(rng.uniform(0.02, 0.08)), 0, 1) * rng.uniform(0.05, 0.3)
             colour = colour * (1 - field[..., None] * np.array([0.1, 1, 0.8]) * rng.uniform(0, 1, 3))
@@ -145,8 +145,8 @@ class Planter:
         rng, kind = self.rng, self.rng.random()
         base = np.broadcast_to(self._colour(face), (SIZE, SIZE, 3)).copy()
         if kind < 0.35 or strands is not None:
-            other = int(rng.choice(self.rows))
-            piece = self.data["cloth" if strands is None and rng.random() < 0.6 else "hair"][other]
+            row = int(rng.choice(self.rows))
+            piece = self.data["cloth" if strands is None and rng.random() < 0.6 else "hair"][row]
             if strands is not None and rng.random() < 0.4:
                 piece = np.broadcast_to(self._colour(face) * 255, piece.shape)
             zoom = rng.uniform(1, 4)
@@ -197,7 +197,7 @@ class Planter:
         drawn = self._cloth(face)
         if rng.random() < 0.5:  # pleats
             waves = np.sin((self.v + 0.1 * x**2 * rng.normal()) * 2 * np.pi * rng.uniform(5, 22))
-            drawn = drawn * (1 + rng.uniform(0.02, 0.15) * waves)[..., None]
+            drawn = (drawn * (1 + rng.uniform(0.02, 0.15) * waves)[..., None]).astype(np.float32)
         if rng.random() < 0.5:  # a seam or the shadow of the upper edge
             drawn = drawn * (1 - rng.uniform(0, 0.4) * np.exp(-((depth * 40) ** 2)))[..., None]
         return np.clip(drawn, 0, 1).astype(np.float32), self._soft(depth)

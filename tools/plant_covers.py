@@ -200,9 +200,10 @@ def main() -> None:
                 results.append(None)
                 continue
             Image.fromarray(to_bytes(made.textured.completed.colour)).save(f"{name}_texture.png")
-            results.append(judge(made, bare, alpha, unwrapper))
-            if results[-1][0] > TEMPLE_LEVELS or results[-1][1] > PHOTO_SHARE:
-                print(f"{path.name} {kind}: temple {results[-1][0]:.0f} levels, {100 * results[-1][1]:.1f} % as photo")
+            levels, share = judge(made, bare, alpha, unwrapper)
+            results.append((levels, share))
+            if levels > TEMPLE_LEVELS or share > PHOTO_SHARE:
+                print(f"{path.name} {kind}: temple {levels:.0f} levels, {100 * share:.1f} % as photo")
     print(f"{len(paths)} photos; a cover was found on {bare_found} of them as they are")
     print(f"{'kind':14s} {'photos':>6s} {'refused':>7s} {'temple > 15':>11s} {'> 1 % photo':>11s}   means: levels, %")
     for kind, results in rows.items():

@@ -13,6 +13,7 @@ import argparse
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,8 @@ def collect(folders: list[Path], excluded: frozenset[str], out: Path) -> None:
             names.append(path.stem)
             if len(names) % 100 == 0:
                 log.info("%d portraits", len(names))
-    np.savez(out, names=np.array(names), **{name: np.stack(values) for name, values in rows.items()})
+    stacks: dict[str, Any] = {name: np.stack(values) for name, values in rows.items()}
+    np.savez(out, names=np.array(names), **stacks)
 
 
 def _piece(image: FloatArray, middle: np.ndarray, right: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -95,8 +97,12 @@ def plant(data: dict[str, np.ndarray], out: Path, seed: int, count: int) -> None
     """Write ``count`` planted faces as bytes."""
     planter = Planter(data, np.flatnonzero(~data["held"]), np.random.default_rng(seed))
     parts = zip(*(planter.sample() for _ in range(count)), strict=True)
-    stacks = (np.stack([np.round(one * 255).astype(np.uint8) for one in part]) for part in parts)
-    np.savez(out, **dict(zip(("colour", "visible", "truth", "weight"), stacks, strict=True)))
+    names = ("colour", "visible", "truth", "weight")
+    stacks: dict[str, Any] = {
+        name: np.stack([np.round(one * 255).astype(np.uint8) for one in part])
+        for name, part in zip(names, parts, strict=True)
+    }
+    np.savez(out, **stacks)
 
 
 def usual(data: dict[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ostec import __version__
 from ostec.core.types import Array, FloatArray
@@ -36,7 +37,9 @@ def head_glb(name: str, head: Head, pictures: Mapping[str, bytes]) -> bytes:
         pictures: PNG of each textured part; equal ones are stored once.
     """
     binary, images = _Binary(), dict.fromkeys(pictures.values())
-    meshes, materials, nodes = [], [], [{"name": name}]
+    meshes: list[Json] = []
+    materials: list[Json] = []
+    nodes: list[Json] = [{"name": name}]
     skin = 0 if head.rig is not None else None
     for k, part in enumerate(head.parts):
         picture = list(images).index(pictures[part.name]) if part.name in pictures else None
@@ -80,7 +83,7 @@ class _Binary:
         self.data += content
         return len(self.views) - 1
 
-    def add(self, values: Array, kind: str, target: int | None = None, **more: Any) -> int:
+    def add(self, values: npt.NDArray[Any], kind: str, target: int | None = None, **more: Any) -> int:
         """Add the rows of an array; returns the number of their accessor."""
         view = self.view(np.ascontiguousarray(values).tobytes(), target)
         about = {"bufferView": view, "componentType": _TYPES[values.dtype], "count": len(values), "type": kind}
@@ -160,7 +163,7 @@ def _targets(binary: _Binary, rig: Rig, part: HeadPart, offsets: FloatArray) -> 
     return found
 
 
-def _influences(part: HeadPart, rig: Rig) -> tuple[Array, FloatArray]:
+def _influences(part: HeadPart, rig: Rig) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     """[V, 4] joints and [V, 4] weights; what is not the model's follows the head, or the only joint."""
     if part.ids is None:
         joint = [*rig.joints.names, "Head"].index("Head") % len(rig.joints.names)
@@ -168,11 +171,12 @@ def _influences(part: HeadPart, rig: Rig) -> tuple[Array, FloatArray]:
         weights[:, joint] = 1
     else:
         weights = rig.joints.weights[part.ids].astype(np.float64)
-    order = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
+    order: npt.NDArray[Any] = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
     kept = np.take_along_axis(weights, order, axis=1)
-    kept = np.pad(kept / kept.sum(1, keepdims=True), ((0, 0), (0, INFLUENCES - kept.shape[1]))).astype(np.float32)
+    kept = np.asarray(kept, np.float64)
+    shares = np.pad(kept / kept.sum(1, keepdims=True), ((0, 0), (0, INFLUENCES - kept.shape[1]))).astype(np.float32)
     order = np.pad(order, ((0, 0), (0, INFLUENCES - order.shape[1])))
-    return np.where(kept > 0, order, 0).astype(np.uint8), kept
+    return np.where(shares > 0, order, 0).astype(np.uint8), shares
 
 
 def _skin(binary: _Binary, rig: Rig, first: int) -> Json:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ostec.core.record import safe_name
-from ostec.core.types import Array
 from ostec.export.gltf import head_glb
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.files import write_atomic
@@ -117,14 +117,14 @@ def _obj_text(parts: Sequence[HeadPart], library: str, about: str) -> str:
     return "".join(pieces)
 
 
-def _vertices(part: HeadPart, once: Array) -> str:
+def _vertices(part: HeadPart, once: npt.NDArray[np.integer]) -> str:
     """Their lines. Colours behind the coordinates are no part of the format; MeshLab and Blender know them."""
     if part.vertex_colours is None:
         return _lines("v %.5f %.5f %.5f\n", part.vertices[once])
     return _lines("v %.5f %.5f %.5f %.4f %.4f %.4f\n", np.hstack([part.vertices, part.vertex_colours])[once])
 
 
-def _faces(part: HeadPart, vertex: Array, first_uv: int) -> str:
+def _faces(part: HeadPart, vertex: npt.NDArray[np.integer], first_uv: int) -> str:
     """The polygons' lines; ``vertex`` [V] are their vertices' numbers in the file."""
     count = len(part.triangles)
     polygon = np.arange(count) if part.polygons is None else part.polygons

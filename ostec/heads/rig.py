@@ -163,7 +163,7 @@ def _jaw(model: MorphableModel, points: DoubleArray, unit: float) -> tuple[Doubl
     place = np.linalg.lstsq(still, shift, rcond=1e-3)[0]
     turning = -(points - place) @ still.T
     share = (moves * turning).sum(1) / ((turning**2).sum(1) + STILL_MM**2)
-    return place, np.clip(share, 0, 1)
+    return np.asarray(place, np.float64), np.clip(share, 0, 1)
 
 
 def _smooth(values: Array, low: float, high: float) -> Array:

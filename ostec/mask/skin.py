@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 from scipy.spatial import ConvexHull
 
-from ostec.core.types import BoolArray, FloatArray, LayoutGuide, Topology, UvObservation
+from ostec.core.types import Array, BoolArray, FloatArray, LayoutGuide, Topology, UvObservation
 from ostec.mask.settings import MaskSettings
 from ostec.mask.spectacles import RimGuide, spectacles
 from ostec.render.geometry import harmonics, in_polygon
@@ -91,7 +91,7 @@ def mask_guide(topology: Topology, inside: BoolArray) -> MaskGuide:
     )
 
 
-def _parts(topology: Topology, inside: BoolArray, u: FloatArray, v: FloatArray) -> dict[str, BoolArray]:
+def _parts(topology: Topology, inside: BoolArray, u: Array, v: Array) -> dict[str, BoolArray]:
     """What people call the parts of a face; each texel belongs to the first that holds it."""
     brows = float(topology.regions["brow_left"][:, 1].min())
     eyes = topology.regions["eye_left"], topology.regions["eye_right"]
