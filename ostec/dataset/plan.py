@@ -19,7 +19,7 @@ from typing import Any
 
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.plain import open_plain, read_json
-from ostec.core.settings import from_json, to_json
+from ostec.core.settings import NO_HEAD, from_json, to_json
 from ostec.core.text import counted, shown
 from ostec.dataset.attributes import Attributes, Labels
 from ostec.dataset.files import MAX_BYTES, told_if_damaged, write_json
@@ -44,7 +44,7 @@ _PLACE_FIELDS = tuple(each.name for each in fields(Place))
 class DatasetConfig:
     """What all photos of a dataset have in common: ``config.json``."""
 
-    settings: CompleteSettings = field(default_factory=CompleteSettings)
+    settings: CompleteSettings = field(default_factory=lambda: CompleteSettings(face_model=NO_HEAD))
     threads: int = 1  # of a worker, on the CPU: the last digits of results depend on it
     shard_size: int = 500  # photos to a shard
     batch: int = 1  # photos whose faces are projected at once: the last digits depend on it too

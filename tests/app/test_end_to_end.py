@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ostec.app.cli import main
+from ostec.core.record import safe_name
 from ostec.export.record import read_failures, read_record, read_records
 from tests.app.conftest import Refuses, Said, assert_whole
 
@@ -99,7 +100,8 @@ def test_every_photo_has_its_own_files(batch: Batch) -> None:
         yaws[record["source"]] = record["pose_deg"][2]
     assert yaws["twin.jpg"] * yaws["twin.png"] < 0  # the roll of the mirrored one is the other way round
     obj = (batch.out / "Jürgen Müller.obj").read_text("utf-8")
-    assert "mtllib Jürgen Müller.mtl" in obj
+    assert f"mtllib {safe_name('Jürgen Müller.mtl')}\n" in obj
+    assert (batch.out / safe_name("Jürgen Müller.mtl")).is_file()
     assert "Jürgen Müller" in (batch.out / "index.html").read_text("utf-8")
 
 

@@ -244,7 +244,9 @@ def test_a_part_of_a_dataset_takes_no_photos(tmp_path: Path) -> None:
 
 def test_settings_can_be_corrected_before_anything_is_done(tmp_path: Path) -> None:
     photos = many_photos(tmp_path / "in", 5)
-    dataset = Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=8))
+    dataset = Dataset.create(
+        tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512, face_model="none"), shard_size=8)
+    )
     plan(dataset, photos)
     with pytest.raises(UsageError, match=r"was begun with uv_size 512 .*, shard_size 8 \(asked for: 7\)"):
         Dataset.create(tmp_path / "ds", DatasetConfig(shard_size=7))  # photos are planned for shards of eight
@@ -335,7 +337,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"was begun with uv_size 1024 \(asked for: 512\), shard_size 500 \(asked for: 7\)"
     ):
-        Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512), shard_size=7))
+        Dataset.create(tmp_path / "ds", DatasetConfig(CompleteSettings(uv_size=512, face_model="none"), shard_size=7))
 
 
 def test_folders_of_others_are_refused(tmp_path: Path) -> None:

@@ -16,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
-from ostec.core.settings import NO_HEAD
 from ostec.dataset.build import Dataset
 from ostec.dataset.plan import Added, DatasetConfig
 from ostec.dataset.records import Counts, Executor, Face, Finished, Group, Made, Maker, Photo
 from ostec.dataset.worker import Worker
-from ostec.pipeline.settings import CompleteSettings
 
 
 def each(make: Callable[[Photo], list[Face]], photos: Sequence[Photo]) -> list[Made]:
@@ -168,9 +166,7 @@ def build(
     limit: int = 10**9,
 ) -> Counts:
     """Plan and build as the command does, in a loop."""
-    dataset = Dataset.create(
-        out, DatasetConfig(CompleteSettings(face_model=NO_HEAD), shard_size=shard_size, batch=batch)
-    )
+    dataset = Dataset.create(out, DatasetConfig(shard_size=shard_size, batch=batch))
     with dataset.locked():
         plan(dataset, *sources)
         return finish(dataset, Loop(dataset, draw, limit))
