@@ -21,6 +21,9 @@ from bench.network import random_network
 from bench.options import DEVICES, device_of, plan_of, readable, writable, write_figures
 from bench.profile import profiles
 from bench.project import ProjectPlan, compare, make_task, mismatch
+from ostec.app.checks import need_file
+from ostec.core.assets import generator_names
+from ostec.core.errors import UsageError
 from ostec.core.text import align
 from ostec.io.files import write_atomic
 from ostec.load.generators import read_generator
@@ -88,10 +91,12 @@ def network_of(options: argparse.ArgumentParser, asked: argparse.Namespace) -> G
         for name in ("resolution", "channel_base"):
             if getattr(asked, name) is not None:
                 options.error(f"--{name.replace('_', '-')} is for random networks and excludes --generator.")
-        path = asset_file("generator", asked.generator)
-        if not path.is_file():
-            options.error(f"The generator's file {path} does not exist.")
-        return read_generator(path).model.generator
+        try:
+            if asked.generator not in ("default", *generator_names()):
+                need_file(asked.generator, "The generator's file")
+        except UsageError as error:
+            options.error(str(error))
+        return read_generator(asset_file("generator", asked.generator)).model.generator
     side = 256 if asked.resolution is None else asked.resolution
     base = 32768 if asked.channel_base is None else asked.channel_base
     if side < 16 or side & (side - 1) or side > 4096:

@@ -25,7 +25,7 @@ from ostec.io.files import write_atomic
 from ostec.io.images import read_image
 from ostec.load.networks import load_facemesh
 from ostec.load.topology import read_topology
-from ostec.train.portraits import is_held_out, picture_paths
+from ostec.train.portraits import is_held_out, picture_paths, twins_of_held_out
 
 BATCH = 16
 LEAST_CONFIDENCE = 0.5
@@ -34,13 +34,7 @@ LEAST_CONFIDENCE = 0.5
 def trained_on(folders: Sequence[Path], excluded: frozenset[str]) -> list[Path]:
     """The portraits that are not held out, in an order of chance."""
     paths = [path for folder in folders for path in picture_paths(folder)]
-    twins: set[str] = set()
-    for folder in folders:
-        with np.load(folder / "landmarks.npz", allow_pickle=False) as facts:
-            names = facts["names"]
-            others = facts["old_names"] if "old_names" in facts.files else [""] * len(names)
-        held = (other for name, other in zip(names, others, strict=True) if is_held_out(Path(name).stem, excluded))
-        twins |= {Path(one).stem for other in held for one in str(other).split(",") if one}
+    twins = twins_of_held_out(folders, excluded)
     kept = [path for path in paths if not is_held_out(path.stem, excluded) and path.stem not in twins]
     return [kept[k] for k in np.random.default_rng(0).permutation(len(kept))]
 

@@ -24,7 +24,7 @@ from head_mesh import CoarseMesh, FineMesh, cut_bust, mirror_of, sphere_in, subd
 from make_correspondence import Found, draw
 from makehuman import RACES, Person, Slider, Wheel, macro_targets
 from ostec.core.correspondence import Correspondence, correspondence_file
-from ostec.core.types import DoubleArray, FloatArray, IntArray, Topology
+from ostec.core.types import EYE_CORNER_DISTANCE_MM, ORIGIN_SETBACK_MM, DoubleArray, FloatArray, IntArray, Topology
 from ostec.heads.rig import ARKIT
 from ostec.load.morphable.head import Layout, StoredHead, model_of
 from ostec.load.topology import read_topology
@@ -40,7 +40,6 @@ MEAN = Person(0.6, 0.5, 0.5, 0.5, (1, 1, 1))
 LEVEL_MM = (600.0, 50.0)
 """Height on MakeHuman's mean body up to which vertices count little, and over which they come to count fully."""
 LEAST = 0.15
-CORNER_MM, ORIGIN_MM = 90.0, 60.0
 """Canonical frame: between the outer eye corners, and from the origin forward to them."""
 JOINTS = ("Chest", "Neck", "Head", "Jaw", "LeftEye", "RightEye")
 PARENTS = (-1, 0, 1, 2, 2, 2)
@@ -278,8 +277,8 @@ def canonical(fine: FineMesh, mean: DoubleArray) -> tuple[float, DoubleArray]:
     for name, side in (("eye_socket_left", -1), ("eye_socket_right", 1)):
         rim = np.intersect1d(fine.faces[part == name], fine.faces[part == "skin"])
         corners.append(points[rim[np.argmax(side * points[rim, 0])]])
-    scale = CORNER_MM / float(np.linalg.norm(corners[1] - corners[0]))
-    return scale, np.array([0, 0, ORIGIN_MM]) - scale * np.mean(corners, axis=0)
+    scale = EYE_CORNER_DISTANCE_MM / float(np.linalg.norm(corners[1] - corners[0]))
+    return scale, np.array([0, 0, ORIGIN_SETBACK_MM]) - scale * np.mean(corners, axis=0)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from ostec.mask.skin import face_mask, mask_guide, surround_colours
 from ostec.nets.covers import SIZE, CoverNetwork
 from ostec.render.crops import five_points
 from ostec.render.unwrap import Unwrapper, resize_map
-from ostec.train.portraits import is_held_out
+from ostec.train.portraits import is_held_out, twins_of_held_out
 
 log = logging.getLogger("train_covers")
 LEAST_SIDE = 120
@@ -44,14 +44,9 @@ def collect(folders: list[Path], excluded: frozenset[str], out: Path) -> None:
     unwrapper = Unwrapper(topology)
     guide = mask_guide(topology, unwrapper.layout(2 * SIZE).inside.numpy())
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("colour", "visible", "mask", "hair", "cloth", "held")}
-    names = []
+    names, twins = [], twins_of_held_out(folders, excluded)
     for folder in folders:
         facts = np.load(folder / "landmarks.npz", allow_pickle=False)
-        twins: set[str] = set()
-        if "old_names" in facts.files:
-            for name, old in zip(facts["names"], facts["old_names"], strict=True):
-                if is_held_out(Path(str(name)).stem, excluded):
-                    twins |= set(filter(None, str(old).split(",")))
         for name, points, side in zip(facts["names"], facts["landmarks"], facts["native_side"], strict=True):
             if side < LEAST_SIDE:
                 continue

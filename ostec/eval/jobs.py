@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ostec.core.device import threads
 from ostec.core.errors import BackendError, OstecError
 from ostec.core.plain import read_json
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
@@ -112,21 +113,10 @@ def run_jobs(jobs: Jobs, task: Task, workers: int, on_done: OnDone) -> dict[str,
     if workers > 1:
         _run_in_pool(waiting, task, workers, done)
     else:
-        with job_threads():
+        with threads(JOB_THREADS):
             for key in waiting:
                 done(key, _outcome(task, key))
     return {key: outcomes[key] for key in jobs.keys}
-
-
-@contextlib.contextmanager
-def job_threads() -> Iterator[None]:
-    """As many PyTorch threads as in a job."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(JOB_THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _run_in_pool(keys: Sequence[str], task: Task, workers: int, done: Callable[[str, Outcome], None]) -> None:

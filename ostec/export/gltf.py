@@ -166,14 +166,13 @@ def _targets(binary: _Binary, rig: Rig, part: HeadPart, offsets: FloatArray) -> 
 def _influences(part: HeadPart, rig: Rig) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     """[V, 4] joints and [V, 4] weights; what is not the model's follows the head, or the only joint."""
     if part.ids is None:
-        joint = [*rig.joints.names, "Head"].index("Head") % len(rig.joints.names)
-        weights = np.zeros((len(part.vertices), len(rig.joints.names)))
-        weights[:, joint] = 1
+        names = rig.joints.names
+        weights = np.zeros((len(part.vertices), len(names)))
+        weights[:, names.index("Head") if "Head" in names else 0] = 1
     else:
         weights = rig.joints.weights[part.ids].astype(np.float64)
     order: npt.NDArray[Any] = np.argsort(-weights, axis=1, kind="stable")[:, :INFLUENCES]
-    kept = np.take_along_axis(weights, order, axis=1)
-    kept = np.asarray(kept, np.float64)
+    kept = np.asarray(np.take_along_axis(weights, order, axis=1), np.float64)
     shares = np.pad(kept / kept.sum(1, keepdims=True), ((0, 0), (0, INFLUENCES - kept.shape[1]))).astype(np.float32)
     order = np.pad(order, ((0, 0), (0, INFLUENCES - order.shape[1])))
     return np.where(shares > 0, order, 0).astype(np.uint8), shares

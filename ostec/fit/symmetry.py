@@ -7,8 +7,8 @@ turned, the more its landmarks become those of the visible side and their mirror
 import numpy as np
 import torch
 
-from ostec.core.types import Array, DoubleArray, FittedFace, FloatArray, Topology
-from ostec.render.geometry import vertex_normals
+from ostec.core.types import DoubleArray, FittedFace, FloatArray, Topology
+from ostec.render.geometry import smoothstep, vertex_normals
 
 FACING = (0.0, 0.35)
 """Cosine to the viewer up to which a landmark is not seen, and from which it is."""
@@ -29,17 +29,11 @@ def landmarks_by_symmetry(face: FittedFace, topology: Topology) -> FloatArray:
     normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
     facing = (normals[: len(points)] @ face.rotation.T)[:, 2]
     other = topology.mirror_landmarks
-    hidden = (1 - _ramp(facing, *FACING)) * _ramp(facing[other] - facing, *BETTER)
+    hidden = (1 - smoothstep(facing, *FACING)) * smoothstep(facing[other] - facing, *BETTER)
     even = points + hidden[:, None] * (_mirrored(points)[other] - points)
-    turned = _ramp(np.abs(face.pose_deg[1]), *TURNED_DEG)
+    turned = smoothstep(np.abs(face.pose_deg[1]), *TURNED_DEG)
     return np.asarray(even + turned / 2 * (_mirrored(even)[other] - even), np.float32)
 
 
 def _mirrored(points: DoubleArray) -> DoubleArray:
     return points * [-1, 1, 1]
-
-
-def _ramp(values: Array, low: float, high: float) -> Array:
-    """Smoothly from 0 at ``low`` to 1 at ``high``."""
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))

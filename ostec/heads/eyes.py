@@ -15,7 +15,7 @@ from ostec.core.correspondence import Correspondence
 from ostec.core.morphable import MorphableModel
 from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, Topology
 from ostec.heads.texture import SCLERA, Chart, eye_texture, eyeball, sample
-from ostec.render.geometry import in_polygon
+from ostec.render.geometry import in_polygon, smoothstep
 
 RIM_MM = (0.0, 0.6)
 """Distance from the lids from which the texture begins to count, and from which it counts fully."""
@@ -127,8 +127,7 @@ def seen_eye(
     outwards = (chart.attribute(vertices) - middle) / radius
     front = chart.inside & (outwards[..., 2] > LEAST_COSINE)
     found = opening.behind((outwards[front] * radius + middle)[:, :2])
-    t = np.clip((found[:, 2] - RIM_MM[0]) / (RIM_MM[1] - RIM_MM[0]), 0, 1)
-    weight = (t * t * (3 - 2 * t))[:, None]
+    weight = smoothstep(found[:, 2], *RIM_MM)[:, None]
     made = painted.copy()
     made[front] += (sample(texture, found[:, :2]) - painted[front]) * weight
     return chart.padded(made)

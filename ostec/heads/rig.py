@@ -10,11 +10,12 @@ import numpy as np
 
 from ostec.core.correspondence import Correspondence
 from ostec.core.morphable import Joints, MorphableModel
-from ostec.core.types import Array, DoubleArray, FloatArray
+from ostec.core.types import EYE_CORNER_DISTANCE_MM, EYE_CORNERS, Array, DoubleArray, FloatArray
 from ostec.fit.dense import weighted_similarity
 from ostec.fit.morphable import FittedHead
 from ostec.heads.parts import Head, Rig
 from ostec.heads.texture import eyeball, surface_normals
+from ostec.render.geometry import smoothstep
 
 _EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
 _SIDES = ("Left", "Right")
@@ -38,8 +39,6 @@ TILT = (0.0, 0.844, 0.537)
 """From the plane of throat and nape towards the head."""
 BEND_MM = (-170.0, -105.0)
 """Along it, from the same middle: where the skin begins to follow the head, and where it follows it alone."""
-CORNERS, APART_MM = (33, 263), 90.0
-"""FaceMesh ids of the outer eye corners, and the distance between them to which lengths here refer."""
 LEAST_TURN_DEG = 5.0
 """A ``jawOpen`` that turns the lower teeth less does not say where the joint is."""
 STILL_MM = 0.5
@@ -115,10 +114,10 @@ def _named(model: MorphableModel) -> tuple[tuple[str, ...], FloatArray]:
 
 def _joints(model: MorphableModel, correspondence: Correspondence) -> Joints:
     """Joints of a model that brings none."""
-    marks = correspondence.points(model.mean)[list(CORNERS)]
-    unit = float(np.linalg.norm(marks[1] - marks[0])) / APART_MM
+    marks = correspondence.points(model.mean)[list(EYE_CORNERS)]
+    unit = float(np.linalg.norm(marks[1] - marks[0])) / EYE_CORNER_DISTANCE_MM
     points = (model.mean - marks.mean(0)) / unit  # [V, 3] millimetres from the middle between the eyes
-    head = _smooth(points @ np.array(TILT), *BEND_MM)
+    head = smoothstep(points @ np.array(TILT), *BEND_MM)
     found: list[tuple[str, Array, int, Array]] = [
         ("Neck", np.array(NECK_MM), -1, 1 - head),
         ("Head", np.array(HEAD_MM), 0, head),
@@ -164,8 +163,3 @@ def _jaw(model: MorphableModel, points: DoubleArray, unit: float) -> tuple[Doubl
     turning = -(points - place) @ still.T
     share = (moves * turning).sum(1) / ((turning**2).sum(1) + STILL_MM**2)
     return np.asarray(place, np.float64), np.clip(share, 0, 1)
-
-
-def _smooth(values: Array, low: float, high: float) -> Array:
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))

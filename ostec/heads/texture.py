@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, Topology
 from ostec.heads.settings import HeadTextureSettings
-from ostec.render.geometry import in_polygon, vertex_normals
+from ostec.render.geometry import in_polygon, smoothstep, vertex_normals
 from ostec.render.rasterize import sample_texture
 from ostec.render.surface import border_edges, closest_points, cotangent_laplacian
 from ostec.render.uv import bake_chart
@@ -97,20 +97,14 @@ def place_on_head(
     point = (face[near.vertices] * near.weights[..., None]).sum(1)
     rim = np.unique(border_edges(topology.triangles))
     inwards = cKDTree(face[rim]).query(point)[0]
-    weight = _ramp(inwards, *settings.rim_mm) * (1 - _ramp(near.distance, *settings.off_mm))
+    weight = smoothstep(inwards, *settings.rim_mm) * (1 - smoothstep(near.distance, *settings.off_mm))
     corners = face[near.vertices]
     outwards = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     behind = ((vertices - point) * outwards).sum(1) < 0
-    sunk = _ramp(inwards, *settings.rim_mm) * near.distance * behind
-    shade = 1 - settings.dark * _ramp(sunk, *settings.sunk_mm)
-    own = _ramp(inwards, *settings.colour_mm)
+    sunk = smoothstep(inwards, *settings.rim_mm) * near.distance * behind
+    shade = 1 - settings.dark * smoothstep(sunk, *settings.sunk_mm)
+    own = smoothstep(inwards, *settings.colour_mm)
     return FaceOnHead(*(values.astype(np.float32) for values in (uv, weight, own, shade)))
-
-
-def _ramp(values: Array, low: float, high: float) -> Array:
-    """Smoothly from 0 at ``low`` to 1 at ``high``."""
-    t = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t))
 
 
 def plain_skin(inside: BoolArray, topology: Topology) -> BoolArray:
@@ -284,13 +278,13 @@ def eye_texture(chart: Chart, vertices: FloatArray, iris: FloatArray) -> FloatAr
     angle = np.degrees(np.arccos(np.clip(forward, -1, 1)))
     turn = np.arctan2(at[..., 1], at[..., 0])
     streaks = 1 + 0.10 * np.sin(23 * turn + 2 * np.sin(5 * turn)) + 0.06 * np.sin(41 * turn)
-    ring = 1 - 0.55 * _ramp(angle, IRIS_DEG - 6, IRIS_DEG)
-    inner = 1 + 0.25 * (1 - _ramp(angle, PUPIL_DEG, PUPIL_DEG + 8))
+    ring = 1 - 0.55 * smoothstep(angle, IRIS_DEG - 6, IRIS_DEG)
+    inner = 1 + 0.25 * (1 - smoothstep(angle, PUPIL_DEG, PUPIL_DEG + 8))
     coloured = iris * (1.25 * streaks * ring * inner)[..., None]
-    rim = _ramp(angle, IRIS_DEG - 1.2, IRIS_DEG + 1.2)[..., None]
-    redder = 1 - 0.18 * _ramp(angle, 40, 75)[..., None] * np.array([0.2, 1, 1])
+    rim = smoothstep(angle, IRIS_DEG - 1.2, IRIS_DEG + 1.2)[..., None]
+    redder = 1 - 0.18 * smoothstep(angle, 40, 75)[..., None] * np.array([0.2, 1, 1])
     out = coloured + (np.array(SCLERA) * redder - coloured) * rim
-    out = out * _ramp(angle, PUPIL_DEG - 1, PUPIL_DEG + 1)[..., None] + 0.02
+    out = out * smoothstep(angle, PUPIL_DEG - 1, PUPIL_DEG + 1)[..., None] + 0.02
     return chart.padded(out)
 
 

@@ -80,9 +80,7 @@ def _regions(odds: FloatArray, shown: BoolArray, settings: CoverSettings) -> Boo
     """The regions [s, s] that are large and sure enough."""
     likely = (odds > 0) & shown
     label, count = ndimage.label(likely)
-    kept = np.zeros(count + 1, bool)
-    for k in range(1, count + 1):
-        region = label == k
-        sure = np.count_nonzero(region & (odds > settings.sure))
-        kept[k] = region.mean() >= settings.least and sure >= 0.5 * np.count_nonzero(region)
+    size, sure = (np.bincount(label[where], minlength=count + 1) for where in (likely, likely & (odds > settings.sure)))
+    kept = (size >= settings.least * label.size) & (sure >= 0.5 * size)
+    kept[0] = False  # what is not likely at all
     return np.asarray(kept[label])

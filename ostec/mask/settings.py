@@ -55,9 +55,10 @@ class CoverSettings:
     part: float = 0.5
     """Share of a part of the face from which all of it counts as covered."""
     border: float = 0.13
-    """Distance in UV from the layout's border up to which it is hair, which the colour model masks more gently."""
+    """Distance in UV from the layout's border within which a cover is taken for hair: the colour model masks that more
+    gently."""
     told: float = 0.03
-    """Share of the face beyond that border that a cover has, if no part of the face is lost."""
+    """Smallest share of the face inside that border for a cover that hides no whole part of it."""
     margin: float = 2.0 / 128
     """Width in UV that a cover takes with it at its edge."""
 

@@ -1,7 +1,5 @@
 """What of an observed face is a guess, one sentence each: a user would take it for the truth otherwise."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ostec.core.types import FaceBox, FittedFace, Topology, UvObservation
@@ -27,40 +25,38 @@ DARK = 0.06
 DARK_SHARE = 0.15
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A face in its photo and how sure it is."""
-
-    face: FittedFace
-    box: FaceBox
-    doubt: float
-    """How far detector, landmarks and fit disagree."""
-
-
 def guesses(
-    fitted: Fitted, size: tuple[int, int], seen: UvObservation, cover: Cover, topology: Topology, pictures_px: int
+    face: FittedFace,
+    box: FaceBox,
+    doubt: float,
+    size: tuple[int, int],
+    seen: UvObservation,
+    cover: Cover,
+    topology: Topology,
+    pictures_px: int,
 ) -> list[str]:
     """What the user should know of a face.
 
     Args:
-        fitted: the face.
+        face: in its photo.
+        box: where it was detected.
+        doubt: how far detector, landmarks and fit disagree.
         size: height and width of the photo.
         seen: the photo in the layout, masked.
         cover: what was found before the face.
         topology: of the mesh.
         pictures_px: side of the generator's pictures; 0 without one.
     """
-    face = fitted.face
     said = []
     if abs(face.pose_deg[1]) > TURNED_DEG:
         said.append(
             f"The face is turned by {abs(face.pose_deg[1]):.0f} degrees: the far half of the texture is a guess."
         )
-    if fitted.box.side < SMALL_FACE_PX:
-        said.append(f"The face is only {fitted.box.side:.0f} pixels large, so the result is blurred.")
-    elif fitted.box.side < FACE_IN_PICTURE * pictures_px:
+    if box.side < SMALL_FACE_PX:
+        said.append(f"The face is only {box.side:.0f} pixels large, so the result is blurred.")
+    elif box.side < FACE_IN_PICTURE * pictures_px:
         said.append(
-            f"The face is only {fitted.box.side:.0f} pixels large, the generator's pictures {pictures_px}: detail "
+            f"The face is only {box.side:.0f} pixels large, the generator's pictures {pictures_px}: detail "
             "finer than the photo's is invented."
         )
     if (outside := outside_share(face, size)) >= LEAST_SHARE:
@@ -71,7 +67,7 @@ def guesses(
     believed = (seen.mask > 0.5) & seen.visible
     if (dark := float((seen.colour[believed].mean(-1) < DARK).mean()) if believed.any() else 0.0) >= DARK_SHARE:
         said.append(f"{100 * dark:.0f} % of the face lies in deep shadow: its colours there are uncertain.")
-    if fitted.doubt > DOUBTFUL:
+    if doubt > DOUBTFUL:
         said.append("Detector and landmarks disagree: the landmarks may not be this face's.")
     stretch = stretch_of(face.landmarks, topology)
     if max(stretch, 1 / stretch) > STRETCHED:

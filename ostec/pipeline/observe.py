@@ -24,7 +24,7 @@ from ostec.mask.covers import Cover, find_cover
 from ostec.mask.hands import detect_hands, hand_mask
 from ostec.mask.parsing import ParsedFace, bare_face, believed
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
-from ostec.pipeline.guesses import DOUBTFUL, Fitted, guesses
+from ostec.pipeline.guesses import DOUBTFUL, guesses
 from ostec.pipeline.models import Models
 from ostec.pipeline.settings import ObserveSettings
 from ostec.project.identity import identity_of
@@ -51,7 +51,6 @@ HIDDEN = 0.5
 """Least trust in a pixel that is looked at, where somebody else says how far each is trusted."""
 RETREAT = 5 / 256
 """Width in UV of the neighbourhood that a hidden texel takes with it."""
-
 FRAMES_TRIED = 12
 """Further frames of an animation in which a face is looked for if the first has none."""
 
@@ -324,10 +323,11 @@ class Observer:
         masked = self.mask(shown, found.face, seen, trusted)
         if trusted is not None and not ((masked.seen.mask > HIDDEN) & seen.visible).any():
             raise FaceError("The mask leaves nothing of the face.")
-        fitted = Fitted(found.face, found.box, found.doubt)
         generator = self.models.generator
         said = guesses(
-            fitted,
+            found.face,
+            found.box,
+            found.doubt,
             photo.shape[:2],
             masked.seen,
             masked.cover,

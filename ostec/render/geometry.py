@@ -9,6 +9,12 @@ import torch
 from ostec.core.types import Array, BoolArray, DoubleArray
 
 
+def smoothstep(values: Array, low: float, high: float) -> Array:
+    """Smoothly from 0 at ``low`` to 1 at ``high``, by the cubic that is flat at both ends."""
+    t = np.clip((values - low) / (high - low), 0, 1)
+    return np.asarray(t * t * (3 - 2 * t))
+
+
 def rotation_from_pose(pitch_deg: float, yaw_deg: float, roll_deg: float = 0.0) -> DoubleArray:
     """Rotation [3, 3] that turns the canonical frame into camera axes: R = Rz(roll) Ry(yaw) Rx(-pitch)."""
     p, y, r = radians(pitch_deg), radians(yaw_deg), radians(roll_deg)

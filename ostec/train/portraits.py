@@ -87,16 +87,13 @@ def collect_texels(
     """
     paths: list[Path] = []
     sides: dict[Path, float] = {}
-    twins: set[str] = set()
     for folder in folders:
         pictures = picture_paths(folder)
         if not pictures:
             raise UsageError(f"{folder} holds no portraits.")
         paths += pictures
-        for path, side, others in _facts(folder):
-            sides[path] = side
-            if is_held_out(path.stem, excluded):
-                twins |= others
+        sides |= {path: side for path, side, _ in _facts(folder)}
+    twins = twins_of_held_out(folders, excluded)
     unwrapper = Unwrapper(topology)
     inside = unwrapper.layout(size).inside.numpy()
     guide = mask_guide(topology, unwrapper.layout(min(size, _MASK_SIZE)).inside.numpy())
@@ -115,6 +112,12 @@ def collect_texels(
     held_out = np.array([is_held_out(name, excluded) or name in twins for name in names])
     native = np.array([sides.get(path.with_suffix(""), np.inf) for path in found], np.float32)
     return PortraitTexels(names, np.stack(colours), np.stack(weights), held_out, inside, native)
+
+
+def twins_of_held_out(folders: Sequence[Path], excluded: frozenset[str]) -> set[str]:
+    """Stems of the other portraits of people who are held out, as ``landmarks.npz`` of the folders names them."""
+    facts = (fact for folder in folders for fact in _facts(folder))
+    return {other for path, _, others in facts if is_held_out(path.stem, excluded) for other in others}
 
 
 def _facts(folder: Path) -> list[tuple[Path, float, set[str]]]:

@@ -9,7 +9,7 @@ from ostec.core.types import FaceBox, FloatArray, ObservedFace, Topology
 from ostec.fit.dense import stretch_of
 from ostec.mask.covers import Cover
 from ostec.pipeline import Completer
-from ostec.pipeline.guesses import Fitted, guesses, outside_share
+from ostec.pipeline.guesses import guesses, outside_share
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,9 @@ def observed(completer: Completer, astronaut: FloatArray) -> ObservedFace:
 
 def told(observed: ObservedFace, topology: Topology, **changes: object) -> list[str]:
     given: dict = {
-        "fitted": Fitted(observed.face, observed.box, 1.0),
+        "face": observed.face,
+        "box": observed.box,
+        "doubt": 1.0,
         "size": observed.photo.shape[:2],
         "seen": observed.seen,
         "cover": Cover(),
@@ -44,14 +46,14 @@ def test_each_guess_is_told(observed: ObservedFace, completer: Completer) -> Non
     turned = replace(face, pose_deg=(0.0, -50.0, 0.0))
     low = int(face.landmarks[:, 1].max() - 0.25 * np.ptp(face.landmarks[:, 1]))
     cases = {
-        "turned by 50 degrees": {"fitted": Fitted(turned, observed.box, 1.0)},
-        "only 70 pixels": {"fitted": Fitted(face, small, 1.0)},
+        "turned by 50 degrees": {"face": turned},
+        "only 70 pixels": {"box": small},
         "pictures 512": {"pictures_px": 512},
         "outside the picture": {"size": (low, observed.photo.shape[1])},
         "covers the mouth and chin (20 %": {"cover": Cover(observed.seen.mask, ("mouth", "chin"), 0.2)},
         "deep shadow": {"seen": dark},
-        "times too wide": {"fitted": Fitted(wide, observed.box, 1.0)},
-        "may not be this face's": {"fitted": Fitted(face, observed.box, 8.0)},
+        "times too wide": {"face": wide},
+        "may not be this face's": {"doubt": 8.0},
     }
     for words, changes in cases.items():
         sentences = told(observed, topology, **{"pictures_px": 64, **changes})

@@ -124,18 +124,14 @@ class _Artist:
     def __call__(self, mix: Mix) -> bytes:
         """The portrait, as a PNG. Raises WeightsError if the latent is not this generator's."""
         import numpy as np
-        import torch
 
+        from ostec.core.device import threads
         from ostec.pipeline.generation import Latents, check_latents, draw_picture
 
         latents = Latents("w", mix.latent[None], (mix.index,))
         check_latents(latents, self._shape, f"The latent of {mix.one}", self._name)
-        before = torch.get_num_threads()
-        torch.set_num_threads(self._threads)
-        try:
+        with threads(self._threads):
             picture = draw_picture(self._network, latents, 0, 1.0, "const")
-        finally:
-            torch.set_num_threads(before)
         return encode_png(picture.astype(np.float32) / np.float32(255))
 
 

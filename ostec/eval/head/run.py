@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from ostec.core.assets import sha256_of
+from ostec.core.device import threads
 from ostec.core.settings import NO_HEAD, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
 from ostec.eval.head.full import FullHeadJudge, find_regions
 from ostec.eval.head.mesh import PartFiles, load_head
 from ostec.eval.head.scores import Target, make_target, picture_figures, texel_figures
 from ostec.eval.head.truth import CACHE, UV_SIZE, FaceReader, Studio, UvTruth, cached_uv_truth, set_up
-from ostec.eval.jobs import Outcome, job_threads
+from ostec.eval.jobs import JOB_THREADS, Outcome
 from ostec.eval.photos.baselines import BASELINES, seen_texels
 from ostec.eval.report.drawing import LIGHTS, DrawnMesh, HeadView, seen_by
 from ostec.eval.report.pictures import Cell, cell_of, path_of, write_pictures
@@ -257,7 +258,7 @@ def head_study(task: HeadTask) -> Study:
     Raises OstecError where the head cannot be used, a target has no face, or a file is missing or cannot be written.
     """
     settings, folder = task.settings, task.folder
-    with job_threads():  # so that the figures do not depend on who finds the truth
+    with threads(JOB_THREADS):  # so that the figures do not depend on who finds the truth
         bench = task.bench
         for light in settings.lights:
             pictures = {f"true_{light}": bench.truth.textures[light] * _inside(bench)}
