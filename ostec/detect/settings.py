@@ -43,3 +43,23 @@ class LandmarkSettings:
     """Slightly different regions whose landmarks are averaged in the end: one look moves by 0.7 % of the outer-eye
     distance when its region does, the mean of five by less than half of that. MediaPipe takes one.
     """
+
+
+@dataclass(frozen=True)
+class FollowSettings:
+    """How a face is followed from frame to frame."""
+
+    expand: float = 1.5
+    """As in :class:`LandmarkSettings`."""
+    expand_box: float = 1.35
+    """As in :class:`LandmarkSettings`."""
+    confidence: float = 0.5
+    """FaceMesh's probability of a face below which it is not seen."""
+    patience: int = 3
+    """Frames in a row without the face after which it is looked for anew."""
+    search_s: float = 0.2
+    """Time between two searches while there is none."""
+    search_side: int = 480
+    """Frames are searched at this size: a face worth tracking is large."""
+    cut: float = 0.35
+    """Part of the histogram of brightness that changes from one frame to the next where the scene does."""

@@ -37,3 +37,28 @@ class DenseFitSettings:
     """Rounds of reweighting; the pose moves by less than 0.01 degrees after eight."""
     robust_scale: float = 0.03
     """Residual at which a landmark's weight has fallen to a half, as a fraction of the outer-eye distance."""
+
+
+@dataclass(frozen=True)
+class TrackFitSettings:
+    """How a known head is fitted to each frame."""
+
+    iterations: int = 3
+    """Rounds of similarity and expressions; each frame begins with the one before."""
+    sweeps: int = 60
+    """Most sweeps of the coordinate descent."""
+    noise_mm: float = 1.5
+    """Deviation of a landmark from the moved head: smaller than in a single photo's fit, since the person's own face at
+    rest is known."""
+    depth_noise: float = 2.0
+    """How much larger it is along the line of sight."""
+    robust_mm: float = 4.0
+    """Residual at which a landmark's weight for the pose has fallen to a half."""
+    deviation: float = 0.5
+    """Prior deviation of an expression from zero."""
+    sparsity: float = 2.0
+    """Cost of an expression itself: few say what the face shows."""
+    hold: float = 2.0
+    """How strongly an expression holds on to that of the frame before, at most."""
+    hold_s: float = 1 / 30
+    """Time between two frames up to which it does; beyond, in inverse proportion."""

@@ -6,14 +6,14 @@ Pixel convention: ``core/types.py`` (corner origin, centres at +0.5), in the pho
 import cmath
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from ostec.core.types import EYES, MOUTH_CORNERS, Array, DoubleArray, FaceBox
+from ostec.core.types import EYES, MOUTH_CORNERS, Array, ByteArray, DoubleArray, FaceBox
 
 NOSE_TIP = 4
 """FaceMesh id. Nearer to where MTCNN has it, 0.03 eye distances above, than 1, 0.08 below (12 photos)."""
@@ -203,6 +203,13 @@ def warp(images: torch.Tensor, crops: Sequence[Crop], border: Border = "replicat
     if len({crop.size for crop in crops}) > 1:
         raise ValueError(f"expected crops of one size, got {sorted({crop.size for crop in crops})}")
     return torch.cat([_warp_one(image[None], crop, border) for image, crop in zip(images, crops, strict=True)])
+
+
+def warp_bytes(image: ByteArray, crop: Crop) -> torch.Tensor:
+    """:func:`warp` of one picture [H, W, 3] of bytes; [1, 3, size, size] in [0, 1]. Only what the crop needs is read."""
+    x0, y0, x1, y1 = _window(crop, max(1, math.floor(crop.scale)), image.shape[0], image.shape[1])
+    part = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
+    return _warp_one(part, replace(crop, center=(crop.center[0] - x0, crop.center[1] - y0)), "replicate")
 
 
 def _warp_one(image: torch.Tensor, crop: Crop, border: Border) -> torch.Tensor:
