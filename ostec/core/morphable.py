@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ostec.core.types import FloatArray, IntArray
+from ostec.core.types import DoubleArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,24 @@ class MorphableModel:
         if self.albedo_mean is None or self.albedo is None:
             raise ValueError(f"{self.name} has no colours")
         return self.albedo_mean + _offsets(self.albedo, albedo, "albedo")
+
+
+@dataclass(frozen=True)
+class LandmarkResponse:
+    """How a landmark network's N points answer to ARKit's 52 expressions and to the pose, learnt from drawn heads.
+
+    The landmarks in the head's own frame, less those at rest, are J e + B f + noise of covariance S, where e are the
+    expressions and f features of the pose. What a fit needs of that are J' inv(S), J' inv(S) J and J' inv(S) B.
+    """
+
+    project: DoubleArray
+    """[52, 3 N]: J' inv(S), per millimetre."""
+    gram: DoubleArray
+    """[52, 52]: J' inv(S) J."""
+    pose: DoubleArray
+    """[52, F]: J' inv(S) B."""
+    correction: DoubleArray
+    """[3, F]: what is to be added to the pose found (pitch, yaw, roll in degrees)."""
 
 
 @dataclass(frozen=True)

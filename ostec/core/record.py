@@ -11,7 +11,9 @@ INVERSION = "ostec inversion"
 """The same where a photo was projected into the generator."""
 TRANSFER = "ostec transfer"
 """The same where a result's texture was brought into another model's layout."""
-RESULT_KINDS = (RESULT, INVERSION, TRANSFER)
+TRACK = "ostec track"
+"""The same where a recording was tracked."""
+RESULT_KINDS = (RESULT, INVERSION, TRANSFER, TRACK)
 
 
 class RunRecord(TypedDict, total=False):
@@ -63,6 +65,10 @@ class RunRecord(TypedDict, total=False):
     face_model: dict[str, Any]
     mask: dict[str, str] | None
     """Name and SHA-256 of the user's mask."""
+    focal_px: float
+    """Focal length that a track's distances are for."""
+    frames: dict[str, int]
+    """Of a track: ``count``, ``seen``, and ``texture``, the frame that was completed."""
     result: dict[str, str]
     """Of a transfer: name of each file of the result -> SHA-256."""
     size: int | None
@@ -75,7 +81,11 @@ _UNSAFE = re.compile(r"[\s\\#]|^-")
 _COPY = re.compile(r"((?:_[a-z0-9]+)*)_[0-9a-f]{6}\.(png|mtl)", re.ASCII)
 """What may follow NAME, made safe, in the name of a copy."""
 _HINTS = get_type_hints(RunRecord)
-_ENDING = re.compile(r"(_[a-z0-9]+)*\.(png|obj|mtl|glb|json|npz|html|gif|webp)|_views/[a-z0-9_]+\.(png|npz)", re.ASCII)
+_ENDING = re.compile(
+    r"(_[a-z0-9]+)*\.(png|obj|mtl|glb|json|npz|html|gif|webp|csv|webm)"
+    r"|_views/[a-z0-9_]+\.(png|npz)|_meshes/[0-9]{6,}\.(obj|ply)",
+    re.ASCII,
+)
 """What may follow NAME in the name of a result's file."""
 
 

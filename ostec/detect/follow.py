@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ostec.core.types import ByteArray, FaceBox, FaceLandmarks
+from ostec.core.types import ByteArray, DoubleArray, FaceBox, FaceLandmarks
 from ostec.detect.landmarks import crop_around_landmarks
 from ostec.detect.settings import FollowSettings
 from ostec.nets.facemesh import INPUT_SIZE, FrozenFaceMesh
@@ -17,29 +17,31 @@ class Follower:
         self._network, self._settings = network, settings
         self._crop: Crop | None = None
         self._misses = 0
+        self.fresh = True
+        """Whether the next picture is the first after a detection."""
 
     @property
     def lost(self) -> bool:
         """Whether nothing is followed."""
         return self._crop is None
 
+    @property
+    def middle(self) -> DoubleArray | None:
+        """[2] of where the face is looked for; None where nothing is followed."""
+        return None if self._crop is None else np.array(self._crop.center)
+
     def begin(self, face: FaceBox) -> None:
         """Follow what was detected."""
-        self._crop, self._misses = crop_around_face(face, self._settings.expand_box, INPUT_SIZE), 0
+        self._crop, self._misses, self.fresh = crop_around_face(face, self._settings.expand_box, INPUT_SIZE), 0, True
 
     def drop(self) -> None:
         """Follow nothing any more."""
         self._crop = None
 
-    def __call__(self, image: ByteArray, looks: int = 1) -> FaceLandmarks | None:
-        """The landmarks in the next picture [H, W, 3]; None where the face cannot be seen.
-
-        Args:
-            image: the picture.
-            looks: how often the landmarks themselves say where to look; two at the first picture.
-        """
+    def __call__(self, image: ByteArray) -> FaceLandmarks | None:
+        """The landmarks in the next picture [H, W, 3]; None where the face cannot be seen."""
         crop, landmarks = self._crop, None
-        for _ in range(looks):
+        for _ in range(2 if self.fresh else 1):  # the detector's box says less than landmarks do
             if crop is None:
                 return None
             landmarks, crop = self._look(image, crop)
@@ -48,7 +50,7 @@ class Follower:
             if self._misses >= self._settings.patience:
                 self._crop = None
             return None
-        self._crop, self._misses = crop, 0
+        self._crop, self._misses, self.fresh = crop, 0, False
         return landmarks
 
     def _look(self, image: ByteArray, crop: Crop) -> tuple[FaceLandmarks | None, Crop | None]:

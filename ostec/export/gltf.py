@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ostec import __version__
 from ostec.core.types import Array, FloatArray
-from ostec.heads.parts import Head, HeadPart, Rig
+from ostec.heads.parts import Head, HeadPart, Motion, Rig
 
 METRES_PER_MILLIMETRE = 0.001
 STILL_MM, STILL_NORMAL = 0.02, 0.01
@@ -28,13 +28,14 @@ _SAMPLER = {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071
 Json = dict[str, Any]
 
 
-def head_glb(name: str, head: Head, pictures: Mapping[str, bytes]) -> bytes:
+def head_glb(name: str, head: Head, pictures: Mapping[str, bytes], motion: Motion | None = None) -> bytes:
     """The file of one head.
 
     Args:
         name: of the node that holds all.
         head: at rest without its expression, which it shows by its default weights.
         pictures: PNG of each textured part; equal ones are stored once.
+        motion: an animation of expressions, joints and the whole.
     """
     binary, images = _Binary(), dict.fromkeys(pictures.values())
     meshes: list[Json] = []
@@ -61,6 +62,8 @@ def head_glb(name: str, head: Head, pictures: Mapping[str, bytes]) -> bytes:
         children.append(len(nodes))
         nodes += _joints(head.rig, len(nodes))
     nodes[0]["children"] = children
+    if motion is not None:
+        document["animations"] = [_animation(binary, motion, nodes, meshes)]
     if images:
         document["images"] = [{"bufferView": binary.view(data), "mimeType": "image/png"} for data in images]
         document["samplers"] = [_SAMPLER]
@@ -196,6 +199,26 @@ def _joints(rig: Rig, first: int) -> list[Json]:
         children = [first + int(child) for child in np.flatnonzero(parents == k)]
         found.append({"name": name, "translation": place.tolist()} | ({"children": children} if children else {}))
     return found
+
+
+def _animation(binary: _Binary, motion: Motion, nodes: list[Json], meshes: list[Json]) -> Json:
+    """One clip of all that moves; a sampler is shared by the meshes whose weights it drives."""
+    times = motion.times_s.astype(np.float32)
+    when = binary.add(times, "SCALAR", min=[float(times[0])], max=[float(times[-1])])
+    samplers: list[Json] = []
+    channels: list[Json] = []
+
+    def add(values: FloatArray, kind: str, path: str, targets: list[int]) -> None:
+        samplers.append({"input": when, "interpolation": "LINEAR", "output": binary.add(values, kind)})
+        channels.extend({"sampler": len(samplers) - 1, "target": {"node": k, "path": path}} for k in targets)
+
+    moving = [k for k, node in enumerate(nodes) if "mesh" in node and "weights" in meshes[node["mesh"]]]
+    add(motion.values.astype(np.float32).reshape(-1), "SCALAR", "weights", moving)
+    add((motion.places * METRES_PER_MILLIMETRE).astype(np.float32), "VEC3", "translation", [0])
+    named = {node["name"]: k for k, node in enumerate(nodes) if "mesh" not in node}
+    for joint, turns in motion.turns.items():
+        add(turns.astype(np.float32), "VEC4", "rotation", [named[joint]])
+    return {"name": "track", "samplers": samplers, "channels": channels}
 
 
 def _material(part: HeadPart, picture: int | None) -> Json:

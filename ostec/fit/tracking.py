@@ -1,7 +1,8 @@
 """Pose and expression of a known head, frame by frame: the identity is fixed, so only what moves is fitted.
 
-Per frame a similarity and the expressions' coefficients in turn: bounded least squares with a term that holds on to the
-frame before. The right-hand side is a product with a fixed matrix, the rest a problem of 52 unknowns.
+Per frame the pose that brings the face at rest onto the landmarks, in a perspective camera; then the expressions, by
+bounded least squares against how landmarks answer to them (:class:`LandmarkResponse`), with a term that holds on to the
+frame before.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,22 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ostec.core.morphable import LandmarkResponse
 from ostec.core.types import DoubleArray, FloatArray
 from ostec.fit.dense import weighted_similarity
 from ostec.fit.settings import TrackFitSettings
+from ostec.render.geometry import pose_from_rotation, rotation_from_pose
 from ostec.render.zbuffer import compiled
+
+
+@dataclass(frozen=True)
+class View:
+    """The camera: its axes are x right, y up, z towards the viewer, and it looks along -z."""
+
+    focal: float
+    """Pixels."""
+    middle: tuple[float, float]
+    """x, y in pixels of the principal point."""
 
 
 @dataclass(frozen=True)
@@ -22,76 +35,139 @@ class TrackedHead:
 
     rotation: DoubleArray
     """[3, 3]: canonical to camera axes."""
-    offset: DoubleArray
-    """[2] pixels, y down: where the canonical origin is seen."""
-    scale: float
-    """Pixels per canonical millimetre."""
-    expression: FloatArray
+    place: DoubleArray
+    """[3] millimetres: the canonical origin in camera axes."""
+    expression: DoubleArray
     """[K] in [0, 1]."""
-    residual_mm: float
-    """Mean distance of the landmarks from the moved head."""
+
+
+def first_pose(
+    neutral: DoubleArray, seen: DoubleArray, rigid: DoubleArray, view: View
+) -> tuple[DoubleArray, DoubleArray]:
+    """A pose to begin with, from a camera without perspective."""
+    scale, rotation, offset = weighted_similarity(neutral, seen * [1, -1, -1], rigid)
+    x, y = (offset[:2] - np.array(view.middle) * [1, -1]) / scale
+    return rotation, np.array([x, y, -view.focal / scale])
+
+
+def _in_space(seen: DoubleArray, points: DoubleArray, rigid: DoubleArray, view: View) -> DoubleArray:
+    """Landmarks [N, 3] in camera axes: on their rays at the depth of ``points``, with the depths that they claim."""
+    depth = -points[:, 2:]
+    flat = (seen[:, :2] - np.array(view.middle)) * [1, -1] * depth / view.focal
+    claimed = -seen[:, 2] * depth.mean() / view.focal
+    return np.column_stack([flat, claimed + rigid @ (points[:, 2] - claimed) / rigid.sum()])
+
+
+def in_head_frame(
+    neutral: DoubleArray, seen: DoubleArray, pose: tuple[DoubleArray, DoubleArray], rigid: DoubleArray, view: View
+) -> DoubleArray:
+    """Landmarks [N, 3] in canonical millimetres, as a head at ``pose`` has them."""
+    rotation, place = pose
+    return (_in_space(seen, neutral @ rotation.T + place, rigid, view) - place) @ rotation
+
+
+def rigid_pose(
+    neutral: DoubleArray,
+    seen: DoubleArray,
+    rigid: DoubleArray,
+    view: View,
+    settings: TrackFitSettings,
+    start: tuple[DoubleArray, DoubleArray] | None = None,
+) -> tuple[DoubleArray, DoubleArray]:
+    """Rotation [3, 3] and place [3] that bring a face at rest onto landmarks: Gauss-Newton with Cauchy weights.
+
+    Args:
+        neutral: [N, 3] canonical millimetres.
+        seen: [N, 3] in the photo frame.
+        rigid: [N] weights.
+        view: the camera.
+        settings: of the fit.
+        start: the pose of the frame before.
+    """
+    rotation, place = start or first_pose(neutral, seen, rigid, view)
+    for _ in range(settings.pose_steps if start else 3 * settings.pose_steps):
+        turned = neutral @ rotation.T
+        there = turned + place
+        depth = -there[:, 2]
+        off = _in_space(seen, there, rigid, view) - there
+        off[:, 2] /= settings.pose_depth_noise
+        weight = rigid / (1 + (off**2).sum(1) / settings.robust_mm**2)
+        # d there / d (turn, shift); the picture also moves with depth.
+        jacobian = np.zeros((len(neutral), 3, 6))
+        jacobian[:, 0, 1], jacobian[:, 0, 2] = turned[:, 2], -turned[:, 1]
+        jacobian[:, 1, 0], jacobian[:, 1, 2] = -turned[:, 2], turned[:, 0]
+        jacobian[:, 2, 0], jacobian[:, 2, 1] = turned[:, 1], -turned[:, 0]
+        jacobian[:, [0, 1, 2], [3, 4, 5]] = 1
+        jacobian[:, :2] += (there[:, :2] / depth[:, None])[..., None] * jacobian[:, 2:]
+        jacobian[:, 2] /= settings.pose_depth_noise
+        jacobian[:, 2, 3:] = 0  # claimed depths say nothing of the distance
+        flat = jacobian.reshape(-1, 6)
+        weighted = flat * np.repeat(weight, 3)[:, None]
+        step = np.linalg.solve(weighted.T @ flat + 1e-9 * np.eye(6), weighted.T @ off.ravel())
+        rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation
+        place = place + step[3:]
+        place[2] = min(place[2], -1.0)
+    return rotation, place
 
 
 class HeadTracker:
     """Fits one head to the landmarks of frame after frame."""
 
     def __init__(
-        self, offsets: FloatArray, neutral: FloatArray, rigid_weight: FloatArray, settings: TrackFitSettings
+        self,
+        neutral: FloatArray,
+        rigid: FloatArray,
+        response: LandmarkResponse,
+        settings: TrackFitSettings,
     ) -> None:
-        """Prepare.
+        """Track a face that is at rest, and nowhere yet.
 
         Args:
-            offsets: [N, 3, K] canonical millimetres that each expression moves the landmarks by.
-            neutral: [N, 3] the landmarks of the face at rest.
-            rigid_weight: [N] how much each counts for the pose.
+            neutral: [N, 3] its landmarks at rest, canonical millimetres.
+            rigid: [N] how much each counts for the pose.
+            response: how landmarks answer to expressions and poses.
             settings: of the fit.
         """
-        self.neutral, self._settings = neutral.astype(np.float64), settings
-        self._offsets = offsets.astype(np.float64)
-        self._rigid = rigid_weight.astype(np.float64)
-        axes = np.array([1, 1, 1 / settings.depth_noise]) / settings.noise_mm
-        flat = (self._offsets * axes[:, None]).reshape(-1, offsets.shape[2])  # [3 N, K]
-        self._project = flat.T * np.tile(axes, len(neutral))  # [K, 3 N]
-        self._gram = flat.T @ flat + np.eye(offsets.shape[2]) / settings.deviation**2
+        self._neutral, self._rigid = neutral.astype(np.float64), rigid.astype(np.float64)
+        self._response, self._settings = response, settings
+        self._prior = np.eye(len(response.gram)) / settings.deviation**2
         self._last: TrackedHead | None = None
+        self._pose: tuple[DoubleArray, DoubleArray] | None = None
         self._time = 0.0
 
     def forget(self) -> None:
         """The next frame has nothing to do with the last: a cut, or another place."""
-        self._last = None
+        self._last = self._pose = None
 
-    def __call__(self, landmarks: FloatArray, time_s: float) -> TrackedHead:
+    def __call__(self, landmarks: FloatArray, view: View, time_s: float) -> TrackedHead:
         """Fit one frame, later than the one before.
 
         Args:
             landmarks: [N, 3] in the photo frame.
+            view: the camera.
             time_s: of the frame.
         """
-        seen = landmarks.astype(np.float64) * [1, -1, -1]
-        count = self._offsets.shape[2]
-        start = self._last.expression.astype(np.float64) if self._last is not None else np.zeros(count)
-        hold = 0.0
+        settings, response, seen = self._settings, self._response, landmarks.astype(np.float64)
+        self._pose = rotation, place = rigid_pose(self._neutral, seen, self._rigid, view, settings, self._pose)
+        moved = in_head_frame(self._neutral, seen, self._pose, self._rigid, view) - self._neutral
+        turned = pose_features(pose_from_rotation(rotation))
+        right = response.project @ moved.ravel() - response.pose @ turned - settings.sparsity
+        gram = response.gram + self._prior
+        values = np.zeros(len(gram))
         if self._last is not None:
-            hold = self._settings.hold * min(1.0, self._settings.hold_s / max(time_s - self._time, 1e-3))
-        gram = self._gram + hold * np.eye(count)
-        values, weight = start.copy(), self._rigid
-        for _ in range(self._settings.iterations):
-            points = self.neutral + self._offsets @ values
-            scale, rotation, offset = weighted_similarity(points, seen, weight)
-            local = (seen - offset) @ rotation / scale
-            apart = np.linalg.norm(points - local, axis=1)
-            weight = self._rigid / (1 + (apart / self._settings.robust_mm) ** 2)
-            right = self._project @ (local - self.neutral).ravel() + hold * start - self._settings.sparsity
-            _descend(gram, right, values, self._settings.sweeps)
-        self._last = TrackedHead(
-            rotation,
-            np.array([offset[0], -offset[1]]),
-            scale,
-            values.astype(np.float32),
-            float(np.linalg.norm(self.neutral + self._offsets @ values - local, axis=1).mean()),
-        )
-        self._time = time_s
+            hold = settings.hold * min(1.0, settings.hold_s / max(time_s - self._time, 1e-3))
+            values = self._last.expression.copy()
+            gram, right = gram + hold * np.eye(len(gram)), right + hold * values
+        _descend(gram, right, values, settings.sweeps)
+        pitch, yaw, roll = np.array(pose_from_rotation(rotation)) + response.correction @ turned
+        self._last, self._time = TrackedHead(rotation_from_pose(pitch, yaw, roll), place, values), time_s
         return self._last
+
+
+def pose_features(pose_deg: tuple[float, float, float]) -> DoubleArray:
+    """[9] what a pose bends landmarks by: odd or even in yaw and roll as a mirror image has it."""
+    pitch, yaw, roll = np.array(pose_deg) / 20
+    return np.array([1, pitch, pitch**2, yaw**2, yaw, roll, yaw * pitch, roll * pitch, yaw * roll])
 
 
 @compiled

@@ -54,6 +54,20 @@ class Rig:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """How a head moves over T frames."""
+
+    times_s: FloatArray
+    """[T], rising."""
+    values: FloatArray
+    """[T, K] of the rig's expressions."""
+    places: FloatArray
+    """[T, 3] millimetres that the whole is moved by."""
+    turns: dict[str, FloatArray]
+    """[T, 4] by name of the joint: its rotation as a quaternion x, y, z, w."""
+
+
+@dataclass(frozen=True)
 class Head:
     """A head made with a morphable model."""
 

@@ -24,8 +24,8 @@ from ostec.core.settings import (
     flat,
     to_json,
 )
-from ostec.detect.settings import DetectSettings, LandmarkSettings
-from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
+from ostec.detect.settings import DetectSettings, FollowSettings, LandmarkSettings
+from ostec.fit.settings import DenseFitSettings, MorphableFitSettings, TrackFitSettings
 from ostec.heads.settings import HeadTextureSettings
 from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings
 from ostec.prior.settings import PriorSettings
@@ -158,6 +158,43 @@ class InvertSettings:
             raise ValueError("generator must be default or a file, got 'none'.")
         if self.iterations < 0:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
+
+
+@dataclass(frozen=True)
+class TrackSettings:
+    """What decides the content of a tracked recording.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    face_model: FaceModel = "head"
+    """Model that the head is made with: head ships; ict has ARKit's expressions too."""
+    faces: Faces = "largest"
+    """largest follows the face that is largest at the start, all each face."""
+    smooth: Annotated[float, arg(metavar="0..1")] = 0.5
+    """How much jitter is taken out: 0 not at all."""
+    neutral: Annotated[str, arg(metavar="auto|FRAME")] = "auto"
+    """What counts as the face at rest: the calmest frames of the start, or one frame by its number."""
+    uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
+    """Side of the head's texture in texels."""
+    learn_frames: Annotated[int, arg(metavar="N")] = 30
+    """Frames that a head is learnt from."""
+    learn_at_most: Annotated[int, arg(metavar="N")] = 150
+    """Frames after which a head is learnt from what there is."""
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
+    follow: FollowSettings = field(default_factory=FollowSettings)
+    fit: TrackFitSettings = field(default_factory=TrackFitSettings)
+
+    def __post_init__(self) -> None:
+        check_choice("faces", self.faces, ("largest", "all"))
+        check_choice("face_model", self.face_model, FACE_MODELS[1:])
+        if not 0 <= self.smooth <= 1:
+            raise ValueError(f"smooth must be 0 to 1, got {self.smooth}.")
+        if self.neutral != "auto" and not self.neutral.isdecimal():
+            raise ValueError(f"neutral must be auto or the number of a frame, got {self.neutral!r}.")
+        if not MIN_UV_SIZE <= self.uv_size <= MAX_UV_SIZE:
+            raise ValueError(f"uv_size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {self.uv_size}.")
 
 
 def told(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def warp(images: torch.Tensor, crops: Sequence[Crop], border: Border = "replicat
 
 
 def warp_bytes(image: ByteArray, crop: Crop) -> torch.Tensor:
-    """:func:`warp` of one picture [H, W, 3] of bytes; [1, 3, size, size] in [0, 1]. Only what the crop needs is read."""
+    """:func:`warp` of one picture [H, W, 3] of bytes; [1, 3, size, size] in [0, 1]. Reads what it needs."""
     x0, y0, x1, y1 = _window(crop, max(1, math.floor(crop.scale)), image.shape[0], image.shape[1])
     part = torch.from_numpy(np.ascontiguousarray(image[y0:y1, x0:x1])).permute(2, 0, 1)[None].float() / 255
     return _warp_one(part, replace(crop, center=(crop.center[0] - x0, crop.center[1] - y0)), "replicate")
