@@ -156,7 +156,8 @@ def fit(work: Path, out: Path) -> None:
     learnt = response_of([read(path, topology) for k, path in enumerate(paths) if k % 5], topology)
     judge(learnt, [read(path, topology) for path in paths[::5]], topology)
     whole = response_of([read(path, topology) for path in paths], topology)
-    save_file({f.name: getattr(whole, f.name).astype(np.float32) for f in fields(whole)}, out)
+    # Files are written from memory as it is.
+    save_file({f.name: np.ascontiguousarray(getattr(whole, f.name), np.float32) for f in fields(whole)}, out)
     log.info("%s: %d heads, %d kB", out, len(paths), out.stat().st_size >> 10)
 
 

@@ -6,13 +6,14 @@ frames are decoded in a thread of their own, a few ahead of who takes them.
 
 import os
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -92,7 +93,7 @@ class Video:
             raise ImageError(f"{self.name} is no video that can be read.")
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")  # nothing from a network
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        with _quiet(cv2):
+        with _quiet():
             self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
             raise ImageError(f"{self.name} cannot be opened as a video.")
@@ -175,21 +176,24 @@ def _nothing_there() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet(library: Any) -> Iterator[None]:
-    """OpenCV without its own messages: the sentence is ours."""
-    logging = getattr(library, "utils", library)
-    level = logging.logging.getLogLevel() if hasattr(logging, "logging") else None
-    if level is not None:
-        logging.logging.setLogLevel(logging.logging.LOG_LEVEL_SILENT)
+def _quiet() -> Iterator[None]:
+    """OpenCV and FFmpeg write to the process's standard error, whatever their log level; the sentence is ours."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
+        os.dup2(nowhere, 2)
         yield
     finally:
-        if level is not None:
-            logging.logging.setLogLevel(level)
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 class VideoWriter:
-    """Writes a WebM (VP9), which browsers play. Nothing is left of it unless :meth:`close` was called."""
+    """Writes a WebM, which browsers play. Nothing is left of it unless :meth:`close` was called.
+
+    It is VP8: OpenCV encodes VP9 at its slowest, five frames a second.
+    """
 
     def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
         """Begin. Raises OutputError where that cannot be."""
@@ -197,9 +201,9 @@ class VideoWriter:
 
         self._path, self._part = path, path.with_name(f".{path.name}.part.webm")
         rate = float(Fraction(fps).limit_denominator(1001))
-        with _quiet(cv2):
+        with _quiet():
             self._writer: cv2.VideoWriter = cv2.VideoWriter(
-                str(self._part), cv2.VideoWriter.fourcc(*"VP90"), rate, (width, height)
+                str(self._part), cv2.VideoWriter.fourcc(*"VP80"), rate, (width, height)
             )
         if not self._writer.isOpened():
             self._part.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from ostec.render.geometry import camera_from_matrix, rotation_from_pose
 HEAD_JOINT, EYE_JOINTS = "Head", ("LeftEye", "RightEye")
 DRAWN_SIDE = 320
 """Side in pixels that the head is drawn at in a preview, at most."""
-PREVIEW_SIDE = 960
+PREVIEW_SIDE = 854
 """Longest side of a preview."""
 
 
