@@ -6,7 +6,7 @@ from typing import Protocol
 from ostec.core.types import Completion, Evidence
 
 OnProgress = Callable[[str, float], None]
-"""Called with a stage, ``prior``, ``project`` or ``stitch``, and the share of it that is done, 0 to 1."""
+"""Called with a stage, ``prior``, ``project``, ``stitch`` or another, and the share of it that is done, 0 to 1."""
 
 
 def unwatched(stage: str, share: float) -> None:

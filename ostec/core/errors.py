@@ -9,6 +9,9 @@ one sentence that a user can act on.
 class OstecError(Exception):
     """Base of every error that is not the caller's mistake. Its text is one sentence for the user."""
 
+    stage: str = ""
+    """Stage of a photo's work in which it arose, such as ``detect``; empty where there is none."""
+
 
 class ImageError(OstecError):
     """A file is no image, is damaged, or is larger than the limit."""

@@ -1,9 +1,12 @@
 """Stages of one photo: how long each took, how far the work is, what the user should know."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from ostec.core.errors import OstecError
 
 Progress = Callable[[str, float], None]
 """Called with the stage that begins and the fraction of the photo's work that is done, 0 to 1; it never falls."""
@@ -52,7 +55,7 @@ class PhotoRun:
         """A stage begins, and the one before it ends; an empty name only ends it.
 
         Args:
-            stage: one of :data:`STAGES`, or empty.
+            stage: one of :data:`STAGES`, or a name of somebody's own completer, which counts as ``project``; or empty.
             beside: how many faces pass it together, each answering for its share of the time.
         """
         now = time.perf_counter()
@@ -67,13 +70,22 @@ class PhotoRun:
         """The stage that was entered is done by ``share``, 0 to 1."""
         if self.progress is None:
             return
-        number = STAGES.index(self.stage)
+        number = STAGES.index(self.stage if self.stage in STAGES else "project")
         costs = [self.weights.get(stage, 1.0) for stage in STAGES]
         shared, own = sum(costs[:_PER_FACE]), sum(costs[_PER_FACE:])
         done = sum(costs[:number]) + share * costs[number]
         if number >= _PER_FACE:
             done = shared + (done - shared + self.face * own) / self.faces
         self.progress(self.stage, done / (shared + own))
+
+    @contextlib.contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Errors that leave it carry the stage in which they arose."""
+        try:
+            yield
+        except OstecError as error:
+            error.stage = error.stage or self.stage
+            raise
 
     def of_face(self, number: int, count: int) -> "PhotoRun":
         """A fresh clock for one of ``count`` faces that starts from the photo's shared times, warnings and notes."""

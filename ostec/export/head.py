@@ -3,6 +3,8 @@
 Writers raise OutputError where a file cannot be written.
 """
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from ostec.core.errors import OutputError
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_png
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 METRES_PER_MILLIMETRE = 0.001
 ENDING = "_head"
 """What follows NAME in the names of a head's files."""
+_UNSAFE = re.compile(r"[\s\\#]|^-")
+"""In the name of a file, what readers of OBJ and MTL take for its end, a folder, a comment or an option."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,8 @@ def write_head(
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
 
-    Raises OutputError for a ``name`` with a line break, too, which OBJ cannot express. Returns the files written.
+    Returns the files written, copies as of :func:`write_parts` among them.
     """
-    check_name(name)
     stem = f"{name}{ending}"
     textured = {part.name: part.texture for part in head.parts if part.texture is not None}
     stems = {part: f"{stem}_{part}" for part in textured} if pictures is None else dict(pictures)
@@ -71,10 +73,16 @@ def write_head(
     return written
 
 
-def check_name(name: str) -> None:
-    """Raise OutputError for a name that an OBJ file cannot refer to."""
-    if "\n" in name or "\r" in name:
-        raise OutputError(f"{name!r} holds a line break, which an OBJ file cannot express; please rename the photo.")
+def safe_name(file: str) -> str:
+    """The name of a file as OBJ and MTL can refer to it: its own, or where that has blanks and the like, a copy's.
+
+    The digits at the copy's end keep it apart from the files of other photos.
+    """
+    if not _UNSAFE.search(file):
+        return file
+    stem, _, ending = file.rpartition(".")
+    digits = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return f"{_UNSAFE.sub('_', stem)}_{digits}.{ending}"
 
 
 def write_parts(
@@ -82,16 +90,26 @@ def write_parts(
 ) -> list[Path]:
     """Write ``STEM.obj`` and ``STEM.mtl``; millimetres, normals, v up.
 
+    Where a file that they refer to has a name that readers would misunderstand, they name a copy of it
+    (:func:`safe_name`).
+
     Args:
         stem: of the files' names.
-        pictures: name of a part -> name of its texture's file.
+        pictures: name of a part -> name of its texture's file, which is there.
         about: a line of comment.
+
+    Returns:
+        The files written, copies last.
     """
     obj, mtl = directory / f"{stem}.obj", directory / f"{stem}.mtl"
-    material = "".join(_material(part, pictures.get(part.name)) for part in parts)
+    safe = {name: safe_name(name) for name in (mtl.name, *pictures.values())}
+    material = "".join(_material(part, safe.get(pictures.get(part.name, ""))) for part in parts)
     write_atomic(mtl, material.encode("utf-8", "surrogateescape"))  # a name that is no text keeps its bytes
-    write_atomic(obj, _obj_text(parts, stem, about).encode("utf-8", "surrogateescape"))
-    return [obj, mtl]
+    write_atomic(obj, _obj_text(parts, safe[mtl.name], about).encode("utf-8", "surrogateescape"))
+    copies = [name for name, other in safe.items() if other != name]
+    for name in copies:
+        write_atomic(directory / safe[name], (directory / name).read_bytes())
+    return [obj, mtl, *(directory / safe[name] for name in copies)]
 
 
 def _material(part: HeadPart, picture: str | None) -> str:
@@ -108,10 +126,10 @@ def _material(part: HeadPart, picture: str | None) -> str:
     )
 
 
-def _obj_text(parts: Sequence[HeadPart], stem: str, about: str) -> str:
+def _obj_text(parts: Sequence[HeadPart], library: str, about: str) -> str:
     pieces = ["# ostec: canonical frame, millimetres, y up, z towards the viewer\n"]
     pieces += [f"# {about}\n"] if about else []
-    pieces.append(f"mtllib {stem}.mtl\n")
+    pieces.append(f"mtllib {library}\n")
     first = 1
     for part in parts:
         corners = part.triangles.astype(np.int64) + first

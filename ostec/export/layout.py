@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ostec.core.types import FloatArray
-from ostec.export.head import write_head
+from ostec.export.head import safe_name, write_head
 from ostec.heads.parts import Head
 from ostec.io.files import write_atomic
 from ostec.io.images import encode_png
@@ -34,8 +34,9 @@ def picture_stems(stem: str, sheets: Sheets, skins: Collection[str]) -> dict[str
 def files_of(stem: str, sheets: Sheets, skins: Collection[str]) -> list[str]:
     """Names of all files that :func:`write_transfer` writes; arguments as of :func:`picture_stems`."""
     stems = picture_stems(stem, sheets, skins)
-    pictures = {f"{name}.png" for name in stems.values()}
-    return sorted({*pictures, *(f"{stems[p]}{KNOWN}.png" for p in skins), *(f"{stem}{e}" for e in _GEOMETRY)})
+    named = {f"{stem}.mtl", *(f"{name}.png" for name in stems.values())}
+    known, geometry = (f"{stems[p]}{KNOWN}.png" for p in skins), (f"{stem}{e}" for e in _GEOMETRY)
+    return sorted({*named, *map(safe_name, named), *known, *geometry})
 
 
 def write_transfer(directory: Path, stem: str, head: Head, sheets: Sheets, known: Mapping[str, FloatArray]) -> None:
@@ -47,7 +48,7 @@ def write_transfer(directory: Path, stem: str, head: Head, sheets: Sheets, known
         sheets: of the head; none where the model has no layout.
         known: [S, S] in [0, 1] by name of the part that is skin.
 
-    Raises OutputError if a file cannot be written, or ``stem`` holds a line break, which OBJ cannot express.
+    Raises OutputError if a file cannot be written.
     """
     stems = picture_stems(stem, sheets, known)
     write_head(directory, stem, head, "", stems)

@@ -21,7 +21,7 @@ from ostec.core.types import (
     TexturedFace,
     Topology,
 )
-from ostec.export.head import METRES_PER_MILLIMETRE, EncodedPicture, check_name, pbr_material, scene_of, write_parts
+from ostec.export.head import METRES_PER_MILLIMETRE, EncodedPicture, pbr_material, scene_of, write_parts
 from ostec.heads.parts import HeadPart
 from ostec.io.files import write_atomic
 from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
@@ -90,9 +90,8 @@ def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path
 def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) -> list[Path]:
     """Write ``NAME.obj`` and ``NAME.mtl``, which show ``NAME.png`` on the face; millimetres, normals, v up.
 
-    Raises OutputError if a file cannot be written, or ``name`` holds a line break, which the format cannot express.
+    ``NAME.png`` must be there: of a name that readers would misunderstand, copies are named inside the files.
     """
-    check_name(name)
     return write_parts(directory, name, [_part(face, topology)], {"face": f"{name}.png"})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from ostec.core.errors import ImageError, kind_of
 from ostec.core.types import ByteArray, FloatArray
@@ -29,15 +29,22 @@ _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 """Names in Pillow of what orientations 2 to 8 ask for."""
 _FILTERS = {"area": "BOX", "bilinear": "BILINEAR", "lanczos": "LANCZOS"}
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_SAMPLE_FORMAT, _FLOATING = 339, 3  # TIFF tag, and its value for floating numbers
+_DARK_PEAK = 16383
+"""16-bit pictures without a brighter value hold at most 14 bits."""
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
-def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
-    """Read a photo: turned as its EXIF says, in sRGB, transparent parts on white; of several frames the first.
+def read_image(path: Path, max_megapixels: float = 100.0, frame: int = 0, notes: list[str] | None = None) -> FloatArray:
+    """Read a photo: turned as its EXIF says, in sRGB, transparent parts on white.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name.
+        path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM or TGA, recognised by content, not by name; HEIC
+            where pillow-heif is installed.
         max_megapixels: larger pictures are refused before they are decoded (Pillow itself stops at about 179).
+        frame: of several, which, from 0.
+        notes: gets a sentence if the picture was brightened.
 
     Returns [H, W, 3] RGB in [0, 1]. Raises ImageError if the file is missing, unreadable, no picture, damaged or too
     large.
@@ -45,7 +52,7 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            return _decode(stream, str(path), max_megapixels)
+            return _decode(stream, str(path), max_megapixels, frame, notes)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist.") from error
     except IsADirectoryError as error:
@@ -56,17 +63,35 @@ def read_image(path: Path, max_megapixels: float = 100.0) -> FloatArray:
         raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
 
-def decode_image(data: bytes, name: str, max_megapixels: float = 100.0) -> FloatArray:
+def decode_image(
+    data: bytes, name: str, max_megapixels: float = 100.0, frame: int = 0, notes: list[str] | None = None
+) -> FloatArray:
     """Decode the bytes of a file as :func:`read_image` does; errors call it ``name``."""
-    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels)
+    return _decode(io.BufferedReader(io.BytesIO(data)), name, max_megapixels, frame, notes)
 
 
-def _decode(stream: io.BufferedReader, name: str, max_megapixels: float) -> FloatArray:
+def count_frames(file: Path | bytes) -> int:
+    """How many frames a picture has; 1 where that cannot be told."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as picture:
+                return getattr(picture, "n_frames", 1)
+        except Exception:  # whatever a decoder trips over in the further ones, the first could be read
+            logger.debug("frames that cannot be counted", exc_info=True)
+            return 1
+
+
+def _decode(
+    stream: io.BufferedReader, name: str, max_megapixels: float, frame: int, notes: list[str] | None
+) -> FloatArray:
     """Whatever Pillow trips over is an ImageError, and what it only warns of is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about what is handled here (size, odd EXIF)
         try:
             picture = _open(stream, name, max_megapixels)
+            picture.seek(frame)
+            picture = _brightened(picture, stream, notes)
             picture.load()
             return _to_rgb(_turn_upright(picture))
         except ImageError:
@@ -82,9 +107,7 @@ def _open(stream: io.BufferedReader, path: str, max_megapixels: float) -> Image.
     try:
         picture = Image.open(stream, formats=_FORMATS)
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{path} is not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM, TGA)."
-        ) from error
+        picture = _open_otherwise(stream, path, max_megapixels, error)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} has more than {max_megapixels:g} megapixels.") from error
     width, height = picture.size
@@ -93,6 +116,70 @@ def _open(stream: io.BufferedReader, path: str, max_megapixels: float) -> Image.
             f"{path} has {width} x {height} pixels, more than {max_megapixels:g} megapixels; please make it smaller."
         )
     return picture
+
+
+def _open_otherwise(
+    stream: io.BufferedReader, path: str, max_megapixels: float, error: UnidentifiedImageError
+) -> Image.Image:
+    """Open what Pillow alone does not: HEIC, and TIFF of floating colours. Raises ImageError."""
+    stream.seek(0)
+    head = stream.read(16)
+    stream.seek(0)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+        try:
+            import pillow_heif
+        except ImportError:
+            raise ImageError(
+                f"{path} is a HEIC picture; install what reads it (pip install 'ostec[heif]'), or save it as JPEG."
+            ) from error
+        pillow_heif.register_heif_opener()
+        return Image.open(stream, formats=("HEIF",))
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        tags = TiffImagePlugin.ImageFileDirectory_v2(head[:8])
+        stream.seek(tags.next)
+        tags.load(stream)
+        if tags.get(_SAMPLE_FORMAT, (0,))[0] == _FLOATING and tags[256] * tags[257] <= max_megapixels * 1e6:
+            values = _decode_deep(stream)
+            if values is not None:
+                return _of_deep(values, _white_of(values))
+    raise ImageError(
+        f"{path} is not a picture that can be read (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, PPM, TGA)."
+    ) from error
+
+
+def _decode_deep(stream: io.BufferedReader) -> np.ndarray | None:
+    """The colours [H, W, 3] of a PNG or TIFF, RGB in the numbers that it has; None if there are none."""
+    import cv2
+
+    stream.seek(0)
+    values = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.ndim != 3 or values.shape[2] not in (3, 4):
+        return None
+    return np.nan_to_num(values[..., 2::-1], nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _of_deep(values: np.ndarray, white: float) -> Image.Image:
+    return Image.fromarray(to_bytes(np.clip(values / white, 0, 1).astype(np.float32)))
+
+
+def _brightened(picture: Image.Image, stream: io.BufferedReader, notes: list[str] | None) -> Image.Image:
+    """A picture of 16 bits, as bright as it can be if it uses the lower ones alone, as the 12 bits of cameras do."""
+    if ";16" not in f"{picture.mode} {getattr(picture, 'tile', '')}":
+        return picture
+    values: np.ndarray | None = None
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+    elif picture.mode.startswith("RGB") and np.max(picture.getextrema()[:3]) <= _DARK_PEAK >> 8:
+        values = _decode_deep(stream)
+    peak = 0 if values is None else int(values.max(initial=0))
+    if values is None or not 0 < peak <= _DARK_PEAK:
+        return picture
+    made = _of_deep(values, peak)
+    made.info = picture.info
+    made.getexif()[_ORIENTATION] = picture.getexif().get(_ORIENTATION, 1)
+    if notes is not None:
+        notes.append(f"The photo's 16-bit values end at {peak} of 65535, so they were scaled by that.")
+    return made
 
 
 def is_image_file(path: Path) -> bool:
@@ -147,12 +234,14 @@ def _as_float(picture: Image.Image) -> FloatArray:
 def _scale_deep_grey(values: np.ndarray, mode: str) -> FloatArray:
     """Bring 16-bit, 32-bit or floating grey [H, W] into [0, 1]; Pillow's mode does not tell the white point."""
     grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    peak = float(grey.max(initial=0.0))
-    if mode == "F":
-        white = 1.0 if peak <= 1 else 255.0 if peak <= 255 else 65535.0
-    else:
-        white = 65535.0 if peak <= 65535 else 2.0**31 - 1
+    white = _white_of(grey) if mode == "F" else 65535.0 if grey.max(initial=0.0) <= 65535 else 2.0**31 - 1
     return np.clip(grey / white, 0, 1).astype(np.float32)
+
+
+def _white_of(values: np.ndarray) -> float:
+    """The white point of floating values: 1, 255 or 65535, the first that few exceed."""
+    bright = float(np.quantile(values, 0.99)) if values.size > 1000 else float(values.max(initial=0.0))
+    return 1.0 if bright <= 1 else 255.0 if bright <= 255 else 65535.0
 
 
 def _through_profile(picture: Image.Image, profile: bytes | None) -> Image.Image:

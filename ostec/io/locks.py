@@ -16,17 +16,20 @@ class Busy(Exception):
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, ``.FILE.lock`` beside it, or do not wait for it; the file need not exist.
+def only_one(path: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a file, ``.FILE.lock`` beside it; the file need not exist.
 
-    Raises Busy if another process or thread holds it, OutputError if the lock cannot be written.
+    Args:
+        wait: until another process or thread gives it back.
+
+    Raises Busy if another one holds it and is not waited for, OutputError if the lock cannot be written.
     """
     file = _lock_of(path)
     lock = FileLock(file)
     try:
         if not file.parent.is_dir():  # which the library would make
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if wait else 0, poll_interval=0.2)
     except Timeout as error:
         raise Busy from error
     except OSError as error:

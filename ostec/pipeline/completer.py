@@ -18,7 +18,7 @@ from ostec.complete.portrait import FinishedFace, portray
 from ostec.complete.prior import PriorCompleter
 from ostec.complete.terms import Judging
 from ostec.core.device import pick_device
-from ostec.core.errors import FaceError, OstecWarning, OutputError
+from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
@@ -31,7 +31,7 @@ from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.models import Models, load_head_maker, load_models
-from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike, read_photo
+from ostec.pipeline.observe import SMALL_FACE_PX, Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.space import FaceGenerator, FileGenerator, latent_space
@@ -158,7 +158,10 @@ class Completer:
         return face
 
     def complete_all(self, photo: PhotoLike, progress: Progress | None = None) -> list[CompletedFace]:
-        """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError."""
+        """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError.
+
+        Errors say in which ``stage`` they arose.
+        """
         (outcome,) = self._complete([photo], progress, self.settings.faces == "largest")
         return _faces_of(outcome)
 
@@ -218,6 +221,7 @@ class Completer:
                     one.run.enter(stage, beside)
                 one.run.advance(share)
 
+        report("prior", 0.0)
         completions = [as_written(c) for c in self.completer.complete([fuse([f.observed]) for f in faces], report)]
         report("export", 0.0)
         portraits: Sequence[Portrait | None] = [None] * beside
@@ -283,7 +287,7 @@ class Completer:
             completed = CompletedTexture({"colour": texture}, read_palette_png(directory / f"{name}_provenance.png"))
             losses = record["losses"]
             natural = self._generator is not None and self._generator.draws_portraits
-            image = read_photo(photo).image if natural else None
+            image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
             frontal = made.picture
             write_png(directory / f"{name}_frontal.png", frontal)
@@ -385,11 +389,10 @@ class _Work:
         """Read the photo and find its faces; gives its pixels, 0 where that failed."""
         start = time.perf_counter()
         try:
-            self._run.enter("read")
-            read = read_photo(self.photo)
+            with self._run.named_in_errors():
+                read, self._boxes = self.completer.observer.open(self.photo, self._run)
             self.source = read.source
-            self._run.enter("detect")
-            self._boxes = self.completer.observer.detect(read.image)
+            self._run.warnings.extend(read.notes)
             self._image, self._left = read.image, list(self._boxes)
             return read.image.shape[0] * read.image.shape[1]
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
@@ -411,7 +414,8 @@ class _Work:
                 run = self._run.of_face(len(self.results), wanted)
                 box = self._left.pop(0)
                 try:
-                    observed = self.completer.observer.observe(self._image, box, run)
+                    with run.named_in_errors():
+                        observed = self.completer.observer.observe(self._image, box, run)
                 except FaceError as error:
                     self.errors.append(error)
                     continue
@@ -432,6 +436,8 @@ class _Work:
             self.failure = self.errors[0]
         if self.failure is None:
             self._run.finish()
+        elif isinstance(self.failure, OstecError):
+            self.stage = self.failure.stage = self.failure.stage or self.stage
         faces = [_with_warnings(face, self._notes()) for face in self.results] if self.failure is None else []
         self.outcome = PhotoOutcome(faces, self.failure, self.stage, self.seconds)
 

@@ -10,7 +10,7 @@ import torch
 
 from ostec.core.errors import UsageError, WeightsError
 from ostec.core.types import ByteArray, FloatArray
-from ostec.io.arrays import read_npz
+from ostec.io.arrays import decode_npz, read_npz
 from ostec.io.pickles import read_objects
 from ostec.nets.stylegan2 import Generator, GeneratorShape, NoiseMode
 
@@ -27,6 +27,8 @@ class Latents:
     """[N, Z], or W+ [N, num_ws, W]."""
     noise_seeds: tuple[int, ...]
     """Per picture: seed of its noise where that is random."""
+    views: tuple[str, ...] = ()
+    """Per picture: which of a completed face's views it is."""
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -56,14 +58,22 @@ def seeded_latents(seeds: tuple[int, ...], z_dim: int) -> Latents:
 def read_latents(path: Path) -> Latents:
     """Read ``z`` [N, Z] or ``w`` [N, num_ws, W] of an .npz, or W+ of a .pt, alone in it or called ``latent``.
 
-    One ``w`` [num_ws, W], as ``ostec invert`` writes it, is one picture. The .pt are those that FFHQ-UV publishes.
+    One ``w`` [num_ws, W], as ``ostec invert`` writes it, is one picture; so is each ``w_VIEW`` of ``ostec complete``,
+    in the order of their names. The .pt are those that FFHQ-UV publishes.
 
     Raises:
         AssetError: the file is missing, damaged, or holds no latents.
     """
     with_arrays = path.suffix.lower() == ".npz"
     content = read_npz(path, ("z", "w")) if with_arrays else read_objects(path)
-    if isinstance(content, dict) and not with_arrays:
+    views = decode_npz(path.read_bytes(), "w_", str(path)) if with_arrays and not content else {}
+    if views:
+        shapes = {view.shape for view in views.values()}
+        if len(shapes) > 1 or len(*shapes) != 2:
+            found = " and ".join(str([*shape]) for shape in sorted(shapes))
+            raise WeightsError(f"{path} cannot be used: expected w_VIEW [num_ws, W], found {found}.")
+        content = {"w": np.stack([*views.values()])}
+    elif isinstance(content, dict) and not with_arrays:
         content = {"w": content.get("latent", content.get("w")), "z": content.get("z")}
     elif not with_arrays:
         content = {"w": content}
@@ -78,7 +88,7 @@ def read_latents(path: Path) -> Latents:
         raise WeightsError(f"{path} cannot be used: expected {shape}, found {space} {list(values.shape)}.")
     if not np.isfinite(values).all():
         raise WeightsError(f"{path} cannot be used: {space} holds something that is no finite number.")
-    return Latents("z" if space == "z" else "w", values, tuple(range(len(values))))
+    return Latents("z" if space == "z" else "w", values, tuple(range(len(values))), tuple(views))
 
 
 def _numbers(value: object) -> FloatArray | None:

@@ -24,7 +24,7 @@ from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_generator, texture_completer
 from ostec.pipeline.models import Models, load_models
-from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried, read_photo
+from ostec.pipeline.observe import HIDDEN, SMALL_FACE_PX, Observer, Tried
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
 from ostec.project.studio import View
 
@@ -117,15 +117,16 @@ class Inverter:
         """
         cost = self.settings.iterations * ITERATION_SECONDS / STAGE_SECONDS
         run = PhotoRun(never_falling(progress), {"project": cost, "stitch": 0.0})
-        run.enter("read")
-        read = read_photo(photo)
-        hiding = _read_mask(mask, read.image)
-        run.enter("detect")
-        boxes = self._observer.detect(read.image)
+        with run.named_in_errors():
+            read, boxes = self._observer.open(photo, run)
+            run.warnings.extend(read.notes)
+            run.enter("read")
+            hiding = _read_mask(mask, read.image)
         tried = Tried[InvertedFace](boxes, 1)
         for box in tried:
-            with tried.attempt():
-                tried.results.append(self._invert(read.image, hiding.trusted, box, run.of_face(0, 1)))
+            of_face = run.of_face(0, 1)
+            with tried.attempt(), of_face.named_in_errors():
+                tried.results.append(self._invert(read.image, hiding.trusted, box, of_face))
         run.finish()
         if not tried.results:
             raise tried.errors[0]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
@@ -18,7 +18,7 @@ from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvOb
 from ostec.detect.faces import detect_faces, detect_turned_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
-from ostec.io.images import as_picture, decode_image, read_image
+from ostec.io.images import as_picture, count_frames, decode_image, read_image
 from ostec.mask.hands import detect_hands, hand_mask
 from ostec.mask.parsing import ParsedFace, bare_face, believed
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
@@ -52,6 +52,9 @@ RETREAT = 5 / 256
 SMALL_FACE_PX = 80.0
 """A detected face with a smaller side is done with a warning."""
 
+FRAMES_TRIED = 12
+"""Further frames of an animation in which a face is looked for if the first has none."""
+
 _T = TypeVar("_T")
 
 
@@ -63,6 +66,8 @@ class ReadPhoto:
     """[H, W, 3] in [0, 1]."""
     source: dict[str, str]
     """``source`` and ``source_sha256``."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was read, one sentence each."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +146,8 @@ PhotoLike: TypeAlias = "str | Path | bytes | FloatArray | torch.Tensor | PilImag
 """What a photo may be: a path, a file's bytes, a PIL image, a NumPy array or a tensor (``io.images.as_picture``)."""
 
 
-def read_photo(photo: PhotoLike) -> ReadPhoto:
-    """Read a photo, or take it as it is if it was read before.
+def read_photo(photo: PhotoLike, frame: int = 0) -> ReadPhoto:
+    """Read a photo, of a file with several frames one; or take it as it is if it was read before.
 
     Raises:
         ImageError: the file cannot be read.
@@ -150,17 +155,30 @@ def read_photo(photo: PhotoLike) -> ReadPhoto:
     """
     if isinstance(photo, ReadPhoto):
         return photo
+    notes: list[str] = []
     if isinstance(photo, bytes):
         photo = PhotoBytes(photo, "bytes")
     if isinstance(photo, PhotoBytes):
         digest = hashlib.sha256(photo.data).hexdigest()
-        return ReadPhoto(decode_image(photo.data, photo.name), {"source": photo.name, "source_sha256": digest})
+        image = decode_image(photo.data, photo.name, frame=frame, notes=notes)
+        return ReadPhoto(image, {"source": photo.name, "source_sha256": digest}, tuple(notes))
     if isinstance(photo, str | Path):
         path = Path(photo)
-        return ReadPhoto(read_image(path), {"source": path.name, "source_sha256": sha256_of(path)})
+        image = read_image(path, frame=frame, notes=notes)
+        return ReadPhoto(image, {"source": path.name, "source_sha256": sha256_of(path)}, tuple(notes))
     picture = as_picture(photo)
     digest = hashlib.sha256(np.ascontiguousarray(picture).tobytes()).hexdigest()
     return ReadPhoto(picture, {"source": "array", "source_sha256": digest})
+
+
+def further_frames(photo: PhotoLike) -> list[int]:
+    """Numbers of the frames behind a photo's first in which a face may be looked for, evenly spread."""
+    if isinstance(photo, PhotoBytes):
+        photo = photo.data
+    count = (
+        count_frames(Path(photo) if isinstance(photo, str) else photo) if isinstance(photo, str | Path | bytes) else 1
+    )
+    return sorted({*np.linspace(1, count - 1, FRAMES_TRIED, dtype=int).tolist()}) if count > 1 else []
 
 
 def find_face(
@@ -257,6 +275,27 @@ class Observer:
         if not boxes:
             raise FaceError("No face was found in the photo.")
         return sorted(boxes, key=lambda face: -face.area)
+
+    def open(self, photo: PhotoLike, run: PhotoRun) -> tuple[ReadPhoto, list[FaceBox]]:
+        """Read a photo and find its faces; the stages read and detect. Of several frames the first with a face counts.
+
+        Raises:
+            ImageError, TypeError, ValueError: as :func:`read_photo`.
+            FaceError: as :meth:`detect`.
+        """
+        run.enter("read")
+        read = read_photo(photo)
+        run.enter("detect")
+        try:
+            return read, self.detect(read.image)
+        except FaceError:
+            for frame in further_frames(photo):
+                read = read_photo(photo, frame)
+                with suppress(FaceError):
+                    boxes = self.detect(read.image)
+                    note = f"The first frame shows no face, so frame {frame + 1} was taken."
+                    return replace(read, notes=(*read.notes, note)), boxes
+            raise
 
     def observe(
         self, photo: FloatArray, box: FaceBox, run: PhotoRun, trusted: FloatArray | None = None

@@ -4,7 +4,7 @@
 picture, ``noface`` has no face, ``bug`` brings out a defect, ``memory`` needs too much, ``full`` meets a full disk,
 ``locked`` a file that cannot be replaced, ``faces=3`` has three faces, ``warn=...`` is warned about, ``kill`` ends the
 process in the middle of writing, ``term`` and ``int`` send it the signal, ``big`` makes large files, ``wait`` takes a
-minute.
+minute, ``slow`` 0.1 s.
 """
 
 import errno
@@ -125,6 +125,8 @@ class FakeCompleter:
                 os.kill(os.getpid(), number)
         if "wait" in words:
             time.sleep(60.0)
+        if "slow" in words:
+            time.sleep(0.1)
         count = int(match[1]) if (match := re.search(r"faces=(\d+)", words)) else 1
         record = {
             "source": photo.name,

@@ -1,4 +1,4 @@
-"""The two commands in processes of their own, with the networks that ship, on photos of every kind."""
+"""The two commands, in processes of their own too, with the networks that ship, on photos of every kind."""
 
 import json
 import os
@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ostec.app.cli import main
 from ostec.export.record import read_failures, read_record, read_records
-from tests.app.conftest import Said, assert_whole
+from tests.app.conftest import Refuses, Said, assert_whole
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -118,20 +119,19 @@ def test_run_again_skips_what_is_done_and_tries_the_rest(batch: Batch) -> None:
     assert len((batch.out / "run.jsonl").read_text("utf-8").splitlines()) == 5
 
 
-def test_result_folder_may_be_the_folder_of_the_photos(tmp_path: Path) -> None:
+def test_result_folder_may_be_the_folder_of_the_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     astronaut().save(tmp_path / "a.jpg")
-    command = ("complete", tmp_path, "--save-dir", tmp_path, *FAST)
-    assert run(*command).code == 0
+    command = ["complete", str(tmp_path), "--save-dir", str(tmp_path), *FAST]
+    assert main(command) == 0
     written = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.name.startswith("a")}
-    again = run(*command)
-    assert again.code == 0
-    assert again.out.splitlines()[-1].startswith("0 done, 1 skipped, 0 failed; open ")
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 done, 1 skipped, 0 failed; open ")
     assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir() if p.name.startswith("a")} == written
     (tmp_path / "a.jpg").unlink()
     assert_whole(tmp_path, {"a"})
 
 
-def test_what_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+def test_what_cannot_start_is_one_sentence(tmp_path: Path, refuses: Refuses) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     astronaut().save(tmp_path / "a.png")
@@ -143,12 +143,7 @@ def test_what_cannot_start_is_one_sentence(tmp_path: Path) -> None:
         ((tmp_path / "a.png", "--save-dir", "/proc/out"), "/proc"),
         ((tmp_path / "a.png", "--save-dir", tmp_path / "out", "--prior", "none"), "prior"),
     ):
-        said = run("complete", *words, "-i", "0")
-        assert said.code == 2, words
-        assert said.err.startswith("ostec: error: ")
-        assert said.err.count("\n") == 1
-        assert sentence in said.err
-        assert said.out == ""
+        refuses(sentence, "complete", *words, "-i", "0")
     assert (tmp_path / "a.png").read_bytes() == content
 
 

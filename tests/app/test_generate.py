@@ -61,6 +61,18 @@ def test_pictures_of_w_are_those_of_the_original(pickled: Path, tmp_path: Path, 
     assert json.loads((out / "generate.json").read_text())["psi"] is None
 
 
+def test_views_of_a_completed_face_are_drawn_and_named(pickled: Path, tmp_path: Path) -> None:
+    w = np.random.RandomState(8).randn(10, 20).astype(np.float32)
+    np.savez(tmp_path / "face.npz", vertices=np.zeros((9, 3)), w_left=-w, w_front=w)
+    np.savez(tmp_path / "w.npz", w=np.stack([w, -w]))
+    for name in ("face", "w"):
+        assert generate(tmp_path / name, "--generator", pickled, "--latents", tmp_path / f"{name}.npz") == 0
+    for file in ("0000.png", "0001.png"):
+        assert (tmp_path / "face" / file).read_bytes() == (tmp_path / "w" / file).read_bytes()
+    record = json.loads((tmp_path / "face/generate.json").read_text())
+    assert record["latents"]["views"] == ["front", "left"]
+
+
 def test_the_generator_that_ships_draws(tmp_path: Path) -> None:
     assert generate(tmp_path, "--seeds", 1) == 0
     assert picture(tmp_path / "0000.png").shape == (128, 128, 3)

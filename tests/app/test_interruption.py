@@ -189,21 +189,56 @@ def test_nobody_listens_any_more(photos: Any, start: Any, tmp_path: Path) -> Non
     assert_whole(tmp_path / "out", {"a", "b"})
 
 
-def test_two_runs_into_one_folder(photos: Any, start: Any, calls: Any, tmp_path: Path) -> None:
-    photos({f"{number:02}.jpg": f"ok {number}" for number in range(30)})
-    processes = [start(), start()]
-    for process in processes:
-        process.communicate(timeout=120)
-        assert process.returncode == 0
-    assert_whole(tmp_path / "out", {f"{number:02}" for number in range(30)})
+@pytest.mark.parametrize("words", [(), ("--batch", "3"), ("-f",)])
+def test_runs_into_one_folder_share_the_photos(
+    photos: Any, start: Any, ostec: Any, calls: Any, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    names = [f"{number:02}" for number in range(20)]
+    photos({f"{name}.jpg": f"slow {name}" for name in names})
+    expected = [f"complete {name}.jpg" for name in names]
+    if "-f" in words:
+        ostec("complete", "in", "--save-dir", "out")
+        calls()
+        expected = [f"extend {name} 1 0" for name in names]
+    processes = [start(*words) for _ in range(3)]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert_whole(tmp_path / "out", {*names})
+    assert sorted(line for line in calls() if not line.startswith("together")) == expected
+    made = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "run.jsonl"}
+    if "-f" not in words:  # of which the fake makes something else at once
+        ostec("complete", "in", "--save-dir", "alone", *words)
+        assert {name: (tmp_path / "alone" / name).read_bytes() for name in made} == made
 
 
+def test_what_a_killed_run_had_claimed_is_done_by_another(
+    photos: Any, start: Any, ostec: Any, calls: Any, tmp_path: Path
+) -> None:
+    folder = photos({"a.jpg": "wait", "b.jpg": "ok b"})
+    first = start()
+    _wait_for(tmp_path / "calls.log", "complete a.jpg")
+    (folder / "a.jpg").write_text("ok")
+    second = start()
+    _wait_for(tmp_path / "calls.log", "complete b.jpg")
+    time.sleep(0.5)
+    assert second.poll() is None  # waits for the first
+    assert calls() == ["complete a.jpg", "complete b.jpg"]
+    first.kill()
+    said = second.communicate(timeout=60)[0]
+    assert said.splitlines()[-1].startswith("2 done, 0 skipped, 0 failed; ")
+    assert calls() == ["complete a.jpg"]
+    assert_whole(tmp_path / "out", {"a", "b"})
+
+
+@pytest.mark.parametrize("words", [(), ("--overwrite",)])
 def test_a_photo_that_another_run_has_finished_is_not_done_again(
-    ostec: Any, photos: Any, calls: Any, monkeypatch: pytest.MonkeyPatch
+    ostec: Any, photos: Any, calls: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     from tests.app.fake import FakeCompleter
 
     photos({"a.jpg": "ok", "b.jpg": "ok b"})
+    if words:
+        ostec("complete", "in", "--save-dir", "out")
     complete = FakeCompleter.complete_many
 
     def meanwhile(self: FakeCompleter, photos: list[Path], progress: Any = None) -> Any:
@@ -212,7 +247,7 @@ def test_a_photo_that_another_run_has_finished_is_not_done_again(
         return complete(self, photos, progress)
 
     monkeypatch.setattr(FakeCompleter, "complete_many", meanwhile)
-    said = ostec("complete", "in", "--save-dir", "out")
+    said = ostec("complete", "in", "--save-dir", "out", *words)
     assert said.out.splitlines()[-1] == "1 done, 1 skipped, 0 failed; open out/index.html."
 
 

@@ -112,8 +112,8 @@ def test_each_photo_has_its_files_and_bad_ones_do_not_stop_the_others(
     assert set(files_of(tmp_path / "out")) == names("a") | names("z")
     errors = said.err.splitlines()
     assert len(errors) == 2
-    assert errors[0] == "ostec: error: in/b_empty.png failed: No face was found in the photo."
-    assert errors[1].startswith("ostec: error: in/text.jpg failed: ")
+    assert errors[0] == "ostec: error: in/b_empty.png failed (detect): No face was found in the photo."
+    assert errors[1].startswith("ostec: error: in/text.jpg failed (read): ")
     assert said.out.splitlines()[-1] == "2 done, 0 skipped, 2 failed; the pictures are in out."
 
 
@@ -200,7 +200,7 @@ def test_photos_whose_results_would_share_a_file_get_other_names(
     Image.open(photos / "a.png").save(photos / "a_target.jpg")
     said = invert("in", "--save-dir", "out")
     assert calls == ["a.png", "a_target.jpg"]
-    assert said.err.count("failed: Unexpected KeyError: 'nose'") == 2
+    assert said.err.count("failed (read): Unexpected KeyError: 'nose'") == 2
     from ostec.app.photos.sources import assign_names
 
     assert [photo.name for photo in assign_names(find_photos(["in"]), INVERSION_ENDINGS)] == [
@@ -238,7 +238,7 @@ def test_masks_are_found_by_stem(invert: Invert, photos: Path, tmp_path: Path) -
     said = invert("in", "--save-dir", "out", "--mask-dir", "masks")
     assert said.code == 1
     assert set(files_of(tmp_path / "out")) == names("a") | names("c")
-    assert "in/b.jpg failed: The mask b.bmp has 10 x 20 pixels and its photo 250 x 300; they must be" in said.err
+    assert "in/b.jpg failed (read): The mask b.bmp has 10 x 20 pixels and its photo 250 x 300; they must be" in said.err
     warning = "There is no mask for c.png: all of its face is trusted."
     assert said.err.count(f"ostec: warning: {warning}") == 1
     first, third = (record_of(tmp_path / f"out/{name}.json") for name in "ac")

@@ -117,8 +117,8 @@ def test_one_bad_result_does_not_stop_the_others(results: Path, capsys: pytest.C
     assert _run(results) == 1
     captured = capsys.readouterr()
     assert "2 done, 0 skipped, 1 failed" in captured.out
-    assert captured.err.count("failed:") == 1
-    assert f"{results / 'b.json'} failed: " in captured.err
+    assert captured.err.count("failed (") == 1
+    assert f"{results / 'b.json'} failed (read): " in captured.err
     assert (results / "c_ict.json").is_file()
     assert not list(results.glob("b_ict*"))
 

@@ -13,7 +13,8 @@ from ostec.core.types import Provenance, TexturedFace
 from ostec.export import mesh
 from ostec.io.images import read_image, read_palette_png
 
-NAMES = ["face", "Gräfin & Söhne #1", "a.b", "-s", "%20 'x'"]
+HARMLESS = ["face", "Größe&Söhne", "a.b", "%20'x'"]
+NAMES = [*HARMLESS, "Gräfin & Söhne #1", "-s", "a\\b", "a\nb", " ", "my photo"]
 
 
 def colours_at(mesh_read: object, result: TexturedFace) -> np.ndarray:
@@ -26,13 +27,27 @@ def colours_at(mesh_read: object, result: TexturedFace) -> np.ndarray:
     return texture[row, column]
 
 
+def strictly_named(path: Path, keyword: str) -> str:
+    """The file that a line refers to, read as the specification has it: words between blanks, # begins a comment."""
+    lines = (line.split("#")[0].split() for line in path.read_text(encoding="utf-8").split("\n"))
+    ((_, name),) = [words for words in lines if words[:1] == [keyword]]
+    assert name[0] != "-"
+    assert "\\" not in name
+    return name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_obj_loads_with_its_texture_the_right_way_up(tmp_path: Path, result: TexturedFace, name: str) -> None:
     import trimesh
 
     mesh.write_texture(tmp_path, name, result)
     files = mesh.write_obj(tmp_path, name, result.face, result.topology)
-    assert [path.name for path in files] == [f"{name}.obj", f"{name}.mtl"]
+    assert [path.name for path in files][:2] == [f"{name}.obj", f"{name}.mtl"]
+    assert len(files) == (2 if name in HARMLESS else 4)
+    library, texture = strictly_named(files[0], "mtllib"), strictly_named(files[1], "map_Kd")
+    assert (tmp_path / library).read_bytes() == files[1].read_bytes()
+    assert (tmp_path / texture).read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    assert {library, texture} == ({f"{name}.mtl", f"{name}.png"} if name in HARMLESS else {p.name for p in files[2:]})
     read = trimesh.load_mesh(files[0], process=False, maintain_order=True)
     np.testing.assert_allclose(read.vertices, result.face.vertices, atol=1e-4)
     np.testing.assert_array_equal(read.faces, result.topology.triangles)
@@ -41,14 +56,14 @@ def test_obj_loads_with_its_texture_the_right_way_up(tmp_path: Path, result: Tex
 
 
 def test_obj_is_what_was_worked_out_by_hand(tmp_path: Path, result: TexturedFace) -> None:
-    obj, mtl = mesh.write_obj(tmp_path, "Jean Luc", result.face, result.topology)
+    obj, mtl = mesh.write_obj(tmp_path, "Jean-Luc", result.face, result.topology)
     lines = obj.read_text(encoding="utf-8").splitlines()
-    assert lines[1] == "mtllib Jean Luc.mtl"
+    assert lines[1] == "mtllib Jean-Luc.mtl"
     assert [line for line in lines if line.startswith("v ")][4] == "v 0.00000 0.00000 9.00000"
     assert [line for line in lines if line.startswith("vt ")][5] == "vt 0.9000000 0.5000000"
     assert next(line for line in lines if line.startswith("f ")) == "f 1/1/1 2/2/2 5/5/5"
     assert "usemtl face" in lines
-    assert "map_Kd Jean Luc.png" in mtl.read_text(encoding="utf-8").splitlines()
+    assert "map_Kd Jean-Luc.png" in mtl.read_text(encoding="utf-8").splitlines()
 
 
 def test_obj_normals_point_outward(tmp_path: Path, result: TexturedFace) -> None:
@@ -60,9 +75,13 @@ def test_obj_normals_point_outward(tmp_path: Path, result: TexturedFace) -> None
     assert (normals[:, 2] > 0).all()
 
 
-def test_obj_refuses_a_line_break_in_its_name(tmp_path: Path, result: TexturedFace) -> None:
-    with pytest.raises(OutputError, match=r"'a\\nb' holds a line break"):
-        mesh.write_obj(tmp_path, "a\nb", result.face, result.topology)
+def test_copies_of_photos_with_similar_names_are_different_files(tmp_path: Path, result: TexturedFace) -> None:
+    written: set[Path] = set()
+    for name in ("a b", "a_b", "a#b", "a  b"):
+        mesh.write_texture(tmp_path, name, result)
+        files = mesh.write_obj(tmp_path, name, result.face, result.topology)
+        assert written.isdisjoint(files)
+        written |= {*files}
 
 
 def test_glb_loads_whole_from_one_file_in_metres(tmp_path: Path, result: TexturedFace) -> None:

@@ -2,10 +2,12 @@
 
 import io
 import struct
+import sys
 import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -149,6 +151,74 @@ def test_floating_and_32_bit_grey_find_their_white_point(tmp_path: Path) -> None
     np.testing.assert_allclose(image[0, :, 0], [0, 0.2, 1], atol=1e-6)
     image = images.read_image(save(tmp_path / "i.tif", Image.fromarray(np.array([[0, 65535]], np.int32))))
     np.testing.assert_allclose(image[0, :, 0], [0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize("grey", [False, True])
+def test_fewer_bits_in_a_16_bit_file_are_scaled_by_their_maximum(
+    tmp_path: Path, ending: str, bits: int, grey: bool
+) -> None:
+    values = gradient().astype(np.uint16) * (2**bits - 1) // 255
+    values = values[..., 0] if grey else values
+    path = tmp_path / f"a.{ending}"
+    assert cv2.imwrite(str(path), values if grey else values[..., ::-1])
+    notes: list[str] = []
+    image = images.read_image(path, notes=notes)
+    expected = values / values.max()
+    np.testing.assert_allclose(image, expected[..., None].repeat(3, 2) if grey else expected, atol=1 / 255)
+    assert notes == [f"The photo's 16-bit values end at {values.max()} of 65535, so they were scaled by that."]
+
+
+def test_brightened_pictures_are_turned_and_16_bits_that_are_used_stay(tmp_path: Path) -> None:
+    values = gradient().astype(np.uint16) * 16
+    notes: list[str] = []
+    for factor, said in ((1, 1), (16, 1)):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(values[..., 0] * np.uint16(factor)).save(tmp_path / "a.png", exif=exif)
+        image = images.read_image(tmp_path / "a.png", notes=notes)
+        expected = np.rot90(values[..., 0], -1) / (values[..., 0].max() if factor == 1 else 65535 / 16)
+        np.testing.assert_allclose(image[..., 0], expected, atol=1 / 255)
+        assert len(notes) == said
+    assert images.read_image(save(tmp_path / "b.png", Image.fromarray(np.zeros((2, 2), np.uint16)))).max() == 0
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(1, np.float32), (1, np.float64), (255, np.float32), (65535, np.float32)])
+def test_floating_colours_of_a_tiff_are_read(tmp_path: Path, scale: float, kind: type) -> None:
+    values = (gradient() / 255 * scale).astype(kind)
+    values[0, 0] = 1.2 * scale  # brighter than white: no other white point
+    assert cv2.imwrite(str(tmp_path / "f.tif"), values[..., ::-1])
+    image = images.read_image(tmp_path / "f.tif")
+    expected = gradient() / 255
+    expected[0, 0] = 1
+    np.testing.assert_allclose(image, expected, atol=1 / 255)
+
+
+def test_heic_is_read_or_said_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(ImageError, match=r"a\.heic is a HEIC picture; install .*pip install 'ostec\[heif\]'\), or"):
+            images.read_image(path)
+    heif = pytest.importorskip("pillow_heif")
+    with pytest.raises(ImageError, match=r"a\.heic "):
+        images.read_image(path)
+    heif.from_pillow(Image.fromarray(gradient())).save(str(path), quality=90)
+    assert np.abs(images.read_image(path) - gradient() / 255).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_frames_are_counted_and_read(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+    path = tmp_path / "moving"
+    frames[0].save(path, format=name, save_all=True, append_images=frames[1:])
+    assert images.count_frames(path) == images.count_frames(path.read_bytes()) == 3
+    for number in (2, 0, 1):
+        expected = np.broadcast_to(np.eye(3)[number], (6, 8, 3))
+        np.testing.assert_allclose(images.read_image(path, frame=number), expected, atol=0.05)
+    assert images.count_frames(b"no picture") == 1
 
 
 def test_colour_profile_is_applied_and_a_broken_one_ignored(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 import ostec
 from ostec import CompletedFace, Completer, CompleteSettings, OstecWarning
 from ostec.complete.completer import OnProgress, unwatched
+from ostec.core.errors import FaceError
 from ostec.core.types import CompletedTexture, Completion, Evidence, FloatArray, Provenance, ViewFrame
 from ostec.io.images import as_picture
 from ostec.project.objective import LatentSpace, ProjectionTarget
@@ -152,6 +153,35 @@ def test_your_own_completer_takes_the_place_of_ours(tmp_path: Path) -> None:
     assert face.record["mode_reason"] == "it knows no other"
     face.save(tmp_path)
     assert (tmp_path / "astronaut.glb").is_file()
+
+
+class Failing(Grey):
+    """Names a stage of its own, and fails there if it shall."""
+
+    def __init__(self, stage: str, fails: bool) -> None:
+        self.stage, self.fails = stage, fails
+
+    def complete(self, evidence: Sequence[Evidence], on_progress: OnProgress = unwatched) -> list[Completion]:
+        if self.stage:
+            on_progress(self.stage, 0.5)
+        if self.fails:
+            raise FaceError("It fails.")
+        return super().complete(evidence, on_progress)
+
+
+def test_your_own_completer_names_its_own_stages() -> None:
+    seen: list[tuple[str, float]] = []
+    face = Completer.from_pretrained(SETTINGS, "cpu", completer=Failing("dreaming", False))(
+        ASTRONAUT, lambda stage, share: seen.append((stage, share))
+    )
+    assert "dreaming" in face.seconds
+    assert "dreaming" in {stage for stage, _ in seen}
+    assert [share for _, share in seen] == sorted(share for _, share in seen)
+    for stage in ("dreaming", ""):
+        made = Completer.from_pretrained(SETTINGS, "cpu", completer=Failing(stage, True))
+        with pytest.raises(FaceError, match="It fails") as error:
+            made(ASTRONAUT)
+        assert error.value.stage == (stage or "prior")
 
 
 def test_the_names_that_stay_are_all_there_and_loaded_on_use() -> None:

@@ -17,14 +17,14 @@ import torch
 from PIL import Image, ImageCms
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import AssetError, FaceError
-from ostec.core.progress import STAGES
+from ostec.core.errors import AssetError, FaceError, ImageError, OstecWarning
+from ostec.core.progress import STAGES, PhotoRun
 from ostec.core.settings import to_json
-from ostec.core.types import BoolArray, FloatArray, Provenance
+from ostec.core.types import BoolArray, FaceBox, FloatArray, ObservedFace, Provenance
 from ostec.detect.faces import detect_faces
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record
-from ostec.io.images import read_image, read_palette_png
+from ostec.io.images import read_image, read_palette_png, to_bytes
 from ostec.pipeline import CompletedFace, Completer, load_models
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import camera_from_matrix
@@ -413,8 +413,54 @@ def test_turned_face_is_told_from_a_frontal_one_and_mirrored(completer: Complete
 
 def test_photo_without_a_face(completer: Completer) -> None:
     noise = np.random.default_rng(0).random((200, 300, 3), np.float32)
-    with pytest.raises(FaceError, match=r"^No face was found in the photo\.$"):
+    with pytest.raises(FaceError, match=r"^No face was found in the photo\.$") as found:
         completer(noise)
+    assert found.value.stage == "detect"
+
+
+def test_errors_say_in_which_stage_they_arose(completer: Completer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError) as found:
+        completer(b"no picture")
+    assert found.value.stage == "read"
+    monkeypatch.setattr("ostec.pipeline.observe.MIN_CONFIDENCE", 2.0)
+    with pytest.raises(FaceError, match="does not look like a face") as found:
+        completer(HOPPER)
+    assert found.value.stage == "landmarks"
+    (outcome,) = completer.complete_many([HOPPER])
+    assert outcome.stage == "landmarks"
+
+
+def test_the_stage_is_that_of_the_error_which_is_told(
+    completer: Completer, astronaut: CompletedFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest face fails when it is unwrapped, the other one before that."""
+    boxes = completer.observer.detect(astronaut.photo) * 2
+    stages = iter(("unwrap", "landmarks"))
+
+    def failing(photo: FloatArray, box: FaceBox, run: PhotoRun) -> ObservedFace:
+        run.enter(next(stages))
+        raise FaceError(f"It failed when {run.stage} was due.")
+
+    monkeypatch.setattr(completer.observer, "detect", lambda _: boxes)
+    monkeypatch.setattr(completer.observer, "observe", failing)
+    with pytest.raises(FaceError, match="when unwrap was due") as found:
+        completer(HOPPER)
+    assert found.value.stage == "unwrap"
+
+
+def test_a_face_is_looked_for_in_further_frames(completer: Completer, astronaut: CompletedFace, tmp_path: Path) -> None:
+    face = Image.fromarray(to_bytes(astronaut.photo)).resize((256, 256))
+    empty = Image.new("RGB", (256, 256), "grey")
+    empty.save(tmp_path / "a.gif", save_all=True, append_images=[Image.new("RGB", (256, 256), "white"), face])
+    with pytest.warns(OstecWarning, match=r"^The first frame shows no face, so frame 3 was taken\.$"):
+        found = completer(tmp_path / "a.gif")
+    assert np.abs(found.photo - np.asarray(face, np.float32) / 255).mean() < 0.03
+    with pytest.warns(OstecWarning, match="frame 3 was taken"):
+        again = completer((tmp_path / "a.gif").read_bytes())
+    np.testing.assert_array_equal(again.texture, found.texture)
+    empty.save(tmp_path / "b.gif", save_all=True, append_images=[Image.new("RGB", (256, 256), "white")])
+    with pytest.raises(FaceError, match="No face was found"):
+        completer(tmp_path / "b.gif")
 
 
 @pytest.mark.gpu

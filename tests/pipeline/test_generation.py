@@ -97,6 +97,7 @@ W = np.random.RandomState(1).randn(2, 6, 5)
         ({"w": W}, "w", W),
         ({"w": W[0], "pose_deg": np.zeros(3)}, "w", W[:1]),
         ({"z": W[0]}, "z", W[0]),
+        ({"w_left": W[1], "vertices": np.zeros((9, 3)), "w_bottom": W[0]}, "w", W),
     ],
 )
 def test_archives_of_latents(tmp_path: Path, content: dict[str, Any], space: str, values: np.ndarray) -> None:
@@ -105,6 +106,7 @@ def test_archives_of_latents(tmp_path: Path, content: dict[str, Any], space: str
     assert read.space == space
     np.testing.assert_array_equal(read.values, values.astype(np.float32))
     assert read.noise_seeds == tuple(range(len(values)))
+    assert read.views == (("bottom", "left") if "w_left" in content else ())
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -120,6 +122,8 @@ def test_latents_as_ffhq_uv_publishes_them(tmp_path: Path, wrap: Any, zipped: bo
     [
         ({"a": W}, "expected either z or w, found neither"),
         ({"z": W[0], "w": W}, "expected either z or w, found z and w"),
+        ({"w_a": W[0], "w_b": W[0, 0]}, r"expected w_VIEW \[num_ws, W\], found \[5\] and \[6, 5\]"),
+        ({"w_a": W[0, 0]}, r"expected w_VIEW \[num_ws, W\], found \[5\]"),
         ({"z": W}, r"expected z \[N, Z\], found z \[2, 6, 5\]"),
         ({"w": W[0, 0]}, r"expected w \[N, num_ws, W\], found w \[5\]"),
         ({"w": np.full((1, 6, 5), np.nan)}, "w holds something that is no finite number"),

@@ -142,7 +142,7 @@ def test_coarse_to_fine_finds_what_full_size_finds_and_draws_less(network):
     for name, levels in (("plain", ()), ("levels", LEVELS)):
         network.sides.clear()
         settings = ProjectionSettings(levels=levels)
-        found[name] = project(network.space, target, 150, settings).losses[0]
+        found[name] = project(network.space, target, 60, settings).losses[0]
         drawn[name] = network.sides.count(SIDE)
     assert found["levels"]["start_total"] == pytest.approx(found["plain"]["start_total"], rel=1e-5)
     assert found["plain"]["total"] < 0.25 * found["plain"]["start_total"]

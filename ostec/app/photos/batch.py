@@ -100,11 +100,8 @@ class CompleteRun(Run[Photo]):
 
     def decide(self, item: Photo) -> Step[Photo]:
         """What is to be done with a photo. Raises AssetError: it cannot be read."""
-        self.stage = "read"
-        step = decide(item, self.folder, self._settings, self.options.overwrite)
-        if step.action is Action.REFUSE:
-            self.stage = "plan"
-        return step
+        first = item.name if self._settings.faces == "largest" else face_name(item.name, 1)
+        return decide(item, self.folder, self._settings, self.redoes(self.folder / f"{first}.json"))
 
     def load(self) -> None:
         """Load the networks."""
@@ -146,8 +143,7 @@ class CompleteRun(Run[Photo]):
         self._started = self._journal.start()
         if steps[0].action is Action.EXTEND:
             return [None]
-        self.stage = "read"
-        return self._completer.complete_many([step.item.path for step in steps], self._on_progress)
+        return self._completer.complete_many([step.item.path for step in steps], self.on_progress)
 
     def save(self, step: Step[Photo], made: Any) -> str:
         """Write the faces of a photo, or add to them."""
@@ -158,7 +154,6 @@ class CompleteRun(Run[Photo]):
         if made.error is not None:
             self.stage = made.stage
             raise made.error
-        self.stage = "export"
         photo, faces = step.item, made.faces
         names = [photo.name]
         if self._settings.faces == "all":
@@ -184,7 +179,6 @@ class CompleteRun(Run[Photo]):
         face.save(self.folder, name)
 
     def _extend(self, step: Step[Photo]) -> None:
-        self.stage = "export"
         begin, photo = time.perf_counter(), step.item
         with pending(self.folder, photo.name, step.names):
             for name in step.names:
@@ -202,7 +196,3 @@ class CompleteRun(Run[Photo]):
         except OutputError as error:  # the result is there all the same
             logger.warning("%s", error)
             self.stop_if_lost(error)
-
-    def _on_progress(self, stage: str, fraction: float) -> None:
-        self.stage = stage
-        self.display.stage(stage, fraction)

@@ -42,7 +42,7 @@ class Generate:
     seeds: Annotated[str | None, option(metavar="SEEDS")] = None
     """Draw z of these seeds, such as 0-9 or 3,5,8-10."""
     latents: Annotated[str | None, option(metavar="FILE")] = None
-    """Draw these: an .npz with z [N, Z] or w [N, num_ws, W], or a .pt of FFHQ-UV."""
+    """Draw these: an .npz with z [N, Z] or w [N, num_ws, W], as of ostec invert and complete, or a .pt of FFHQ-UV."""
     psi: float = 0.7
     """Truncation of z towards the mean face, 1 for none; a given w is taken as it is."""
     noise: Literal["const", "random", "none"] = "const"
@@ -102,7 +102,8 @@ class Generate:
         if latents is None:
             return {**request, "seeds": list(seeds or ())}
         given = Path(str(self.latents))
-        return {**request, "latents": {"file": given.name, "sha256": sha256_of(given), "space": latents.space}}
+        views = {"views": list(latents.views)} if latents.views else {}
+        return {**request, "latents": {"file": given.name, "sha256": sha256_of(given), "space": latents.space, **views}}
 
     def _to_do(self, folder: Path, names: Sequence[str], request: Mapping[str, Any]) -> list[str]:
         """The pictures that are not there yet. Raises UsageError if something else is in their way."""

@@ -92,7 +92,7 @@ class InvertRun(Run[MaskedPhoto]):
         if read_record(self.folder / f"{item.name}.json") is not None:
             reason = f"{item.name}.json belongs to a completed face; choose another --save-dir."
             return Step(item, Action.REFUSE, reason=reason)
-        if self.options.overwrite:
+        if self.redoes(self.folder / f"{item.name}.json"):
             return Step(item, Action.MAKE)
         whole = whole_results(item, self.folder, item.name, lambda _: [item.name], INVERSION)
         if isinstance(whole, Step):
@@ -115,7 +115,7 @@ class InvertRun(Run[MaskedPhoto]):
         """Invert one photo."""
         (step,) = steps
         self._begun = time.perf_counter()
-        return [self._inverter(step.item.path, step.item.mask, self.display.stage)]
+        return [self._inverter(step.item.path, step.item.mask, self.on_progress)]
 
     def save(self, step: Step[MaskedPhoto], made: Any) -> str:
         """Write the result."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from ostec.core.errors import OutputError
 from ostec.core.record import RESULT, RESULT_KINDS, RunRecord
 from ostec.export import record as record_file
+from ostec.export.head import safe_name
 from ostec.io.files import write_atomic
 
 HEAD_ENDINGS = tuple(
@@ -59,11 +60,13 @@ def listed_files(folder: Path) -> set[str]:
     """
     if folder.name.endswith(VIEWS_ENDING) and folder.name in view_folders(folder.parent):
         return {path.name for path in folder.iterdir()}
+    markers = [*folder.glob(PENDING.format(name="*"))]  # before the records: another process may be writing them
     records = (read_record(path, RESULT_KINDS) for path in folder.glob("*.json"))
     files = {name for record in records if record is not None for name in record["files"]}
-    for marker in folder.glob(PENDING.format(name="*")):
+    for marker in markers:
         endings = (*RESULT_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
-        files.update(name + ending for name in _pending_names(marker) for ending in endings)
+        named = [name + ending for name in _pending_names(marker) for ending in endings]
+        files.update(named, map(safe_name, named))
     return files
 
 

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import errno
+import itertools
 import logging
 import signal
 import time
@@ -18,6 +19,7 @@ from ostec.app.console import Display, say, shown
 from ostec.app.photos.options import RunOptions
 from ostec.app.photos.sources import Photo
 from ostec.core.errors import AssetError, OstecError, OutputError
+from ostec.io.locks import Busy, only_one
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ class Run(abc.ABC, Generic[T]):
     group: int = 1
     """Items that are made at once."""
     stage: str = ""
-    """That the current item has reached, where the command tells."""
+    """That the current item has reached."""
 
     def __init__(self, folder: Path, options: RunOptions) -> None:
         """``folder`` is where the results go."""
@@ -126,6 +128,7 @@ class Run(abc.ABC, Generic[T]):
         self.outcome = Outcome()
         self.display = Display(0, 0, quiet=True)
         self._unwritten = 0  # items in a row whose results could not be written
+        self._found: dict[Path, tuple[int, int] | None] = {}  # records as this run found them
 
     @abc.abstractmethod
     def decide(self, item: T) -> Step[T]:
@@ -155,6 +158,30 @@ class Run(abc.ABC, Generic[T]):
 
     def note_failure(self, item: T, reason: str) -> None:
         """One more item failed."""
+
+    def on_progress(self, stage: str, fraction: float) -> None:
+        """The current items have reached a stage."""
+        self.stage = stage
+        self.display.stage(stage, fraction)
+
+    def claim(self, item: T, wait: bool) -> contextlib.AbstractContextManager[None]:
+        """Keep the processes that share the folder from an item; the system ends it with this process.
+
+        Raises Busy: another one has claimed it and is not waited for, OutputError.
+        """
+        return only_one(self.folder / f"{item.name}.json", wait)
+
+    def redoes(self, record: Path) -> bool:
+        """Whether ``--overwrite`` applies to a result: not if another process has made it since this run looked first.
+
+        Args:
+            record: its NAME.json.
+        """
+        stamp = None
+        with contextlib.suppress(OSError):  # there is none yet
+            status = record.stat()
+            stamp = status.st_ino, status.st_mtime_ns
+        return self.options.overwrite and self._found.setdefault(record, stamp) == stamp
 
     def plan(self, item: T) -> Step[T]:
         """What is likely to be done; :meth:`decide` has the last word."""
@@ -204,29 +231,48 @@ class Run(abc.ABC, Generic[T]):
         return outcome.exit_code
 
     def _groups(self, steps: Sequence[Step[T]]) -> Iterator[list[Step[T]]]:
-        """What is to be made or extended, in groups; the others are dealt with on the way."""
-        waiting: list[Step[T]] = []
-        for step in steps:
-            # Once more, because another run may have finished it in the meantime.
-            found = self._attempt(step, lambda step=step: self._decided(step))  # type: ignore[misc]
-            if found is None:
-                self.display.end(step.item.label, None)
-            elif found.action is Action.MAKE:
-                waiting.append(found)
-                if len(waiting) >= self.group:
-                    yield waiting
-                    waiting = []
-            elif found.action is Action.EXTEND:
-                yield [found]
-            else:
-                self._pass(found)
-            if self.outcome.stopped:
-                return
-        if waiting:
-            yield waiting
+        """What is to be made or extended, in groups, claimed until it is done; the others are dealt with on the way.
 
-    def _decided(self, step: Step[T]) -> Step[T]:
-        found = self.decide(step.item) if step.action is Action.MAKE else step
+        What another process has claimed comes last: by then that has done it, or was killed.
+        """
+        waiting: list[Step[T]] = []
+        elsewhere: list[Step[T]] = []
+        with contextlib.ExitStack() as claims:
+            for step, late in itertools.chain(((s, False) for s in steps), ((s, True) for s in elsewhere)):
+                if late:  # who waits must hold nothing: two could wait for each other
+                    if waiting:
+                        yield waiting
+                    waiting = []
+                    claims.close()
+                try:
+                    found = self._attempt(step, lambda step=step, late=late: self._claimed(step, claims, late))  # type: ignore[misc]
+                except Busy:
+                    elsewhere.append(step)
+                    continue
+                if found is None:
+                    self.display.end(step.item.label, None)
+                elif found.action is Action.MAKE:
+                    waiting.append(found)
+                    if len(waiting) >= self.group:
+                        yield waiting
+                        waiting = []
+                elif found.action is Action.EXTEND:
+                    yield [found]
+                else:
+                    self._pass(found)
+                if self.outcome.stopped:
+                    return
+                if not waiting:
+                    claims.close()
+            if waiting:
+                yield waiting
+
+    def _claimed(self, step: Step[T], claims: contextlib.ExitStack, wait: bool) -> Step[T]:
+        """What is to be done with an item now that nobody else is at it. Raises Busy."""
+        found, self.stage = step, "read"
+        if step.action in (Action.MAKE, Action.EXTEND):
+            claims.enter_context(self.claim(step.item, wait))
+            found = self.decide(step.item)  # once more, because another run may have finished it in the meantime
         if found.differs:
             self.outcome.kept.append(found.differs)
             logger.debug("%s: made with other %s, kept; --overwrite redoes it.", found.item.label, found.differs)
@@ -235,6 +281,7 @@ class Run(abc.ABC, Generic[T]):
         return found
 
     def _pass(self, step: Step[T]) -> None:
+        self.stage = "plan"
         if step.action is Action.SKIP:
             self.outcome.skipped += 1
             self._unwritten = 0
@@ -245,6 +292,7 @@ class Run(abc.ABC, Generic[T]):
 
     def _carry_out(self, steps: Sequence[Step[T]]) -> None:
         self.display.begin(*(step.item.label for step in steps))
+        self.stage = "read"
         try:
             made = self.make(steps)
         except Exception as error:  # noqa: BLE001 - a defect that one item brings out must not cost the others
@@ -258,6 +306,7 @@ class Run(abc.ABC, Generic[T]):
     def _saved(self, step: Step[T], made: Any) -> str:
         if isinstance(made, Exception):
             raise made
+        self.stage = "export"
         said = self.save(step, made)
         extended = step.action is Action.EXTEND
         self.outcome.extended += extended
@@ -268,6 +317,8 @@ class Run(abc.ABC, Generic[T]):
         """What ``call`` returns; None if it failed, which is recorded."""
         try:
             return call()
+        except Busy:
+            raise
         except OutputError as error:
             self._fail(step.item, str(error), error)
             self._unwritten += 1
@@ -284,8 +335,8 @@ class Run(abc.ABC, Generic[T]):
     def _fail(self, item: T, reason: str, error: Exception | None = None) -> None:
         self.outcome.failed += 1
         reason = reason.replace("\n", " ")
-        stage = f" ({self.stage})" if self.stage else ""
-        logger.error("%s failed%s: %s", shown(item.path), stage, reason)
+        self.stage = getattr(error, "stage", "") or self.stage
+        logger.error("%s failed (%s): %s", shown(item.path), self.stage, reason)
         if error is not None and not isinstance(error, OstecError):
             logger.debug("Where it failed:", exc_info=error)
         self.note_failure(item, reason)

@@ -116,8 +116,9 @@ def refuse_replacing(
     outputs = {comparable(photo.name + ending): photo for photo in photos for ending in endings}
     identities = {_identity(photo.path): photo.path for photo in photos}
     identities.pop(None, None)
+    files = sorted(save_dir.iterdir())  # before the list of results: another process may be adding to both
     known = listed_files(save_dir)
-    for path in sorted(save_dir.iterdir()):
+    for path in files:
         name = comparable(path.name)
         photo = outputs.get(_without_face(name) if faces == "all" else name)
         if photo is None:

@@ -1,5 +1,6 @@
 """From results to transfers of them: checks, and what the run does with a result."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from ostec.core.settings import MAX_UV_SIZE, MIN_UV_SIZE
 from ostec.export.layout import files_of, write_transfer
 from ostec.export.record import append_run, read_records, write_record
 from ostec.io.files import make_folder, remove_leftovers
+from ostec.io.locks import only_one
 
 if TYPE_CHECKING:
     from ostec.pipeline.transfer import SavedResult, TextureTransfer
@@ -106,6 +108,10 @@ class TransferRun(Run[Finished]):
         """Reading a result takes a while: nothing is decided before its turn, but for ``--dry-run``."""
         return self.decide(item) if self.options.dry_run else Step(item, Action.MAKE)
 
+    def claim(self, item: Finished, wait: bool) -> contextlib.AbstractContextManager[None]:
+        """Keep other processes from a result, in the folder of its transfer."""
+        return only_one(make_folder(self._folder(item)) / f"{item.name}.json", wait)
+
     def decide(self, item: Finished) -> Step[Finished]:
         """What is to be done with a result. Raises AssetError: it cannot be read."""
         from ostec.pipeline.transfer import read_result
@@ -124,6 +130,7 @@ class TransferRun(Run[Finished]):
 
     def make(self, steps: Sequence[Step[Finished]]) -> Sequence[Any]:  # noqa: ARG002 - it is the one just read
         """Transfer the result that was decided about last."""
+        self.stage = "transfer"
         return [self._transfer(self._result, self._side(self._result))]
 
     def save(self, step: Step[Finished], made: Any) -> str:
