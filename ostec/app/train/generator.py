@@ -36,6 +36,14 @@ _FILE_LIMIT = 20_000_000
 
 
 @dataclass(frozen=True)
+class _Settings(GeneratorTrainSettings):
+    """With a placeholder for the help."""
+
+    grow: Annotated[tuple[int, ...], option(metavar="PICTURES...")] = GeneratorTrainSettings.grow
+    """Pictures after which the resolution doubles, up to the full one: the low layers learn cheaply first."""
+
+
+@dataclass(frozen=True)
 class TrainGenerator:
     """Train the portrait generator, with its encoder, on a folder of aligned portraits; report on those held out.
 
@@ -50,7 +58,7 @@ class TrainGenerator:
     """File to write; a JSON with the networks' shapes and the figures is written beside it."""
     prior: Annotated[str, option(metavar="default|FILE")] = "default"
     """default, or a file of ostec train prior: fills what the portraits do not show."""
-    settings: Flat[GeneratorTrainSettings] = field(default_factory=GeneratorTrainSettings)
+    settings: Flat[_Settings] = field(default_factory=_Settings)
     running: Flat[TrainOptions] = field(default_factory=TrainOptions)
 
     def run(self) -> int:
