@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": LIBRARIES | STAGES | {"load", "heads", "complete", "export"},
 }
 MAY_IMPORT["dataset"] = MAY_IMPORT["train"] = MAY_IMPORT["pipeline"] | {"pipeline"}
-MAY_IMPORT["eval"] = MAY_IMPORT["bench"] = MAY_IMPORT["dataset"] | {"dataset", "train", "eval", "bench"}
+MAY_IMPORT["eval"] = MAY_IMPORT["dataset"] | {"dataset", "train"}
 MAY_IMPORT["app"] = MAY_IMPORT["eval"]
 OWNERS = {
     "PIL": "io/images.py",
