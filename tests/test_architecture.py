@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT["dataset"] = MAY_IMPORT["train"] = MAY_IMPORT["pipeline"] | {"pipeline"}
 MAY_IMPORT["eval"] = MAY_IMPORT["dataset"] | {"dataset", "train"}
-MAY_IMPORT["app"] = MAY_IMPORT["eval"]
+MAY_IMPORT["app"] = MAY_IMPORT["eval"] | {"eval"}
 OWNERS = {
     "PIL": "io/images.py",
     "pickle": "io/weights.py",
