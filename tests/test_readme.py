@@ -150,7 +150,7 @@ def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monk
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 3
     (tmp_path / "photo.jpg").write_bytes((ROOT / "examples/grace_hopper.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
-    few = CompleteSettings(iterations=2)  # for speed; the defaults are run by hand and by `make slow`
+    few = CompleteSettings(iterations=1, uv_size=256)  # for speed; the defaults are run by hand and by `make slow`
     monkeypatch.setattr("ostec.pipeline.completer.CompleteSettings", lambda: few)
     exec(compile(snippet, "README.md", "exec"), {})
     text = section("results.md", "## Arrays")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
 
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.types import (
@@ -27,7 +26,6 @@ from ostec.heads.parts import HeadPart
 from ostec.io.arrays import read_npz as read_arrays
 from ostec.io.files import write_atomic
 from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
-from ostec.render.geometry import vertex_normals
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -145,6 +143,10 @@ def _scene(result: TexturedFace, looks: dict[str, Any], scale: float = 1.0) -> A
 
 
 def _part(face: FittedFace, topology: Topology) -> HeadPart:
+    import torch  # pages need neither, and a run that finds everything done no PyTorch
+
+    from ostec.render.geometry import vertex_normals
+
     normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
     return HeadPart("face", face.vertices, normals, topology.triangles, topology.uv, (1.0, 1.0, 1.0))
 
