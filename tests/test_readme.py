@@ -11,6 +11,7 @@ from ostec.app.cli import COMMANDS, main, main_ostec
 from ostec.app.photos.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.types import Provenance
 from ostec.pipeline.settings import CompleteSettings
+from ostec.project.studio import TURNED
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -152,6 +153,7 @@ def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     few = CompleteSettings(iterations=1, uv_size=256)  # for speed; the defaults are run by hand and by `make slow`
     monkeypatch.setattr("ostec.pipeline.completer.CompleteSettings", lambda: few)
+    monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:1]])
     exec(compile(snippet, "README.md", "exec"), {})
     text = section("results.md", "## Arrays")
     written = {path.name for path in (tmp_path / "results").iterdir()}
