@@ -196,7 +196,7 @@ def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list
         for labels, group in [*lines, (["mean", *("" for _ in by[1:])][: len(by)], rows)]:
             found = means(group)
             cells.append([method, *labels, str(len(group)), *(number(n, found.get(n, math.nan)) for n in names)])
-    return align(cells, 1 + len(by))
+    return align(cells, 1 + len(by), 2 + len(by))
 
 
 def _place(value: Any) -> tuple[int, Any]:
