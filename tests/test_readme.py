@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench_pipeline
 from ostec.app.cli import COMMANDS, main, main_ostec
 from ostec.app.photos.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.types import Provenance
@@ -42,6 +43,10 @@ def options_of(text: str) -> set[str]:
     return {option.replace("_", "-") for option in OPTION.findall(text)}
 
 
+def left_column(lines: list[str]) -> set[str]:
+    return options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line)))
+
+
 @pytest.fixture
 def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """Command -> the options in the left column of its help."""
@@ -53,10 +58,13 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     ):
         assert call([*words, "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line))) | {"--help-all"}
+        found[command] = left_column(lines) | {"--help-all"}
     for script in sorted((ROOT / "tools").glob("*.py")):
         text = script.read_text(encoding="utf-8")
         found[f"python tools/{script.name}"] = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', text))
+    with pytest.raises(SystemExit):
+        bench_pipeline.main(["--help"])
+    found["python tools/bench_pipeline.py"] = left_column(capsys.readouterr().out.splitlines())
     return found
 
 
