@@ -18,7 +18,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 
 
 def align(cells: Sequence[Sequence[str]], words: int) -> list[str]:
-    """Lines of a table whose first ``words`` columns are flush left, the others flush right."""
+    """Lines of a table whose first ``words`` columns are flush left, the others flush right; one line a row."""
+    cells = [[shown(cell) for cell in row] for row in cells]
     widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
     return [
         "  ".join(
