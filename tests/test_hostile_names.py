@@ -93,12 +93,13 @@ def face(folder: Path, name: str) -> None:
 
 def evaluation(folder: Path, name: str, value: float) -> Evaluation:
     write_png(folder / "a.png", np.zeros((8, 8, 3), np.float32))
+    labels = {"twins": [[f"{name}0", f"{name}1"]], "made": name}
     rows = [
         Row(
             f"{name}{k}",
             name,
             {"psnr_face": value + k, "symmetry": 1.0 * k},
-            {"twins": [[f"{name}0", f"{name}1"]], "made": name},
+            labels,
         )
         for k in range(3)
     ]
