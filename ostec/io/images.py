@@ -36,7 +36,7 @@ _SAMPLE_FORMAT, _FLOATING = 339, 3  # TIFF tag, and its value for floating numbe
 _DARK_PEAK = 16383
 """16-bit pictures without a brighter value hold at most 14 bits."""
 _STRIP = 512
-"""Rows, an even number, that are halved at once."""
+"""Rows, an even number, that are converted at once."""
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
@@ -292,11 +292,15 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
         picture_rgb = picture.convert("RGB")
         picture_rgb.info = picture.info
         picture = picture_rgb
-    return _as_float(_through_profile(picture, picture.info.get("icc_profile")).convert("RGB"))
+    picture = _through_profile(picture, picture.info.get("icc_profile"))
+    return _as_float(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _as_float(picture: Image.Image) -> FloatArray:
-    image = np.array(picture, np.float32)
+    image = np.empty((picture.height, picture.width, 3), np.float32)
+    for row in range(0, len(image), _STRIP):  # the bytes of a large picture would be another quarter of its memory
+        strip = image[row : row + _STRIP]
+        strip[:] = np.asarray(picture.crop((0, row, picture.width, row + len(strip))))
     image /= np.float32(255)
     return image
 
