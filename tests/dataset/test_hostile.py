@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -146,3 +147,22 @@ def test_a_manifest_with_one_text_for_all_rows_takes_no_memory(base: Path, tmp_p
     with pytest.raises(OstecError, match=r"manifest\.parquet has a group of more than 1024 MB of rows"):
         list(read_manifest(path))
     assert pa.total_allocated_bytes() - before < 1 << 24
+
+
+@pytest.mark.parametrize("what", ["a pipe", "too deep"])
+def test_what_a_selection_takes_along_is_read_as_a_plain_file(base: Path, tmp_path: Path, what: str) -> None:
+    shutil.copytree(base, tmp_path / "ds")
+    if what == "a pipe":
+        os.mkfifo(tmp_path / "ds/interpolation.json")
+    else:
+        depth = next(n for n in range(5000, 0, -50) if read_as_deep(n))
+        (tmp_path / "ds/selection.json").write_text('{"before":' * depth + "1" + "}" * depth)
+    with pytest.raises(OstecError, match=r"(interpolation|selection)\.json is damaged"):
+        into(tmp_path / "out", lambda part: write_selection(FinishedDataset(tmp_path / "ds"), part, {}, {}))
+
+
+def read_as_deep(depth: int) -> bool:
+    try:
+        return bool(json.loads('{"before":' * depth + "1" + "}" * depth))
+    except RecursionError:
+        return False
