@@ -158,8 +158,7 @@ def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, s
             with told_if_damaged(path):
                 content = read_plain(path, MAX_JSON_BYTES)
             write_atomic(out / name, content)
-    with told_if_damaged(source.folder / SELECTION):  # which may be nested as deeply as can just be read
-        write_json(out / SELECTION, what, indent=2, sort_keys=True)
+    write_json(out / SELECTION, what, indent=2, sort_keys=True)
     write_lines(out / "left_out.jsonl", others)
     Dataset.open(out).write_results()
     return kept

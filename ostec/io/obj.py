@@ -102,7 +102,9 @@ def read_obj(path: Path, textured: bool = False) -> ObjMesh:
     mesh = ObjMesh(
         np.array(v, np.float32).reshape(-1, 3),
         np.array(vt, np.float32).reshape(-1, 2),
-        *(np.array(values, np.int32) for values in (sides, corners, corners_uv)),
+        np.array(sides, np.int32),
+        np.array(corners, np.int32),
+        np.array(corners_uv, np.int32),
         tuple(names),
         np.array(material, np.int32),
     )
