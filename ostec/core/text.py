@@ -26,6 +26,7 @@ def align(cells: Sequence[Sequence[str]], words: int, heads: int = 0) -> list[st
     What is wider than :data:`MOST_COLUMNS` goes on below, after a blank line and behind the first ``heads`` columns
     once more (0: behind the words).
     """
+    cells = [[shown(cell) for cell in row] for row in cells]
     widths = [max(len(row[k]) for row in cells) for k in range(len(cells[0]))]
     first = range(heads or words)
     blocks: list[list[int]] = [[*first]]

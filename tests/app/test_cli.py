@@ -217,7 +217,13 @@ def test_settings_come_from_a_file_and_the_command_counts_more(parsed: list[Any]
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("a =", "is no TOML file"), ("colour = 3", "Unrecognized options: --colour, 3"), (None, "does not exist.")],
+    [
+        ("a = 1" + "0" * 5000, "is no TOML file"),
+        ("a = " + "[" * 100_000, "is no TOML file (it is nested too deeply)"),
+        ("a =", "is no TOML file"),
+        ("colour = 3", "Unrecognized options: --colour, 3"),
+        (None, "does not exist."),
+    ],
 )
 def test_a_wrong_file_of_settings_is_refused(tmp_path: Path, refuses: Refuses, text: str | None, sentence: str) -> None:
     file = tmp_path / "settings.toml"

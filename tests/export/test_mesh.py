@@ -162,6 +162,32 @@ def test_damaged_npz_is_one_sentence(tmp_path: Path, result: TexturedFace) -> No
         mesh.read_npz(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("vertices", np.zeros((9, 2), np.float32)),
+        ("vertices", np.full((9, 3), np.nan, np.float32)),
+        ("vertices", np.float32(0)),
+        ("triangles", np.full((8, 3), 9, np.int32)),
+        ("triangles_uv", np.full((8, 3), -1, np.int32)),
+        ("triangles", np.zeros((8, 3))),
+        ("uv", np.zeros(9, np.float32)),
+        ("landmarks", np.zeros((467, 3), np.float32)),
+        ("camera_matrix", np.zeros((4, 4))),
+        ("pose_deg", np.zeros(2)),
+    ],
+)
+def test_arrays_that_are_no_faces_are_one_sentence(
+    tmp_path: Path, result: TexturedFace, name: str, value: np.ndarray
+) -> None:
+    path = mesh.write_npz(tmp_path, "a", result)
+    with np.load(path) as arrays:
+        fields = dict(arrays)
+    np.savez(path, **{**fields, name: value})
+    with pytest.raises(OutputError, match=r"a\.npz cannot be read back"):
+        mesh.read_npz(path)
+
+
 def write_all(folder: Path) -> None:
     result = toy_result()
     mesh.write_texture(folder, "a", result)
