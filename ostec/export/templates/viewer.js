@@ -2,6 +2,7 @@
 "use strict";
 
 const FIELD_OF_VIEW = 0.5; // radians, a portrait lens: a wide one would swell the nose
+const FILLED = 0.8; // the distance, of that from which all is seen from all sides
 const TURN_SECONDS = 12;
 const STEP = 0.1; // of the arrow keys: radians, and of the size
 
@@ -285,7 +286,7 @@ class Viewer {
     const {low, high} = this.about, turn = turned(this.pitch, this.yaw);
     const [a, b, c] = low.map((value, axis) => (value + high[axis]) / 2);
     const reach = Math.hypot(...low.map((value, axis) => high[axis] - value)) / 2;
-    const far = reach / Math.sin(FIELD_OF_VIEW / 2) / this.size, lens = 1 / Math.tan(FIELD_OF_VIEW / 2);
+    const far = FILLED * reach / Math.sin(FIELD_OF_VIEW / 2) / this.size, lens = 1 / Math.tan(FIELD_OF_VIEW / 2);
     const [near, end] = [Math.max(far - 4 * reach, 0.05 * reach), far + 4 * reach];
     const moved = [0, 1, 2].map((r) => -(turn[r] * a + turn[3 + r] * b + turn[6 + r] * c));
     const place = [...turn.subarray(0, 3), 0, ...turn.subarray(3, 6), 0, ...turn.subarray(6, 9), 0,
