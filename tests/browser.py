@@ -36,16 +36,16 @@ class Browser:
         self.page.get_by_label(label, exact=True).fill(str(value))
 
 
-@contextmanager
-def chromium(path: Path | None = None, **options: Any) -> Iterator[Browser]:
-    """Open a page, or an empty one; skips the test where there is no Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("needs Chromium (apt-get install chromium)")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=list(FLAGS))
-        page = browser.new_page(**options)
+@dataclass
+class Chromium:
+    """The program, of which each test module starts one."""
+
+    started: Any
+
+    @contextmanager
+    def open(self, path: Path | None = None, **options: Any) -> Iterator[Browser]:
+        """A new page, or an empty one; options of playwright's contexts."""
+        page = self.started.new_page(**options)
         page.set_default_timeout(PATIENCE_MS)
         opened = Browser(page)
         page.on("console", lambda said: opened.problems.append(said.text) if said.type == "error" else None)
@@ -54,4 +54,17 @@ def chromium(path: Path | None = None, **options: Any) -> Iterator[Browser]:
         if path is not None:
             page.goto(path.as_uri())
         yield opened
-        browser.close()
+        page.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Chromium]:
+    """Start it; skips the test where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield Chromium(started)
+        started.close()

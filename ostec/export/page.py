@@ -12,13 +12,13 @@ from ostec.core.settings import flat
 from ostec.core.types import FloatArray, TexturedFace
 from ostec.export.record import read_failures, read_records
 from ostec.export.templates import render
-from ostec.export.viewer import JPEG_QUALITY, PICTURE_SIDE, TEXTURE_SIDE, jpeg_url, viewer_values
+from ostec.export.viewer import PICTURE_SIDE, TEXTURE_SIDE, jpeg_url, viewer_values
 from ostec.heads.parts import Head
 from ostec.io.animation import encode_webp
 from ostec.io.files import write_atomic
-from ostec.io.images import at_most, encode_jpeg
+from ostec.io.images import at_most
 
-THUMBNAIL = "_thumbnail.jpg"
+THUMBNAIL = "_thumbnail.webp"
 _MAX_PAGE_BYTES = 256 << 20
 _RECORD_MARK = b"</div>\n<!-- record -->\n"
 """Ends the pictures; what follows can be written again from the record alone."""
@@ -94,9 +94,9 @@ def write_index(directory: Path) -> Path:
 
 
 def write_thumbnail(directory: Path, name: str, picture: FloatArray) -> Path:
-    """Write ``NAME_thumbnail.jpg``, which ``index.html`` shows, from a picture [H, W, 3] in [0, 1]."""
+    """Write ``NAME_thumbnail.webp``, which ``index.html`` shows, from a picture [H, W, 3] in [0, 1]."""
     path = directory / f"{name}{THUMBNAIL}"
-    write_atomic(path, encode_jpeg(picture, JPEG_QUALITY))
+    write_atomic(path, encode_webp([picture], 1.0))
     return path
 
 

@@ -64,7 +64,7 @@ def test_files_are_drawn_as_the_head_that_they_hold(head: Head, tmp_path: Path) 
     one, other = (renderer.portrait(FACE.face, TEXTURE, (5.0, 30.0), 96, surfaces) for surfaces in (made, read))
     np.testing.assert_array_equal(one, other)
     alone = renderer.portrait(FACE.face, TEXTURE, (5.0, 30.0), 96)
-    assert np.abs(one - alone).max(-1).mean() > 0.02  # there is more than the face
+    assert (np.abs(one - alone).max(-1) > 0.05).sum() > 20  # there is more than the face
 
 
 def test_head_is_drawn_with_another_texture_where_it_shows_the_faces() -> None:

@@ -83,7 +83,7 @@ def test_three_js_plays_an_animated_blink(glb: Path) -> None:
             kind = "text/javascript" if file.suffix == ".js" else "model/gltf-binary"
             route.fulfill(body=file.read_bytes(), content_type=kind)
 
-    with chromium() as browser:
+    with chromium() as program, program.open() as browser:
         page = browser.page
         page.route("**/*", lambda route: answer(route) if route.request.url.startswith(ORIGIN) else route.continue_())
         page.goto(ORIGIN)
