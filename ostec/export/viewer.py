@@ -188,7 +188,7 @@ def _add_targets(block: _Block, targets: list[FloatArray], step: float) -> None:
     rows = [np.flatnonzero(np.linalg.norm(moved, axis=1) > STILL_MM) for moved in targets]
     none = np.empty(0, np.int32)
     block.add("moved", np.array([len(own) for own in rows]), np.int32)
-    block.add("rows", np.concatenate([none, *(np.diff(own, prepend=0) for own in rows)]), np.uint16)
+    block.add("rows", np.concatenate([none, *(np.diff(own, prepend=0) for own in rows)]), np.int32)
     kept = [np.rint(moved[own].T / step).ravel() for moved, own in zip(targets, rows, strict=True)]
     block.add("offsets", np.concatenate([none, *kept]), np.int16)
 
@@ -201,7 +201,11 @@ def _joints(block: _Block, rig: Rig, used: IntArray, count: int) -> list[Json]:
     weights[names.index("Head") if "Head" in names else 0, len(used) :] = 1
     block.add("weights", np.rint(255 * weights), np.uint8)
     places, parents = np.round(rig.joints.places.astype(float), 3).tolist(), rig.joints.parents.tolist()
-    return [{"name": n, "place": p, "parent": above} for n, p, above in zip(names, places, parents, strict=True)]
+    turned = {name: np.round(turn.T.ravel(), 6).tolist() for name, turn in getattr(rig, "turns", {}).items()}
+    return [
+        {"name": name, "place": place, "parent": parent, "turn": turned.get(name)}
+        for name, place, parent in zip(names, places, parents, strict=True)
+    ]
 
 
 def _surfaces(block: _Block, parts: list[HeadPart]) -> list[Json]:

@@ -93,6 +93,7 @@ def test_points_follow_the_rigs_joints() -> None:
     assert [joint["parent"] for joint in packed.about["joints"]] == rig.joints.parents.tolist()
     places = np.array([joint["place"] for joint in packed.about["joints"]])
     np.testing.assert_allclose(places, rig.joints.places, atol=1e-3)
+    assert all(joint["turn"] is None for joint in packed.about["joints"])
     weights = packed.arrays["weights"].reshape(len(places), -1)
     ids = np.concatenate([part.ids for part in head.parts if part.ids is not None])
     np.testing.assert_allclose(weights[:, packed.point_of[: len(ids)]].T / 255, rig.joints.weights[ids], atol=0.01)

@@ -237,13 +237,14 @@ class Viewer {
 
   reset() {
     Object.assign(this, {yaw: 0, pitch: 0, size: 1, shift: [0, 0]});
-    this.express((target) => target.value);
+    this.express(true);
   }
 
-  // Sets all expressions, and the sliders to their means; joints are not turned.
-  express(valueOf) {
+  // Sets expressions and joints to the photo's, or to none, and the sliders to their means.
+  express(ofPhoto) {
     const {targets, joints, sliders} = this.about;
-    this.values = targets.map(valueOf);
+    this.values = targets.map((target) => (ofPhoto ? target.value : 0));
+    this.rest = joints.map((joint) => (ofPhoto ? joint.turn : null));
     this.turns = joints.map(() => [0, 0]);
     const mean = (names) => {
       const own = names.map((name) => targets.findIndex((target) => target.name === name)).filter((k) => k >= 0);
@@ -268,7 +269,10 @@ class Viewer {
 
   pose() {
     const {gl, shape} = this;
-    shape.pose(this.values, this.turns.map(([pitch, yaw]) => pitch || yaw ? turned(pitch, yaw) : null));
+    shape.pose(this.values, this.turns.map(([pitch, yaw], j) => {
+      if (!pitch && !yaw) return this.rest[j];
+      return this.rest[j] ? times(turned(pitch, yaw), this.rest[j]) : turned(pitch, yaw);
+    }));
     gl.bindBuffer(gl.ARRAY_BUFFER, this.moving);
     gl.bufferSubData(gl.ARRAY_BUFFER, 0, shape.vertices);
     this.draw();
@@ -412,8 +416,7 @@ class Viewer {
 
   act(what) {
     if (what === "reset") this.reset();
-    if (what === "neutral") this.express(() => 0);
-    if (what === "photo") this.express((target) => target.value);
+    if (what === "neutral" || what === "photo") this.express(what === "photo");
     if (what === "full") this.fill();
   }
 
