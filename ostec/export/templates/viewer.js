@@ -430,7 +430,7 @@ class Viewer {
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const turns = {ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP]};
-    const button = this.find(`[aria-keyshortcuts="${event.key.toUpperCase()}"]`);
+    const button = /^[a-z]$/i.test(event.key) && this.find(`[aria-keyshortcuts="${event.key.toUpperCase()}"]`);
     if (event.key === "Escape") this.root.classList.remove("full");
     else if (button) button.click();
     else if (event.target === this.canvas && turns[event.key]) this.rotate(...turns[event.key]);
