@@ -11,9 +11,10 @@ from ostec.complete.terms import Judging
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
-from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
+from ostec.core.types import Completion, FittedFace, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
 from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
+from ostec.export.surfaces import Surface, surfaces_of, with_texture
 from ostec.fit.regress import read_shape
 from ostec.heads.maker import HeadMaker, described
 from ostec.heads.rig import as_neutral
@@ -26,12 +27,24 @@ from ostec.pipeline.settings import CompleteSettings
 
 @dataclass(frozen=True)
 class Portrait:
-    """The frontal portrait of a face."""
+    """What there is of a frontal portrait before face and head are drawn."""
 
-    picture: FloatArray
-    """[H, W, 3] in [0, 1]."""
+    picture: FloatArray | None = None
+    """[H, W, 3] in [0, 1]: the whole portrait, of a generator that draws such."""
+    texture: FloatArray | None = None
+    """[S, S, 3]: the face's texture as a projection corrected it for the portrait."""
     view: ProjectedView | None = None
     """The projection that made or corrected it, if there was one."""
+
+    def drawn(
+        self, renderer: FaceRenderer, face: FittedFace, texture: FloatArray, head: Sequence[Surface]
+    ) -> FloatArray:
+        """The portrait [H, W, 3] of a face with its texture, and with its head if it has one."""
+        if self.picture is not None:
+            return self.picture
+        if self.texture is None:
+            return renderer.portrait(face, texture, head=head)
+        return renderer.portrait(face, self.texture, head=with_texture(head, self.texture))
 
 
 @dataclass(frozen=True)
@@ -71,19 +84,21 @@ class Assembler:
             run: times and warnings of the face.
         """
         face, settings, texture = observed.face, self.settings, completion.texture
-        views = completion.views
-        frames = self.renderer.turntable(face, texture.colour) if settings.turntable else None
-        frontal, view = (portrait.picture, portrait.view) if portrait is not None else (None, None)
-        textured = TexturedFace(face, self.models.topology, texture, frontal, views=views, identity=observed.identity)
-        pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, self.renderer)
-        head = None
+        views, renderer = completion.views, self.renderer
+        textured = TexturedFace(face, self.models.topology, texture, views=views, identity=observed.identity)
+        head, over_photo, surfaces = None, {}, list[Surface]()
         if self.heads is not None:
             read = self.models.regressor
             shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
             head = self.heads(textured, shape)
-            pictures["Fitted head"] = overlay_head(observed.photo, face, head)
+            over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}
             head = as_neutral(head) if settings.expression == "neutral" else head
-        textured = replace(textured, stages=pictures)
+            surfaces = surfaces_of(head)
+        frames = renderer.turntable(face, texture.colour, surfaces) if settings.turntable else None
+        view = portrait.view if portrait is not None else None
+        frontal = portrait.drawn(renderer, face, texture.colour, surfaces) if portrait is not None else None
+        pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, renderer, surfaces)
+        textured = replace(textured, frontal=frontal, stages=pictures | over_photo)
         record = {
             **source,
             **self._made_with(),

@@ -24,10 +24,12 @@ from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
+from ostec.export.head import ENDING
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.pictures import FaceRenderer
 from ostec.export.record import read_record, write_record
+from ostec.export.surfaces import read_surfaces
 from ostec.fit.dense import face_from_camera
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
@@ -243,18 +245,14 @@ class Completer:
     def _portraits(
         self, faces: Sequence[FinishedFace], on_progress: Callable[[float], None] = lambda _: None
     ) -> list[Portrait]:
-        """The frontal portraits, and the projections that corrected them if there were any.
+        """What the frontal portraits are drawn from, and the projections that corrected them if there were any.
 
         A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
         which is drawn on the person's own mesh.
         """
         if self._generator is None:
-            return [Portrait(self._renderer.portrait(one.face, one.texture.colour)) for one in faces]
-        made = portray(self._generator, faces, on_progress)
-        return [
-            Portrait(m.portrait if m.portrait is not None else self._renderer.portrait(one.face, m.texture), m.view)
-            for one, m in zip(faces, made, strict=True)
-        ]
+            return [Portrait()] * len(faces)
+        return [Portrait(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
 
     def stage_weights(self) -> dict[str, float]:
         """How long the stages take that project, in units of the others."""
@@ -286,6 +284,7 @@ class Completer:
         saved = read_npz(directory / f"{name}.npz")
         texture = read_image(directory / f"{name}.png", MAX_UV_MEGAPIXELS)
         face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
+        head = read_surfaces(directory, name) if f"{name}{ENDING}.obj" in record["files"] else []
         frontal = None
         if frontalize:
             provenance = read_palette_png(directory / f"{name}_provenance.png")
@@ -295,7 +294,7 @@ class Completer:
             natural = self._generator is not None and self._generator.draws_portraits
             image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
-            frontal = made.picture
+            frontal = made.drawn(self._renderer, face, texture, head)
             write_png(directory / f"{name}_frontal.png", frontal)
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
@@ -303,7 +302,7 @@ class Completer:
                 known = {key: value for key, value in about.items() if value != "none" or key not in record}
                 record = cast("RunRecord", {**record, **known, "losses": {**losses, **about["losses"]}})
         if turntable:
-            write_turntable(directory, name, self._renderer.turntable(face, texture))
+            write_turntable(directory, name, self._renderer.turntable(face, texture, head))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
         added |= {"turntable": f"{name}_turntable.webp"} if turntable else {}
         record["files"] = sorted({*record.get("files", ()), *added.values()})

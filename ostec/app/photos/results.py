@@ -24,6 +24,7 @@ HEAD_ENDINGS = tuple(
 """What follows NAME in the names of a full head's files."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
+    "_thumbnail.webp",
     *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
