@@ -94,22 +94,16 @@ def _unlike(
 
 
 def _blind(colour: FloatArray, shown: BoolArray, guide: MaskGuide, settings: CoverSettings) -> bool:
-    """Whether no eye can be seen: across neither runs white, iris, white. Lids are closed, or something hides both."""
+    """Whether both eyes are in the photo and neither can be seen: light does not run white, iris, white across it."""
     light = np.log(colour.mean(axis=-1) + _FLOOR)
-    judged = False
     for u, v in guide.rims.centres:
-        at = (
-            slice(round((1 - v) * SIZE) - 2, round((1 - v) * SIZE) + 1),
-            slice(round(u * SIZE) - 9, round(u * SIZE) + 8),
-        )
-        if shown[at].mean() < 0.9:
-            continue
-        judged = True
+        row, column = int((1 - v) * SIZE), int(u * SIZE)
+        at = slice(row - 2, row + 1), slice(column - 8, column + 9)
         line = ndimage.gaussian_filter1d(light[at].mean(axis=0), 0.7)
         white = min(line[1:8].max(), line[8:-1].max()) - line[4:-4].min()
-        if white >= settings.white or np.ptp(line) >= settings.lid:
+        if shown[at].mean() < 0.9 or white >= settings.white or np.ptp(line) >= settings.lid:
             return False
-    return judged
+    return True
 
 
 def _regions(odds: FloatArray, shown: BoolArray, settings: CoverSettings) -> BoolArray:
