@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from ostec.core.types import FloatArray
 from ostec.mask.mosaic import find_mosaic
+from ostec.pipeline import Models
 from ostec.render.crops import five_points
 
 APART = 60.0
@@ -13,7 +14,7 @@ APART = 60.0
 
 
 @pytest.fixture(scope="module")
-def landmarks(models) -> FloatArray:
+def landmarks(models: Models) -> FloatArray:
     """The mean face in a picture of 260 x 260."""
     points = models.topology.mean_landmarks[:, :2].astype(np.float64) * [1, -1]
     eyes = five_points(points)[:2]
