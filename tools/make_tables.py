@@ -23,6 +23,7 @@ CLASSES = {
         "mask.settings.MaskSettings",
         "mask.settings.SpectacleSettings",
         "mask.settings.HandSettings",
+        "mask.settings.MosaicSettings",
         "mask.settings.CoverSettings",
     ),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),

@@ -34,6 +34,7 @@ from ostec.fit.dense import face_from_camera
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
+from ostec.pipeline.guesses import far_half
 from ostec.pipeline.models import Models, load_head_maker, load_models
 from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
@@ -425,7 +426,7 @@ class _Work:
                     self.errors.append(error)
                     continue
                 run.enter("")
-                run.warnings.extend(observed.warnings)
+                run.warnings.extend((*far_half(observed.face), *observed.warnings))
                 return _Face(self, observed, run)
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error

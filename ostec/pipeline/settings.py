@@ -27,7 +27,7 @@ from ostec.core.settings import (
 from ostec.detect.settings import DetectSettings, LandmarkSettings
 from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings
+from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings, MosaicSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
@@ -45,6 +45,7 @@ class ObserveSettings:
     mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     hands: HandSettings = field(default_factory=HandSettings)
+    mosaic: MosaicSettings = field(default_factory=MosaicSettings)
     covers: CoverSettings = field(default_factory=CoverSettings)
 
 
