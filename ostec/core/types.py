@@ -261,6 +261,8 @@ class Evidence:
     """[H, W, 3] in [0, 1]: the picture that ``face`` was fitted to; only a generator of natural photos looks at it."""
     identity: FloatArray | None = None
     """[512] of unit length: whose face it is, if an ArcFace said so."""
+    picture: ByteArray | None = None
+    """[S, S] number from 1 of the picture that shows each texel best, 0 where none does; None for a single picture."""
 
 
 @dataclass(frozen=True)
