@@ -22,12 +22,12 @@ ROUNDS = 8
 
 
 def linear(colour: FloatArray) -> FloatArray:
-    """sRGB in [0, 1] to linear light."""
+    """Linear light of sRGB, both in [0, 1]."""
     return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def encoded(light: FloatArray) -> FloatArray:
-    """Linear light to sRGB, both in [0, 1]."""
+    """The sRGB of linear light, both in [0, 1]."""
     clipped = np.clip(light, 0, 1)
     curve = 1.055 * np.maximum(clipped, 1e-8) ** (1 / 2.4) - 0.055
     return np.where(clipped <= 0.0031308, clipped * 12.92, curve).astype(np.float32)
@@ -83,7 +83,7 @@ def _solved(basis: DoubleArray, logs: DoubleArray, weight: DoubleArray, prior: D
         normal[p, :, p] += np.diag(prior)
     free = (count - 1) * terms
     solved = np.zeros((count, terms, 3))
-    solved[1:] = np.linalg.solve(
-        normal[1:, :, 1:].reshape(free, free), right[1:].reshape(free, 3)
-    ).reshape(count - 1, terms, 3)
+    solved[1:] = np.linalg.solve(normal[1:, :, 1:].reshape(free, free), right[1:].reshape(free, 3)).reshape(
+        count - 1, terms, 3
+    )
     return solved

@@ -43,7 +43,10 @@ ORIGIN_SETBACK_MM = 60.0
 
 
 class Provenance(IntEnum):
-    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``."""
+    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``.
+
+    Of several photos of one person ``PHOTO`` is the first, and ``PADDING`` + n - 1 the n-th, from the second on.
+    """
 
     OUTSIDE = 0
     PHOTO = 1
@@ -56,6 +59,11 @@ class Provenance(IntEnum):
     LEFT = 8
     RIGHT = 9
     PADDING = 10
+
+
+def kinds_of(provenance: ByteArray) -> ByteArray:
+    """A map of provenance that does not tell photos apart: each of them is ``PHOTO``."""
+    return np.where(provenance > Provenance.PADDING, Provenance.PHOTO, provenance).astype(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 
 from ostec.core.plain import read_plain
 from ostec.core.settings import flat
-from ostec.core.types import FloatArray, Provenance, TexturedFace
-from ostec.export.mesh import PROVENANCE_COLOURS, provenance_palette, viewer_html
+from ostec.core.types import FloatArray, TexturedFace
+from ostec.export.mesh import provenance_name, provenance_palette, viewer_html
 from ostec.export.record import read_failures, read_records
 from ostec.export.templates import data_url, render
 from ostec.io.animation import encode_webp
@@ -32,8 +32,8 @@ def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping
     texture, provenance = result.completed.colour, result.completed.provenance
     embedded = at_most(texture, _VIEWER_TEXTURE)
     step = max(1, -(-max(provenance.shape) // _PICTURE_SIDE))
-    colours = provenance_palette()[provenance[::step, ::step]].astype(np.float32) / np.float32(255)
-    sources = [Provenance(value) for value in np.unique(provenance).tolist()]
+    palette = provenance_palette(int(provenance.max()))
+    colours = palette[provenance[::step, ::step]].astype(np.float32) / np.float32(255)
     page = render(
         "face.html.j2",
         title=name,
@@ -41,7 +41,7 @@ def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping
         texture=_jpeg(f"UV texture, {texture.shape[1]} x {texture.shape[0]}", embedded),
         stages=[_jpeg(title, at_most(image, _PICTURE_SIDE)) for title, image in result.stages.items()],
         provenance={"title": "Where the texels came from", "source": data_url("png", encode_png(colours))},
-        sources=[(source.name.lower().replace("_", "-"), PROVENANCE_COLOURS[source]) for source in sources],
+        sources=[(provenance_name(value), palette[value].tolist()) for value in np.unique(provenance).tolist()],
         **_of_record(result.frontal, record),
     )
     path = directory / f"{name}.html"

@@ -29,8 +29,8 @@ _TO_CAMERA = np.array([1.0, -1.0, -1.0])
 class JointFit:
     """What several pictures of one person have in common."""
 
-    landmarks: tuple[FloatArray, ...]
-    """[N, 3] photo frame, per picture: its own x and y, the depth of the shared head."""
+    depths: tuple[FloatArray, ...]
+    """[N] pixels, away from the viewer, per picture: the landmarks' depth as the shared head has it."""
     identity: FloatArray
     """[K] in standard deviations."""
     errors_mm: tuple[float, ...]
@@ -102,14 +102,13 @@ class JointFitter:
         for _ in range(self.settings.iterations):
             identity = self._round(pictures, identity)
         moved = self._displacements(pictures, identity)
-        landmarks, errors = [], []
+        depths, errors = [], []
         for one in pictures:
             points = self._shape(identity, one.expression) + moved
-            lifted = one.lift(points, 0.0)
-            landmarks.append((lifted * _TO_CAMERA).astype(np.float32))
+            depths.append((-one.place(points)[:, 2]).astype(np.float32))
             apart = np.linalg.norm((one.place(points - moved) - one.seen)[:, :2], axis=1) / one.scale
             errors.append(float(np.average(apart, weights=one.trust)))
-        return JointFit(tuple(landmarks), identity.astype(np.float32), tuple(errors))
+        return JointFit(tuple(depths), identity.astype(np.float32), tuple(errors))
 
     def _shape(self, identity: DoubleArray, expression: DoubleArray) -> DoubleArray:
         return np.asarray(self._mean + self._identity @ identity + self._expression @ expression)
