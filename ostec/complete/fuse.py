@@ -99,12 +99,23 @@ def _judge(
     even = [encoded(linear(c) * _factor(gain, normal)) for c, gain in zip(colours, gains, strict=True)]
     quality = [q * _crispness(even, quality, k) ** 2 for k, q in enumerate(quality)]
     quality = [q * agreement for q, agreement in zip(quality, _agreement(even, quality, settings), strict=True)]
-    eyes = resize_map(guide.eyes, work) * np.clip(2 * quality[0] / settings.sure, 0, 1)  # one gaze, not two
-    quality = [quality[0], *(q * (1 - eyes) for q in quality[1:])]
+    # The reference's own eyes, brows and lips: one gaze and one expression, where it shows them.
+    own = resize_map(np.maximum(guide.features, guide.eyes).astype(np.float32), work)
+    own = own * np.clip(2 * quality[0] / settings.sure, 0, 1)
+    quality = [quality[0] * settings.reference, *(q * (1 - own) for q in quality[1:])]
+    quality = [_softened(q, settings.joint * work) for q in quality]
     most = np.maximum(np.max(quality, axis=0), 1e-6)
     return [
         _Judged(flow, gain, (q / most).astype(np.float32)) for flow, gain, q in zip(flows, gains, quality, strict=True)
     ]
+
+
+def _softened(quality: FloatArray, sigma: float) -> FloatArray:
+    """Weights without steps: they fall to zero inwards from what is not believed, and change slowly elsewhere."""
+    import cv2
+
+    inwards = cv2.GaussianBlur(cv2.erode((quality > 1e-3).astype(np.float32), None, iterations=2), (0, 0), sigma)
+    return np.asarray(cv2.GaussianBlur(quality, (0, 0), sigma) * np.clip(2 * inwards - 1, 0, 1), np.float32)
 
 
 def _look(picture: ObservedFace, unwrapper: Unwrapper, size: int) -> UvObservation:

@@ -32,6 +32,10 @@ class FuseSettings:
     """Difference from the majority, in sRGB, at which a picture's weight has fallen to a quarter."""
     agree_reach: float = 3 / 1024
     """Deviation of the low-pass before pictures are compared."""
+    reference: float = 2.0
+    """Factor of the reference's weight: it needs no shift and no change of light."""
+    joint: float = 5 / 1024
+    """Deviation of the blur of the weights."""
     detail: float = 10 / 1024
     """Deviation of the low-pass that separates colour from detail."""
     sharpness: float = 8.0

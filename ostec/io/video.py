@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ostec.core.errors import ImageError, OutputError
+from ostec.core.plain import open_plain
 from ostec.core.text import shown
 from ostec.core.types import ByteArray
-from ostec.io.files import open_plain
 
 if TYPE_CHECKING:
-    import cv2
+    pass
 
 AHEAD = 4
 """Frames that are decoded before they are asked for."""
@@ -170,10 +170,8 @@ class Video:
 
 @contextmanager
 def _nothing_there() -> Iterator[None]:
-    try:
+    with suppress(queue.Empty):
         yield
-    except queue.Empty:
-        pass
 
 
 @contextmanager

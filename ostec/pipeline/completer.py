@@ -186,7 +186,7 @@ class Completer:
         return self._complete(photos, progress, self.settings.faces == "largest")
 
     def fuse(
-        self, photos: Sequence[PhotoLike], progress: Progress | None = None, reference: PhotoLike | None = None
+        self, photos: Sequence[PhotoLike], progress: Progress | None = None, reference: "PhotoLike | None" = None
     ) -> CompletedFace:
         """Complete one person's face from several photos, or from a video; one photo gives what a call with it gives.
 

@@ -99,7 +99,7 @@ def observe_several(
     observer: Observer,
     photos: Sequence[PhotoLike],
     fitter: Callable[[], JointFitter],
-    reference: PhotoLike | None,
+    reference: "PhotoLike | None",
     run: PhotoRun,
 ) -> Several:
     """Observe the largest face of each photo and the keyframes of each video; all get the depth of one shared head.
