@@ -33,6 +33,7 @@ from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
+from ostec.pipeline.keyframes import MOST
 from ostec.pipeline.models import Models, load_head_maker, load_joint_fitter, load_models
 from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
@@ -207,7 +208,8 @@ class Completer:
             raise ValueError("expected at least one photo, got none")
         if len(photos) == 1 and not is_video(photos[0]):
             return _faces_of(self._complete(photos, progress, only_largest=True)[0])[0]
-        run = PhotoRun(never_falling(progress), self.stage_weights())
+        looks = sum(MOST if is_video(photo) else 1 for photo in photos)
+        run = PhotoRun(never_falling(progress), {**self.stage_weights(), "read": 6.0 * looks})
         several = observe_several(self.observer, photos, self._joint_fitter, reference, run)
         pictures = [one.observed for one in several.pictures]
         run.warnings.extend((*several.warnings, *pictures[0].warnings))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ostec.core.assets import sha256_of
+from ostec.core.assets import sha256_of, sha256_of_all
 from ostec.core.errors import FaceError, ImageError, UsageError
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
@@ -89,12 +89,6 @@ def _name_of(photo: PhotoLike) -> str:
     return Path(photo).name if isinstance(photo, str | Path) else "A picture"
 
 
-def joint_digest(digests: Sequence[str]) -> str:
-    """One SHA-256 for several files, whatever their order; a single file's own."""
-    unique = sorted({*digests} - {""})
-    return unique[0] if len(unique) == 1 else hashlib.sha256("".join(unique).encode()).hexdigest()
-
-
 def observe_several(
     observer: Observer,
     photos: Sequence[PhotoLike],
@@ -139,7 +133,7 @@ def observe_several(
         left_out += [f"{one.source['source']} was left out: it seems to show another person." for one in strangers]
     run.enter("unwrap")
     whole = _whole(found[0], observer, one_of_several=len(found) > 1)
-    digest = joint_digest([_digest_of(photo) for photo in photos])
+    digest = sha256_of_all([_digest_of(photo) for photo in photos])
     return Several((whole, *found[1:]), tuple(left_out), {**whole.source, "source_sha256": digest})
 
 

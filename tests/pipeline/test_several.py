@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ostec.complete.exposure import encoded, linear
+from ostec.core.assets import sha256_of_all
 from ostec.core.errors import FaceError, ImageError, UsageError
 from ostec.core.types import BoolArray, FloatArray, Provenance, kinds_of
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
 from ostec.pipeline import CompletedFace, Completer
-from ostec.pipeline.several import joint_digest
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
@@ -130,8 +130,8 @@ def test_reference_decides_light_and_pose(completer: Completer, views: dict[int,
 
 
 def test_one_digest_for_several_files() -> None:
-    assert joint_digest(["b", "a"]) == joint_digest(["a", "b", "b"]) != joint_digest(["a"])
-    assert joint_digest(["a", "a"]) == "a"
+    assert sha256_of_all(["b", "a"]) == sha256_of_all(["a", "b", "b"]) != sha256_of_all(["a"])
+    assert sha256_of_all(["a", "a"]) == "a"
 
 
 def write_video(path: Path, frames: Sequence[FloatArray]) -> Path:

@@ -14,7 +14,7 @@ from ostec.app.photos.batch import CompleteRun, prepared
 from ostec.app.photos.options import BatchOptions, DeviceOptions
 from ostec.app.photos.runner import Action, Step, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, clean_name, find_photos, refuse_replacing
-from ostec.core.assets import sha256_of
+from ostec.core.assets import sha256_of, sha256_of_all
 from ostec.core.errors import UsageError
 from ostec.core.text import shown
 from ostec.pipeline.settings import CompleteSettings
@@ -73,9 +73,16 @@ class PersonPhotos(Photo):
     @property
     def sha256(self) -> str:
         """One for all photos. Raises AssetError: one cannot be read."""
-        from ostec.pipeline.several import joint_digest
+        return sha256_of_all(map(sha256_of, self.paths))
 
-        return joint_digest([sha256_of(path) for path in self.paths])
+
+@dataclass(frozen=True)
+class _Fused:
+    """What :meth:`CompleteRun.save` needs."""
+
+    faces: tuple[Any, ...]
+    seconds: float
+    error: None = None
 
 
 class FuseRun(CompleteRun):
@@ -88,11 +95,9 @@ class FuseRun(CompleteRun):
 
     def make(self, steps: Sequence[Step[Photo]]) -> Sequence[Any]:
         """Fuse and complete."""
-        from ostec.pipeline.completer import PhotoOutcome
-
         begin = time.perf_counter()
         (step,) = steps
         assert isinstance(step.item, PersonPhotos)
         self._started = self._journal.start()
         made = self._completer.fuse(step.item.paths, self.on_progress, step.item.reference)
-        return [PhotoOutcome((made,), seconds=time.perf_counter() - begin)]
+        return [_Fused((made,), time.perf_counter() - begin)]
