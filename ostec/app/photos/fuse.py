@@ -46,7 +46,7 @@ class Fuse:
         need_files(generator=self.settings.generator, prior=self.settings.prior)
         if self.settings.faces == "all":
             raise UsageError("ostec fuse takes the largest face of each photo, so --faces all means nothing.")
-        if not self.name or clean_name(self.name) != self.name or Path(self.name).name != self.name:
+        if self.name in ("", "..") or clean_name(self.name) != self.name or Path(self.name).name != self.name:
             raise UsageError(f"--name must be a file's name without its ending, not {shown(self.name)!r}.")
         paths, folder = find_photos(self.source), Path(self.save_dir)
         refuse_replacing([Photo(path, self.name) for path in paths], folder, "largest", self.running.overwrite)
