@@ -2,12 +2,13 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ostec.complete.exposure import encoded, linear
 from ostec.core.assets import sha256_of_all
@@ -28,17 +29,25 @@ def truth(completer: Completer) -> CompletedFace:
     return completer(read_image(ASTRONAUT))
 
 
-def drawn(completer: Completer, truth: CompletedFace, yaw: float, size: int = 400) -> FloatArray:
-    """The face from a side, with something like a head behind it."""
-    return completer._renderer.portrait(truth.textured.face, truth.texture, (0.0, yaw), size)
+@pytest.fixture(scope="module")
+def freckled(truth: CompletedFace) -> FloatArray:
+    """[S, S, 3] its texture with freckles, which no prior knows of."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=truth.texture.shape[:2]), 2.5)
+    return np.float32(np.clip(truth.texture * (1 - 0.08 * np.clip(noise / noise.std(), 0, 3))[..., None], 0, 1))
 
 
 @pytest.fixture(scope="module")
-def views(completer: Completer, truth: CompletedFace, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def draw(completer: Completer, truth: CompletedFace, freckled: FloatArray) -> Callable[[float], FloatArray]:
+    """The freckled face from a side."""
+    return lambda yaw: completer._renderer.portrait(truth.textured.face, freckled, (0.0, yaw), 400)
+
+
+@pytest.fixture(scope="module")
+def views(draw: Callable[[float], FloatArray], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Yaw -> photo, each under its own exposure and tint."""
     folder, found = tmp_path_factory.mktemp("views"), {}
     for yaw, (exposure, tint) in LIGHTS.items():
-        picture = encoded(np.float32(linear(drawn(completer, truth, yaw)) * exposure * np.float32(tint)))
+        picture = encoded(np.float32(linear(draw(yaw)) * exposure * np.float32(tint)))
         found[yaw] = folder / f"yaw{yaw}.png"
         write_png(found[yaw], picture)
     return found
@@ -67,14 +76,14 @@ def test_one_photo_is_what_complete_makes_of_it(completer: Completer, views: dic
 
 
 def test_three_sides_show_more_than_one(
-    completer: Completer, truth: CompletedFace, views: dict[int, Path], fused: CompletedFace
+    completer: Completer, freckled: FloatArray, views: dict[int, Path], fused: CompletedFace
 ) -> None:
     front = completer(views[0])
     assert believed(fused).sum() > 1.05 * believed(front).sum()
-    more = believed(fused, truth) & ~believed(front)
-    assert psnr(fused.texture, truth.texture, more) > psnr(front.texture, truth.texture, more) + 1.0
-    both = believed(fused, truth, front)
-    assert psnr(fused.texture, truth.texture, both) > 26
+    more = believed(fused) & ~believed(front)
+    assert psnr(fused.texture, freckled, more) > psnr(front.texture, freckled, more) + 1.0
+    both = believed(fused, front)
+    assert psnr(fused.texture, freckled, both) > psnr(front.texture, freckled, both) - 1.0
     assert fused.record["source"] == "yaw0.png"
 
 
@@ -157,14 +166,14 @@ def turned_in_player(path: Path, upright: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(completer: Completer, truth: CompletedFace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The head turning from one side to the other, 3 seconds."""
-    frames = [drawn(completer, truth, yaw) for yaw in np.linspace(-35, 35, 12)]
+def clip(draw: Callable[[float], FloatArray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The head turning from one side to the other, 2 seconds."""
+    frames = [draw(yaw) for yaw in np.linspace(-35, 35, 8)]
     return write_video(tmp_path_factory.mktemp("clip") / "turning.mp4", frames)
 
 
 def test_a_video_is_as_good_as_its_stills(
-    completer: Completer, truth: CompletedFace, clip: Path, fused: CompletedFace
+    completer: Completer, freckled: FloatArray, clip: Path, fused: CompletedFace
 ) -> None:
     face = completer.fuse([clip])
     photos = face.record["photos"]
@@ -173,8 +182,8 @@ def test_a_video_is_as_good_as_its_stills(
     yaws = [photo["pose_deg"][1] for photo in photos]
     assert min(yaws) < -20
     assert max(yaws) > 20
-    both = believed(face, fused, truth)
-    assert psnr(face.texture, truth.texture, both) > psnr(fused.texture, truth.texture, both) - 1.5
+    both = believed(face, fused)
+    assert psnr(face.texture, freckled, both) > psnr(fused.texture, freckled, both) - 1.5
     assert believed(face).sum() > 0.95 * believed(fused).sum()
 
 
