@@ -61,9 +61,11 @@ def test_a_failure_is_recorded(ostec: Run, photos: Photos) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a\nb"])
-def test_a_name_that_is_no_files_name_is_refused(refuses: Refuses, photos: Photos, name: str) -> None:
-    refuses("--name must be a file's name", "fuse", photos({"a.jpg": "one"}), "--name", name, "-o", "out")
+def test_a_name_that_is_no_files_name_is_refused(refuses: Refuses, photos: Photos, name: str, tmp_path: Path) -> None:
+    words = ("fuse", photos({"a.jpg": "one"}), "--name", name, "-o", tmp_path / "out")
+    refuses("--name must be a file's name", *words)
 
 
-def test_all_faces_are_refused(refuses: Refuses, photos: Photos) -> None:
-    refuses("largest face of each photo", "fuse", photos({"a.jpg": "x"}), "--name", "a", "-o", "o", "--faces", "all")
+def test_all_faces_are_refused(refuses: Refuses, photos: Photos, tmp_path: Path) -> None:
+    words = ("fuse", photos({"a.jpg": "x"}), "--name", "a", "-o", tmp_path / "out", "--faces", "all")
+    refuses("largest face of each photo", *words)
