@@ -55,6 +55,8 @@ class Command:
 _TABLE = """
 complete: photos.commands.Complete: photos to textured faces
     photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
+fuse: photos.fuse.Fuse: several photos or a video of one person to one face
+    left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 transfer: photos.commands.Transfer: finished textures in other models' layouts

@@ -21,6 +21,10 @@ class RunRecord(TypedDict, total=False):
     source: str | None
     """The photo's name."""
     source_sha256: str
+    """Of several photos one for all of them."""
+    photos: list[dict[str, Any]]
+    """Of several photos of one person, in the order of the provenance: its index in the palette, ``source``,
+    ``source_sha256``, ``pose_deg`` and the share of the layout that is from it."""
     files: list[str]
     """Names of the result's files, relative to its folder."""
     settings: dict[str, Any]

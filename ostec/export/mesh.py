@@ -3,6 +3,7 @@
 Writers raise OutputError where a file cannot be written.
 """
 
+import colorsys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -70,16 +71,31 @@ class SavedFace:
     """[512] ArcFace's embedding of the photo's face; not stored where there was no ArcFace."""
 
 
-def provenance_palette() -> ByteArray:
-    """Return the palette [11, 3] of ``NAME_provenance.png``: row i is the colour of ``Provenance(i)``."""
-    return np.array([PROVENANCE_COLOURS[p] for p in sorted(Provenance)], np.uint8)
+def provenance_palette(highest: int = Provenance.PADDING) -> ByteArray:
+    """Return the palette of ``NAME_provenance.png`` up to index ``highest``: row i is the colour of ``Provenance(i)``.
+
+    Beyond ``PADDING`` come the second and further photos of the person, in hues that stay apart.
+    """
+    further = [
+        [round(255 * v) for v in colorsys.hsv_to_rgb(0.36 + n * 0.618 % 1, 0.45, 0.95)]
+        for n in range(1, highest - Provenance.PADDING + 1)
+    ]
+    return np.array([*(PROVENANCE_COLOURS[p] for p in sorted(Provenance)), *further], np.uint8)
+
+
+def provenance_name(value: int) -> str:
+    """What the page calls an index of the palette."""
+    if value > Provenance.PADDING:
+        return f"photo {value - Provenance.PADDING + 1}"
+    return Provenance(value).name.lower().replace("_", "-")
 
 
 def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path]:
     """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait."""
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
     write_atomic(texture, encode_png(result.completed.colour))
-    write_palette_png(provenance, result.completed.provenance, provenance_palette())
+    origins = result.completed.provenance
+    write_palette_png(provenance, origins, provenance_palette(int(origins.max(initial=0))))
     if result.frontal is None:
         return [texture, provenance]
     frontal = directory / f"{name}_frontal.png"

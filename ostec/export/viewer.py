@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ostec.core.types import Array, FittedFace, FloatArray, IntArray, Provenance, TexturedFace
+from ostec.core.types import Array, FittedFace, FloatArray, IntArray, TexturedFace
 from ostec.export.gltf import STILL_MM
-from ostec.export.mesh import PROVENANCE_COLOURS, face_part, provenance_palette
+from ostec.export.mesh import face_part, provenance_name, provenance_palette
 from ostec.export.pictures import OUTSIDE
 from ostec.export.templates import data_url, render
 from ostec.heads.parts import Head, HeadPart, Rig
@@ -122,16 +122,18 @@ def viewer_values(result: TexturedFace, head: Head | None = None, photo: FloatAr
         compared, about["photo"] = _compared(photo, result.face, outside)
     about["arrays"] = block.places
     about["rest"] = _REST
-    sources = [Provenance(value) for value in np.unique(completed.provenance).tolist()]
+    palette = provenance_palette(int(completed.provenance.max()))
     step = max(1, -(-max(completed.provenance.shape) // PICTURE_SIDE))
-    origins = provenance_palette()[completed.provenance[::step, ::step]].astype(np.float32) / np.float32(255)
+    origins = palette[completed.provenance[::step, ::step]].astype(np.float32) / np.float32(255)
     pictures_of = {name: jpeg_url(at_most(picture, TEXTURE_SIDE)) for name, picture in pictures.items()}
     shown = {"light": True, "wireframe": True, "provenance": of_face, "compare": photo is not None, "turn": True}
     return {
         "about": about,
         "data": base64.b64encode(gzip.compress(bytes(block.data), 6, mtime=0)).decode("ascii"),
         "pictures": pictures_of | {"origins": data_url("png", encode_png(origins))},
-        "sources": [(source.name.lower().replace("_", "-"), PROVENANCE_COLOURS[source]) for source in sources],
+        "sources": [
+            (provenance_name(value), palette[value].tolist()) for value in np.unique(completed.provenance).tolist()
+        ],
         "modes": [(mode, mode[0].upper(), label) for mode, label in MODES.items() if shown[mode]],
         "photo": compared,
     }

@@ -11,7 +11,16 @@ from ostec.complete.terms import Judging
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
-from ostec.core.types import Completion, FittedFace, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
+from ostec.core.types import (
+    Completion,
+    FittedFace,
+    FloatArray,
+    ObservedFace,
+    ProjectedView,
+    Provenance,
+    TexturedFace,
+    kinds_of,
+)
 from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
 from ostec.export.surfaces import Surface, surfaces_of, with_texture
@@ -128,7 +137,7 @@ class Assembler:
         }
 
     def _of_face(self, observed: ObservedFace, completion: Completion, run: PhotoRun) -> dict[str, Any]:
-        inside = completion.texture.provenance
+        inside = kinds_of(completion.texture.provenance)
         inside = inside[(inside > 0) & (inside < Provenance.PADDING)]
         shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
         return {

@@ -9,6 +9,7 @@ import torch
 from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.core.errors import AssetError
 from ostec.core.types import Topology
+from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.weights import read_mtcnn, read_safetensors
 from ostec.load.correspondence import correspondence_of
@@ -143,3 +144,15 @@ def load_head_maker(name: str, settings: FullHeadSettings | None = None) -> Head
     model = read_morphable(name)
     settings = settings or FullHeadSettings()
     return HeadMaker(model, correspondence_of(model), settings.texture, settings.fit)
+
+
+def load_joint_fitter(heads: HeadMaker | None) -> JointFitter:
+    """What fits one head to several pictures: the model that heads are made of, or else the one that ships.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+    """
+    if heads is not None:
+        return JointFitter(heads.model, heads.correspondence)
+    model = read_morphable("head")
+    return JointFitter(model, correspondence_of(model))

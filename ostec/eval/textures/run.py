@@ -29,7 +29,7 @@ from scipy import ndimage
 
 from ostec.core.assets import asset_path, sha256_of, verified_path
 from ostec.core.errors import ImageError, UsageError
-from ostec.core.types import BoolArray, ByteArray, DoubleArray, FloatArray, Provenance
+from ostec.core.types import BoolArray, ByteArray, DoubleArray, FloatArray, Provenance, kinds_of
 from ostec.eval.jobs import Jobs, digest_of, program_digest
 from ostec.eval.report.record import Evaluation, Row
 from ostec.eval.scores import LUMA, RIM_PX, gradient_energy
@@ -216,7 +216,7 @@ def settings_of(layout: Layout, mask: Path | None) -> dict[str, Any]:
 def _area(file: TextureFile, valid: BoolArray) -> dict[str, float]:
     if file.provenance is None:
         return {"area_layout": float(valid.mean())}
-    origin = read_palette_png(file.provenance)
+    origin = kinds_of(read_palette_png(file.provenance))
     if origin.shape != valid.shape:
         raise ImageError(f"{file.provenance} has another size than its texture.")
     chart = (origin != Provenance.OUTSIDE) & (origin != Provenance.PADDING) & valid
