@@ -249,6 +249,20 @@ class ObservedFace:
 
 
 @dataclass(frozen=True)
+class PhotoAround:
+    """A photo's head with its surroundings, cut out upright; S is the crop's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]; zero outside the photo."""
+    person: FloatArray
+    """[S, S] in [0, 1]: how likely each pixel is of a person, clothes and hair included; zero outside the photo."""
+    camera: DoubleArray
+    """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    irises: FloatArray | None = None
+    """[2, 3]: middle in the crop's pixels and radius of each iris, image-left eye first; None where not looked for."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What all pictures of one person show of the face in the layout: what a completer works from."""
 

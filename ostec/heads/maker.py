@@ -5,21 +5,35 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ostec.core.assets import load_manifest
 from ostec.core.correspondence import Correspondence, correspondence_file
 from ostec.core.morphable import ModelShape, MorphableModel
-from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
+from ostec.core.types import (
+    EYE_CORNER_DISTANCE_MM,
+    EYE_CORNERS,
+    ORIGIN_SETBACK_MM,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    PhotoAround,
+    TexturedFace,
+    Topology,
+)
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
 from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads import texture as skin_over
+from ostec.heads.around import SeenHead, seen_head
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
+from ostec.heads.hair import EAR_TINT, ear_of, hair_contrast, painted, scalp_of, strands, usual_hair
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
 from ostec.heads.rig import Rigger
 from ostec.heads.settings import HeadTextureSettings
 from ostec.heads.texture import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
+from ostec.render.geometry import smoothstep
 
 EYE_SIZE, MOST_EYE_SIZE = 256, 1024
 """Texels across an eyeball in its texture, and the side of that texture at most."""
@@ -40,6 +54,8 @@ PLAIN: dict[str, tuple[Colour, float]] = {
 """Parts of one colour (sRGB), and their roughness."""
 EYES = ("eye_left", "eye_right")
 EYE_ROUGHNESS, SKIN_ROUGHNESS = 0.15, 0.6
+HAIR_REACH_MM = 40.0
+"""How far what the photo shows of hair is carried, before it has become the usual."""
 LASHES = "eyelashes_left"
 NO_LAYOUT = "The model has no texture coordinates, so the head has colours at its vertices instead of a texture."
 MADE_EYES = "The model's eyes are holes; eyeballs that are not the model's were put into them."
@@ -96,20 +112,38 @@ class HeadMaker:
         self._rigger = Rigger(model, correspondence)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
+        mean = _canonical(model, correspondence)
+        self._mean = mean[self._skin]
+        face = np.unique(model.triangles[model.parts[FACE]]) if FACE in model.parts else np.empty(0, np.int32)
+        self._own = np.isin(self._skin, face)
+        self._scalp, ear = scalp_of(self._mean, mean[face]), ear_of(self._mean)
+        self._tint = 1 + ear[:, None] * (EAR_TINT - 1)
+        self._mirror = cKDTree(self._mean).query(self._mean * np.array([-1, 1, 1]))[1]
+        self._strands: dict[tuple[str, int], FloatArray] = {}
 
-    def __call__(self, textured: TexturedFace, shape: ModelShape | None = None) -> Head:
+    def __call__(
+        self,
+        textured: TexturedFace,
+        shape: ModelShape | None = None,
+        photo: PhotoAround | None = None,
+        hair: bool = True,
+    ) -> Head:
         """The head of one finished face; its textures are as large as the face's.
 
         Args:
             textured: the face.
             shape: the model's coefficients, if a network read them from the photo.
+            photo: what it shows round the face; without it, skin beyond the face continues the face's.
+            hair: whether the photo's hair is painted on the scalp.
         """
         face, topology = textured.face, textured.topology
         whole = textured.completed.colour
         texture = self.apart(whole, topology)
         fitted = self.fit(landmarks_by_symmetry(face, topology), shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
-        base = self.carried(texture, fitted.vertices, on_head)
+        seen = None if photo is None else self._seen(photo, fitted)
+        base = self.carried(texture, fitted.vertices, on_head, seen)
+        grown = self._hair(fitted, seen) if seen is not None and hair and seen.hair_colour is not None else None
         skins = {}
         texture = self.as_read(texture, on_head)
         for name in self.textured:
@@ -118,11 +152,54 @@ class HeadMaker:
                 continue
             where, chart = self.rows(name), self.parts[name].chart(len(whole))
             at = skin_over.over_texels(chart, on_head.at(where))
-            skins[name] = skin_over.part_texture(chart, at, base[where], texture)
+            made = skin_over.part_texture(chart, at, base[where], texture)
+            if photo is not None and seen is not None:
+                made = self._surroundings(made, name, chart, photo, seen, grown)
+            skins[name] = made
         pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
         head = self.assembled(fitted, pictures, mouth_light(whole, topology))
         head = replace(head, shares_texture=self._has_layout_of(topology))
         return self._with_mouth(head, face.vertices, topology, whole)
+
+    def _seen(self, photo: PhotoAround, fitted: FittedHead) -> SeenHead:
+        """What the photo shows of the skin."""
+        vertices = fitted.vertices.astype(np.float64)
+        return seen_head(photo, vertices, self.model.triangles, self._skin, self._scalp, self._own)
+
+    def _hair(self, fitted: FittedHead, seen: SeenHead) -> FloatArray:
+        """[V, 4] at the skin's vertices: how far there is hair, and its colour."""
+        usual = usual_hair(seen, self._scalp, self._mean)[:, None]
+        target = np.concatenate([usual, usual * seen.hair_colour], axis=1)
+        known = seen.hair[:, None] * np.c_[np.ones(len(seen.hair)), seen.colour]
+        other = 0.5 * seen.weight[self._mirror] > seen.weight  # the other side says more
+        known = np.where(other[:, None], known[self._mirror], known)
+        held = np.where(other, 0.5 * seen.weight[self._mirror], seen.weight)
+        triangles, vertices = self._skin_triangles, fitted.vertices[self._skin]
+        made = skin_over.screened(vertices, triangles, known, held, target, HAIR_REACH_MM)
+        colour = made[:, 1:] / np.maximum(made[:, :1], 1e-3)
+        return np.c_[np.clip(made[:, 0], 0, 1), np.clip(colour, 0, 1)].astype(np.float32)
+
+    def _surroundings(
+        self,
+        made: FloatArray,
+        name: str,
+        chart: skin_over.Chart,
+        photo: PhotoAround,
+        seen: SeenHead,
+        grown: FloatArray | None,
+    ) -> FloatArray:
+        """A part's texture with hair where there is some, and with what the photo itself shows of it."""
+        where, size = self.rows(name), len(made)
+        sharp = seen.sharp if grown is not None else seen.sharp * (1 - seen.hair)
+        at = chart.attribute(np.c_[seen.pixel[where] / len(photo.person), sharp[where]])
+        shown = skin_over.sample(photo.colour, np.stack([at[..., 0], 1 - at[..., 1]], axis=-1))
+        if grown is not None:
+            hair = chart.attribute(grown[where])
+            if (name, size) not in self._strands and chart.inside.ndim == 2:
+                self._strands[name, size] = strands(chart.attribute(self._mean[where]), chart.inside)
+            strand = self._strands.get((name, size), np.zeros(hair.shape[:-1], np.float32))
+            made = painted(made, hair[..., 0], hair[..., 1:], strand, hair_contrast(photo.colour, seen))
+        return chart.padded(made + (shown - made) * at[..., 2:])
 
     def _has_layout_of(self, topology: Topology) -> bool:
         """Whether a texture in this layout is the face part's as it is."""
@@ -245,13 +322,28 @@ class HeadMaker:
             rig=self._rigger(fitted),
         )
 
-    def carried(self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> FloatArray:
-        """Colours [S, 3] of the skin's S vertices without detail; ``vertices`` [V, 3] are the whole head's."""
+    def carried(
+        self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead, seen: SeenHead | None = None
+    ) -> FloatArray:
+        """Colours [S, 3] of the skin's S vertices without detail; ``vertices`` [V, 3] are the whole head's.
+
+        They hold on to the face's and, where that ends, to what the photo shows; ears are redder.
+        """
         known = skin_over.sample(texture.low, on_head.uv)
         weight = on_head.weight * on_head.own_colour
-        return skin_over.carry_colour(
-            vertices[self._skin], self._skin_triangles, known, weight, texture.skin, self.settings
-        )
+        if seen is not None:
+            also = smoothstep(seen.weight * seen.skin, 0.3, 0.8) * (1 - weight)
+            known = (known * weight[:, None] + seen.colour * also[:, None]) / np.maximum(weight + also, 1e-6)[:, None]
+            weight = weight + also
+        skin = texture.skin * self._tint
+        return skin_over.carry_colour(vertices[self._skin], self._skin_triangles, known, weight, skin, self.settings)
+
+
+def _canonical(model: MorphableModel, correspondence: Correspondence) -> FloatArray:
+    """[V, 3]: the mean head in canonical millimetres."""
+    marks = correspondence.points(model.mean)[list(EYE_CORNERS)]
+    unit = EYE_CORNER_DISTANCE_MM / float(np.linalg.norm(marks[1] - marks[0]))
+    return ((model.mean - marks.mean(0)) * unit + np.array([0, 0, ORIGIN_SETBACK_MM])).astype(np.float32)
 
 
 def described(head: Head | None) -> dict[str, Any]:
