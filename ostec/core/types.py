@@ -249,6 +249,20 @@ class ObservedFace:
 
 
 @dataclass(frozen=True)
+class SeenEye:
+    """One eye of a photo, cut out upright; S is the crop's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]."""
+    camera: DoubleArray
+    """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    iris: FloatArray
+    """[3]: middle and radius in the crop's pixels."""
+    lids: FloatArray
+    """[K, 2]: the opening between the lids in the crop's pixels."""
+
+
+@dataclass(frozen=True)
 class PhotoAround:
     """A photo's head with its surroundings, cut out upright; S is the crop's side."""
 
@@ -258,8 +272,8 @@ class PhotoAround:
     """[S, S] in [0, 1]: how likely each pixel is of a person, clothes and hair included; zero outside the photo."""
     camera: DoubleArray
     """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
-    irises: FloatArray | None = None
-    """[2, 3]: middle in the crop's pixels and radius of each iris, image-left eye first; None where not looked for."""
+    eyes: tuple[SeenEye | None, SeenEye | None] = (None, None)
+    """Image-left eye first; None where its iris was not found."""
 
 
 @dataclass(frozen=True)

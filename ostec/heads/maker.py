@@ -15,6 +15,7 @@ from ostec.core.types import (
     EYE_CORNERS,
     ORIGIN_SETBACK_MM,
     BoolArray,
+    DoubleArray,
     FloatArray,
     IntArray,
     PhotoAround,
@@ -28,6 +29,7 @@ from ostec.heads import texture as skin_over
 from ostec.heads.around import SeenHead, seen_head
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.hair import EAR_TINT, ear_of, hair_contrast, painted, scalp_of, strands, usual_hair
+from ostec.heads.iris import eye_turn, iris_texture
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
 from ostec.heads.rig import Rigger
@@ -53,6 +55,8 @@ PLAIN: dict[str, tuple[Colour, float]] = {
 }
 """Parts of one colour (sRGB), and their roughness."""
 EYES = ("eye_left", "eye_right")
+EYE_JOINTS = {"eye_left": "RightEye", "eye_right": "LeftEye"}
+"""Parts are named by the picture's side, joints by the head's."""
 EYE_ROUGHNESS, SKIN_ROUGHNESS = 0.15, 0.6
 HAIR_REACH_MM = 40.0
 """How far what the photo shows of hair is carried, before it has become the usual."""
@@ -156,8 +160,9 @@ class HeadMaker:
             if photo is not None and seen is not None:
                 made = self._surroundings(made, name, chart, photo, seen, grown)
             skins[name] = made
-        pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
-        head = self.assembled(fitted, pictures, mouth_light(whole, topology))
+        eyes = self.eyes(fitted, face.vertices, topology, whole)
+        seen_eyes, turns = ({}, {}) if photo is None else self._seen_eyes(fitted, photo)
+        head = self.assembled(fitted, skins | eyes | seen_eyes, mouth_light(whole, topology), turns)
         head = replace(head, shares_texture=self._has_layout_of(topology))
         return self._with_mouth(head, face.vertices, topology, whole)
 
@@ -178,6 +183,22 @@ class HeadMaker:
         made = skin_over.screened(vertices, triangles, known, held, target, HAIR_REACH_MM)
         colour = made[:, 1:] / np.maximum(made[:, :1], 1e-3)
         return np.c_[np.clip(made[:, 0], 0, 1), np.clip(colour, 0, 1)].astype(np.float32)
+
+    def _seen_eyes(
+        self, fitted: FittedHead, photo: PhotoAround
+    ) -> tuple[dict[str, FloatArray], dict[str, DoubleArray]]:
+        """Eyeballs' textures that look straight ahead, and how the balls are turned, where the photo shows irises."""
+        textures: dict[str, FloatArray] = {}
+        turns: dict[str, DoubleArray] = {}
+        for name, eye in zip(EYES, photo.eyes, strict=True):
+            if eye is None or name not in self.parts:
+                continue
+            ball = fitted.vertices[self.parts[name].ids]
+            turn = eye_turn(eye, ball)
+            made = None if turn is None else iris_texture(self.parts[name].chart(self._eye_size(name)), ball, eye, turn)
+            if turn is not None and made is not None:
+                textures[name], turns[name] = made, turn
+        return textures, turns
 
     def _surroundings(
         self,
@@ -287,14 +308,22 @@ class HeadMaker:
         extent = float(np.ptp(uv, axis=0).max()) if len(uv) else 1.0
         return min(round(EYE_SIZE / max(extent, 1e-3)), MOST_EYE_SIZE)
 
-    def assembled(self, fitted: FittedHead, pictures: Mapping[str, FloatArray], light: Colour = WHITE) -> Head:
+    def assembled(
+        self,
+        fitted: FittedHead,
+        pictures: Mapping[str, FloatArray],
+        light: Colour = WHITE,
+        turns: Mapping[str, DoubleArray] | None = None,
+    ) -> Head:
         """The head put together.
 
         Args:
             fitted: its shape.
             pictures: [S, S, 3] by name of the :attr:`textured` parts and the eyes; [V, 3] where there is no layout.
             light: inside the mouth, RGB in [0, 1].
+            turns: [3, 3] by name of the eyes that do not look straight ahead.
         """
+        turns = turns or {}
         normals = skin_over.surface_normals(fitted.vertices, self.model.triangles)
         parts = []
         for name, geometry in self.parts.items():
@@ -304,6 +333,10 @@ class HeadMaker:
                 colour = (colour[0] * light[0], colour[1] * light[1], colour[2] * light[2])
             part = HeadPart(name, vertices, normals[geometry.ids], geometry.triangles, geometry.uv, colour, roughness)
             part = replace(part, ids=geometry.ids, polygons=geometry.polygons)
+            if name in turns:
+                middle = eyeball(vertices)[0]
+                turned = ((vertices - middle) @ turns[name].T + middle).astype(np.float32)
+                part = replace(part, vertices=turned, normals=(part.normals @ turns[name].T).astype(np.float32))
             parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
         said = (
             (not self.has_layout, NO_LAYOUT),
@@ -319,7 +352,7 @@ class HeadMaker:
             fitted.expression,
             fitted.error_mm,
             (*self.model.notes, *(note for applies, note in said if applies)),
-            rig=self._rigger(fitted),
+            rig=replace(self._rigger(fitted), turns={EYE_JOINTS[name]: turn for name, turn in turns.items()}),
         )
 
     def carried(
