@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import map_coordinates, minimum_filter
 
 from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
+from ostec.heads.texture import surface_normals
 from ostec.render.geometry import smoothstep
 from ostec.render.rasterize import rasterize
 from ostec.stitch.blend import low_pass
@@ -34,6 +35,8 @@ UNLIKE = 9.0
 """Squared distance from skin's colours beyond which scalp is hair; and from both where something is neither."""
 LEAST_SEEN = 20
 """Vertices of sure scalp below which the photo says nothing of hair."""
+HAIRLINE = (0.1, 0.6)
+"""How far people have hair where the photo's begins to count, and counts fully: no fringe before the face."""
 HAIRY = (0.15, 0.4)
 """Share of the scalp that looks like hair from which there is some, and from which it covers all."""
 EVIDENCE = 5.0
@@ -75,20 +78,7 @@ def seen_head(
         scalp: [V] in [0, 1]: how far people have hair there.
         face: [V]: the face's own, whose colours are skin.
     """
-    corners = vertices[triangles]
-    normals = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
-    towards = np.cross(photo.camera[0, :3], -photo.camera[1, :3])
-    towards = towards / np.linalg.norm(towards)
-    points = vertices[ids] + HAIR_MM * scalp[:, None] * normals[ids]
-    pixel = points @ photo.camera[:, :3].T + photo.camera[:, 3]
-    nearest = _nearest(photo, vertices, triangles, towards)
-    side = len(photo.person)
-    row, column = (np.clip(pixel[:, k] * DEPTH_SIDE / side, 0, DEPTH_SIDE - 1).astype(int) for k in (1, 0))
-    visible = points @ towards > nearest[row, column] - BEHIND_MM
-    cosine = normals[ids] @ towards
+    pixel, cosine, visible = _view(photo, vertices, triangles, ids, scalp)
     at = pixel.T[::-1] - 0.5
     inner = minimum_filter(smoothstep(photo.person, 0.5, 0.9), INWARDS)
     person = map_coordinates(inner, at, order=1, cval=0) * smoothstep(vertices[ids, 1], *COLLAR_MM)
@@ -110,9 +100,26 @@ def seen_head(
     evidence = np.clip((of_skin - of_hair) / 2, -EVIDENCE, EVIDENCE)
     prior = np.clip(scalp, 0.02, 0.98)
     hair = (scalp > 0.01) / (1 + np.exp(-evidence - np.log(prior / (1 - prior))))
-    known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, 0.02, 0.3))
+    known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, *HAIRLINE))
     hair_colour = np.median(colour[hairy], axis=0).astype(np.float32)
-    return SeenHead(*_single(pixel, weight, sharp * known, colour, skin * (1 - hair), hair), hair_colour, (share[0], share[-1]))
+    return SeenHead(
+        *_single(pixel, weight, sharp * known, colour, skin * (1 - hair), hair), hair_colour, (share[0], share[-1])
+    )
+
+
+def _view(
+    photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, ids: IntArray, scalp: FloatArray
+) -> tuple[DoubleArray, DoubleArray, BoolArray]:
+    """Pixel [V, 2] and cosine [V] of the view angle of the skin's vertices, and whether they are seen."""
+    normals = surface_normals(vertices.astype(np.float32), triangles)[ids]
+    towards = np.cross(photo.camera[0, :3], -photo.camera[1, :3])
+    towards = towards / np.linalg.norm(towards)
+    points = vertices[ids] + HAIR_MM * scalp[:, None] * normals
+    pixel = points @ photo.camera[:, :3].T + photo.camera[:, 3]
+    nearest = _nearest(photo, vertices, triangles, towards)
+    places = np.clip(pixel * DEPTH_SIDE / len(photo.person), 0, DEPTH_SIDE - 1).astype(int)
+    visible = points @ towards > nearest[places[:, 1], places[:, 0]] - BEHIND_MM
+    return pixel, normals @ towards, visible
 
 
 def _single(*values: np.ndarray) -> tuple[FloatArray, ...]:

@@ -36,7 +36,7 @@ CONTRAST = (0.12, 0.4)
 
 
 def scalp_of(points: FloatArray, face: FloatArray) -> FloatArray:
-    """[V] in [0, 1]: how far people have hair at points [V, 3] of the mean head; ``face`` [N, 3] are the face part's."""
+    """[V] in [0, 1]: how far people have hair at points [V, 3] of the mean head with the face part's [N, 3]."""
     around = np.degrees(np.arctan2(np.abs(points[:, 0]), points[:, 2] - AXIS_Z_MM))
     line = np.interp(around, HAIRLINE[:, 0], HAIRLINE[:, 1])
     scalp = smoothstep(points[:, 1] - line, -SOFT_MM, SOFT_MM) * (1 - ear_of(points))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 
-from ostec.core.types import DoubleArray, FloatArray, SeenEye
+from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, SeenEye
 from ostec.heads.texture import SCLERA, Chart, eyeball
 from ostec.render.geometry import in_polygon, smoothstep
 
@@ -13,6 +13,8 @@ IRIS_DEG = (23.0, 38.0)
 """Least and largest half angle of an iris seen from the ball's middle."""
 PUPIL, PUPIL_DARK = 0.36, 0.35
 """Radius of the pupil in the iris's, and its brightness beside the iris's at most."""
+RIM_DARK = 0.25
+"""How much darker the iris is at its rim than the photo shows it, which is blurred there."""
 RINGS, TURNS = 32, 180
 """Places of the iris that are looked at."""
 LEAST_SEEN = 0.15
@@ -79,44 +81,49 @@ def iris_texture(chart: Chart, vertices: FloatArray, eye: SeenEye, turn: DoubleA
     return chart.padded((iris + (white - iris) * rim) * shaded)
 
 
-def _whole_iris(
-    eye: SeenEye, middle: DoubleArray, radius: float, turn: DoubleArray, wide: float
-) -> FloatArray | None:
+def _whole_iris(eye: SeenEye, middle: DoubleArray, radius: float, turn: DoubleArray, wide: float) -> FloatArray | None:
     """[RINGS, TURNS, 3]: the iris by distance from its middle and angle, round and without what it mirrors."""
-    angle = np.radians(wide) * (np.arange(RINGS) + 0.5)[:, None] / RINGS
+    rings = np.arange(RINGS)
+    angle = np.radians(wide) * (rings + 0.5)[:, None] / RINGS
     around = 2 * np.pi * (np.arange(TURNS) + 0.5)[None] / TURNS
-    way = np.stack(np.broadcast_arrays(np.sin(angle) * np.cos(around), np.sin(angle) * np.sin(around), np.cos(angle)), -1)
+    aside = np.sin(angle)
+    way = np.stack(np.broadcast_arrays(aside * np.cos(around), aside * np.sin(around), np.cos(angle)), axis=-1)
     pixel = (middle + radius * way @ turn.T) @ eye.camera[:, :3].T + eye.camera[:, 3]
     at = pixel.transpose(2, 0, 1)[::-1] - 0.5
     colour = np.stack([map_coordinates(eye.colour[..., k], at, order=1, mode="nearest") for k in range(3)], axis=-1)
     seen = map_coordinates(_open(eye).astype(np.float32), at, order=1, cval=0) > 0.5
-    grey = colour.mean(-1)
     if seen.mean() < LEAST_SEEN:
         return None
-    ring = np.array([np.median(g[s]) if s.sum() > 4 else np.nan for g, s in zip(grey, seen, strict=True)])
-    ring = np.interp(np.arange(RINGS), np.flatnonzero(np.isfinite(ring)), ring[np.isfinite(ring)])
-    matt = seen & (grey < SHINE[0] * ring[:, None] + SHINE[1])
-    known = gaussian_filter(matt.astype(float), (1, 3), mode=("nearest", "wrap"))
-    known = np.where(matt, smoothstep(known, 0.5, 0.95), 0)[..., None]
-    profile = np.stack([np.median(c[s], axis=0) if s.sum() > 4 else np.full(3, np.nan) for c, s in zip(colour, matt, strict=True)])
-    good = np.isfinite(profile[:, 0])
-    if not good.any():
+    grey = colour.mean(-1)
+    matt = seen & (grey < SHINE[0] * _by_ring(grey[..., None], seen) + SHINE[1])
+    if not (matt.sum(1) > 4).any():
         return None
-    rings = np.arange(RINGS)
-    profile = np.stack([np.interp(rings, rings[good], profile[good, k]) for k in range(3)], axis=1)
-    profile = gaussian_filter(profile, (1, 0), mode="nearest")
+    profile = gaussian_filter(_by_ring(colour, matt), (1, 0), mode="nearest")
     streak = 1 + 0.10 * np.sin(23 * around + 2 * np.sin(5 * around)) + 0.06 * np.sin(41 * around)
-    out = profile[:, None] * streak[..., None]
-    out = out + (colour - out) * known
-    share = (rings[:, None] + 0.5) / RINGS
-    iris = float(np.median(profile[rings > RINGS * 0.5].mean(-1)))
-    pupil = float(profile[rings < RINGS * PUPIL * 0.7].mean())
-    dark = 1 - (1 - min(1.0, PUPIL_DARK * iris / max(pupil, 1e-3))) * (1 - smoothstep(share, PUPIL - 0.07, PUPIL + 0.07))
-    ring_dark = 1 - 0.25 * smoothstep(share, 0.8, 1.0)
-    return (out * (dark * ring_dark)[..., None]).astype(np.float32)
+    made = profile[:, None] * streak[..., None]
+    known = gaussian_filter(matt.astype(float), (1, 3), mode=("nearest", "wrap"))
+    made = made + (colour - made) * np.where(matt, smoothstep(known, 0.5, 0.95), 0)[..., None]
+    return (made * _pupil(profile)[:, None, None]).astype(np.float32)
 
 
-def _open(eye: SeenEye) -> np.ndarray:
+def _by_ring(values: Array, some: BoolArray) -> DoubleArray:
+    """[RINGS, C]: medians of values [RINGS, TURNS, C] over some of each ring; of its neighbours where those are few."""
+    enough = np.flatnonzero(some.sum(1) > 4)
+    medians = np.array([np.median(values[k][some[k]], axis=0) for k in enough])
+    columns = [np.interp(np.arange(len(values)), enough, medians[:, c]) for c in range(values.shape[2])]
+    return np.stack(columns, axis=1)
+
+
+def _pupil(profile: DoubleArray) -> DoubleArray:
+    """[RINGS]: factors that give an iris of a small photo a pupil and a rim, and leave one that shows them."""
+    share = (np.arange(RINGS) + 0.5) / RINGS
+    iris, pupil = float(np.median(profile[share > 0.5].mean(-1))), float(profile[share < PUPIL * 0.7].mean())
+    lack = 1 - min(1.0, PUPIL_DARK * iris / max(pupil, 1e-3))
+    dark = 1 - lack * (1 - smoothstep(share, PUPIL - 0.07, PUPIL + 0.07))
+    return np.asarray(dark * (1 - RIM_DARK * smoothstep(share, 0.8, 1.0)))
+
+
+def _open(eye: SeenEye) -> BoolArray:
     """[S, S]: pixels between the lids, away from the lashes."""
     size = len(eye.colour)
     at = np.arange(size) + 0.5

@@ -26,7 +26,7 @@ from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
 from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads import texture as skin_over
-from ostec.heads.around import SeenHead, seen_head
+from ostec.heads.around import HAIRLINE, SeenHead, seen_head
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.hair import EAR_TINT, ear_of, hair_contrast, painted, scalp_of, strands, usual_hair
 from ostec.heads.iris import eye_turn, iris_texture
@@ -182,7 +182,8 @@ class HeadMaker:
         triangles, vertices = self._skin_triangles, fitted.vertices[self._skin]
         made = skin_over.screened(vertices, triangles, known, held, target, HAIR_REACH_MM)
         colour = made[:, 1:] / np.maximum(made[:, :1], 1e-3)
-        return np.c_[np.clip(made[:, 0], 0, 1), np.clip(colour, 0, 1)].astype(np.float32)
+        cover = np.clip(made[:, 0], 0, 1) * smoothstep(self._scalp, 0, HAIRLINE[1])
+        return np.c_[cover, np.clip(colour, 0, 1)].astype(np.float32)
 
     def _seen_eyes(
         self, fitted: FittedHead, photo: PhotoAround
