@@ -37,7 +37,7 @@ LEAST_SEEN = 20
 """Vertices of sure scalp below which the photo says nothing of hair."""
 HAIRLINE = (0.1, 0.6)
 """How far people have hair where the photo's begins to count, and counts fully: no fringe before the face."""
-HAIRY = (0.15, 0.4)
+HAIRY = (0.1, 0.22)
 """Share of the scalp that looks like hair from which there is some, and from which it covers all."""
 EVIDENCE = 5.0
 """Log odds for or against hair that colour brings at most."""
