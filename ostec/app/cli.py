@@ -107,8 +107,6 @@ train prior: train.prior.TrainPrior: fit the texture prior to portraits
     --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
 train generator: train.generator.TrainGenerator: train the generator on portraits
     --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
-bench pipeline: bench.pipeline.BenchPipeline: seconds per stage, photos per hour
-    photo.jpg | photos/ --repeats 5 --json speed.json
 """
 """Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
 
@@ -134,7 +132,6 @@ FAMILIES = {
     "dataset": "Datasets",
     "eval": "Evaluation",
     "train": "Training",
-    "bench": "Speed",
 }
 _RUN_OSTEC = Command(
     "ostec.app.photos.commands",

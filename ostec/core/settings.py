@@ -24,6 +24,8 @@ else:  # the command line offers what the manifests name
 
 MIN_UV_SIZE = 256
 MAX_UV_SIZE = 4096
+MAX_UV_MEGAPIXELS = MAX_UV_SIZE**2 / 1e6
+"""No finished texture has more."""
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
 
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.types import (
@@ -27,7 +26,6 @@ from ostec.heads.parts import HeadPart
 from ostec.io.arrays import read_npz as read_arrays
 from ostec.io.files import write_atomic
 from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
-from ostec.render.geometry import vertex_normals
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -145,6 +143,10 @@ def _scene(result: TexturedFace, looks: dict[str, Any], scale: float = 1.0) -> A
 
 
 def _part(face: FittedFace, topology: Topology) -> HeadPart:
+    import torch  # pages need neither, and a run that finds everything done no PyTorch
+
+    from ostec.render.geometry import vertex_normals
+
     normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
     return HeadPart("face", face.vertices, normals, topology.triangles, topology.uv, (1.0, 1.0, 1.0))
 
@@ -206,7 +208,29 @@ def read_npz(path: Path) -> SavedFace:
     try:
         fields = read_arrays(path)
         latents = {key[2:]: fields.pop(key) for key in sorted(fields) if key.startswith("w_")}
-        return SavedFace(**fields, latents=latents)
-    except (AssetError, TypeError) as error:
+        return _checked(SavedFace(**fields, latents=latents))
+    except (AssetError, TypeError, ValueError) as error:
         reason = error.__cause__ or error
         raise OutputError(f"{path} cannot be read back ({reason}); please make it again with --overwrite.") from error
+
+
+def _checked(face: SavedFace) -> SavedFace:
+    """The face, which may be somebody else's. Raises ValueError unless its arrays are those of one."""
+    vertices, corners = len(face.vertices), len(face.uv)
+    shapes = {
+        "vertices": (vertices, 3),
+        "triangles": (len(face.triangles), 3),
+        "uv": (corners, 2),
+        "triangles_uv": (len(face.triangles), 3),
+        "landmarks": (468, 3),
+        "camera_matrix": (3, 4),
+        "pose_deg": (3,),
+    }
+    for name, shape in shapes.items():
+        values = getattr(face, name)
+        if values.shape != shape or not np.isfinite(values).all():
+            raise ValueError(f"{name} is no array of {list(shape)} finite numbers")
+    for ids, count in ((face.triangles, vertices), (face.triangles_uv, corners)):
+        if ids.dtype.kind != "i" or (ids.size and not 0 <= ids.min() <= ids.max() < count):
+            raise ValueError("it has triangles of vertices that are not there")
+    return face

@@ -22,7 +22,7 @@ from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
-from ostec.core.settings import NO_HEAD
+from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
 from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
@@ -284,12 +284,14 @@ class Completer:
         if record is None:
             raise OutputError(f"{directory / name}.json cannot be read, so nothing can be added to it.")
         saved = read_npz(directory / f"{name}.npz")
-        texture = read_image(directory / f"{name}.png")
+        texture = read_image(directory / f"{name}.png", MAX_UV_MEGAPIXELS)
         face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
         frontal = None
         if frontalize:
-            completed = CompletedTexture({"colour": texture}, read_palette_png(directory / f"{name}_provenance.png"))
-            losses = record["losses"]
+            provenance = read_palette_png(directory / f"{name}_provenance.png")
+            if provenance.shape != texture.shape[:2]:
+                raise OutputError(f"{directory / name}_provenance.png is another texture's.")
+            completed, losses = CompletedTexture({"colour": texture}, provenance), record.get("losses") or {}
             natural = self._generator is not None and self._generator.draws_portraits
             image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
@@ -304,8 +306,8 @@ class Completer:
             write_turntable(directory, name, self._renderer.turntable(face, texture))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
         added |= {"turntable": f"{name}_turntable.webp"} if turntable else {}
-        record["files"] = sorted({*record["files"], *added.values()})
-        record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
+        record["files"] = sorted({*record.get("files", ()), *added.values()})
+        record["settings"] = {**record.get("settings", {}), **dict.fromkeys(added, True)}
         update_page(directory, name, frontal, record)
         return write_record(directory, name, record)
 

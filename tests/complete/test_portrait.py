@@ -26,7 +26,9 @@ from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
 SIZE = 64
-SETTINGS = CompleteSettings(iterations=1, iterations_frontalize=1, frontalize=True, uv_size=256, mode="soft")
+SETTINGS = CompleteSettings(
+    iterations=1, iterations_frontalize=1, frontalize=True, uv_size=256, mode="soft", face_model="none"
+)
 
 
 @pytest.fixture(scope="module")

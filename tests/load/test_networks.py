@@ -24,6 +24,7 @@ from ostec.pipeline import Completer, Models, load_models
 from ostec.pipeline.observe import MASK_SIZE, Observer
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_crop, identity_loss, identity_of
+from ostec.project.studio import TURNED
 from tests.nets.judge_files import made_weights
 from tests.toy import toy_face
 
@@ -269,10 +270,11 @@ def test_parsing_is_believed_from_a_share_of_the_seen_skin(models: Models, photo
 
 
 def test_a_completion_with_made_networks_completes_and_its_record_names_them(
-    own: Path, made: Path, tmp_path: Path
+    own: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random weights say nothing of a face, so the parsing may well be left out; then a sentence says so."""
     put(made, own, "arcface/r18.pth", "bisenet/79999_iter.pth")
+    monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:2]])
     completer = Completer.from_pretrained(CompleteSettings(iterations=1, uv_size=256, face_model="none"), "cpu")
     record = json.loads(completer(ROOT / "examples/astronaut.png").save(tmp_path / "out").read_text())
     assert record["weights"]["arcface/r18.pth"] == sha256_of(made / "arcface/r18.pth")
@@ -280,6 +282,7 @@ def test_a_completion_with_made_networks_completes_and_its_record_names_them(
     left_out = [text for text in record["warnings"] if text.startswith("The face parsing (BiSeNet) calls only")]
     assert (record["parsing"], len(left_out)) in (("BiSeNet", 0), ("none", 1))
     assert record["identity"] == "ArcFace r18"
+    assert len(record["losses"]) == 2
     assert all(0 <= row["identity"] <= 2 * 0.05 for row in record["losses"].values())
 
 

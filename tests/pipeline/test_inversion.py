@@ -24,7 +24,7 @@ from ostec.pipeline.settings import InvertSettings
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
-SETTINGS = InvertSettings(iterations=4)
+SETTINGS = InvertSettings(iterations=2)
 ENDINGS = {".png", "_target.png", "_trust.png", ".npz", ".json"}
 
 
@@ -148,7 +148,7 @@ def test_record_says_how_the_result_was_made(inverter: Inverter, inverted: Inver
     assert {"generator.safetensors", "prior.safetensors", "facemesh.safetensors"} <= set(record["weights"])
     assert record["features"] == "encoder (no LPIPS backbone)"
     assert (record["landmarks"], record["identity"], record["realism"]) == ("FaceMesh", "none", "none")
-    assert record["iterations"] == 4
+    assert record["iterations"] == 2
     assert record["warnings"] == []
     assert abs(record["pose_deg"][1]) < 10
     assert record["view_pose_deg"] == record["pose_deg"][:2]
@@ -157,23 +157,22 @@ def test_record_says_how_the_result_was_made(inverter: Inverter, inverted: Inver
 
 
 def test_loss_falls_with_the_iterations(inverter: Inverter, inverted: InvertedFace) -> None:
-    start, more = (with_settings(inverter, iterations=k)(ASTRONAUT).record for k in (0, 16))
+    start, more = (with_settings(inverter, iterations=k)(ASTRONAUT).record for k in (0, 10))
     assert start["iterations"] == 0
     assert start["losses"]["total"] == start["losses"]["start_total"] == inverted.record["losses"]["start_total"]
     assert more["losses"]["total"] < 0.95 * inverted.record["losses"]["total"]
     assert inverted.record["losses"]["total"] < start["losses"]["total"]
 
 
-def test_twice_is_the_same_to_the_byte(inverter: Inverter, inverted: InvertedFace, tmp_path: Path) -> None:
+def test_twice_is_the_same_to_the_byte_and_progress_never_falls_and_ends(
+    inverter: Inverter, inverted: InvertedFace, tmp_path: Path
+) -> None:
     inverted.save(tmp_path / "a")
-    with_settings(inverter)(str(ASTRONAUT)).save(tmp_path / "b")
+    calls: list[tuple[str, float]] = []
+    again = with_settings(inverter)(str(ASTRONAUT), progress=lambda stage, done: calls.append((stage, done)))
+    again.save(tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
-
-
-def test_progress_never_falls_and_ends(inverter: Inverter) -> None:
-    calls: list[tuple[str, float]] = []
-    inverter(ASTRONAUT, progress=lambda stage, done: calls.append((stage, done)))
     stages, fractions = zip(*calls, strict=True)
     assert list(dict.fromkeys(stages)) == [stage for stage in STAGES if stage != "stitch"]
     assert list(fractions) == sorted(fractions)

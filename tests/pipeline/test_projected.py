@@ -58,11 +58,15 @@ def test_the_record_has_every_view_with_its_losses(completer: Completer, soft: C
     assert soft.record["warnings"] == []
 
 
-def test_with_a_backbone_lpips_takes_the_place_of_the_features(completer: Completer, soft: CompletedFace) -> None:
+def test_with_a_backbone_lpips_takes_the_place_of_the_features(
+    completer: Completer, soft: CompletedFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:2]])
     tensors = LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet"))
     with_lpips = replace(completer.models, lpips=Lpips("alexnet", tensors))
     record = Completer(with_lpips, SETTINGS, completer.device, [])(ASTRONAUT).record
     assert record["features"] == "LPIPS (alexnet)"
+    assert list(record["losses"]) == VIEWS[:2]
     for name, row in record["losses"].items():
         terms = {"pixel", "ms_ssim", "latent", "start", "lpips", "landmarks"}
         assert "features" not in row
@@ -132,15 +136,13 @@ def test_a_portrait_that_is_added_later_is_the_same(completer: Completer, soft: 
     np.testing.assert_array_equal(labels, soft.textured.completed.provenance)
 
 
-def test_twice_is_the_same(completer: Completer, soft: CompletedFace) -> None:
-    again = with_settings(completer)(ASTRONAUT)
+def test_twice_is_the_same_and_progress_names_the_projection_and_never_falls(
+    completer: Completer, soft: CompletedFace
+) -> None:
+    calls: list[tuple[str, float]] = []
+    again = with_settings(completer)(ASTRONAUT, progress=lambda stage, done: calls.append((stage, done)))
     np.testing.assert_array_equal(again.textured.completed.colour, soft.textured.completed.colour)
     assert again.record == soft.record
-
-
-def test_progress_names_the_projection_and_never_falls(completer: Completer) -> None:
-    calls: list[tuple[str, float]] = []
-    with_settings(completer)(ASTRONAUT, progress=lambda stage, done: calls.append((stage, done)))
     stages, fractions = zip(*calls, strict=True)
     assert list(dict.fromkeys(stages)) == list(STAGES)
     assert list(fractions) == sorted(fractions)

@@ -37,6 +37,7 @@ from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import psnr, sharpness, ssim
 from ostec.eval.study import Loaded, Study, content_of, load
 from ostec.io.images import read_image
+from ostec.pipeline.observe import WHOLE_MEGAPIXELS
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
@@ -223,7 +224,7 @@ class HoldoutTask:
         """``rows``. Raises ImageError, FaceError, OutputError."""
         photo, plan = self.photos[key], self.plan
         loaded = load(plan.complete)
-        image = read_image(photo.path)
+        image = read_image(photo.path, whole_megapixels=WHOLE_MEGAPIXELS)
         sight = look(image, loaded.observer, aligned=True)
         hidden = hide(sight, plan.mask(photo, sight, loaded.observer.unwrapper.layout(SIZE)))
         made = fill_hidden(plan.methods, image, hidden, loaded)
