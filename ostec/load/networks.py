@@ -36,8 +36,10 @@ from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
+from ostec.nets.iris import IrisNetwork
 from ostec.nets.parsing import BiSeNet, bisenet_from_tensors
 from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
+from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import DEEP3D, FACEVERSE, Regressor, regressor_from_tensors
 
 REGRESSORS = {
@@ -71,6 +73,16 @@ def load_hands(device: torch.device) -> HandNetworks:
 def load_covers(device: torch.device) -> CoverNetwork:
     """Read the network that finds what covers a face; errors as :func:`load_facemesh`."""
     return _with_weights(CoverNetwork(), "covers", device)
+
+
+def load_person(device: torch.device) -> PersonNetwork:
+    """Read the network that finds the person in a photo; errors as :func:`load_facemesh`."""
+    return _with_weights(PersonNetwork(), "person", device)
+
+
+def load_iris(device: torch.device) -> IrisNetwork:
+    """Read the network that finds irises; errors as :func:`load_facemesh`."""
+    return _with_weights(IrisNetwork(), "iris", device)
 
 
 def _with_weights(network: _Network, name: str, device: torch.device) -> _Network:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
+from ostec.core.device import threads
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
@@ -16,11 +17,13 @@ from ostec.core.types import (
     FittedFace,
     FloatArray,
     ObservedFace,
+    PhotoAround,
     ProjectedView,
     Provenance,
     TexturedFace,
     kinds_of,
 )
+from ostec.detect.iris import seen_eyes
 from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
 from ostec.export.surfaces import Surface, surfaces_of, with_texture
@@ -28,6 +31,7 @@ from ostec.fit.regress import read_shape
 from ostec.heads.maker import HeadMaker, described
 from ostec.heads.rig import as_neutral
 from ostec.io.images import to_bytes
+from ostec.mask.person import photo_around
 from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.models import Models
 from ostec.pipeline.result import CompletedFace
@@ -99,7 +103,7 @@ class Assembler:
         if self.heads is not None:
             read = self.models.regressor
             shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
-            head = self.heads(textured, shape)
+            head = self.heads(textured, shape, self._around(observed), settings.hair == "painted")
             over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}
             head = as_neutral(head) if settings.expression == "neutral" else head
             surfaces = surfaces_of(head)
@@ -117,6 +121,15 @@ class Assembler:
         }
         run.enter("")
         return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
+
+    @threads(1)
+    def _around(self, observed: ObservedFace) -> PhotoAround | None:
+        """What the photo shows round the face; None without the networks that look for it."""
+        person, iris = self.models.person, self.models.iris
+        if person is None or iris is None:
+            return None
+        around = photo_around(observed.photo, observed.face, person)
+        return replace(around, eyes=seen_eyes(observed.photo, observed.face, iris))
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""

@@ -8,6 +8,7 @@ import torch
 
 from ostec.core.assets import asset_path, load_manifest, sha256_of
 from ostec.core.errors import AssetError
+from ostec.core.settings import NO_HEAD
 from ostec.core.types import Topology
 from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
@@ -22,8 +23,10 @@ from ostec.load.networks import (
     load_facemesh,
     load_generator,
     load_hands,
+    load_iris,
     load_lpips,
     load_parsing,
+    load_person,
     load_regressor,
 )
 from ostec.load.topology import read_topology
@@ -32,9 +35,11 @@ from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
+from ostec.nets.iris import IrisNetwork
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.perceptual import Lpips
+from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import Regressor
 from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
@@ -67,6 +72,10 @@ class Models:
     """Finds what covers the face; None where that is not looked for."""
     regressor: Regressor | None = None
     """Reads the face model's coefficients from the photo; None where landmarks decide them."""
+    person: PersonNetwork | None = None
+    """Finds the person round the face; None where no head is made."""
+    iris: IrisNetwork | None = None
+    """Finds irises; None where no head is made."""
 
 
 def load_models(device: torch.device, settings: CompleteSettings | None = None, with_generator: bool = True) -> Models:
@@ -84,7 +93,8 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
     facemesh = load_facemesh(device)
     topology = read_topology(asset_path("topology/facemesh.npz"))
-    shipped = ("mtcnn", "facemesh", "hands", "covers")
+    head = ("person", "iris") if settings.face_model != NO_HEAD else ()
+    shipped = ("mtcnn", "facemesh", "hands", "covers", *head)
     hashes = {entry.name: entry.sha256 for name in shipped for entry in load_manifest(name).files}
     hashes["facemesh.npz"] = topology.sha256
     prior: LinearPrior | None = None
@@ -121,6 +131,8 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         load_hands(device),
         load_covers(device),
         regressor.network if regressor else None,
+        load_person(device) if head else None,
+        load_iris(device) if head else None,
     )
 
 

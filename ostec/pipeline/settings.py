@@ -17,6 +17,7 @@ from ostec.core.settings import (
     FaceModel,
     Faces,
     Fit,
+    Hair,
     Mode,
     Schedule,
     Way,
@@ -92,6 +93,8 @@ class CompleteSettings:
     bfm, faceverse for faceverse)."""
     expression: Expression = "photo"
     """What the head shows: the photo's expression, or none. Its GLB has all expressions either way."""
+    hair: Hair = "painted"
+    """Hair on the head's scalp: painted as the photo shows it, or none."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -122,6 +125,7 @@ class CompleteSettings:
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
         check_choice("expression", self.expression, ("photo", "neutral"))
+        check_choice("hair", self.hair, ("painted", "none"))
         for name in ("iterations", "iterations_frontalize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
