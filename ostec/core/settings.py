@@ -12,6 +12,7 @@ Fit = Literal["landmarks", "deep3d", "faceverse"]
 Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
 Expression = Literal["photo", "neutral"]
+Materials = Literal["none", "gltf", "unreal"]
 Device = Literal["auto", "cpu", "cuda"]
 NO_HEAD = "none"
 FACE_MODELS = (NO_HEAD, *face_models())

@@ -1,0 +1,33 @@
+"""Settings of :mod:`ostec.light`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LightSettings:
+    """How light is taken out of a photo."""
+
+    turns: int = 6
+    """Of lamps and albedo."""
+    even: float = 3e-3
+    """How firmly the lamps are held to an even sky."""
+    coloured: bool = True
+    """Whether lamps may have different colours."""
+    grey: float = 3e-2
+    """How firmly the lamps are held to one colour."""
+    tau: float = 8.0
+    """Factor of the albedo's noise: neighbouring texels err together."""
+    spread: float = 0.06
+    """Deviation in log light that light explains badly without being an outlier."""
+    freedom: float = 4.0
+    """Degrees of freedom of the Student t."""
+    least: float = 0.03
+    """Least light, in units of its mean."""
+    cosine: tuple[float, float] = (0.1, 0.4)
+    """Cosines of the view angle at which a texel begins to count and counts fully."""
+    uneven: tuple[float, float] = (0.08, 0.16)
+    """Deviations of the light's log over the face up to which nothing is taken out, and from which all is."""
+    outlier: tuple[float, float] = (1.5, 3.0)
+    """Deviations from which what is unexplained begins to be taken for a shadow or a highlight, and surely is one."""
+    broad: float = 0.03
+    """Deviation in UV of the low-pass that tells broad colours from detail."""
