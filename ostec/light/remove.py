@@ -1,8 +1,8 @@
 """A face's texture without the photo's light: what the photo shows is divided by its light, what was filled follows.
 
 * What was believed of the photo loses the fitted light, in logs of linear light.
-* Where light and albedo do not explain it, and the other half of the face has nothing alike, it is a cast shadow or a
-  highlight: what is broader than skin's detail goes over to the most probable albedo, detail stays.
+* What light and albedo do not explain goes over to the most probable albedo as far as it is the light's error, or a
+  cast shadow or highlight that the other half of the face does not have; detail stays.
 * What was filled keeps its detail; its broad colours are those of the most probable albedo.
 
 How much of the light is taken out depends on how uneven it is: of even light nothing.
@@ -85,8 +85,11 @@ def remove_light(
     strength = float(smoothstep(np.array(uneven), *settings.uneven))
     size, inside = large.size, large.inside.numpy()
     texels = np.log(to_linear(colour) + FLOOR)
-    bright = large.attribute(torch.from_numpy(shade)).numpy()
-    odd, shine = _outliers(log - here - light.albedo, weight, light.weight, model, settings)
+    # The face's shape is not known finer than the model's texels.
+    bright = _enlarged(_image(here, model), model, size)
+    error = log - here - light.albedo
+    odd = _unexplained(error, here, weight, model, settings)
+    shine = _image(np.maximum(error.mean(-1, keepdims=True), 0) * weight[:, None], model)[..., 0]
     photo = texels - strength * (bright + _enlarged(odd, model, size))
     probable = _enlarged(_image(light.albedo, model), model, size)
     reach = settings.broad * size
@@ -97,22 +100,28 @@ def remove_light(
     return Delit(albedo.astype(np.float32), light, strength, uneven, shine)
 
 
-def _outliers(
-    error: Array, weight: Array, trust: Array, model: AlbedoModel, settings: LightSettings
-) -> tuple[FloatArray, FloatArray]:
-    """What neither light nor albedo explain and only one half of the face has, [s, s, 3]; highlights, [s, s]."""
-    image, share = _image(error, model), _image(weight[:, None], model)
-    mean = ndimage.gaussian_filter(image * share, (1, 1, 0)) / np.maximum(
-        ndimage.gaussian_filter(share, (1, 1, 0)), 1e-3
-    )
-    grey = mean.mean(-1)
-    deviation = np.sqrt(_image(model.noise[:, None], model)[..., 0] + settings.spread**2)
+def _unexplained(error: Array, shade: Array, weight: Array, model: AlbedoModel, settings: LightSettings) -> FloatArray:
+    """What is broad and no albedo of this face, [s, s, 3]: errors of the light's edges, cast shadows, highlights.
+
+    Of what light and albedo leave unexplained, a part is this face's own albedo, with the variance of the model, and a
+    part the light's error, with a deviation that grows with how the light changes from texel to texel and lies above or
+    below its mean (a Wiener filter). Shadows and highlights that the other half of the face does not have are no albedo.
+    """
+    share = ndimage.gaussian_filter(_image(weight[:, None], model)[..., 0], 0.7)
+    broad = ndimage.gaussian_filter(_image(error * weight[:, None], model), (0.7, 0.7, 0)) / np.maximum(share, 0.05)[..., None]
+    inside = model.inside
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    light = _image(shade, model).mean(-1)[nearest[0], nearest[1]]
+    slope = np.hypot(*np.gradient(ndimage.gaussian_filter(light, 0.7)))
+    doubt = (settings.edge * slope) ** 2 + (settings.doubt * (light - light[inside].mean())) ** 2
+    own = _image(model.noise[:, None], model)[..., 0][nearest[0], nearest[1]]
+    grey = broad.mean(-1)
     dark, bright = np.minimum(grey, 0), np.maximum(grey, 0)
-    alone = np.minimum(dark - dark[:, ::-1], 0) + np.maximum(bright - bright[:, ::-1] * 0.5, 0)
-    sure = smoothstep(np.abs(alone) / deviation, *settings.outlier)
-    keep = np.where(np.abs(grey) > 1e-6, alone / np.where(np.abs(grey) > 1e-6, grey, 1), 0)
-    odd = mean * np.clip(keep * sure, 0, 1)[..., None] * (share > 0.1)
-    return odd.astype(np.float32), (bright * share[..., 0]).astype(np.float32)
+    alone = np.minimum(dark - dark[:, ::-1], 0) + np.maximum(bright - bright[:, ::-1], 0)
+    doubt = doubt + alone**2 * smoothstep(np.abs(alone) / np.sqrt(own + settings.spread**2), *settings.outlier) * 4
+    kept_grey, kept_tint = own / (own + doubt), settings.tint * own / (settings.tint * own + doubt)
+    odd = broad - kept_grey[..., None] * grey[..., None] - kept_tint[..., None] * (broad - grey[..., None])
+    return np.asarray(odd * (share > 0.1)[..., None], np.float32)
 
 
 def _image(values: Array, model: AlbedoModel) -> FloatArray:

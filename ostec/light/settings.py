@@ -9,11 +9,11 @@ class LightSettings:
 
     turns: int = 6
     """Of lamps and albedo."""
-    even: float = 3e-3
+    even: float = 2e-2
     """How firmly the lamps are held to an even sky."""
     coloured: bool = True
     """Whether lamps may have different colours."""
-    grey: float = 3e-2
+    grey: float = 0.2
     """How firmly the lamps are held to one colour."""
     tau: float = 8.0
     """Factor of the albedo's noise: neighbouring texels err together."""
@@ -25,7 +25,13 @@ class LightSettings:
     """Least light, in units of its mean."""
     cosine: tuple[float, float] = (0.1, 0.4)
     """Cosines of the view angle at which a texel begins to count and counts fully."""
-    uneven: tuple[float, float] = (0.08, 0.16)
+    edge: float = 3.0
+    """Error of the light's place, in texels of the albedo's model."""
+    doubt: float = 0.2
+    """Relative error of the light's log."""
+    tint: float = 0.15
+    """Variance of skin's tint relative to that of its brightness."""
+    uneven: tuple[float, float] = (0.17, 0.27)
     """Deviations of the light's log over the face up to which nothing is taken out, and from which all is."""
     outlier: tuple[float, float] = (1.5, 3.0)
     """Deviations from which what is unexplained begins to be taken for a shadow or a highlight, and surely is one."""
