@@ -71,7 +71,7 @@ def material_maps(
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     sky = layout.attribute(torch.from_numpy(open_sky[:, None])).numpy()[..., 0]
     rough = _roughness(face, lips, size) - SHINY * smoothstep(shine, 0.05, 0.5)
-    pores = np.clip(-height / 0.03, 0, 1)
+    pores = np.clip(-height / 0.1, 0, 1)
     specular = (1 - 0.5 * pores) * (1 - 0.5 * np.clip(hair + _soft(brows, 1), 0, 1))
     maps = [values[..., None][nearest[0], nearest[1]].astype(np.float32) for values in (sky, rough, specular)]
     return MaterialMaps(normal[nearest[0], nearest[1]], *(np.clip(values, 0, 1) for values in maps))

@@ -113,7 +113,7 @@ def draw_relit(
     texels = sample_texture(torch.from_numpy(maps.astype(np.float32))[None], drawn[..., :2])[0][hit]
     pixel = drawn[0][hit]
     plain = functional.normalize(pixel[:, 2:5], dim=-1)
-    bent = _bent(plain, pixel[:, 8:11], pixel[:, :2], drawn[0], hit, texels[:, 3:6] * 2 - 1)
+    bent = _bent(plain, pixel[:, 8:11], pixel[:, :2], hit, texels[:, 3:6] * 2 - 1)
     lamps, directions = (torch.from_numpy(x.astype(np.float32)) for x in (light.lamps, light.directions))
     even = torch.from_numpy(light.even.astype(np.float32))
 
@@ -137,7 +137,6 @@ def _bent(
     normal: torch.Tensor,
     point: torch.Tensor,
     uv: torch.Tensor,
-    drawn: torch.Tensor,
     hit: torch.Tensor,
     map_: torch.Tensor,
 ) -> torch.Tensor:

@@ -108,7 +108,10 @@ def _unexplained(error: Array, shade: Array, weight: Array, model: AlbedoModel, 
     below its mean (a Wiener filter). Shadows and highlights that the other half of the face does not have are no albedo.
     """
     share = ndimage.gaussian_filter(_image(weight[:, None], model)[..., 0], 0.7)
-    broad = ndimage.gaussian_filter(_image(error * weight[:, None], model), (0.7, 0.7, 0)) / np.maximum(share, 0.05)[..., None]
+    broad = (
+        ndimage.gaussian_filter(_image(error * weight[:, None], model), (0.7, 0.7, 0))
+        / np.maximum(share, 0.05)[..., None]
+    )
     inside = model.inside
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     light = _image(shade, model).mean(-1)[nearest[0], nearest[1]]

@@ -31,7 +31,7 @@ class LightSettings:
     """Relative error of the light's log."""
     tint: float = 0.15
     """Variance of skin's tint relative to that of its brightness."""
-    uneven: tuple[float, float] = (0.17, 0.27)
+    uneven: tuple[float, float] = (0.16, 0.25)
     """Deviations of the light's log over the face up to which nothing is taken out, and from which all is."""
     outlier: tuple[float, float] = (1.5, 3.0)
     """Deviations from which what is unexplained begins to be taken for a shadow or a highlight, and surely is one."""

@@ -91,8 +91,8 @@ class EvalHead:
     def _settings(self) -> "HeadSettings":
         from ostec.eval.head.run import HeadSettings, Pair
 
-        materials = "gltf" if self.albedo else "none"
-        completion = self.completion.settings(face_model=self.face_model, materials=materials)
+        more = {"materials": "gltf", "uv_size": 512} if self.albedo else {}  # as large as the truth
+        completion = self.completion.settings(face_model=self.face_model, **more)
         lights = tuple(name for light in self.lights for name in _lights_of(light))
         yaws, pitches = self.yaws, self.pitches
         if self.albedo:

@@ -2,10 +2,10 @@
 
 Two methods: ``ostec``, the albedo, and ``texture``, the texture as the photo has it, which holds the light. Both are
 compared after one gain per channel, for no photo tells a bright lamp from bright skin, over all texels of skin that
-have a truth:
+have a truth, without hair:
 
 * ``psnr_albedo``: in dB, on sRGB values.
-* ``halves``: difference between the mean logs of both halves of the face, where the truth's own is taken off.
+* ``halves``: difference between the mean logs of both halves of the face.
 * ``ita_deg``: difference between the individual typology angles of the median skin, before any gain.
 
 The tones are gains of the whole head's texture in linear light, as more melanin makes them: least in red, most in blue.
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ostec.core.types import BoolArray, FloatArray, TexturedFace
+from ostec.eval.head.full import SKIN_DISTANCE
 from ostec.eval.head.mesh import Head
 from ostec.eval.head.truth import UvTruth
 from ostec.eval.report.record import OSTEC, Row
@@ -58,10 +59,10 @@ class AlbedoTruth:
         gain = (a * b).sum(0) / np.maximum((a * a).sum(0), 1e-9)
         left = np.zeros_like(skin)
         left[:, : skin.shape[1] // 2] = True
-        ratio = np.log(made * gain + _FLOOR).mean(-1) - np.log(true + _FLOOR).mean(-1)
+        log = np.log(made + _FLOOR).mean(-1)
         return {
             "psnr_albedo": psnr(np.clip(made * gain, 0, 1).astype(np.float32), true, skin),
-            "halves": abs(float(ratio[skin & left].mean() - ratio[skin & ~left].mean())),
+            "halves": abs(float(log[skin & left].mean() - log[skin & ~left].mean())),
             "ita_deg": abs(ita_deg(skin_colour(made, skin)) - ita_deg(skin_colour(true, skin))),
         }
 
@@ -75,7 +76,9 @@ def albedo_rows(
     tone: str,
 ) -> Iterator[Row]:
     """Rows of one input: ``made`` and ``pictures`` by method, textures as large as the truth's."""
-    true = AlbedoTruth(_toned(truth.textures["unlit"], tone), truth.skin)
+    own = truth.textures["unlit"]
+    bare = np.linalg.norm(own - np.median(own[truth.skin], axis=0), axis=-1) < SKIN_DISTANCE
+    true = AlbedoTruth(_toned(own, tone), truth.skin & bare)
     for method, texture in made.items():
         yield Row(item, method, true.figures(texture), dict(labels), pictures[method])
 

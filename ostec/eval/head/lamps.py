@@ -52,7 +52,7 @@ class Lamps:
     def draw(
         self, head: Head, colour: torch.Tensor, normal: torch.Tensor, position: torch.Tensor, viewer: torch.Tensor
     ) -> torch.Tensor:
-        """Colours [..., 3] of points of the head whose own ones are ``colour``; ``viewer`` [3] is towards the camera."""
+        """Colours [..., 3] of points of the head, by their own ``colour``; ``viewer`` [3] is towards the camera."""
         scattered = torch.tensor(self.ambient).expand_as(colour).clone()
         glossy = torch.zeros_like(colour)
         for lamp in self.lamps:
