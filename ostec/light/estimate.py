@@ -54,7 +54,8 @@ class FittedLight:
     """The light of one photo and the albedo that goes with it, at the model's T texels."""
 
     lamps: DoubleArray
-    """[D + 1, 3]: linear RGB of every lamp, last what comes to every place alike; the mean of the light is 1."""
+    """[D + 1, 3]: linear RGB of every lamp, last what comes to every place alike; the mean of each
+    channel's log light over the face is 0."""
     gain: DoubleArray
     """[3]: log level of the skin."""
     coefficients: DoubleArray
@@ -98,7 +99,8 @@ def fit_light(
         lamps = np.repeat(grey[:, None], 3, axis=1)
         if settings.coloured:
             lamps = np.stack([_lamps(passed, channel, sure, settings, grey) for channel in wanted.T], axis=1)
-        lamps /= np.average((passed @ lamps).mean(1), weights=weight)
+        light = np.log(np.maximum(passed @ lamps, settings.least))
+        lamps /= np.exp(np.average(light, axis=0, weights=weight))  # so that the face keeps its mean tone
         left = seen - np.log(np.maximum(passed @ lamps, settings.least))
         gain = np.average(left - albedo, axis=0, weights=trust / variance)
         z = model.posterior(left - gain, trust, settings.tau)

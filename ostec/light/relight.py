@@ -39,7 +39,7 @@ class Surroundings:
     """[3]: light from everywhere."""
 
 
-def one_lamp(yaw_deg: float, pitch_deg: float, colour: Array, even: float = 0.12) -> Surroundings:
+def one_lamp(yaw_deg: float, pitch_deg: float, colour: Array, even: float = 0.2) -> Surroundings:
     """A lamp of an sRGB colour [3], to the image's right by ``yaw_deg`` and up by ``pitch_deg``, with a little fill."""
     yaw, pitch = np.radians([yaw_deg, pitch_deg])
     towards = np.array([[np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]])

@@ -105,7 +105,7 @@ def _unexplained(error: Array, shade: Array, weight: Array, model: AlbedoModel, 
 
     Of what light and albedo leave unexplained, a part is this face's own albedo, with the variance of the model, and a
     part the light's error, with a deviation that grows with how the light changes from texel to texel and lies above or
-    below its mean (a Wiener filter). Shadows and highlights that the other half of the face does not have are no albedo.
+    below its mean (a Wiener filter). Shadows and highlights of one half of the face alone are no albedo.
     """
     share = ndimage.gaussian_filter(_image(weight[:, None], model)[..., 0], 0.7)
     broad = (

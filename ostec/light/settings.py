@@ -13,7 +13,7 @@ class LightSettings:
     """How firmly the lamps are held to an even sky."""
     coloured: bool = True
     """Whether lamps may have different colours."""
-    grey: float = 0.2
+    grey: float = 0.5
     """How firmly the lamps are held to one colour."""
     tau: float = 8.0
     """Factor of the albedo's noise: neighbouring texels err together."""
@@ -21,8 +21,8 @@ class LightSettings:
     """Deviation in log light that light explains badly without being an outlier."""
     freedom: float = 4.0
     """Degrees of freedom of the Student t."""
-    least: float = 0.03
-    """Least light, in units of its mean."""
+    least: float = 0.2
+    """Least light, in units of its mean: skin passes light on from lit places to dark ones."""
     cosine: tuple[float, float] = (0.1, 0.4)
     """Cosines of the view angle at which a texel begins to count and counts fully."""
     edge: float = 3.0

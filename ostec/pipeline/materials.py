@@ -19,8 +19,8 @@ from ostec.render.unwrap import enlarge_inside
 from ostec.render.uv import UvLayout
 
 AMBIGUOUS = (
-    "One photo cannot tell a bright lamp from bright skin: the albedo keeps the photo's mean tone, and --skin-tone sets "
-    "another."
+    "One photo cannot tell a bright lamp from bright skin: the albedo keeps the photo's mean tone, and --skin-tone "
+    "sets another."
 )
 
 
