@@ -25,6 +25,7 @@ CLASSES = {
         "mask.settings.HandSettings",
         "mask.settings.CoverSettings",
     ),
+    "Light": ("light.settings.LightSettings",),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",
