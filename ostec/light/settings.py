@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+ITA_RANGE = (-60.0, 75.0)
+"""Degrees of ITA that skin may be asked for."""
+
 
 @dataclass(frozen=True)
 class LightSettings:

@@ -9,8 +9,6 @@ import numpy as np
 from ostec.core.types import Array, BoolArray, FloatArray
 from ostec.render.colour import from_linear, to_linear
 
-ITA_RANGE = (-60.0, 75.0)
-"""Degrees that skin may be asked for."""
 _XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 )

@@ -28,8 +28,7 @@ from ostec.core.settings import (
 from ostec.detect.settings import DetectSettings, LandmarkSettings
 from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.light.settings import LightSettings
-from ostec.light.tone import ITA_RANGE
+from ostec.light.settings import ITA_RANGE, LightSettings
 from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings

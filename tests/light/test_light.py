@@ -58,7 +58,7 @@ def photo_of(
     model: AlbedoModel, layouts: tuple[UvLayout, UvLayout], transfer: LightTransfer, lamp: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mean face at SIZE texels in sRGB: its albedo, and the same under a lamp and some even light."""
-    small, large = layouts
+    large = layouts[1]
     image = np.zeros((model.size, model.size, 3), np.float32)
     image[model.inside] = np.exp(model.mean + np.log([0.35, 0.22, 0.17]))
     albedo = image.repeat(SIZE // model.size, 0).repeat(SIZE // model.size, 1)
@@ -181,7 +181,8 @@ def test_harmonics_of_a_lamp_are_its_cosine_and_go_to_published_orders_and_back(
     assert scattered_light(from_published(np.zeros(27), True), normals)[0, 0] == pytest.approx(0.7090, abs=1e-3)
     # Its third number is light from the front, its second light from below.
     front = from_published(np.eye(27)[2], True)[:, 0] - from_published(np.zeros(27), True)[:, 0]
-    assert front[3] > 0 and np.count_nonzero(front) == 1
+    assert front[3] > 0
+    assert np.count_nonzero(front) == 1
     assert from_published(np.eye(27)[1], True)[2, 0] < 0
 
 
@@ -193,7 +194,8 @@ def test_a_dark_line_is_a_groove_and_a_brow_is_none(
     log = np.full((size, size), -1.0, np.float32)
     log[300, 200:300] -= 0.1
     height, hair = detail_height(log, layout.inside.numpy())
-    assert height[300, 250] < 0 and hair[300, 250] < 0.5
+    assert height[300, 250] < 0
+    assert hair[300, 250] < 0.5
     normal = detail_normals(height, vertices, layout)
     assert normal[299, 250, 1] < 0.49 < 0.51 < normal[301, 250, 1]  # the wall above faces down, the one below up
     assert normal[100, 250].tolist() == pytest.approx([0.5, 0.5, 1], abs=0.01)
