@@ -26,6 +26,7 @@ CLASSES = {
         "mask.settings.MosaicSettings",
         "mask.settings.CoverSettings",
     ),
+    "Light": ("light.settings.LightSettings",),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",

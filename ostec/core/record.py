@@ -55,6 +55,8 @@ class RunRecord(TypedDict, total=False):
     occluders: list[str]
     figures: dict[str, float]
     """What the photo is like: brightness, contrast, sharpness."""
+    light: dict[str, Any]
+    """Of the photo, where it was taken out: harmonics, lamps, strength, the skin's ITA."""
     losses: dict[str, Any]
     iterations: int
     features: str | None

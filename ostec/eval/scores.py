@@ -30,6 +30,8 @@ FIGURES: dict[str, Direction] = {
     "brightness": "none",
     "contrast": "none",
     "duplicates": "lower",
+    "halves": "lower",
+    "ita": "lower",
 }
 """By the first word of a figure's name."""
 Perceptual = Callable[[FloatArray, FloatArray, BoolArray], float]

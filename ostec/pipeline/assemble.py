@@ -33,6 +33,7 @@ from ostec.heads.rig import as_neutral
 from ostec.io.images import to_bytes
 from ostec.mask.person import photo_around
 from ostec.pipeline.figures import photo_figures
+from ostec.pipeline.materials import MaterialMaker
 from ostec.pipeline.models import Models
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
@@ -78,6 +79,7 @@ class Assembler:
     """What the projection's pictures are compared by; None where nothing is projected."""
     renderer: FaceRenderer
     heads: HeadMaker | None = None
+    materials: MaterialMaker | None = None
 
     def assemble(
         self,
@@ -98,12 +100,15 @@ class Assembler:
         """
         face, settings, texture = observed.face, self.settings, completion.texture
         views, renderer = completion.views, self.renderer
+        lit = self.materials(observed, completion) if self.materials is not None else None
+        texture = lit.texture if lit is not None else texture
         textured = TexturedFace(face, self.models.topology, texture, views=views, identity=observed.identity)
         head, over_photo, surfaces = None, {}, list[Surface]()
         if self.heads is not None:
             read = self.models.regressor
             shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
-            head = self.heads(textured, shape, self._around(observed), settings.hair == "painted")
+            head = self.heads(_bare(textured), shape, self._around(observed), settings.hair == "painted")
+            head = replace(head, unlit=lit is not None)
             over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}
             head = as_neutral(head) if settings.expression == "neutral" else head
             surfaces = surfaces_of(head)
@@ -118,6 +123,7 @@ class Assembler:
             **self._of_face(observed, completion, run),
             **self.projected((*views, *([view] if view else []))),
             "face_model": described(head),
+            **({"light": lit.light} if lit is not None else {}),
         }
         run.enter("")
         return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
@@ -166,6 +172,13 @@ class Assembler:
             "figures": photo_figures(observed.seen.colour, completion.believed),
             "warnings": [*self.notes, *run.warnings],
         }
+
+
+def _bare(textured: TexturedFace) -> TexturedFace:
+    """The face with its albedo for a colour, if it has one: what a head is made of."""
+    completed = textured.completed
+    layers = {**completed.layers, "colour": completed.layers.get("albedo", completed.colour)}
+    return replace(textured, completed=replace(completed, layers=layers))
 
 
 def as_written(completion: Completion) -> Completion:

@@ -37,6 +37,7 @@ from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.guesses import far_half
 from ostec.pipeline.keyframes import MOST
+from ostec.pipeline.materials import MaterialMaker
 from ostec.pipeline.models import Models, load_head_maker, load_joint_fitter, load_models
 from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
@@ -105,7 +106,16 @@ class Completer:
             features=self._generator.generator.space.features_name if self._generator is not None else None,
             renderer=self._renderer,
             heads=heads,
+            materials=self._materials(),
         )
+
+    def _materials(self) -> MaterialMaker | None:
+        """Takes the light out, where that is asked for."""
+        model, settings = self.models.albedo, self.settings
+        if model is None or settings.materials == "none":
+            return None
+        layout = self.observer.unwrapper.layout
+        return MaterialMaker(self.models.topology, layout, model, settings.light, settings.skin_tone)
 
     @classmethod
     def from_pretrained(

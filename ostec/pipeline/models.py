@@ -6,13 +6,14 @@ from typing import TypeVar
 
 import torch
 
-from ostec.core.assets import asset_path, load_manifest, sha256_of
+from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
 from ostec.core.errors import AssetError
 from ostec.core.settings import NO_HEAD
 from ostec.core.types import Topology
 from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.weights import read_mtcnn, read_safetensors
+from ostec.light.estimate import AlbedoModel, albedo_from_tensors
 from ostec.load.correspondence import correspondence_of
 from ostec.load.generators import read_card
 from ostec.load.morphable.read import read_morphable
@@ -76,6 +77,8 @@ class Models:
     """Finds the person round the face; None where no head is made."""
     iris: IrisNetwork | None = None
     """Finds irises; None where no head is made."""
+    albedo: AlbedoModel | None = None
+    """What skin looks like without light, by place; None where no light is taken out."""
 
 
 def load_models(device: torch.device, settings: CompleteSettings | None = None, with_generator: bool = True) -> Models:
@@ -115,6 +118,11 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     arcface = load_arcface(device) if generator is not None else None
     parsing = load_parsing(device)
     hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
+    albedo: AlbedoModel | None = None
+    if settings.materials != "none":
+        file = verified_path("albedo", "albedo.safetensors")
+        albedo = load_albedo(file)
+        hashes[file.name] = sha256_of(file)
     regressor = load_regressor(settings.fit, device) if settings.fit != "landmarks" else None
     hashes |= regressor.hashes if regressor else {}
     return Models(
@@ -133,6 +141,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         regressor.network if regressor else None,
         load_person(device) if head else None,
         load_iris(device) if head else None,
+        albedo,
     )
 
 
@@ -145,6 +154,11 @@ def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPr
     if read_card(path).get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was fitted in another UV layout than topology/{topology.name}.npz.")
     return prior_from_tensors(read_safetensors(path), topology.sha256, device)
+
+
+def load_albedo(path: Path) -> AlbedoModel:
+    """Read the model of albedo. Raises AssetError where the file is missing or damaged."""
+    return albedo_from_tensors(read_safetensors(path))
 
 
 def load_head_maker(name: str, settings: FullHeadSettings | None = None) -> HeadMaker:

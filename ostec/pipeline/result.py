@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ostec.core.record import RunRecord
 from ostec.core.types import ByteArray, FloatArray, IntArray, ProjectedView, TexturedFace
 from ostec.export.head import write_head
+from ostec.export.materials import map_pictures, write_materials
 from ostec.export.mesh import textured_mesh, write_glb, write_npz, write_obj, write_texture
 from ostec.export.page import write_page, write_thumbnail, write_turntable
 from ostec.export.pictures import FRONT_VIEW, write_views
@@ -154,8 +155,13 @@ class CompletedFace:
             OutputError: a file cannot be written.
         """
         written = [*write_texture(folder, name, self.textured), write_npz(folder, name, self.textured)]
+        layers = self.textured.completed.layers
+        maps = {}
+        if "albedo" in layers:
+            written += write_materials(folder, name, layers, self.record["settings"]["materials"] == "unreal")
+            maps = map_pictures(layers)
         if self.head is not None:
-            written += write_head(folder, name, self.head)
+            written += write_head(folder, name, self.head, maps=maps)
         if self.turntable is not None:
             written.append(write_turntable(folder, name, self.turntable))
         if self.record["settings"]["save_views"]:
