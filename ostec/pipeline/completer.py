@@ -401,13 +401,13 @@ def face_generator(models: Models) -> FaceGenerator | None:
     """The generator that was loaded, as the completion by views sees it; None without one."""
     if models.generator is None:
         return None
-    return FileGenerator(models.generator, latent_space(models.generator, models.lpips), models.shares_prior)
+    return FileGenerator(models.generator, latent_space(models.generator, models.perceptual), models.shares_prior)
 
 
 def judging_of(models: Models) -> Judging:
     """Builds the terms of whole pictures with the networks that were loaded."""
     judge = picture_judge(models.generator) if models.generator is not None else None
-    return Judging(models.facemesh, models.arcface, judge)
+    return Judging(models.facemesh, models.recogniser, judge)
 
 
 def _name_of(completer: TextureCompleter) -> str:

@@ -19,27 +19,27 @@ from ostec.load.generators import read_card
 from ostec.load.morphable.read import read_morphable
 from ostec.load.networks import (
     asset_file,
-    load_arcface,
     load_covers,
     load_facemesh,
     load_generator,
     load_hands,
     load_iris,
-    load_lpips,
     load_parsing,
+    load_perceptual,
     load_person,
+    load_recogniser,
     load_regressor,
 )
 from ostec.load.topology import read_topology
-from ostec.nets.arcface import ArcFace
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
+from ostec.nets.dlib_face import FaceRecogniser
+from ostec.nets.efficientnet import PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.iris import IrisNetwork
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
-from ostec.nets.perceptual import Lpips
 from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import Regressor
 from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
@@ -61,10 +61,10 @@ class Models:
     """Whether the generator's Z holds coefficients of this prior."""
     hashes: dict[str, str]
     """Name -> SHA-256 of the file it came from."""
-    lpips: Lpips | None = None
-    """Compares pictures in the projection; None without generator, or where no backbone is found."""
-    arcface: ArcFace | None = None
-    """Says who a face is, in the projection; None without generator, or where no file is found."""
+    perceptual: PerceptualNetwork | None = None
+    """Compares pictures in the projection; None without generator."""
+    recogniser: FaceRecogniser | None = None
+    """Says who a face is, in the projection; None without generator."""
     parsing: BiSeNet | None = None
     """Says what of a photo is bare face; None where no file is found."""
     hands: HandNetworks | None = None
@@ -112,12 +112,11 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         generator = load_generator(file, topology, device)
         shares_prior = prior is not None and read_card(file).get("prior_sha256") in hashes.values()
         hashes[file.name] = sha256_of(file)
-    perceptual = load_lpips(device) if generator is not None else None
-    hashes |= perceptual.hashes if perceptual else {}
-    lpips = perceptual.network if perceptual else None
-    arcface = load_arcface(device) if generator is not None else None
+    perceptual = load_perceptual(device) if generator is not None else None
+    recogniser = load_recogniser(device) if generator is not None else None
     parsing = load_parsing(device)
-    hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
+    for found in (perceptual, recogniser, parsing):
+        hashes |= found.hashes if found else {}
     albedo: AlbedoModel | None = None
     if settings.materials != "none":
         file = verified_path("albedo", "albedo.safetensors")
@@ -133,8 +132,8 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         generator,
         shares_prior,
         hashes,
-        lpips,
-        arcface.network if arcface else None,
+        perceptual.network if perceptual else None,
+        recogniser.network if recogniser else None,
         parsing.network if parsing else None,
         load_hands(device),
         load_covers(device),

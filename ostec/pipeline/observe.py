@@ -363,7 +363,7 @@ class Observer:
             coarse=self.coarse(shown, found.face, masked.seen),
             occluders=masked.occluders,
             parsing=masked.parsing,
-            identity=identity_of(self.models.arcface, shown, found.face),
+            identity=identity_of(self.models.recogniser, shown, found.face),
             warnings=(*said, *masked.warnings),
         )
 

@@ -32,7 +32,7 @@ ENDINGS = {".png", "_target.png", "_trust.png", ".npz", ".json"}
 def inverter() -> Inverter:
     """With what ships, even where published networks lie on this machine."""
     loaded = Inverter.from_pretrained(SETTINGS, "cpu")
-    return Inverter(replace(loaded.models, lpips=None, arcface=None, parsing=None), SETTINGS, loaded.device, [])
+    return Inverter(replace(loaded.models, perceptual=None, recogniser=None, parsing=None), SETTINGS, loaded.device, [])
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_record_says_how_the_result_was_made(inverter: Inverter, inverted: Inver
     assert record["settings"] == to_json(SETTINGS)
     assert record["weights"] == inverter.models.hashes
     assert {"generator.safetensors", "prior.safetensors", "facemesh.safetensors"} <= set(record["weights"])
-    assert record["features"] == "encoder (no LPIPS backbone)"
+    assert record["features"] == "encoder (no perceptual network)"
     assert (record["landmarks"], record["identity"], record["realism"]) == ("FaceMesh", "none", "none")
     assert record["iterations"] == 2
     assert record["warnings"] == []
