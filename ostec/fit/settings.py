@@ -60,3 +60,23 @@ class TrackFitSettings:
     """How strongly an expression holds on to that of the frame before, at most."""
     hold_s: float = 1 / 30
     """Time between two frames up to which it does; beyond, in inverse proportion."""
+
+
+@dataclass(frozen=True)
+class JointFitSettings:
+    """How one head is found for several pictures."""
+
+    iterations: int = 12
+    """Rounds of pose, expression and identity."""
+    depth_share: float = 0.25
+    """How far a landmark's own depth counts beside that of the shared head: its deviation is twice that across."""
+    noise_mm: float = 4.0
+    """As ``MorphableFitSettings.noise_mm``."""
+    robust_mm: float = 6.0
+    """Distance across the view at which a landmark's weight has fallen to a half."""
+    expression_deviation: float = 0.35
+    """As ``MorphableFitSettings.expression_deviation``."""
+    expression_sparsity: float = 1.0
+    """As ``MorphableFitSettings.expression_sparsity``."""
+    displacement_prior: float = 0.3
+    """Weight, in pictures that see a landmark, of the model's own place for it."""

@@ -30,7 +30,7 @@ def write_moving(folder: Path, stem: str, head: Head, rows: Sequence[TrackRow], 
     if head.rig is None:
         raise ValueError("expected a head with a rig")
     pictures = {part.name: encode_png(part.texture) for part in head.parts if part.texture is not None}
-    content = head_glb(stem.removesuffix("_track"), as_neutral(head), pictures, motion_of(rows, head.rig))
+    content = head_glb(stem.removesuffix("_track"), as_neutral(head), pictures, motion=motion_of(rows, head.rig))
     write_atomic(folder / f"{stem}.glb", content)
     names = [f"{stem}.glb"]
     if meshes != "none":
