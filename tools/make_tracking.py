@@ -40,7 +40,7 @@ from ostec.render.geometry import camera_from_matrix, pose_from_rotation, rotati
 
 log = logging.getLogger("make_tracking")
 SIDE, FOCAL = 420, 900.0
-FLOOR_MM = 0.3
+FLOOR_MM = 1.0
 """Deviation of every landmark besides that which was learnt."""
 REST = 9
 """First frames of each head: at rest, nearly frontal."""

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ostec.core.types import FittedFace, FloatArray, SeenEye
+from ostec.core.types import DoubleArray, FittedFace, FloatArray, SeenEye
 from ostec.nets.iris import INPUT_SIZE, IrisNetwork
 from ostec.render.crops import Crop, warp
 
@@ -29,25 +29,39 @@ def seen_eyes(image: FloatArray, face: FittedFace, network: IrisNetwork) -> tupl
     return _seen_eye(pixels, face, network, 0), _seen_eye(pixels, face, network, 1)
 
 
-def _seen_eye(pixels: torch.Tensor, face: FittedFace, network: IrisNetwork, which: int) -> SeenEye | None:
-    lids = face.landmarks[list(LIDS[which]), :2].astype(np.float64)
-    along = (lids[INNER] - lids[0]) * (1 if which == 0 else -1)
+def eye_crop(landmarks: FloatArray, which: int, size: int) -> Crop | None:
+    """The square round an eye (0 is the one on the image's left), ``size`` pixels; None where it has no width."""
+    outer, inner = (landmarks[LIDS[which][k], :2].astype(np.float64) for k in (0, INNER))
+    along = (inner - outer) * (1 if which == 0 else -1)
     width = float(np.hypot(*along))
     if not width > 0:
         return None
-    x, y = (lids[0] + lids[INNER]) / 2
-    size = INPUT_SIZE * DETAIL
-    crop = Crop((float(x), float(y)), EXPAND * width, float(np.arctan2(along[1], along[0])), size)
-    shown = warp(pixels, [crop])
-    small = torch.nn.functional.avg_pool2d(shown, DETAIL)
-    small = small if which == 0 else small.flip(3)  # the network knows eyes whose outer corner is on the left
-    points = network(small.to(next(network.parameters()).device))[0].cpu().numpy().astype(np.float64) * DETAIL
+    x, y = (outer + inner) / 2
+    return Crop((float(x), float(y)), EXPAND * width, float(np.arctan2(along[1], along[0])), size)
+
+
+def iris_in(crop: torch.Tensor, network: IrisNetwork, which: int) -> DoubleArray | None:
+    """Middle and radius of the iris [3] in a crop [1, 3, 64, 64], in its pixels; None where it was not found."""
+    crop = crop if which == 0 else crop.flip(3)  # the network knows eyes whose outer corner is on the left
+    points = network(crop.to(next(network.parameters()).device))[0].cpu().numpy().astype(np.float64)
     if which == 1:
-        points[:, 0] = size - points[:, 0]
+        points[:, 0] = INPUT_SIZE - points[:, 0]
     radius = float(np.linalg.norm(points[1:] - points[0], axis=1).mean())
-    if not RADIUS[0] < radius * EXPAND / size < RADIUS[1]:
+    if not RADIUS[0] < radius * EXPAND / INPUT_SIZE < RADIUS[1]:
+        return None
+    return np.array([*points[0], radius])
+
+
+def _seen_eye(pixels: torch.Tensor, face: FittedFace, network: IrisNetwork, which: int) -> SeenEye | None:
+    crop = eye_crop(face.landmarks, which, INPUT_SIZE * DETAIL)
+    if crop is None:
+        return None
+    lids = face.landmarks[list(LIDS[which]), :2].astype(np.float64)
+    shown = warp(pixels, [crop])
+    found = iris_in(torch.nn.functional.avg_pool2d(shown, DETAIL), network, which)
+    if found is None:
         return None
     matrix, axes = face.camera_matrix, crop.axes[:2, :2].T / crop.scale**2
     camera = np.c_[axes @ matrix[:2, :3], axes @ (matrix[:2, 3] - crop.offset[:2])]
-    iris = np.array([*points[0], radius], np.float32)
+    iris = (found * DETAIL).astype(np.float32)
     return SeenEye(shown[0].permute(1, 2, 0).numpy(), camera, iris, crop.points_to_crop(lids).astype(np.float32))

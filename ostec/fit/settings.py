@@ -52,9 +52,9 @@ class TrackFitSettings:
     found there with it, at 28 without their depth."""
     robust_mm: float = 3.0
     """Residual at which a landmark's weight for the pose has fallen to a half."""
-    deviation: float = 0.5
+    deviation: float = 0.4
     """Prior deviation of an expression from zero."""
-    sparsity: float = 0.5
+    sparsity: float = 2.0
     """Cost of an expression itself: few say what the face shows."""
     hold: float = 2.0
     """How strongly an expression holds on to that of the frame before, at most."""

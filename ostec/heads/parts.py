@@ -55,6 +55,10 @@ class Rig:
     """[3, 3] of the joints that the head in its parts has turned, eyes for one: neutral axes to theirs."""
 
 
+HEAD_JOINT, EYE_JOINTS = "Head", ("LeftEye", "RightEye")
+"""Names of joints; left is the head's."""
+
+
 @dataclass(frozen=True)
 class Motion:
     """How a head moves over T frames."""

@@ -11,14 +11,13 @@ from ostec.export.gltf import head_glb
 from ostec.export.track import TrackRow
 from ostec.fit.tracking import View
 from ostec.heads.moving import MovingHead
-from ostec.heads.parts import Head, Motion, Rig
+from ostec.heads.parts import EYE_JOINTS, HEAD_JOINT, Head, Motion, Rig
 from ostec.heads.rig import ARKIT, as_neutral
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import encode_png
 from ostec.io.video import Frame, VideoWriter
 from ostec.render.geometry import camera_from_matrix, rotation_from_pose
 
-HEAD_JOINT, EYE_JOINTS = "Head", ("LeftEye", "RightEye")
 DRAWN_SIDE = 320
 """Side in pixels that the head is drawn at in a preview, at most."""
 PREVIEW_SIDE = 854

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ostec.core.assets import load_manifest
 from ostec.core.device import threads
@@ -26,6 +27,7 @@ from ostec.core.types import (
 )
 from ostec.detect.faces import detect_faces
 from ostec.detect.follow import Follower
+from ostec.detect.iris import eye_crop, iris_in
 from ostec.export.mesh import read_npz
 from ostec.export.record import versions
 from ostec.export.track import TrackRow
@@ -33,15 +35,18 @@ from ostec.fit.dense import face_from_camera, fit_dense
 from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.fit.tracking import HeadTracker, OneEuro, OneEuroRotation, TrackedHead, View, both_ways
 from ostec.heads.maker import HeadMaker, described
-from ostec.heads.parts import Head
+from ostec.heads.parts import EYE_JOINTS, Head
 from ostec.heads.rig import ARKIT, JAW_OPEN
 from ostec.io.video import Frame
+from ostec.load.networks import load_iris
 from ostec.load.tracking import MANIFEST, read_response
 from ostec.nets.facemesh import FrozenFaceMesh
+from ostec.nets.iris import INPUT_SIZE as IRIS_SIZE
 from ostec.pipeline.completer import Completer
 from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.settings import CompleteSettings, TrackSettings
 from ostec.pipeline.transfer import read_result
+from ostec.render.crops import warp_bytes
 from ostec.render.geometry import smoothstep
 
 logger = logging.getLogger(__name__)
@@ -63,10 +68,14 @@ SEARCH_FOR_OTHERS_S = 1.0
 FOCAL = 0.8
 """Focal length of the camera, in longer sides of the picture: as phones and webcams have it. Only the distance from the
 camera depends on it."""
+IRIS_MM = 14.0
+"""From the middle of an eyeball to its iris; outer eye corners are 90 mm apart, as nearly as in people."""
+LOOK_DEG = {"Up": 25.0, "Down": 30.0, "Out": 35.0, "In": 35.0}
+"""Angle of an eye at which ARKit's value is 1."""
 REST_CUTOFF_HZ = 1.0
 """Cut-off at rest of a strength of 0.5."""
-ROTATION_BETA, PLACE_BETA, EXPRESSION_BETA = 0.3, 0.1, 4.0
-"""Growth of the cut-off in Hz per degree, millimetre and unit a second."""
+ROTATION_BETA, PLACE_BETA, EXPRESSION_BETA, EYES_BETA = 0.3, 0.1, 4.0, 0.1
+"""Growth of the cut-off in Hz per degree, millimetre, unit and degree a second."""
 BLINK_FACTOR = 10.0
 """Blinks last a tenth of a second: their cut-off is that much higher."""
 HOLD_S, FADE_S = 0.3, 0.5
@@ -81,6 +90,8 @@ class _Seen:
     time_s: float
     view: View
     landmarks: FaceLandmarks | None
+    irises: tuple[DoubleArray | None, DoubleArray | None]
+    """Middles in the picture, image-left eye first."""
     begins: bool
     """Whether it has nothing to do with the frame before."""
 
@@ -98,6 +109,8 @@ class Person:
     neutral: list[tuple[float, FaceLandmarks]] = field(default_factory=list)
     """Frames of a face at rest: how good, landmarks."""
     head: Head | None = None
+    eyes: dict[str, DoubleArray] = field(default_factory=dict)
+    """Middle of each eyeball [3], canonical millimetres, by its joint's name."""
     texture_frame: int = -1
     """Frame that was completed."""
     tracker: HeadTracker | None = None
@@ -128,6 +141,7 @@ class Tracker:
             raise UsageError(f"The face model {maker.model.name} has none of ARKit's expressions: take head or ict.")
         self.models, self.maker, self.settings = completer.models, maker, settings
         self._completer, self._finished = completer, finished
+        self._iris = load_iris(completer.device)
         self._network = FrozenFaceMesh(self.models.facemesh)
         self._live = Smoother(settings.smooth) if settings.smooth else None
         self.response = read_response()
@@ -173,7 +187,8 @@ class Tracker:
         for person in self.people:
             begins = cut or person.follower.fresh
             landmarks = person.follower(image)
-            row = self._learn(person, frame, _Seen(frame.index, frame.time_s, view, landmarks, begins))
+            irises = (None, None) if landmarks is None else self._irises(image, landmarks)
+            row = self._learn(person, frame, _Seen(frame.index, frame.time_s, view, landmarks, irises, begins))
             if row is not None and live and self._live is not None and person is self.people[0]:
                 row = person.rows[-1] = self._live.live(row)
             found.append(row)
@@ -273,6 +288,12 @@ class Tracker:
         rig = person.head.rig
         if rig is None:
             raise ValueError("expected a head with a rig")
+        joints = rig.joints
+        person.eyes = {
+            name: joints.places[joints.names.index(name)].astype(np.float64)
+            for name in EYE_JOINTS
+            if name in joints.names
+        }
         shown = np.maximum(rig.values - RESTING, 0) if self.settings.neutral == "auto" else 0 * rig.values
         moved = self.maker.correspondence.points(rig.offsets @ shown)
         person.open_eyes = np.median([openings(face) for face in faces], axis=0)
@@ -313,9 +334,36 @@ class Tracker:
         for side, blink in zip(LEFT_RIGHT, closed, strict=True):
             k = ARKIT.index(f"eyeBlink{side}")
             values[k] = max(values[k], blink)
-        eyes = np.zeros((2, 2))
+        eyes = self._gaze(person, seen, tracked)
+        _look(values, eyes)
         return TrackRow(
             seen.index, seen.time_s, True, landmarks.confidence, tracked.rotation, tracked.place, values, eyes
+        )
+
+    def _irises(self, image: ByteArray, landmarks: FaceLandmarks) -> tuple[DoubleArray | None, DoubleArray | None]:
+        """Middle of each iris [2] in the picture, image-left eye first; None where it was not found."""
+        found: list[DoubleArray | None] = []
+        for which in (0, 1):
+            crop = eye_crop(landmarks.points, which, IRIS_SIZE)
+            with torch.inference_mode():
+                iris = None if crop is None else iris_in(warp_bytes(image, crop), self._iris, which)
+            found.append(None if iris is None or crop is None else np.asarray(crop.points_to_photo(iris[:2])))
+        return found[0], found[1]
+
+    def _gaze(self, person: Person, seen: _Seen, tracked: TrackedHead) -> DoubleArray:
+        """[2, 2] pitch and yaw of the head's left and right eye; unseen as the other one, or as before."""
+        turned: list[DoubleArray | None] = []
+        for joint, iris in zip(EYE_JOINTS, reversed(seen.irises), strict=True):
+            middle = person.eyes.get(joint)
+            turned.append(None if iris is None or middle is None else _towards(iris, middle, tracked, seen.view))
+        last = person.rows[-1].eyes_deg if person.rows else np.zeros((2, 2))
+        left, right = turned
+        either = left if left is not None else right
+        return np.array(
+            [
+                left if left is not None else either if either is not None else last[0],
+                right if right is not None else either if either is not None else last[1],
+            ]
         )
 
     def record(self, person: Person) -> RunRecord:
@@ -367,6 +415,26 @@ def lid_openings(points: FloatArray) -> DoubleArray:
     return np.array(found)
 
 
+def _towards(iris: DoubleArray, middle: DoubleArray, tracked: TrackedHead, view: View) -> DoubleArray:
+    """Pitch and yaw [2] in degrees, against the head, of an eye whose iris is seen at a place [2] of the picture."""
+    ball = tracked.rotation @ middle + tracked.place
+    ray = np.array([*((iris - np.array(view.middle)) * [1, -1] / view.focal), -1.0])
+    ray /= np.linalg.norm(ray)
+    nearest = float(ray @ ball)
+    aside = nearest * ray - ball
+    depth = np.sqrt(max(IRIS_MM**2 - float(aside @ aside), 0.0))
+    x, y, z = tracked.rotation.T @ (aside - depth * ray)
+    return np.degrees([np.arctan2(y, np.hypot(x, z)), np.arctan2(x, z)])
+
+
+def _look(values: FloatArray, eyes_deg: DoubleArray) -> None:
+    """ARKit's eight values of where eyes look, from the eyes' angles, written into ``values`` [52]."""
+    for side, (pitch, yaw) in zip(("Left", "Right"), eyes_deg, strict=True):
+        out = yaw if side == "Left" else -yaw
+        for name, angle in (("Up", pitch), ("Down", -pitch), ("Out", out), ("In", -out)):
+            values[ARKIT.index(f"eyeLook{name}{side}")] = min(max(angle / LOOK_DEG[name], 0.0), 1.0)
+
+
 def _held(rows: Sequence[TrackRow], seen: _Seen) -> TrackRow:
     """The row of a frame without the face: as before, then fading to rest."""
     last = next((row for row in reversed(rows) if row.seen), None)
@@ -411,10 +479,11 @@ class Smoother:
         self.rotation = OneEuroRotation(cutoff, ROTATION_BETA)
         self.place = OneEuro(cutoff, PLACE_BETA)
         self.expression = OneEuro((cutoff * blinks).astype(np.float32), EXPRESSION_BETA)
+        self.eyes = OneEuro(cutoff, EYES_BETA)
 
     def forget(self) -> None:
         """Begin anew."""
-        for one in (self.rotation, self.place, self.expression):
+        for one in (self.rotation, self.place, self.expression, self.eyes):
             one.forget()
 
     def live(self, row: TrackRow) -> TrackRow:
@@ -424,6 +493,7 @@ class Smoother:
             rotation=self.rotation(row.rotation, row.time_s),
             place=self.place(row.place, row.time_s),
             expression=np.asarray(self.expression(row.expression.astype(np.float64), row.time_s), np.float32),
+            eyes_deg=self.eyes(row.eyes_deg, row.time_s),
         )
 
     def whole(self, rows: Sequence[TrackRow]) -> list[TrackRow]:
@@ -434,7 +504,9 @@ class Smoother:
         rotations = both_ways(self.rotation, np.array([row.rotation for row in rows]), times)
         places = both_ways(self.place, np.array([row.place for row in rows]), times)
         expressions = both_ways(self.expression, np.array([row.expression for row in rows], np.float64), times)
+        expressions = np.clip(expressions, 0, 1).astype(np.float32)
+        eyes = both_ways(self.eyes, np.array([row.eyes_deg for row in rows]), times)
         return [
-            replace(row, rotation=rotation, place=place, expression=np.clip(expression, 0, 1).astype(np.float32))
-            for row, rotation, place, expression in zip(rows, rotations, places, expressions, strict=True)
+            replace(row, rotation=rotation, place=place, expression=expression, eyes_deg=turned)
+            for row, rotation, place, expression, turned in zip(rows, rotations, places, expressions, eyes, strict=True)
         ]
