@@ -249,11 +249,6 @@ class HeadMaker:
         return self._fitter.fit(close_lips(landmarks), shape)
 
     @property
-    def correspondence(self) -> Correspondence:
-        """Where the landmarks lie on the model, made eyes included."""
-        return self._correspondence
-
-    @property
     def has_layout(self) -> bool:
         """Whether the model has texture coordinates."""
         return len(self.model.uv) > 0
