@@ -3,13 +3,13 @@
 Everything is judged at the skin's vertices. Hair has depth, so scalp is looked at a little above its surface.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, minimum_filter
 
-from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
+from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
 from ostec.heads.texture import surface_normals
 from ostec.render.geometry import smoothstep
 from ostec.render.rasterize import rasterize
@@ -103,17 +103,25 @@ def seen_head(
     if hairy.any():
         contrast = np.median(map_coordinates(_contrast(photo), at[:, hairy], order=1))
         shines = bool(contrast < SHINE[0] and np.median(value[hairy, 0]) - skins[0][0] > SHINE[1])
+    nothing = np.zeros(len(ids), np.float32)
+    sharpest = _single(sharp * skin)
+    seen = SeenHead(
+        _single(pixel), _single(weight), sharpest, _single(colour), _single(skin), nothing, None, (0.0, 0.0)
+    )
     if hairy.sum() < LEAST_SEEN or max(share) == 0 or shines:
-        nothing = np.zeros(len(ids), np.float32)
-        return SeenHead(*_single(pixel, weight, sharp * skin, colour, skin, nothing), None, (0.0, 0.0))
+        return seen
     of_hair = _distance(value, _spread(value[hairy], value))
     evidence = np.clip((of_skin - of_hair) / 2, -EVIDENCE, EVIDENCE)
     prior = np.clip(scalp, 0.02, 0.98)
     hair = (scalp > 0.01) / (1 + np.exp(-evidence - np.log(prior / (1 - prior))))
     known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, *HAIRLINE))
-    hair_colour = np.median(colour[hairy], axis=0).astype(np.float32)
-    return SeenHead(
-        *_single(pixel, weight, sharp * known, colour, skin * (1 - hair), hair), hair_colour, (share[0], share[-1])
+    return replace(
+        seen,
+        sharp=_single(sharp * known),
+        skin=_single(skin * (1 - hair)),
+        hair=_single(hair),
+        hair_colour=_single(np.median(colour[hairy], axis=0)),
+        share=(share[0], max(share)),  # who has hair on top has it at the sides
     )
 
 
@@ -132,8 +140,8 @@ def _view(
     return pixel, normals @ towards, visible
 
 
-def _single(*values: np.ndarray) -> tuple[FloatArray, ...]:
-    return tuple(value.astype(np.float32) for value in values)
+def _single(values: Array) -> FloatArray:
+    return values.astype(np.float32)
 
 
 def _nearest(photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, towards: DoubleArray) -> DoubleArray:
