@@ -18,13 +18,15 @@ CLASSES = {
         "pipeline.settings.ObserveSettings",
     ),
     "Detection and landmarks": ("detect.settings.DetectSettings", "detect.settings.LandmarkSettings"),
-    "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings"),
+    "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings", "fit.settings.JointFitSettings"),
     "Mask": (
         "mask.settings.MaskSettings",
         "mask.settings.SpectacleSettings",
         "mask.settings.HandSettings",
+        "mask.settings.MosaicSettings",
         "mask.settings.CoverSettings",
     ),
+    "Light": ("light.settings.LightSettings",),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",
@@ -32,6 +34,7 @@ CLASSES = {
         "complete.settings.PortraitSettings",
     ),
     "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "Several photos": ("complete.settings.FuseSettings",),
     "Full head": (
         "pipeline.settings.FullHeadSettings",
         "heads.settings.HeadTextureSettings",

@@ -55,10 +55,14 @@ class Command:
 _TABLE = """
 complete: photos.commands.Complete: photos to textured faces
     photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
+fuse: photos.fuse.Fuse: several photos or a video of one person to one face
+    left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 transfer: photos.commands.Transfer: finished textures in other models' layouts
     results/ --to ict | results/a.json --to flame -o flame --size 2048
+relight: photos.commands.Relight: finished faces under another light
+    results/ --light 45,30,white -o relit | results/a.json --light studio.hdr -o relit
 generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
 models list: models.models.ModelsList: models that can be added, which are here

@@ -21,6 +21,10 @@ class RunRecord(TypedDict, total=False):
     source: str | None
     """The photo's name."""
     source_sha256: str
+    """Of several photos one for all of them."""
+    photos: list[dict[str, Any]]
+    """Of several photos of one person, in the order of the provenance: its index in the palette, ``source``,
+    ``source_sha256``, ``pose_deg`` and the share of the layout that is from it."""
     files: list[str]
     """Names of the result's files, relative to its folder."""
     settings: dict[str, Any]
@@ -51,6 +55,8 @@ class RunRecord(TypedDict, total=False):
     occluders: list[str]
     figures: dict[str, float]
     """What the photo is like: brightness, contrast, sharpness."""
+    light: dict[str, Any]
+    """Of the photo, where it was taken out: harmonics, lamps, strength, the skin's ITA."""
     losses: dict[str, Any]
     iterations: int
     features: str | None

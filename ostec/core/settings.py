@@ -13,6 +13,7 @@ Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
 Expression = Literal["photo", "neutral"]
 Hair = Literal["painted", "none"]
+Materials = Literal["none", "gltf", "unreal"]
 Device = Literal["auto", "cpu", "cuda"]
 NO_HEAD = "none"
 FACE_MODELS = (NO_HEAD, *face_models())

@@ -43,7 +43,10 @@ ORIGIN_SETBACK_MM = 60.0
 
 
 class Provenance(IntEnum):
-    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``."""
+    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``.
+
+    Of several photos of one person ``PHOTO`` is the first, and ``PADDING`` + n - 1 the n-th, from the second on.
+    """
 
     OUTSIDE = 0
     PHOTO = 1
@@ -56,6 +59,11 @@ class Provenance(IntEnum):
     LEFT = 8
     RIGHT = 9
     PADDING = 10
+
+
+def kinds_of(provenance: ByteArray) -> ByteArray:
+    """A map of provenance that does not tell photos apart: each of them is ``PHOTO``."""
+    return np.where(provenance > Provenance.PADDING, Provenance.PHOTO, provenance).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -289,6 +297,8 @@ class Evidence:
     """[H, W, 3] in [0, 1]: the picture that ``face`` was fitted to; only a generator of natural photos looks at it."""
     identity: FloatArray | None = None
     """[512] of unit length: whose face it is, if an ArcFace said so."""
+    picture: ByteArray | None = None
+    """[S, S] number from 1 of the picture that shows each texel best, 0 where none does; None for a single picture."""
 
 
 @dataclass(frozen=True)

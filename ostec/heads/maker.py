@@ -111,7 +111,7 @@ class HeadMaker:
         triangles = skin_triangles(model)
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
-        self._correspondence = correspondence
+        self.correspondence = correspondence
         self._fitter = HeadFitter(model, correspondence, fit)
         self._rigger = Rigger(model, correspondence)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
@@ -265,7 +265,7 @@ class HeadMaker:
         """What decides where a given face lies on the model: hashes and settings."""
         return {
             "model": self.model.sha256,
-            "correspondence": self._correspondence.sha256,
+            "correspondence": self.correspondence.sha256,
             "settings": f"{self.settings!r} {self._fitter.settings!r}",
         }
 

@@ -78,3 +78,5 @@ class Head:
     """How it moves."""
     shares_texture: bool = False
     """The part ``face`` has the texture of the face as it is."""
+    unlit: bool = False
+    """Its colours are albedo: no photo's light is in them."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageColor, TiffImagePlugin, UnidentifiedImageError
 
 from ostec.core.errors import ImageError, kind_of, out_of_memory
-from ostec.core.plain import open_plain
+from ostec.core.plain import open_plain, read_plain
 from ostec.core.types import ByteArray, FloatArray
 from ostec.io.files import write_atomic
 
@@ -32,6 +32,7 @@ _TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTA
 """Names in Pillow of what orientations 2 to 8 ask for."""
 _FILTERS = {"area": "BOX", "bilinear": "BILINEAR", "lanczos": "LANCZOS"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_MAX_RADIANCE_BYTES = 256 << 20
 _SAMPLE_FORMAT, _FLOATING = 339, 3  # TIFF tag, and its value for floating numbers
 _DARK_PEAK = 16383
 """16-bit pictures without a brighter value hold at most 14 bits."""
@@ -372,6 +373,34 @@ def as_picture(value: object) -> FloatArray:
 def as_pil(image: FloatArray) -> Image.Image:
     """A PIL image of [H, W, 3] RGB in [0, 1]."""
     return Image.fromarray(to_bytes(image))
+
+
+def named_colour(name: str) -> tuple[float, float, float]:
+    """RGB in [0, 1] of a colour's name in HTML, as white, or #rrggbb. Raises ValueError for a name that is none."""
+    red, green, blue = ImageColor.getrgb(name)[:3]
+    return red / 255, green / 255, blue / 255
+
+
+def read_radiance(path: Path) -> FloatArray:
+    """Read a picture of linear light, [H, W, 3], from a Radiance file (.hdr).
+
+    Raises ImageError if it is none.
+    """
+    import cv2
+
+    try:
+        data = read_plain(path, _MAX_RADIANCE_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror or error}).") from error
+    if not data.startswith((b"#?RADIANCE", b"#?RGBE")):
+        raise ImageError(f"{path} is no Radiance picture (.hdr).")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
+    if picture is None or not np.isfinite(picture).all():
+        raise ImageError(f"{path} is damaged.")
+    return np.ascontiguousarray(picture[..., ::-1], np.float32)
 
 
 def to_bytes(image: FloatArray) -> ByteArray:

@@ -34,6 +34,8 @@ from ostec.load.morphable.files import read_mat
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
+from ostec.nets.dlib_face import FaceRecogniser, dlib_face_from_tensors
+from ostec.nets.efficientnet import EfficientFeatures, PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
 from ostec.nets.iris import IrisNetwork
@@ -127,6 +129,15 @@ def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
     return _load_first("arcface", arcface_from_tensors, device)
 
 
+def load_recogniser(device: torch.device) -> Loaded[FaceRecogniser]:
+    """Load what says who a face is: an ArcFace if one is found, else the network that ships. Errors as both."""
+    if (arcface := load_arcface(device)) is not None:
+        return Loaded(arcface.network, arcface.hashes)
+    path = verified_path("identity", "identity.safetensors")
+    network = dlib_face_from_tensors(read_safetensors(path), path.name).to(device)
+    return Loaded(network, {path.name: load_manifest("identity").file(path.name).sha256})
+
+
 def load_regressor(name: str, device: torch.device) -> Loaded[Regressor]:
     """Load a network that reads a morphable model's coefficients from a photo: one of ``REGRESSORS``.
 
@@ -196,6 +207,19 @@ def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAY
     return None
 
 
+def load_perceptual(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> Loaded[PerceptualNetwork]:
+    """Load what compares pictures: :func:`load_lpips` if it finds a backbone, else EfficientNet-Lite0's features.
+
+    Arguments and errors as there; AssetError where the requirement that brings the other is missing or damaged.
+    """
+    if (lpips := load_lpips(device, backbones)) is not None:
+        return Loaded(lpips.network, lpips.hashes)
+    (entry,) = load_manifest("efficientnet").files
+    path = verified_path("efficientnet", entry.name)
+    features = EfficientFeatures(read_torch(path, entry.size, entry.sha256), path.name).to(device)
+    return Loaded(features, {path.name: entry.sha256})
+
+
 def try_to_open(manifest: Manifest, path: Path) -> None:
     """Open a file of a model as what it should be; of formats that nothing here reads, it may be all but a web page.
 
@@ -225,11 +249,6 @@ _OPENERS: dict[str, Callable[[Path], object]] = {
     ".mat": lambda path: read_mat(path, ()),
     ".obj": read_obj,
 }
-
-
-def lpips_backbones() -> list[str]:
-    """Names of the files that LPIPS can stand on."""
-    return [Path(entry.name).name for entry in load_manifest("lpips").files]
 
 
 def _fetched_by_torch(name: str) -> Path | None:

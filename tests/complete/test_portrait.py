@@ -39,7 +39,7 @@ def models() -> Models:
         networks = [network.eval().requires_grad_(False) for network in (Generator(shape), Discriminator(shape))]
     natural = natural_generator(*networks, notes=("The mean is a guess.",))  # type: ignore[arg-type]
     loaded = load_models(torch.device("cpu"), SETTINGS)
-    return replace(loaded, generator=natural, shares_prior=False, lpips=None, arcface=None, parsing=None)
+    return replace(loaded, generator=natural, shares_prior=False, perceptual=None, recogniser=None, parsing=None)
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_a_finished_face_tells_what_it_is(face: CompletedFace, astronaut: FloatA
     np.testing.assert_allclose(face.mesh.visual.uv, face.uv)
     assert repr(face).startswith("<CompletedFace of 'astronaut.png': texture 256 x 256, soft, yaw ")
     assert len(repr(face)) < 120
-    assert face._repr_html_().startswith('<iframe width="480"')
+    assert face._repr_html_().startswith('<iframe width="100%"')
     png = io.BytesIO()
     face.to_pil().save(png, "PNG")
     assert png.getvalue().startswith(b"\x89PNG")

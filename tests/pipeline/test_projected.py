@@ -29,7 +29,9 @@ VIEWS = ["bottom", "bottom_left", "bottom_right", "left", "right"]
 def completer() -> Completer:
     """With what ships, even where published networks lie on this machine."""
     loaded = Completer.from_pretrained(SETTINGS, "cpu")
-    return Completer(replace(loaded.models, lpips=None, arcface=None, parsing=None), SETTINGS, loaded.device, [])
+    return Completer(
+        replace(loaded.models, perceptual=None, recogniser=None, parsing=None), SETTINGS, loaded.device, []
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_the_record_has_every_view_with_its_losses(completer: Completer, soft: C
         assert row["total"] <= row["start_total"]
         terms = {"pixel", "ms_ssim", "latent", "start", "features", "landmarks"}
         assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
-    assert soft.record["features"] == "encoder (no LPIPS backbone)"
+    assert soft.record["features"] == "encoder (no perceptual network)"
     judges = {term: soft.record[term] for term in ("landmarks", "identity", "realism", "parsing")}
     assert judges == {**dict.fromkeys(judges, "none"), "landmarks": "FaceMesh"}
     assert soft.record["weights"]["generator.safetensors"] == completer.models.hashes["generator.safetensors"]
@@ -63,7 +65,7 @@ def test_with_a_backbone_lpips_takes_the_place_of_the_features(
 ) -> None:
     monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:2]])
     tensors = LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet"))
-    with_lpips = replace(completer.models, lpips=Lpips("alexnet", tensors))
+    with_lpips = replace(completer.models, perceptual=Lpips("alexnet", tensors))
     record = Completer(with_lpips, SETTINGS, completer.device, [])(ASTRONAUT).record
     assert record["features"] == "LPIPS (alexnet)"
     assert list(record["losses"]) == VIEWS[:2]
