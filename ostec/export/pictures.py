@@ -20,7 +20,7 @@ from ostec.core.types import (
 )
 from ostec.export.mesh import face_part
 from ostec.export.surfaces import Surface, draw, surface_of
-from ostec.heads.parts import Head
+from ostec.heads.parts import OUTSIDE, Head
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import write_png
 from ostec.render.geometry import Camera, portrait_camera
@@ -35,8 +35,6 @@ FRONT_VIEW = "View from yaw 0"
 """Title of the page's picture that is the result's thumbnail, too."""
 _MARK = (0.25, 1.0, 0.85)
 """Colour of what is drawn over the photo: no skin has it."""
-OUTSIDE = ("face", "head", "eye_left", "eye_right")
-"""Parts of a full head that are drawn over the photo."""
 
 
 def canonical_landmarks(face: FittedFace) -> FloatArray:

@@ -14,10 +14,8 @@ import numpy as np
 from ostec.core.types import Array, FittedFace, FloatArray, IntArray, TexturedFace
 from ostec.export.gltf import STILL_MM
 from ostec.export.mesh import face_part, provenance_name, provenance_palette
-from ostec.export.pictures import OUTSIDE
 from ostec.export.templates import data_url, render
-from ostec.heads.parts import Head, HeadPart, Rig
-from ostec.heads.rig import JAW_OPEN
+from ostec.heads.parts import JAW_OPEN, OUTSIDE, Head, HeadPart, Rig
 from ostec.io.images import at_most, encode_jpeg, encode_png
 
 TEXTURE_SIDE, PICTURE_SIDE, PHOTO_SIDE = 1024, 560, 720

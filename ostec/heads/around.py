@@ -3,13 +3,13 @@
 Everything is judged at the skin's vertices. Hair has depth, so scalp is looked at a little above its surface.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.ndimage import map_coordinates, minimum_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, minimum_filter
 
-from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
+from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
 from ostec.heads.texture import surface_normals
 from ostec.render.geometry import smoothstep
 from ostec.render.rasterize import rasterize
@@ -39,6 +39,11 @@ HAIRLINE = (0.1, 0.6)
 """How far people have hair where the photo's begins to count, and counts fully: no fringe before the face."""
 HAIRY = (0.1, 0.22)
 """Share of the scalp that looks like hair from which there is some, and from which it covers all."""
+SHINE = 0.09, -0.45
+"""Contrast below which what is unlike skin is a bare scalp's shine, unless it is darker in log brightness than that:
+shine has 0.05, hair 0.13 and more."""
+FINE = 6.0
+"""Deviation in pixels of the blur that contrast is measured against and averaged with."""
 EVIDENCE = 5.0
 """Log odds for or against hair that colour brings at most."""
 
@@ -87,23 +92,36 @@ def seen_head(
     weight = visible * person * smoothstep(cosine + 0.2 * scalp, *COSINE)
     sharp = weight * smoothstep(cosine, *SHARP_COSINE) * smoothstep(vertices[ids, 1], *NECK_MM)
     value = _log_colours(colour)
-    of_skin = _distance(value, _spread(value[face & (weight > 0.8)], value))
+    skins = _spread(value[face & (weight > 0.8)], value)
+    of_skin = _distance(value, skins)
     sure = (scalp > 0.8) & (weight > 0.3)
     hairy = sure & (of_skin > UNLIKE)
     top = vertices[ids, 1] > 70
     share = [float(smoothstep(np.mean(hairy[sure & part]), *HAIRY)) for part in (top, ~top) if (sure & part).sum() > 5]
     skin = np.exp(-np.maximum(of_skin - 4, 0) / 4)
-    if hairy.sum() < LEAST_SEEN or max(share) == 0:
-        nothing = np.zeros(len(ids), np.float32)
-        return SeenHead(*_single(pixel, weight, sharp * skin, colour, skin, nothing), None, (0.0, 0.0))
+    shines = False
+    if hairy.any():
+        contrast = np.median(map_coordinates(_contrast(photo), at[:, hairy], order=1))
+        shines = bool(contrast < SHINE[0] and np.median(value[hairy, 0]) - skins[0][0] > SHINE[1])
+    nothing = np.zeros(len(ids), np.float32)
+    sharpest = _single(sharp * skin)
+    seen = SeenHead(
+        _single(pixel), _single(weight), sharpest, _single(colour), _single(skin), nothing, None, (0.0, 0.0)
+    )
+    if hairy.sum() < LEAST_SEEN or max(share) == 0 or shines:
+        return seen
     of_hair = _distance(value, _spread(value[hairy], value))
     evidence = np.clip((of_skin - of_hair) / 2, -EVIDENCE, EVIDENCE)
     prior = np.clip(scalp, 0.02, 0.98)
     hair = (scalp > 0.01) / (1 + np.exp(-evidence - np.log(prior / (1 - prior))))
     known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, *HAIRLINE))
-    hair_colour = np.median(colour[hairy], axis=0).astype(np.float32)
-    return SeenHead(
-        *_single(pixel, weight, sharp * known, colour, skin * (1 - hair), hair), hair_colour, (share[0], share[-1])
+    return replace(
+        seen,
+        sharp=_single(sharp * known),
+        skin=_single(skin * (1 - hair)),
+        hair=_single(hair),
+        hair_colour=_single(np.median(colour[hairy], axis=0)),
+        share=(share[0], max(share)),  # who has hair on top has it at the sides
     )
 
 
@@ -122,8 +140,8 @@ def _view(
     return pixel, normals @ towards, visible
 
 
-def _single(*values: np.ndarray) -> tuple[FloatArray, ...]:
-    return tuple(value.astype(np.float32) for value in values)
+def _single(values: Array) -> FloatArray:
+    return values.astype(np.float32)
 
 
 def _nearest(photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, towards: DoubleArray) -> DoubleArray:
@@ -136,6 +154,13 @@ def _nearest(photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, tow
     turned = torch.from_numpy(triangles[:, ::-1].copy())
     found = rasterize(torch.from_numpy(position)[None], turned, (DEPTH_SIDE, DEPTH_SIDE))[0].numpy()
     return np.where(found[..., 3] > 0, low + (1 - found[..., 2] / 0.99) / 2 * (high - low), -np.inf)
+
+
+def _contrast(photo: PhotoAround) -> FloatArray:
+    """[S, S]: local deviation of the log brightness without its coarse course."""
+    grey = np.log(photo.colour.mean(-1) + 0.03)
+    fine = grey - gaussian_filter(grey, FINE)
+    return np.asarray(np.sqrt(gaussian_filter(fine**2, FINE)))
 
 
 def _log_colours(colour: FloatArray) -> DoubleArray:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 from scipy.spatial import cKDTree
 
-from ostec.core.types import Array, FloatArray
+from ostec.core.types import Array, BoolArray, FloatArray
 from ostec.heads.around import SeenHead
 from ostec.render.geometry import smoothstep
 
@@ -60,7 +60,7 @@ def usual_hair(seen: SeenHead, scalp: FloatArray, points: FloatArray) -> FloatAr
     return (scalp * (seen.share[1] + (seen.share[0] - seen.share[1]) * top)).astype(np.float32)
 
 
-def strands(points: FloatArray, inside: Array) -> FloatArray:
+def strands(points: FloatArray, inside: BoolArray) -> FloatArray:
     """[S, S] of deviation one: strands that run down from the crown; ``points`` [S, S, 3] lie on the mean head."""
     way = points[inside] - MIDDLE_MM
     way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6)

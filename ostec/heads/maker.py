@@ -147,7 +147,7 @@ class HeadMaker:
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         seen = None if photo is None else self._seen(photo, fitted)
         base = self.carried(texture, fitted.vertices, on_head, seen)
-        grown = self._hair(fitted, seen) if seen is not None and hair and seen.hair_colour is not None else None
+        grown = self._hair(fitted, seen) if seen is not None and hair else None
         skins = {}
         texture = self.as_read(texture, on_head)
         for name in self.textured:
@@ -171,8 +171,10 @@ class HeadMaker:
         vertices = fitted.vertices.astype(np.float64)
         return seen_head(photo, vertices, self.model.triangles, self._skin, self._scalp, self._own)
 
-    def _hair(self, fitted: FittedHead, seen: SeenHead) -> FloatArray:
-        """[V, 4] at the skin's vertices: how far there is hair, and its colour."""
+    def _hair(self, fitted: FittedHead, seen: SeenHead) -> FloatArray | None:
+        """[V, 4] at the skin's vertices: how far there is hair, and its colour; None where there is none."""
+        if seen.hair_colour is None:
+            return None
         usual = usual_hair(seen, self._scalp, self._mean)[:, None]
         target = np.concatenate([usual, usual * seen.hair_colour], axis=1)
         known = seen.hair[:, None] * np.c_[np.ones(len(seen.hair)), seen.colour]

@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from ostec.core.morphable import Joints
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 
+OUTSIDE = ("face", "head", "eye_left", "eye_right")
+"""Parts of a full head that are seen from outside."""
+JAW_OPEN = "jawOpen"
+"""Of ARKit's expressions, the one that moves the jaw's joint."""
+
 
 @dataclass(frozen=True)
 class HeadPart:

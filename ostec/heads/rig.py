@@ -13,7 +13,7 @@ from ostec.core.morphable import Joints, MorphableModel
 from ostec.core.types import EYE_CORNER_DISTANCE_MM, EYE_CORNERS, Array, DoubleArray, FloatArray
 from ostec.fit.dense import weighted_similarity
 from ostec.fit.morphable import FittedHead
-from ostec.heads.parts import Head, Rig
+from ostec.heads.parts import JAW_OPEN, Head, Rig
 from ostec.heads.texture import eyeball, surface_normals
 from ostec.render.geometry import smoothstep
 
@@ -30,7 +30,6 @@ ARKIT = (
     *("cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut"),
 )
 """ARKit's 52 blend shapes in Apple's order; left is the head's."""
-JAW_OPEN = "jawOpen"
 WITH_NORMALS = (JAW_OPEN, "mouthSmileLeft", "mouthSmileRight", "eyeBlinkLeft", "eyeBlinkRight")
 """Expressions that turn the surface so far that its normals are stored too."""
 NECK_MM, HEAD_MM = (0.0, -165.0, -105.0), (0.0, -40.0, -88.0)

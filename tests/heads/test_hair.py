@@ -1,0 +1,72 @@
+"""Hair: where it grows, what of a photo is taken for it, and that a bare scalp stays bare."""
+
+import numpy as np
+
+from ostec.core.types import FloatArray, PhotoAround
+from ostec.heads.around import SeenHead, seen_head
+from ostec.heads.eyes import sphere
+from ostec.heads.hair import ear_of, painted, scalp_of, strands, usual_hair
+
+SIZE, ZOOM, RADIUS = 768, 2.0, 90.0
+BALL = sphere()
+POINTS = BALL.points * RADIUS
+SCALP = scalp_of(POINTS.astype(np.float32), np.empty((0, 3), np.float32))
+SKIN, BLACK = (0.75, 0.55, 0.45), (0.06, 0.05, 0.05)
+
+
+def _seen(hair: tuple[float, float, float], contrast: float) -> SeenHead:
+    """A ball for a head in front of green, ``hair`` above its equator's front, skin below; lit evenly."""
+    camera = np.array([[ZOOM, 0, 0, SIZE / 2], [0, -ZOOM, 0, SIZE / 2]])
+    x, y = np.meshgrid(np.arange(SIZE) + 0.5 - SIZE / 2, np.arange(SIZE) + 0.5 - SIZE / 2)
+    noise = np.exp(contrast * np.random.default_rng(0).normal(size=(SIZE, SIZE, 1)))
+    picture = np.where((y < -50 * ZOOM)[..., None], np.clip(np.array(hair) * noise, 0, 1), SKIN)
+    person = np.hypot(x, y) < (RADIUS + 7) * ZOOM
+    photo = PhotoAround(
+        np.where(person[..., None], picture, (0, 0.8, 0)).astype(np.float32), person.astype(np.float32), camera
+    )
+    face = (POINTS[:, 2] > 0.5 * RADIUS) & (POINTS[:, 1] < 40)
+    return seen_head(photo, POINTS, BALL.triangles, np.arange(len(POINTS), dtype=np.int32), SCALP, face)
+
+
+def test_scalp_is_symmetric_and_leaves_face_ears_and_throat_free() -> None:
+    places: FloatArray = np.array(
+        [[0, 110, -20], [0, 20, -120], [0, 30, 80], [60, -10, 40], [85, -10, -35], [-85, -10, -35], [0, -110, 40]],
+        np.float32,
+    )
+    scalp = scalp_of(places, np.empty((0, 3), np.float32))
+    assert (scalp[:2] > 0.95).all()
+    assert (scalp[2:] < 0.05).all()
+    np.testing.assert_allclose(scalp, scalp_of(places * [-1, 1, 1], np.empty((0, 3), np.float32)))
+    assert (ear_of(places)[4:6] > 0.9).all()
+
+
+def test_dark_hair_is_seen_in_its_colour_and_stands_in_for_what_is_hidden() -> None:
+    seen = _seen(BLACK, 0.4)
+    assert seen.hair_colour is not None
+    np.testing.assert_allclose(seen.hair_colour, BLACK, atol=0.03)
+    assert seen.share[0] == 1
+    usual = usual_hair(seen, SCALP, POINTS.astype(np.float32))
+    back = (POINTS[:, 2] < -60) & (SCALP > 0.95)
+    assert (usual[back] > 0.9).all()
+    assert (seen.weight[POINTS[:, 2] < -30] == 0).all()
+
+
+def test_bare_scalp_and_its_shine_are_no_hair() -> None:
+    assert _seen(SKIN, 0.0).hair_colour is None
+    assert _seen((0.95, 0.9, 0.88), 0.01).hair_colour is None
+
+
+def test_hair_covers_where_it_is_and_nothing_else() -> None:
+    skin, hair = np.full((8, 8, 3), 0.7), np.zeros((8, 8), np.float32)
+    hair[:, 4:] = 1
+    made = painted(skin, hair, np.full((8, 8, 3), 0.1, np.float32), np.zeros((8, 8), np.float32), 0.2)
+    np.testing.assert_allclose(made[:, :4], 0.7)
+    np.testing.assert_allclose(made[:, 4:], 0.1, atol=1e-6)
+
+
+def test_strands_have_deviation_one_and_are_the_same_each_time() -> None:
+    inside = np.ones((64, 64), bool)
+    points = np.random.default_rng(1).normal(size=(64, 64, 3)).astype(np.float32) * 60
+    made = strands(points, inside)
+    assert abs(float(made.std()) - 1) < 0.05
+    np.testing.assert_array_equal(made, strands(points, inside))
