@@ -23,8 +23,10 @@ CLASSES = {
         "mask.settings.MaskSettings",
         "mask.settings.SpectacleSettings",
         "mask.settings.HandSettings",
+        "mask.settings.MosaicSettings",
         "mask.settings.CoverSettings",
     ),
+    "Light": ("light.settings.LightSettings",),
     "Prior": ("prior.settings.PriorSettings", "prior.settings.SkinSettings"),
     "Projection": (
         "complete.generator.GeneratorSettings",

@@ -61,6 +61,8 @@ invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 transfer: photos.commands.Transfer: finished textures in other models' layouts
     results/ --to ict | results/a.json --to flame -o flame --size 2048
+relight: photos.commands.Relight: finished faces under another light
+    results/ --light 45,30,white -o relit | results/a.json --light studio.hdr -o relit
 generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
 models list: models.models.ModelsList: models that can be added, which are here
@@ -109,8 +111,6 @@ train prior: train.prior.TrainPrior: fit the texture prior to portraits
     --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
 train generator: train.generator.TrainGenerator: train the generator on portraits
     --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
-bench pipeline: bench.pipeline.BenchPipeline: seconds per stage, photos per hour
-    photo.jpg | photos/ --repeats 5 --json speed.json
 """
 """Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
 
@@ -136,7 +136,6 @@ FAMILIES = {
     "dataset": "Datasets",
     "eval": "Evaluation",
     "train": "Training",
-    "bench": "Speed",
 }
 _RUN_OSTEC = Command(
     "ostec.app.photos.commands",

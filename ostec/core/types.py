@@ -257,6 +257,34 @@ class ObservedFace:
 
 
 @dataclass(frozen=True)
+class SeenEye:
+    """One eye of a photo, cut out upright; S is the crop's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]."""
+    camera: DoubleArray
+    """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    iris: FloatArray
+    """[3]: middle and radius in the crop's pixels."""
+    lids: FloatArray
+    """[K, 2]: the opening between the lids in the crop's pixels."""
+
+
+@dataclass(frozen=True)
+class PhotoAround:
+    """A photo's head with its surroundings, cut out upright; S is the crop's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]; zero outside the photo."""
+    person: FloatArray
+    """[S, S] in [0, 1]: how likely each pixel is of a person, clothes and hair included; zero outside the photo."""
+    camera: DoubleArray
+    """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    eyes: tuple[SeenEye | None, SeenEye | None] = (None, None)
+    """Image-left eye first; None where its iris was not found."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What all pictures of one person show of the face in the layout: what a completer works from."""
 

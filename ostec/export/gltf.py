@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from ostec import __version__
-from ostec.core.types import Array, FloatArray
+from ostec.core.types import FloatArray
 from ostec.heads.parts import Head, HeadPart, Rig
+from ostec.render.colour import to_linear
 
 METRES_PER_MILLIMETRE = 0.001
 STILL_MM, STILL_NORMAL = 0.02, 0.01
@@ -28,22 +30,30 @@ _SAMPLER = {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071
 Json = dict[str, Any]
 
 
-def head_glb(name: str, head: Head, pictures: Mapping[str, bytes]) -> bytes:
+SKIN_PARTS, EYE_PARTS = ("face", "head"), ("eye_left", "eye_right")
+SKIN_IOR, EYE_IOR = 1.4, 1.376
+"""Refraction of skin (F0 0.028) and of the cornea."""
+
+
+def head_glb(name: str, head: Head, pictures: Mapping[str, bytes], maps: Mapping[str, bytes] | None = None) -> bytes:
     """The file of one head.
 
     Args:
         name: of the node that holds all.
         head: at rest without its expression, which it shows by its default weights.
         pictures: PNG of each textured part; equal ones are stored once.
+        maps: PNG of the face's ``normal``, ``orm`` and ``specular`` (F0 as an sRGB colour), if it has them.
     """
-    binary, images = _Binary(), dict.fromkeys(pictures.values())
+    maps = maps or {}
+    binary, images = _Binary(), dict.fromkeys([*pictures.values(), *maps.values()])
     meshes: list[Json] = []
     materials: list[Json] = []
     nodes: list[Json] = [{"name": name}]
     skin = 0 if head.rig is not None else None
     for k, part in enumerate(head.parts):
         picture = list(images).index(pictures[part.name]) if part.name in pictures else None
-        materials.append(_material(part, picture))
+        own = {kind: list(images).index(data) for kind, data in maps.items() if part.name == SKIN_PARTS[0]}
+        materials.append(_material(part, picture, own, head.unlit))
         meshes.append(_mesh(binary, part, head.rig) | {"name": part.name})
         meshes[-1]["primitives"][0]["material"] = k
         nodes.append({"name": part.name, "mesh": k} | ({} if skin is None else {"skin": skin}))
@@ -56,6 +66,9 @@ def head_glb(name: str, head: Head, pictures: Mapping[str, bytes]) -> bytes:
         "meshes": meshes,
         "materials": materials,
     }
+    extensions = {name for material in materials for name in material.get("extensions", ())}
+    if extensions:
+        document["extensionsUsed"] = sorted(extensions)
     if head.rig is not None:
         document["skins"] = [_skin(binary, head.rig, len(nodes))]
         children.append(len(nodes))
@@ -132,7 +145,7 @@ def _mesh(binary: _Binary, part: HeadPart, rig: Rig | None) -> Json:
         uv = np.stack([part.uv[:, 0], 1 - part.uv[:, 1]], axis=1).astype(np.float32)
         attributes["TEXCOORD_0"] = binary.add(uv, "VEC2", _VERTICES)
     if part.vertex_colours is not None:
-        light = np.rint(255 * linear(np.c_[part.vertex_colours, np.ones(len(points))])).astype(np.uint8)
+        light = np.rint(255 * to_linear(np.c_[part.vertex_colours, np.ones(len(points))])).astype(np.uint8)
         attributes["COLOR_0"] = binary.add(light, "VEC4", _VERTICES, normalized=True)
     if rig is not None:
         joints, weights = _influences(part, rig)
@@ -195,17 +208,28 @@ def _joints(rig: Rig, first: int) -> list[Json]:
         place = places[k] - (places[parents[k]] if parents[k] >= 0 else 0)
         children = [first + int(child) for child in np.flatnonzero(parents == k)]
         found.append({"name": name, "translation": place.tolist()} | ({"children": children} if children else {}))
+        if name in rig.turns:
+            found[-1]["rotation"] = Rotation.from_matrix(rig.turns[name]).as_quat().tolist()
     return found
 
 
-def _material(part: HeadPart, picture: int | None) -> Json:
+def _material(part: HeadPart, picture: int | None, maps: Mapping[str, int], unlit: bool) -> Json:
+    """A part's material; with ``maps``, the numbers of textures by kind, and the optics of skin and eyes if unlit."""
     looks: Json = {"metallicFactor": 0.0, "roughnessFactor": part.roughness}
-    looks["baseColorFactor"] = [*linear(np.array(part.colour)).tolist(), 1.0]
+    looks["baseColorFactor"] = [*to_linear(np.array(part.colour)).tolist(), 1.0]
     if picture is not None:
         looks["baseColorTexture"] = {"index": picture}
-    return {"name": part.name, "pbrMetallicRoughness": looks}
-
-
-def linear(values: Array) -> Array:
-    """Turn sRGB values into linear light, both in [0, 1] (IEC 61966-2-1): glTF's factors and colours are linear."""
-    return np.asarray(np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4))
+    material: Json = {"name": part.name, "pbrMetallicRoughness": looks}
+    if "orm" in maps:
+        looks |= {"roughnessFactor": 1.0, "metallicRoughnessTexture": {"index": maps["orm"]}}
+        material["occlusionTexture"] = {"index": maps["orm"]}
+    if "normal" in maps:
+        material["normalTexture"] = {"index": maps["normal"]}
+    if unlit and part.name in SKIN_PARTS:
+        colour = {"specularColorTexture": {"index": maps["specular"]}} if "specular" in maps else {}
+        specular = {"specularFactor": 1.0, **colour}
+        material["extensions"] = {"KHR_materials_ior": {"ior": SKIN_IOR}, "KHR_materials_specular": specular}
+    if unlit and part.name in EYE_PARTS:
+        coat = {"clearcoatFactor": 1.0, "clearcoatRoughnessFactor": 0.03}
+        material["extensions"] = {"KHR_materials_ior": {"ior": EYE_IOR}, "KHR_materials_clearcoat": coat}
+    return material

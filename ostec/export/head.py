@@ -20,23 +20,31 @@ ENDING = "_head"
 
 
 def write_head(
-    directory: Path, name: str, head: Head, ending: str = ENDING, pictures: Mapping[str, str] | None = None
+    directory: Path,
+    name: str,
+    head: Head,
+    ending: str = ENDING,
+    pictures: Mapping[str, str] | None = None,
+    maps: Mapping[str, bytes] | None = None,
 ) -> list[Path]:
     """Write ``NAME_head.glb``, ``NAME_head.obj``, ``NAME_head.mtl`` and ``NAME_head_PART.png`` for textured parts.
 
-    Where the head shares the face's texture, its face shows ``NAME.png``, which somebody else writes.
+    Where the head shares the face's texture, its face shows ``NAME.png``, or without light ``NAME_albedo.png``, which
+    somebody else writes.
 
     Args:
         ending: in place of ``_head``.
         pictures: stem of its picture for each textured part, if other than NAME_head_PART; parts may share one.
+        maps: of the face, for :func:`head_glb`, where the head shares its texture.
 
     Returns the files written, copies as of :func:`write_parts` among them.
     """
     stem = f"{name}{ending}"
     textured = {part.name: part.texture for part in head.parts if part.texture is not None}
     stems = {part: f"{stem}_{part}" for part in textured} if pictures is None else dict(pictures)
-    shared = {name} if head.shares_texture and pictures is None else set()
-    stems |= {"face": name} if shared else {}
+    face = f"{name}_albedo" if head.unlit else name
+    shared = {face} if head.shares_texture and pictures is None else set()
+    stems |= {"face": face} if shared else {}
     encoded: dict[str, bytes] = {}
     for part, texture in textured.items():
         if stems[part] not in encoded:
@@ -50,7 +58,9 @@ def write_head(
     about = f"{head.model}: {head.licence}"
     written += write_parts(directory, stem, head.parts, {part: f"{stems[part]}.png" for part in textured}, about)
     written.append(directory / f"{stem}.glb")
-    write_atomic(written[-1], head_glb(name, head, {part: encoded[stems[part]] for part in textured}))
+    write_atomic(
+        written[-1], head_glb(name, head, {part: encoded[stems[part]] for part in textured}, maps if shared else None)
+    )
     return written
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageColor, TiffImagePlugin, UnidentifiedImageError
 
 from ostec.core.errors import ImageError, kind_of, out_of_memory
-from ostec.core.plain import open_plain
+from ostec.core.plain import open_plain, read_plain
 from ostec.core.types import ByteArray, FloatArray
 from ostec.io.files import write_atomic
 
@@ -32,9 +32,12 @@ _TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTA
 """Names in Pillow of what orientations 2 to 8 ask for."""
 _FILTERS = {"area": "BOX", "bilinear": "BILINEAR", "lanczos": "LANCZOS"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_MAX_RADIANCE_BYTES = 256 << 20
 _SAMPLE_FORMAT, _FLOATING = 339, 3  # TIFF tag, and its value for floating numbers
 _DARK_PEAK = 16383
 """16-bit pictures without a brighter value hold at most 14 bits."""
+_STRIP = 512
+"""Rows, an even number, that are converted at once."""
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
@@ -109,7 +112,7 @@ def _decode(
             picture = _brightened(picture, stream, notes)
             if picture.width * picture.height > whole_megapixels * 1e6:
                 logger.warning("%s has %s; it is read at half its width and height.", name, size)
-                picture = _halved(picture)
+                picture = _halved(picture, stream)
             else:
                 picture.load()
                 picture = _turn_upright(picture, _orientation(picture))
@@ -222,9 +225,11 @@ def is_image_file(path: Path) -> bool:
             return False
 
 
-def _halved(picture: Image.Image) -> Image.Image:
+def _halved(picture: Image.Image, stream: BinaryIO) -> Image.Image:
     """A picture whose pixels have not been read, upright, with a mean in place of each square of four of them."""
     size = picture.size
+    if picture.format == "WEBP" and getattr(picture, "n_frames", 1) == 1:
+        return _turn_upright(_halved_webp(picture, stream), _orientation(picture))
     picture.draft(None, (size[0] // 2, size[1] // 2))  # decodes a JPEG so
     if picture.format == "JPEG2000":
         picture.reduce = 1  # type: ignore[method-assign,assignment]
@@ -240,6 +245,22 @@ def _halved(picture: Image.Image) -> Image.Image:
     elif picture.mode in ("1", "P"):
         picture = picture.convert("RGB")
     return _turn_upright(picture.reduce(2), turn)
+
+
+def _halved_webp(picture: Image.Image, stream: BinaryIO) -> Image.Image:
+    """The same of a WebP: Pillow's decoder has every picture three times in memory, as an animation of one frame."""
+    import cv2
+
+    stream.seek(0)
+    data = np.frombuffer(stream.read(), np.uint8)
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if values is None:
+        raise OSError("its pixels cannot be decoded")
+    channels = [2, 1, 0, 3][: values.shape[2]]
+    strips = (Image.fromarray(values[row : row + _STRIP, :, channels]) for row in range(0, len(values), _STRIP))
+    made = Image.fromarray(np.concatenate([np.asarray(strip.reduce(2)) for strip in strips]))
+    made.info = picture.info
+    return made
 
 
 def _orientation(picture: Image.Image) -> Any:
@@ -272,11 +293,15 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
         picture_rgb = picture.convert("RGB")
         picture_rgb.info = picture.info
         picture = picture_rgb
-    return _as_float(_through_profile(picture, picture.info.get("icc_profile")).convert("RGB"))
+    picture = _through_profile(picture, picture.info.get("icc_profile"))
+    return _as_float(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _as_float(picture: Image.Image) -> FloatArray:
-    image = np.array(picture, np.float32)
+    image = np.empty((picture.height, picture.width, 3), np.float32)
+    for row in range(0, len(image), _STRIP):  # the bytes of a large picture would be another quarter of its memory
+        strip = image[row : row + _STRIP]
+        strip[:] = np.asarray(picture.crop((0, row, picture.width, row + len(strip))))
     image /= np.float32(255)
     return image
 
@@ -348,6 +373,34 @@ def as_picture(value: object) -> FloatArray:
 def as_pil(image: FloatArray) -> Image.Image:
     """A PIL image of [H, W, 3] RGB in [0, 1]."""
     return Image.fromarray(to_bytes(image))
+
+
+def named_colour(name: str) -> tuple[float, float, float]:
+    """RGB in [0, 1] of a colour's name in HTML, as white, or #rrggbb. Raises ValueError for a name that is none."""
+    red, green, blue = ImageColor.getrgb(name)[:3]
+    return red / 255, green / 255, blue / 255
+
+
+def read_radiance(path: Path) -> FloatArray:
+    """Read a picture of linear light, [H, W, 3], from a Radiance file (.hdr).
+
+    Raises ImageError if it is none.
+    """
+    import cv2
+
+    try:
+        data = read_plain(path, _MAX_RADIANCE_BYTES)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror or error}).") from error
+    if not data.startswith((b"#?RADIANCE", b"#?RGBE")):
+        raise ImageError(f"{path} is no Radiance picture (.hdr).")
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    except cv2.error:
+        picture = None
+    if picture is None or not np.isfinite(picture).all():
+        raise ImageError(f"{path} is damaged.")
+    return np.ascontiguousarray(picture[..., ::-1], np.float32)
 
 
 def to_bytes(image: FloatArray) -> ByteArray:

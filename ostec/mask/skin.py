@@ -20,7 +20,8 @@ from scipy.spatial import ConvexHull
 from ostec.core.types import Array, BoolArray, FloatArray, LayoutGuide, Topology, UvObservation
 from ostec.mask.settings import MaskSettings
 from ostec.mask.spectacles import RimGuide, spectacles
-from ostec.render.geometry import harmonics, in_polygon
+from ostec.render.geometry import in_polygon
+from ostec.render.harmonics import harmonics
 
 _FLOOR = 0.03
 """Added before the logarithm, so that black does not dominate."""

@@ -22,18 +22,22 @@ from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
-from ostec.core.settings import NO_HEAD
+from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
 from ostec.core.types import CompletedTexture, Evidence, FaceBox, FloatArray, ObservedFace
+from ostec.export.head import ENDING
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.pictures import FaceRenderer
 from ostec.export.record import read_record, write_record
+from ostec.export.surfaces import read_surfaces
 from ostec.fit.dense import face_from_camera
 from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
+from ostec.pipeline.guesses import far_half
 from ostec.pipeline.keyframes import MOST
+from ostec.pipeline.materials import MaterialMaker
 from ostec.pipeline.models import Models, load_head_maker, load_joint_fitter, load_models
 from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
@@ -102,7 +106,16 @@ class Completer:
             features=self._generator.generator.space.features_name if self._generator is not None else None,
             renderer=self._renderer,
             heads=heads,
+            materials=self._materials(),
         )
+
+    def _materials(self) -> MaterialMaker | None:
+        """Takes the light out, where that is asked for."""
+        model, settings = self.models.albedo, self.settings
+        if model is None or settings.materials == "none":
+            return None
+        layout = self.observer.unwrapper.layout
+        return MaterialMaker(self.models.topology, layout, model, settings.light, settings.skin_tone)
 
     @classmethod
     def from_pretrained(
@@ -295,18 +308,14 @@ class Completer:
     def _portraits(
         self, faces: Sequence[FinishedFace], on_progress: Callable[[float], None] = lambda _: None
     ) -> list[Portrait]:
-        """The frontal portraits, and the projections that corrected them if there were any.
+        """What the frontal portraits are drawn from, and the projections that corrected them if there were any.
 
         A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
         which is drawn on the person's own mesh.
         """
         if self._generator is None:
-            return [Portrait(self._renderer.portrait(one.face, one.texture.colour)) for one in faces]
-        made = portray(self._generator, faces, on_progress)
-        return [
-            Portrait(m.portrait if m.portrait is not None else self._renderer.portrait(one.face, m.texture), m.view)
-            for one, m in zip(faces, made, strict=True)
-        ]
+            return [Portrait()] * len(faces)
+        return [Portrait(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
 
     def stage_weights(self) -> dict[str, float]:
         """How long the stages take that project, in units of the others."""
@@ -336,16 +345,19 @@ class Completer:
         if record is None:
             raise OutputError(f"{directory / name}.json cannot be read, so nothing can be added to it.")
         saved = read_npz(directory / f"{name}.npz")
-        texture = read_image(directory / f"{name}.png")
+        texture = read_image(directory / f"{name}.png", MAX_UV_MEGAPIXELS)
         face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
+        head = read_surfaces(directory, name) if f"{name}{ENDING}.obj" in record["files"] else []
         frontal = None
         if frontalize:
-            completed = CompletedTexture({"colour": texture}, read_palette_png(directory / f"{name}_provenance.png"))
-            losses = record["losses"]
+            provenance = read_palette_png(directory / f"{name}_provenance.png")
+            if provenance.shape != texture.shape[:2]:
+                raise OutputError(f"{directory / name}_provenance.png is another texture's.")
+            completed, losses = CompletedTexture({"colour": texture}, provenance), record.get("losses") or {}
             natural = self._generator is not None and self._generator.draws_portraits
             image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
-            frontal = made.picture
+            frontal = made.drawn(self._renderer, face, texture, head)
             write_png(directory / f"{name}_frontal.png", frontal)
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
@@ -353,11 +365,11 @@ class Completer:
                 known = {key: value for key, value in about.items() if value != "none" or key not in record}
                 record = cast("RunRecord", {**record, **known, "losses": {**losses, **about["losses"]}})
         if turntable:
-            write_turntable(directory, name, self._renderer.turntable(face, texture))
+            write_turntable(directory, name, self._renderer.turntable(face, texture, head))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
         added |= {"turntable": f"{name}_turntable.webp"} if turntable else {}
-        record["files"] = sorted({*record["files"], *added.values()})
-        record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
+        record["files"] = sorted({*record.get("files", ()), *added.values()})
+        record["settings"] = {**record.get("settings", {}), **dict.fromkeys(added, True)}
         update_page(directory, name, frontal, record)
         return write_record(directory, name, record)
 
@@ -389,13 +401,13 @@ def face_generator(models: Models) -> FaceGenerator | None:
     """The generator that was loaded, as the completion by views sees it; None without one."""
     if models.generator is None:
         return None
-    return FileGenerator(models.generator, latent_space(models.generator, models.lpips), models.shares_prior)
+    return FileGenerator(models.generator, latent_space(models.generator, models.perceptual), models.shares_prior)
 
 
 def judging_of(models: Models) -> Judging:
     """Builds the terms of whole pictures with the networks that were loaded."""
     judge = picture_judge(models.generator) if models.generator is not None else None
-    return Judging(models.facemesh, models.arcface, judge)
+    return Judging(models.facemesh, models.recogniser, judge)
 
 
 def _name_of(completer: TextureCompleter) -> str:
@@ -476,7 +488,7 @@ class _Work:
                     self.errors.append(error)
                     continue
                 run.enter("")
-                run.warnings.extend(observed.warnings)
+                run.warnings.extend((*far_half(observed.face), *observed.warnings))
                 return _Face(self, observed, run)
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error

@@ -17,6 +17,8 @@ from ostec.core.settings import (
     FaceModel,
     Faces,
     Fit,
+    Hair,
+    Materials,
     Mode,
     Schedule,
     Way,
@@ -27,7 +29,8 @@ from ostec.core.settings import (
 from ostec.detect.settings import DetectSettings, LandmarkSettings
 from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
-from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings
+from ostec.light.settings import ITA_RANGE, LightSettings
+from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings, MosaicSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
@@ -45,6 +48,7 @@ class ObserveSettings:
     mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     hands: HandSettings = field(default_factory=HandSettings)
+    mosaic: MosaicSettings = field(default_factory=MosaicSettings)
     covers: CoverSettings = field(default_factory=CoverSettings)
 
 
@@ -91,8 +95,16 @@ class CompleteSettings:
     bfm, faceverse for faceverse)."""
     expression: Expression = "photo"
     """What the head shows: the photo's expression, or none. Its GLB has all expressions either way."""
+    hair: Hair = "painted"
+    """Hair on the head's scalp: painted as the photo shows it, or none."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
+    materials: Materials = "none"
+    """Also take the photo's light out: albedo, normals, occlusion, roughness and specular maps, and a head that uses
+    them; unreal writes normals for DirectX too."""
+    skin_tone: Annotated[str, arg(metavar="keep|ITA")] = "keep"
+    """How bright the albedo's skin is: as in the photo, or an ITA in degrees (55 very light, 28 tan, -30 dark).
+    One photo cannot tell a bright lamp from bright skin."""
     turntable: Annotated[bool, arg(help_behavior_hint="")] = False
     """Also write an animation of the head turning."""
     save_views: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -105,6 +117,7 @@ class CompleteSettings:
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
     head: FullHeadSettings = field(default_factory=FullHeadSettings)
+    light: LightSettings = field(default_factory=LightSettings)
 
     @property
     def projects(self) -> bool:
@@ -121,6 +134,9 @@ class CompleteSettings:
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
         check_choice("expression", self.expression, ("photo", "neutral"))
+        check_choice("hair", self.hair, ("painted", "none"))
+        check_choice("materials", self.materials, ("none", "gltf", "unreal"))
+        check_skin_tone(self.skin_tone)
         for name in ("iterations", "iterations_frontalize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
@@ -134,6 +150,17 @@ class CompleteSettings:
             named = {"completer": "prior"} if self.completer == "prior" else {"generator": "none"}
             lack = " ".join(*named.items()) if self.iterations else "iterations 0"
             raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
+
+
+def check_skin_tone(asked: str) -> None:
+    """Raise ValueError unless it is keep or an ITA in degrees."""
+    low, high = ITA_RANGE
+    try:
+        fine = asked == "keep" or low <= float(asked) <= high
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ValueError(f"skin_tone must be keep or {low:.0f} to {high:.0f} degrees, got {asked!r}.")
 
 
 @dataclass(frozen=True)

@@ -199,13 +199,3 @@ def in_polygon(x: Array, y: Array, polygon: Array) -> BoolArray:
             crosses = (y0 > y) != (y1 > y)
             inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
     return inside
-
-
-def harmonics(normals: Array) -> Array:
-    """Real spherical harmonics up to the second order of unit normals [..., 3], without their constants.
-
-    Returns:
-        [..., 9]: 1, x, y, z, xy, xz, yz, x^2 - y^2, 3z^2 - 1.
-    """
-    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
-    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], axis=-1)

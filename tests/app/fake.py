@@ -40,7 +40,7 @@ class FakeFace:
 
     def save(self, directory: str | Path, name: str | None = None) -> Path:
         directory, name = Path(directory), name or self.photo.stem
-        endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html"]
+        endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html", "_thumbnail.webp"]
         endings += ["_frontal.png"] if self.settings.frontalize else []
         endings += ["_turntable.webp"] if self.settings.turntable else []
         endings += HEAD_ENDINGS if self.settings.face_model == "ict" else []

@@ -267,3 +267,24 @@ def test_three_js_plays_a_blink(written: Path) -> None:
     if name == "eyeBlinkLeft":  # the head's left eye, on our right, and nothing else
         columns = np.nonzero(changed)[1]
         assert columns.min() > 128
+
+
+def test_maps_and_optics_are_the_unlit_heads_alone(head: Head) -> None:
+    pictures = {part.name: b"picture of " + part.name.encode() for part in head.parts if part.texture is not None}
+    before = Glb(head_glb("n", head, pictures)).json
+    assert "extensionsUsed" not in before
+    skins = {part.name for part in head.parts} & {"face", "head"}
+    maps = {"normal": b"n", "orm": b"o", "specular": b"s"}
+    made = Glb(head_glb("n", replace(head, unlit=True), pictures, maps)).json
+    materials = {material["name"]: material for material in made["materials"]}
+    assert {"KHR_materials_ior", "KHR_materials_specular"} <= set(made["extensionsUsed"])
+    for name in skins:
+        assert materials[name]["extensions"]["KHR_materials_ior"]["ior"] == 1.4
+    if "face" in materials:
+        face = materials["face"]
+        assert face["occlusionTexture"] == face["pbrMetallicRoughness"]["metallicRoughnessTexture"]
+        assert face["pbrMetallicRoughness"]["metallicFactor"] == 0
+        assert "specularColorTexture" in face["extensions"]["KHR_materials_specular"]
+        assert made["images"][face["normalTexture"]["index"]]["mimeType"] == "image/png"
+    for name in {"eye_left", "eye_right"} & set(materials):
+        assert materials[name]["extensions"]["KHR_materials_clearcoat"]["clearcoatFactor"] == 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LightName = Literal["unlit", "mild", "hard"]
+ToneName = Literal["own", "light", "tan", "brown", "dark"]
 BY_LIGHT = "table_by_light.txt"
 
 
@@ -46,8 +46,13 @@ class EvalHead:
     """Yaws of the photos in degrees; positive turns the nose to the image's right."""
     pitches: Annotated[tuple[int, ...], option(metavar="DEGREES...")] = (-20, 0, 20)
     """Pitches of the photos; positive is up."""
-    lights: Annotated[tuple[LightName, ...], option(metavar="{unlit,mild,hard}...")] = ("unlit", "mild", "hard")
-    """Lights of the photos."""
+    lights: Annotated[tuple[str, ...], option(metavar="{unlit,mild,hard}...|N")] = ("unlit", "mild", "hard")
+    """Lights of the photos; with --albedo also N that are drawn at random, with cast shadows and highlights."""
+    albedo: Flag = False
+    """Judge how well the light is taken out of the texture, and nothing else; photos are frontal unless poses are
+    given."""
+    tones: Annotated[tuple[ToneName, ...], option(metavar="{own,light,tan,brown,dark}...")] = ("own",)
+    """Skin of the head whose albedo is judged."""
     targets: Annotated[tuple[int, ...], option(metavar="DEGREES...")] = (-40, 0, 40)
     """Yaws at which the completed face is compared."""
     pairs: Annotated[tuple[str, ...], option(metavar="INPUT:TARGET...")] = ()
@@ -86,13 +91,29 @@ class EvalHead:
     def _settings(self) -> "HeadSettings":
         from ostec.eval.head.run import HeadSettings, Pair
 
-        completion = self.completion.settings(face_model=self.face_model)
+        more = {"materials": "gltf", "uv_size": 512} if self.albedo else {}  # as large as the truth
+        completion = self.completion.settings(face_model=self.face_model, **more)
+        lights = tuple(name for light in self.lights for name in _lights_of(light))
+        yaws, pitches = self.yaws, self.pitches
+        if self.albedo:
+            yaws = (0,) if yaws == EvalHead.yaws else yaws
+            pitches = (0,) if pitches == EvalHead.pitches else pitches
         try:
             for text in self.pairs:
                 if not re.fullmatch(r"[+-]?\d{1,3}:[+-]?\d{1,3}", text):
                     raise ValueError(f"pairs must be INPUT:TARGET yaws as 25:-40, got {text!r}.")
             pairs = tuple(Pair(*map(int, text.split(":"))) for text in self.pairs)
-            return HeadSettings(self.yaws, self.pitches, self.lights, self.targets, pairs, self.baselines, completion)
+            return HeadSettings(
+                yaws=yaws,
+                pitches=pitches,
+                lights=lights,
+                targets=self.targets,
+                pairs=pairs,
+                albedo=self.albedo,
+                tones=self.tones,
+                baselines=self.baselines,
+                completion=completion,
+            )
         except ValueError as error:
             raise refusal(error, [field.name for field in fields(self)]) from error
 
@@ -108,3 +129,8 @@ class EvalHead:
         textures *= len(self.part) if len(textures) == 1 else 1
         parts = (PartFiles(mesh, texture) for mesh, texture in zip(self.part, textures, strict=True))
         return PartFiles(self.mesh, self.texture), *parts
+
+
+def _lights_of(asked: str) -> tuple[str, ...]:
+    """Names of lights: a number is that many at random."""
+    return tuple(f"lamps{k}" for k in range(int(asked))) if asked.isdecimal() else (asked,)

@@ -1,4 +1,4 @@
-"""``ostec complete``, ``invert`` and ``transfer``, and the command line of the OSTeC paper's code."""
+"""``ostec complete``, ``invert``, ``transfer`` and ``relight``, and the command line of the OSTeC paper's code."""
 
 import logging
 from dataclasses import dataclass, field, replace
@@ -116,3 +116,27 @@ class Transfer:
 
         self.running.begin()
         return transfer_results(self.results, self.to, self.out, self.size, self.running)
+
+
+@dataclass(frozen=True)
+class Relight:
+    """Draw finished faces under another light: NAME_relit.png, a frontal portrait of the face's mesh.
+
+    The results need materials (ostec complete --materials gltf).
+    """
+
+    results: Annotated[tuple[str, ...], Positional, option(metavar="RESULT...", help_behavior_hint="(required)")]
+    """Results of ostec complete: NAME.json, NAME.npz, or a folder with all that are in it."""
+    light: Annotated[str, option(metavar="YAW,PITCH,COLOUR|SH.json|ENV.hdr")]
+    """A lamp to the image's right and up, in degrees, with a colour as white or #ffd0a0; a JSON with harmonics as
+    NAME.json has them under light; or a panorama, its middle before the face."""
+    save_dir: OutFolder
+    """Folder of the pictures; made if it does not exist."""
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
+
+    def run(self) -> int:
+        """Return the exit code."""
+        from ostec.app.photos.relights import relight_results
+
+        self.running.begin()
+        return relight_results(self.results, self.light, self.save_dir, self.running)

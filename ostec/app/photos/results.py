@@ -22,8 +22,12 @@ HEAD_ENDINGS = tuple(
     for ending in (".glb", ".obj", ".mtl", "_face.png", "_head.png", "_mouth.png", "_eye_left.png", "_eye_right.png")
 )
 """What follows NAME in the names of a full head's files."""
+MATERIAL_ENDINGS = ("_albedo.png", "_normal.png", "_normal_directx.png", "_orm.png", "_specular.png")
+"""The same of the maps of a face's material."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
+    "_thumbnail.webp",
+    *MATERIAL_ENDINGS,
     *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""

@@ -20,13 +20,14 @@ from ostec.core.assets import sha256_of
 from ostec.core.device import threads
 from ostec.core.settings import NO_HEAD, to_json
 from ostec.core.types import BoolArray, FittedFace, FloatArray, TexturedFace
+from ostec.eval.head.albedo import TEXTURE, TONES, albedo_rows, methods_of, toned_head
 from ostec.eval.head.full import FullHeadJudge, find_regions
 from ostec.eval.head.mesh import PartFiles, load_head
 from ostec.eval.head.scores import Target, make_target, picture_figures, texel_figures
 from ostec.eval.head.truth import CACHE, UV_SIZE, FaceReader, Studio, UvTruth, cached_uv_truth, set_up
 from ostec.eval.jobs import JOB_THREADS, Outcome
 from ostec.eval.photos.baselines import BASELINES, seen_texels
-from ostec.eval.report.drawing import LIGHTS, DrawnMesh, HeadView, seen_by
+from ostec.eval.report.drawing import LIGHTS, DrawnMesh, HeadView, light_of, seen_by
 from ostec.eval.report.pictures import Cell, cell_of, path_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
 from ostec.eval.scores import Compared
@@ -71,11 +72,15 @@ class HeadSettings:
     pitches: tuple[int, ...] = PITCHES_DEG
     """Input pitches in degrees."""
     lights: tuple[str, ...] = tuple(LIGHTS)
-    """Of ``drawing.LIGHTS``."""
+    """Of ``drawing.LIGHTS``, or of albedos of those that are drawn at random: lamps0, lamps1, ..."""
     targets: tuple[int, ...] = TARGETS_DEG
     """Yaws at pitch 0 at which the completion is compared, in degrees."""
     pairs: tuple[Pair, ...] = ()
     """Input and target yaws at pitch 0, in place of the grid."""
+    albedo: bool = False
+    """Judge the texture without light, and nothing else."""
+    tones: tuple[str, ...] = ("own",)
+    """Of ``albedo.TONES``: skin of the head whose albedo is judged."""
     baselines: bool = False
     """Also judge the cheap methods and the truth itself."""
     completion: CompleteSettings = field(
@@ -86,16 +91,22 @@ class HeadSettings:
     def __post_init__(self) -> None:
         if self.pairs and (self.yaws, self.pitches, self.targets) != (YAWS_DEG, PITCHES_DEG, TARGETS_DEG):
             raise ValueError("pairs take the place of yaws, pitches and targets, so give either.")
-        for name in ("yaws", "pitches", "lights", "targets", "pairs"):
+        if self.albedo != (self.completion.materials != "none"):
+            raise ValueError("albedo is what a completion with materials has.")
+        for name in ("yaws", "pitches", "lights", "targets", "pairs", "tones"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} must not have a value twice.")
             if not values and name != "pairs":
                 raise ValueError(f"{name} must have a value.")
             for value in values:
-                if name == "lights" and value not in LIGHTS:
+                if name == "lights" and not _is_light(value, self.albedo):
                     raise ValueError(f"lights must be of {', '.join(LIGHTS)}, got {value!r}.")
-                for pose in () if name == "lights" else asdict(value).values() if name == "pairs" else (value,):
+                if name == "tones" and value not in TONES:
+                    raise ValueError(f"tones must be of {', '.join(TONES)}, got {value!r}.")
+                for pose in (
+                    () if name in ("lights", "tones") else asdict(value).values() if name == "pairs" else (value,)
+                ):
                     if abs(pose) > STEEPEST_DEG:
                         raise ValueError(f"{name} must be -{STEEPEST_DEG} to {STEEPEST_DEG} degrees, got {pose}.")
 
@@ -103,7 +114,7 @@ class HeadSettings:
     def inputs(self) -> dict[str, "Input"]:
         """The inputs by their keys, in order."""
         yaws = tuple(dict.fromkeys(pair.input_yaw for pair in self.pairs)) or self.yaws
-        poses = itertools.product(self.lights, (0,) if self.pairs else self.pitches, yaws)
+        poses = itertools.product(self.lights, (0,) if self.pairs else self.pitches, yaws, self.tones)
         return {pose.key: pose for pose in itertools.starmap(Input, poses)}
 
     def targets_of(self, input_yaw: int) -> tuple[int, ...]:
@@ -116,6 +127,14 @@ class HeadSettings:
         return tuple(sorted({pair.target_yaw for pair in self.pairs} or set(self.targets)))
 
 
+def _is_light(name: str, drawn: bool) -> bool:
+    """Whether there is a light of that name; ``drawn``: one at random will do."""
+    try:
+        return drawn or name in LIGHTS if light_of(name) else False
+    except KeyError:
+        return False
+
+
 @dataclass(frozen=True)
 class Input:
     """A picture of the head that is completed."""
@@ -123,11 +142,12 @@ class Input:
     light: str
     pitch_deg: int
     yaw_deg: int
+    tone: str = "own"
 
     @property
     def key(self) -> str:
         """Good as a file name."""
-        return f"{self.light}_pitch{self.pitch_deg}_yaw{self.yaw_deg}"
+        return f"{self.light}_pitch{self.pitch_deg}_yaw{self.yaw_deg}" + f"_{self.tone}" * (self.tone != "own")
 
     def item(self, what: str) -> str:
         """Name of a row: ``uv`` or ``toYAW`` is compared."""
@@ -163,6 +183,8 @@ class HeadTask:
     def __call__(self, key: str) -> Outcome:
         """Rows of one input. Raises FaceError where no face is found in it, OutputError."""
         bench, pose = self.bench, self.settings.inputs[key]
+        if self.settings.albedo:
+            return {"rows": [asdict(row) for row in self._albedo(pose)]}
         view = bench.studio.shoot(pose.pitch_deg, pose.yaw_deg, (pose.light,))
         image, true = view.images[pose.light], bench.truth.textures[pose.light]
         unseen = bench.truth.unseen(view)
@@ -178,6 +200,19 @@ class HeadTask:
             rows += self._full_head(pose, made, bench.full, own, rows)
         return {"rows": [asdict(row) for row in rows]}
 
+    def _albedo(self, pose: Input) -> Iterator[Row]:
+        """The rows of an input whose light is taken out."""
+        bench, key = self.bench, pose.key
+        studio = replace(bench.studio, head=toned_head(bench.studio.head, pose.tone))
+        image = studio.shoot(pose.pitch_deg, pose.yaw_deg, (pose.light,)).images[pose.light]
+        face = bench.loaded.completer(image)
+        made = {name: _scaled(texture) for name, texture in methods_of(face.textured).items()}
+        write_pictures(self.folder, {key: image})
+        pictures = {name: self._pictures(pose, f"{key}_{name}", made[name] * _inside(bench)) for name in made}
+        labels = {"light": pose.light, "pitch": pose.pitch_deg, "yaw": pose.yaw_deg, "tone": pose.tone}
+        labels["strength"] = face.record["light"]["strength"]
+        yield from albedo_rows(pose.item(f"albedo_{pose.tone}"), labels, pictures, made, bench.truth, pose.tone)
+
     @cached_property
     def bench(self) -> _Bench:
         """Loaded on use. Raises OstecError where the head cannot be used or something is missing."""
@@ -187,7 +222,8 @@ class HeadTask:
         reader = FaceReader(loaded.models)
         studio = set_up(load_head(self.parts), reader)
         truth = cached_uv_truth(studio, reader, self.parts, self.folder / CACHE)
-        targets = {yaw: make_target(studio, reader, truth, yaw) for yaw in self.settings.all_targets}
+        asked = () if self.settings.albedo else self.settings.all_targets
+        targets = {yaw: make_target(studio, reader, truth, yaw) for yaw in asked}
         prior = None
         if self.settings.baselines and loaded.models.prior is not None:
             alone = replace(loaded.models, generator=None, shares_prior=False)
@@ -248,7 +284,8 @@ class HeadTask:
 
     def _pictures(self, pose: Input, name: str, made: FloatArray, target: str = "") -> dict[str, str]:
         """Write what was made; the paths of a row's pictures from the evaluation's folder."""
-        others = {"truth": path_of(f"true_{pose.light}{target}"), "input": path_of(pose.key)}
+        light = "unlit" if self.settings.albedo else pose.light
+        others = {"truth": path_of(f"true_{light}{target}"), "input": path_of(pose.key)}
         return {"made": write_pictures(self.folder, {name: made})[name], **others}
 
 
@@ -260,7 +297,7 @@ def head_study(task: HeadTask) -> Study:
     settings, folder = task.settings, task.folder
     with threads(JOB_THREADS):  # so that the figures do not depend on who finds the truth
         bench = task.bench
-        for light in settings.lights:
+        for light in ("unlit",) if settings.albedo else settings.lights:
             pictures = {f"true_{light}": bench.truth.textures[light] * _inside(bench)}
             targets = bench.targets.items()
             write_pictures(folder, pictures | {f"true_{light}_to{yaw}": t.view.images[light] for yaw, t in targets})
@@ -287,7 +324,7 @@ def head_study(task: HeadTask) -> Study:
         folder=folder,
         task=task,
         items=items,
-        by=("yaw",),
+        by=("tone",) if settings.albedo else ("yaw",),
         loaded=bench.loaded,
         decisive=(to_json(jobs), about, judged),
         settings={**to_json(settings), **about},
@@ -299,7 +336,8 @@ def head_study(task: HeadTask) -> Study:
 
 def shown_inputs(settings: HeadSettings) -> list[Input]:
     """The sheet's inputs: those of the first light; where they are too many, those of the pitch next to 0."""
-    inputs = [pose for pose in settings.inputs.values() if pose.light == settings.lights[0]]
+    first = settings.lights if settings.albedo else settings.lights[:1]
+    inputs = [pose for pose in settings.inputs.values() if pose.light in first]
     if len(inputs) > MOST_ROWS:
         level = min((pose.pitch_deg for pose in inputs), key=abs)
         inputs = [pose for pose in inputs if pose.pitch_deg == level]
@@ -309,6 +347,10 @@ def shown_inputs(settings: HeadSettings) -> list[Input]:
 def _sheet_row(folder: Path, settings: HeadSettings, pose: Input) -> list[Cell]:
     """Input, completed and true texture, its unseen part; then per target the completed face, and the true."""
     key, light = pose.key, pose.light
+    if settings.albedo:
+        made = [(f"{key}_{name}", name, 0.0) for name in (OSTEC, TEXTURE)]
+        cells = [(key, f"{light}, {pose.tone}", _CROP), *made, ("true_unlit", "true", 0.0)]
+        return [cell_of(folder, path_of(name), label, crop) for name, label, crop in cells]
     cells = [(key, f"{light}, pitch {pose.pitch_deg}, yaw {pose.yaw_deg}", _CROP)]
     cells += [(f"{key}_{OSTEC}", "completed", 0.0), (f"true_{light}", "true", 0.0), (f"{key}_unseen", "unseen", 0.0)]
     for yaw in settings.targets_of(pose.yaw_deg):
@@ -319,7 +361,10 @@ def _sheet_row(folder: Path, settings: HeadSettings, pose: Input) -> list[Cell]:
 
 def _texture(made: TexturedFace) -> FloatArray:
     """[S, S, 3] as large as the truth's."""
-    texture = made.completed.colour
+    return _scaled(made.completed.colour)
+
+
+def _scaled(texture: FloatArray) -> FloatArray:
     return texture if len(texture) == UV_SIZE else resize_image(texture, UV_SIZE, UV_SIZE)
 
 

@@ -39,6 +39,7 @@ from ostec.eval.report.record import OSTEC, Evaluation, Row
 from ostec.eval.scores import Compared, Perceptual, psnr
 from ostec.eval.study import Study, content_of, load
 from ostec.io.images import read_image
+from ostec.pipeline.observe import WHOLE_MEGAPIXELS
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.uv import UvLayout
 
@@ -141,7 +142,7 @@ class ViewsTask:
             return self._left_out(self.photos[key])
         observer = load(self.complete).observer
         photo = self.photos[key]
-        image = read_image(photo.path)
+        image = read_image(photo.path, whole_megapixels=WHOLE_MEGAPIXELS)
         result = load(self.complete).completer(image).textured
         face, texture = result.face, result.completed.colour
         shown = Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, DETECTOR).shown
@@ -209,7 +210,7 @@ class ViewsTask:
 
 @lru_cache(maxsize=TARGETS_KEPT)
 def _target(path: Path, content: str, settings: CompleteSettings) -> Target:  # noqa: ARG001 - decides what is kept
-    image = read_image(path)
+    image = read_image(path, whole_megapixels=WHOLE_MEGAPIXELS)
     return target_of(image, look(image, load(settings).observer))
 
 

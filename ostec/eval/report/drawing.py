@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from ostec.core.types import BoolArray, FloatArray
+from ostec.eval.head.lamps import GAMMA, Lamps, random_lamps
 from ostec.eval.head.mesh import Head
 from ostec.render.geometry import Camera
 from ostec.render.rasterize import interpolate, rasterize, sample_texture
@@ -25,8 +26,8 @@ COVERED = 0.999
 SEEN_COSINE = 0.2
 """A point counts as seen above this cosine of the view angle, if nothing is in front of it."""
 SEEN_TOLERANCE_MM = 2.0
-GAMMA = 2.2
-"""Light adds up in intensities; a picture holds their 1 / 2.2th power."""
+LAMPS = "lamps"
+"""Names of lights drawn at random: lamps0, lamps1, ..."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,12 @@ towards the viewer, 0.42 on the other side.
 """
 
 
+def light_of(name: str) -> Light | Lamps:
+    """The light of a name: one of ``LIGHTS``, or a random one, ``lamps7``. Raises KeyError where there is none."""
+    number = name.removeprefix(LAMPS)
+    return random_lamps(int(number)) if number != name and number.isdecimal() else LIGHTS[name]
+
+
 @dataclass(frozen=True)
 class HeadView:
     """A picture of the head and what is true at each of its pixels."""
@@ -88,13 +95,19 @@ class HeadView:
 
 
 def render_head(head: Head, camera: Camera, lights: Sequence[str] = ("unlit",), side: int = SIDE) -> HeadView:
-    """Draw the head in ``side`` x ``side`` pixels under each of ``LIGHTS`` asked for, antialiased, on grey."""
+    """Draw the head in ``side`` x ``side`` pixels under each of the lights (:func:`light_of`), antialiased, on grey."""
     values = torch.cat([head.uv, head.vertices, head.normals], dim=1)
     fine, plain = (
         draw_surface(head.vertices, head.triangles, values, camera, (side, side), zoom) for zoom in (OVERSAMPLE, 1)
     )
     colour, normal = fine.colours(head.atlas), functional.normalize(fine.values[..., 5:], dim=-1)
-    lit = {name: (colour * LIGHTS[name].shade(normal)).clamp(max=1) for name in lights}
+    lit = {}
+    for name in lights:
+        light = light_of(name)
+        if isinstance(light, Light):
+            lit[name] = (colour * light.shade(normal)).clamp(max=1)
+        else:
+            lit[name] = light.draw(head, colour, normal, fine.values[..., 2:5], camera.rotation[2])
     images = {name: _pool(torch.where(fine.hit > 0, image, BACKGROUND)) for name, image in lit.items()}
     position, normal = plain.values[0, ..., 2:5], functional.normalize(plain.values[0, ..., 5:], dim=-1)
     return HeadView(camera, images, position, normal, plain.hit[0, ..., 0] > 0)

@@ -1,0 +1,17 @@
+"""Between sRGB and linear light (IEC 61966-2-1), both in [0, 1]."""
+
+import numpy as np
+
+from ostec.core.types import Array
+
+
+def to_linear(values: Array) -> Array:
+    """SRGB to linear light."""
+    return np.asarray(np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4), values.dtype)
+
+
+def from_linear(values: Array) -> Array:
+    """Linear light to sRGB."""
+    return np.asarray(
+        np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 0) ** (1 / 2.4) - 0.055), values.dtype
+    )

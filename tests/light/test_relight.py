@@ -1,0 +1,58 @@
+"""Faces under another light."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ostec.core.assets import asset_path
+from ostec.core.errors import UsageError
+from ostec.light.relight import Material, draw_relit, from_harmonics, from_panorama, one_lamp
+from ostec.load.topology import read_topology
+from ostec.pipeline.relight import read_light
+from ostec.render.geometry import orthographic_camera
+from ostec.render.harmonics import light_harmonics
+from ostec.render.uv import bake_layout
+
+
+def test_the_side_of_the_lamp_is_bright_and_grey_stays_grey() -> None:
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    vertices = np.asarray(topology.operator @ topology.mean_landmarks, np.float32)
+    grey, flat = np.full((8, 8, 3), 0.6, np.float32), np.full((8, 8, 3), np.float32([0.5, 0.5, 1]))
+    material = Material(grey, flat, np.full((8, 8, 3), np.float32([1, 0.5, 0])), grey)
+    camera = orthographic_camera(np.eye(3), 0.4, (32.0, 28.0))
+    made = draw_relit(vertices, bake_layout(topology, 8), material, one_lamp(60, 10, np.ones(3)), camera, 64)
+    colour, cover = made[..., :3], made[..., 3] > 0.99
+    left, right = cover.copy(), cover.copy()
+    left[:, 32:], right[:, :32] = False, False
+    assert colour[right].mean() > 1.3 * colour[left].mean()
+    np.testing.assert_allclose(np.ptp(colour[cover], axis=1), 0, atol=1e-5)
+    assert not made[0, 0].any()
+
+
+def test_harmonics_come_back_and_a_panoramas_bright_spot_is_where_it_is() -> None:
+    towards = np.array([[0.6, 0.0, 0.8]])
+    asked = light_harmonics(towards, np.ones((1, 3)), np.full(3, 0.8))
+    around = from_harmonics(asked)
+    np.testing.assert_allclose(light_harmonics(around.directions, around.lamps, around.even), asked, atol=0.12)
+    panorama = np.full((32, 64, 3), 0.01)
+    panorama[8:10, 48:50] = 100  # 90 degrees to the right, 40 up
+    light = from_panorama(panorama)
+    brightest = light.directions[light.lamps[:, 0].argmax()]
+    assert brightest[0] > 0.6
+    assert brightest[1] > 0.4
+
+
+def test_lights_are_read_and_what_is_none_is_refused(tmp_path: Path) -> None:
+    lamp = read_light("90,0,#ff0000")
+    np.testing.assert_allclose(lamp.directions, [[1, 0, 0]], atol=1e-12)
+    assert lamp.lamps[0].tolist() == [1, 0, 0]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"light": {"harmonics": np.eye(9, 3).tolist()}}))
+    assert len(read_light(str(path)).lamps) > 100
+    path.write_text(json.dumps({"harmonics": [1, 2]}))
+    with pytest.raises(UsageError, match=r"\[9, 3\] numbers"):
+        read_light(str(path))
+    with pytest.raises(UsageError, match="YAW,PITCH,COLOUR"):
+        read_light("bright")
