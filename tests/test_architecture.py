@@ -31,8 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": LIBRARIES | STAGES | {"load", "heads", "complete", "export"},
 }
 MAY_IMPORT["dataset"] = MAY_IMPORT["train"] = MAY_IMPORT["pipeline"] | {"pipeline"}
-MAY_IMPORT["eval"] = MAY_IMPORT["bench"] = MAY_IMPORT["dataset"] | {"dataset", "train", "eval", "bench"}
-MAY_IMPORT["app"] = MAY_IMPORT["eval"]
+MAY_IMPORT["eval"] = MAY_IMPORT["dataset"] | {"dataset", "train"}
+MAY_IMPORT["app"] = MAY_IMPORT["eval"] | {"eval"}
 OWNERS = {
     "PIL": "io/images.py",
     "pickle": "io/weights.py",

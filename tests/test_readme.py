@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import bench_pipeline
 from ostec.app.cli import COMMANDS, main, main_ostec
 from ostec.app.photos.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.types import Provenance
 from ostec.pipeline.settings import CompleteSettings
+from ostec.project.studio import TURNED
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +43,10 @@ def options_of(text: str) -> set[str]:
     return {option.replace("_", "-") for option in OPTION.findall(text)}
 
 
+def left_column(lines: list[str]) -> set[str]:
+    return options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line)))
+
+
 @pytest.fixture
 def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """Command -> the options in the left column of its help."""
@@ -52,10 +58,13 @@ def offered(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     ):
         assert call([*words, "--help"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        found[command] = options_of("\n".join(line for line in lines if re.match(r"[│|]? *-", line))) | {"--help-all"}
+        found[command] = left_column(lines) | {"--help-all"}
     for script in sorted((ROOT / "tools").glob("*.py")):
         text = script.read_text(encoding="utf-8")
         found[f"python tools/{script.name}"] = set(re.findall(r'add_argument\(\s*"(--[\w-]+)"', text))
+    with pytest.raises(SystemExit):
+        bench_pipeline.main(["--help"])
+    found["python tools/bench_pipeline.py"] = left_column(capsys.readouterr().out.splitlines())
     return found
 
 
@@ -150,8 +159,9 @@ def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monk
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 3
     (tmp_path / "photo.jpg").write_bytes((ROOT / "examples/grace_hopper.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
-    few = CompleteSettings(iterations=2)  # for speed; the defaults are run by hand and by `make slow`
+    few = CompleteSettings(iterations=1, uv_size=256)  # for speed; the defaults are run by hand and by `make slow`
     monkeypatch.setattr("ostec.pipeline.completer.CompleteSettings", lambda: few)
+    monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:1]])
     exec(compile(snippet, "README.md", "exec"), {})
     text = section("results.md", "## Arrays")
     written = {path.name for path in (tmp_path / "results").iterdir()}

@@ -29,11 +29,10 @@ from unittest import mock
 
 import torch
 
-from bench.clock import Clock
+from bench.clock import Clock, PeakMemory, described
 from bench.judge import Judge, VggShaped
 from bench.network import random_network
 from bench.project import ProjectPlan, Task, conditions, kinder_loss, make_task, measure_reference
-from ostec.bench.clock import PeakMemory, described
 from ostec.io.files import write_atomic
 from ostec.nets.stylegan2 import Generator, GeneratorShape
 

@@ -16,8 +16,9 @@ TILES = (
     *("teeth_upper", "teeth_lower", "eye_left", "eye_right"),
 )
 """Parts by the column of their tile; the bust lies in the head's."""
-BOXES = {"skin": (0.01, 0.305, 0.99, 0.99), "bust": (0.01, 0.01, 0.99, 0.29)}
-"""Where in the head's tile skull with neck and bust lie: left, bottom, right, top."""
+BOXES = {"skin": (0.01, 0.01, 0.99, 0.99), "bust": (0.39, 0.215, 0.61, 0.465)}
+"""Where in the head's tile skull with neck and bust lie: left, bottom, right, top. The bust, of which a photo shows no
+skin, lies in the hole that the face leaves."""
 TURNED = ("skin", "mouth_socket")
 """Lie on their side in MakeHuman's layout."""
 PLAIN_BOX = (0.02, 0.02, 0.98, 0.98)

@@ -18,11 +18,12 @@ CLASSES = {
         "pipeline.settings.ObserveSettings",
     ),
     "Detection and landmarks": ("detect.settings.DetectSettings", "detect.settings.LandmarkSettings"),
-    "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings"),
+    "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings", "fit.settings.JointFitSettings"),
     "Mask": (
         "mask.settings.MaskSettings",
         "mask.settings.SpectacleSettings",
         "mask.settings.HandSettings",
+        "mask.settings.MosaicSettings",
         "mask.settings.CoverSettings",
     ),
     "Light": ("light.settings.LightSettings",),
@@ -33,6 +34,7 @@ CLASSES = {
         "complete.settings.PortraitSettings",
     ),
     "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "Several photos": ("complete.settings.FuseSettings",),
     "Full head": (
         "pipeline.settings.FullHeadSettings",
         "heads.settings.HeadTextureSettings",

@@ -24,6 +24,11 @@ from ostec.io.images import read_image, to_bytes
 from ostec.render.unwrap import Unwrapper
 
 JAW = (234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454)
+LIDS = (
+    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)),
+    ((362, 398, 384, 385, 386, 387, 388, 466, 263), (362, 382, 381, 380, 374, 373, 390, 249, 263)),
+)
+"""Landmarks of the upper and the lower lid of either eye."""
 COLOURS = {
     "teal": (0.30, 0.66, 0.66),
     "blue": (0.55, 0.72, 0.86),
@@ -148,6 +153,25 @@ class Painter:
         squares = smooth[np.minimum(rows, len(rows) - 1)][:, np.minimum(columns, len(columns) - 1)]
         return np.where(alpha[..., None], squares, self.photo).astype(np.float32), alpha.astype(np.float32)
 
+    def lids(self) -> tuple[FloatArray, FloatArray]:
+        """Closed eyes: the skin above and below them drawn together, with lashes along the lower lid."""
+        drawn, alpha = self.photo.copy(), np.zeros(self.photo.shape[:2], np.float32)
+        for upper, lower in LIDS:
+            above, below = self.points[list(upper)], self.points[list(lower)]
+            opening = self.polygon([*above + 0.02 * self.up, *below[::-1] - 0.01 * self.up], 0.01)
+            smooth = ndimage.gaussian_filter(self.photo, (0.03 * self.unit, 0.03 * self.unit, 0))
+            _, y = self.frame()
+            top, bottom = above.mean(0) + 0.11 * self.up, below.mean(0) - 0.09 * self.up
+            colours = [smooth[tuple(np.clip(place[::-1].astype(int), 0, None))] for place in (top, bottom)]
+            heights = [float((place - self.middle) @ self.up) / self.unit**2 for place in (top, bottom)]
+            share = np.clip((y - heights[1]) / (heights[0] - heights[1]), 0, 1)[..., None]
+            lid = colours[1] + (colours[0] - colours[1]) * share + self.rng.normal(0, 0.012, self.photo.shape)
+            lashes = self.polygon([*below, *below[::-1] - 0.025 * self.up], 0.006)[..., None]
+            lid = lid * (1 - 0.6 * lashes)
+            drawn = drawn + (lid - drawn) * opening[..., None]
+            alpha = np.maximum(alpha, opening)
+        return np.clip(drawn, 0, 1).astype(np.float32), alpha
+
     def fringe(self) -> tuple[FloatArray, FloatArray]:
         """Dark hair down to the brows, in strands."""
         teeth = []
@@ -164,7 +188,7 @@ class Painter:
         masks = {f"mask_{name}": lambda name=name: self.masked(name, False) for name in COLOURS}
         low = {f"low_{name}": lambda name=name: self.masked(name, True) for name in ("white", "beige")}
         others = (self.scarf, self.phone, self.microphone, self.veil, self.paint_half)
-        eyes = (self.sunglasses, self.bar, self.mosaic, self.fringe)
+        eyes = (self.sunglasses, self.bar, self.mosaic, self.lids, self.fringe)
         return {**masks, **low, **{f.__name__: f for f in (*others, *eyes)}}
 
 
@@ -177,7 +201,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     paths = [path for given in args.photos for path in (sorted(given.iterdir()) if given.is_dir() else [given])]
-    completer = Completer.from_pretrained(iterations=0, uv_size=256)
+    completer = Completer.from_pretrained(iterations=0, uv_size=256, face_model="none")
     unwrapper = Unwrapper(completer.models.topology)
     rows: dict[str, list[tuple[float, float] | None]] = {}
     bare_found = 0

@@ -67,5 +67,6 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     need_file(path, f"The file of {what}")
     try:
         return tomllib.loads(read_plain(path, _MAX_TOML_BYTES).decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{shown(path)} is no TOML file ({error}).") from error
+    except (OSError, ValueError, RecursionError) as error:  # of text, of TOML, of a number of 5,000 digits
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UsageError(f"{shown(path)} is no TOML file ({reason}).") from error

@@ -55,6 +55,8 @@ class Command:
 _TABLE = """
 complete: photos.commands.Complete: photos to textured faces
     photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
+fuse: photos.fuse.Fuse: several photos or a video of one person to one face
+    left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 transfer: photos.commands.Transfer: finished textures in other models' layouts
@@ -109,8 +111,6 @@ train prior: train.prior.TrainPrior: fit the texture prior to portraits
     --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
 train generator: train.generator.TrainGenerator: train the generator on portraits
     --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
-bench pipeline: bench.pipeline.BenchPipeline: seconds per stage, photos per hour
-    photo.jpg | photos/ --repeats 5 --json speed.json
 """
 """Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
 
@@ -136,7 +136,6 @@ FAMILIES = {
     "dataset": "Datasets",
     "eval": "Evaluation",
     "train": "Training",
-    "bench": "Speed",
 }
 _RUN_OSTEC = Command(
     "ostec.app.photos.commands",

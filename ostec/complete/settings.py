@@ -1,4 +1,4 @@
-"""What the frontal portrait keeps of the photo."""
+"""What the frontal portrait keeps of the photo, and how several pictures become one."""
 
 from dataclasses import dataclass
 
@@ -12,3 +12,31 @@ class PortraitSettings:
     are not at all: hair and background do not turn with the face."""
     feather: float = 8 / 512
     """Deviation of the blur of the joint."""
+
+
+@dataclass(frozen=True)
+class FuseSettings:
+    """How several pictures of a face become one; lengths in UV."""
+
+    work: int = 512
+    """Side in texels at which pictures are registered and judged."""
+    facing: float = 4.0
+    """Power of the cosine of the view angle in a picture's weight."""
+    unlike_mm: float = 5.0
+    """Displacement of the skin by another expression at which a picture's weight has fallen to a half."""
+    clipped: tuple[float, float] = (0.96, 1.0)
+    """Largest channel from which a texel counts less, and at which it hardly counts."""
+    sure: float = 0.1
+    """Weight from which a picture has a full vote on what a texel looks like."""
+    agree: float = 0.06
+    """Difference from the majority, in sRGB, at which a picture's weight has fallen to a quarter."""
+    agree_reach: float = 3 / 1024
+    """Deviation of the low-pass before pictures are compared."""
+    reference: float = 2.0
+    """Factor of the reference's weight: it needs no shift and no change of light."""
+    joint: float = 5 / 1024
+    """Deviation of the blur of the weights."""
+    detail: float = 10 / 1024
+    """Deviation of the low-pass that separates colour from detail."""
+    sharpness: float = 8.0
+    """Power of the weight in the choice of detail: the best picture wins, the second joins softly."""

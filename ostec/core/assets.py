@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror}).") from error
     return digest.hexdigest()
+
+
+def sha256_of_all(digests: Iterable[str]) -> str:
+    """One SHA-256 for several files, whatever their order and however often each is named; a single one's own."""
+    unique = sorted({*digests} - {""})
+    return unique[0] if len(unique) == 1 else hashlib.sha256("".join(unique).encode()).hexdigest()
 
 
 def check_file(path: Path, size: int, sha256: str) -> Path:

@@ -21,6 +21,10 @@ class RunRecord(TypedDict, total=False):
     source: str | None
     """The photo's name."""
     source_sha256: str
+    """Of several photos one for all of them."""
+    photos: list[dict[str, Any]]
+    """Of several photos of one person, in the order of the provenance: its index in the palette, ``source``,
+    ``source_sha256``, ``pose_deg`` and the share of the layout that is from it."""
     files: list[str]
     """Names of the result's files, relative to its folder."""
     settings: dict[str, Any]
@@ -87,12 +91,13 @@ def checked_record(values: object, name: str, kinds: Collection[str] = (RESULT,)
     A record may come from somebody else: its values have the types of :class:`RunRecord`, and its files are named as
     the files of the result ``name`` are, so that none of them is a path to something else.
     """
-    from typeguard import TypeCheckError, check_type
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
     if not isinstance(values, dict) or values.get("kind") not in kinds:
         return None
     try:
-        check_type({key: value for key, value in values.items() if key in _HINTS}, RunRecord)
+        known = {key: value for key, value in values.items() if key in _HINTS}
+        check_type(known, RunRecord, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
     except TypeCheckError:
         return None
     if values["kind"] in RESULT_KINDS and not all(is_file_of(name, file) for file in values.get("files", ())):

@@ -12,6 +12,7 @@ Fit = Literal["landmarks", "deep3d", "faceverse"]
 Way = Literal["auto", "prior", "generator"]
 Faces = Literal["largest", "all"]
 Expression = Literal["photo", "neutral"]
+Hair = Literal["painted", "none"]
 Materials = Literal["none", "gltf", "unreal"]
 Device = Literal["auto", "cpu", "cuda"]
 NO_HEAD = "none"
@@ -24,6 +25,8 @@ else:  # the command line offers what the manifests name
 
 MIN_UV_SIZE = 256
 MAX_UV_SIZE = 4096
+MAX_UV_MEGAPIXELS = MAX_UV_SIZE**2 / 1e6
+"""No finished texture has more."""
 
 _T = TypeVar("_T")
 

@@ -43,7 +43,10 @@ ORIGIN_SETBACK_MM = 60.0
 
 
 class Provenance(IntEnum):
-    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``."""
+    """Where a texel's colour came from; the values are the palette indices of ``NAME_provenance.png``.
+
+    Of several photos of one person ``PHOTO`` is the first, and ``PADDING`` + n - 1 the n-th, from the second on.
+    """
 
     OUTSIDE = 0
     PHOTO = 1
@@ -56,6 +59,11 @@ class Provenance(IntEnum):
     LEFT = 8
     RIGHT = 9
     PADDING = 10
+
+
+def kinds_of(provenance: ByteArray) -> ByteArray:
+    """A map of provenance that does not tell photos apart: each of them is ``PHOTO``."""
+    return np.where(provenance > Provenance.PADDING, Provenance.PHOTO, provenance).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -249,6 +257,34 @@ class ObservedFace:
 
 
 @dataclass(frozen=True)
+class SeenEye:
+    """One eye of a photo, cut out upright; S is the crop's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]."""
+    camera: DoubleArray
+    """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    iris: FloatArray
+    """[3]: middle and radius in the crop's pixels."""
+    lids: FloatArray
+    """[K, 2]: the opening between the lids in the crop's pixels."""
+
+
+@dataclass(frozen=True)
+class PhotoAround:
+    """A photo's head with its surroundings, cut out upright; S is the crop's side."""
+
+    colour: FloatArray
+    """[S, S, 3] in [0, 1]; zero outside the photo."""
+    person: FloatArray
+    """[S, S] in [0, 1]: how likely each pixel is of a person, clothes and hair included; zero outside the photo."""
+    camera: DoubleArray
+    """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    eyes: tuple[SeenEye | None, SeenEye | None] = (None, None)
+    """Image-left eye first; None where its iris was not found."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What all pictures of one person show of the face in the layout: what a completer works from."""
 
@@ -261,6 +297,8 @@ class Evidence:
     """[H, W, 3] in [0, 1]: the picture that ``face`` was fitted to; only a generator of natural photos looks at it."""
     identity: FloatArray | None = None
     """[512] of unit length: whose face it is, if an ArcFace said so."""
+    picture: ByteArray | None = None
+    """[S, S] number from 1 of the picture that shows each texel best, 0 where none does; None for a single picture."""
 
 
 @dataclass(frozen=True)

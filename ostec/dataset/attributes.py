@@ -18,7 +18,7 @@ from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
 from ostec.core.plain import open_plain, read_plain
 from ostec.core.text import shown
-from ostec.io.parquet import claimed_bytes, opened
+from ostec.io.parquet import claimed_bytes, opened, read_rows
 
 Scalar = str | int | float | bool
 Attributes = Mapping[str, Scalar]
@@ -33,6 +33,8 @@ MAX_TEXT = 1000  # characters of a name or value
 MAX_PHOTO_BYTES = 16 << 10  # of a photo's attributes as JSON: a row group of the manifest has thousands in memory
 MAX_BESIDE_BYTES = 1 << 20  # of the JSON beside a photo
 MAX_TABLE_BYTES = 256 << 20  # of a table's file, and of what a Parquet file unpacks to
+MAX_JSON_TABLE_BYTES = 64 << 20  # of a JSON table, which is in memory as a whole, 20 times as large
+MAX_ROWS = 5_000_000
 MAX_VALUES = 20_000_000  # of a Parquet table: equal values take next to no bytes in it
 _OWN_KIND = "ostec"  # begins the ``kind`` of this program's records, which are no attributes
 _MOST_KINDS = 1000
@@ -195,6 +197,8 @@ def read_table(path: Path, left_out: "Counter[str]") -> dict[str, str]:
             text = dumped(clean(values, left_out))
             if table.setdefault(name, text) != text:
                 raise ValueError(f"it says two things of {shown(name)}")
+            if len(table) > MAX_ROWS:
+                raise ValueError(f"it has more than {MAX_ROWS} rows")
         if not table:
             raise ValueError("it has no row")
     except OSError as error:
@@ -221,21 +225,44 @@ def _named(row: Any) -> tuple[str, dict[Any, Any]]:
     return str(name), {other: value for other, value in row.items() if other != column}
 
 
+class _Lines:
+    """The lines of a table's text. Raises ValueError where those of one row have too many characters."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+        self.row = 0
+        """Characters of the row that is read; whoever reads begins again with 0."""
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._stream.readline(MAX_BESIDE_BYTES)
+        self.row += len(line)
+        if self.row >= MAX_BESIDE_BYTES:
+            raise ValueError(f"a row has more than {MAX_BESIDE_BYTES} characters")
+        if not line:
+            raise StopIteration
+        return line
+
+
 def _in_csv(path: Path) -> Iterator[dict[str, Any]]:
     with io.TextIOWrapper(open_plain(path), encoding="utf-8-sig", newline="") as stream:
-        lines = csv.DictReader(stream, strict=True)
+        text = _Lines(stream)
+        lines = csv.DictReader(text, strict=True)
         names = lines.fieldnames or []
         if len(set(names)) < len(names):
             raise ValueError("two columns have the same name")
         naming = {name for name in names if name.lower() in NAMING}
         for row in lines:
+            text.row = 0
             if None in row or None in row.values():
                 raise ValueError(f"line {lines.line_num}: expected {len(names)} cells")
             yield {name: cell if name in naming else as_scalar(cell) for name, cell in row.items()}
 
 
 def _in_json(path: Path) -> Iterator[Any]:
-    values = json.loads(read_plain(path, MAX_TABLE_BYTES))
+    values = json.loads(read_plain(path, MAX_JSON_TABLE_BYTES))
     if not isinstance(values, dict | list):
         raise ValueError("expected an object of objects")
     for name, row in values.items() if isinstance(values, dict) else ():
@@ -247,7 +274,11 @@ def _in_json(path: Path) -> Iterator[Any]:
 
 def _in_lines(path: Path) -> Iterator[Any]:
     with io.TextIOWrapper(open_plain(path), encoding="utf-8-sig") as stream:
-        yield from (json.loads(line) for line in stream if line.strip())
+        lines = _Lines(stream)
+        for line in lines:
+            lines.row = 0
+            if line.strip():
+                yield json.loads(line)
 
 
 def _in_parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -256,9 +287,8 @@ def _in_parquet(path: Path) -> Iterator[dict[str, Any]]:
         claimed = sum(claimed_bytes(file, group) for group in range(file.metadata.num_row_groups))
         if claimed > MAX_TABLE_BYTES or file.metadata.num_rows * len(columns) > MAX_VALUES:
             raise ValueError(f"expected {MAX_TABLE_BYTES} bytes and {MAX_VALUES} values at most")
-        other = {name: () for name in names if name not in columns}  # left out, and told of
-        for batch in file.iter_batches(1024, columns=columns, use_threads=False):
-            yield from ({**row, **other} for row in batch.to_pylist())
+    other = {name: () for name in names if name not in columns}  # left out, and told of
+    yield from ({**row, **other} for row in read_rows(path, columns, MAX_TABLE_BYTES))
 
 
 _READERS: dict[str, Callable[[Path], Iterator[Any]]] = {

@@ -20,12 +20,13 @@ from ostec.dataset.plan import (
     Plan,
     Sieve,
     need_config,
+    person_of,
     read_config,
     require_equal,
     unheeded,
     write_config,
 )
-from ostec.dataset.records import Counts, Executor, Group, Report
+from ostec.dataset.records import Counts, Executor, Group, Item, Report
 from ostec.dataset.sources import LeaveOut, Search
 from ostec.dataset.store import Store
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
@@ -177,7 +178,7 @@ class Dataset:
             try:
                 sieve, before = self._sieve(note["attributes"]), self.plan.builds
                 found = Search(leave_out, self.folder, note["attributes"] == OF_SOURCES).find(note["sources"])
-                self.plan.extend(sieve, found, note["licence"], tick)
+                self.plan.extend(sieve, found, note["licence"], tick, self.config.group)
                 added = sieve.added if added is None else added + sieve.added
                 remarks = [unheeded(before, note["licence"], sieve.added.known), sieve.labels and sieve.labels.remark()]
                 for remark in filter(None, remarks):
@@ -262,10 +263,20 @@ class Dataset:
             waiting = left[shard] = {item.number for item in todo} - self.store.staged(shard)
             if not waiting:
                 self.store.seal(shard, self.plan.read(shard))
-            for size in group_sizes(len(todo), self.config.batch) if waiting else ():
-                group, todo = tuple(todo[:size]), todo[size:]
+            for group in self._groups(todo) if waiting else ():
                 if own := waiting.intersection(item.number for item in group):
                     yield Group(group, frozenset(own))
+
+    def _groups(self, todo: Sequence[Item]) -> Iterator[tuple[Item, ...]]:
+        """A shard's photos as they are done together: those of one person, or as many as are projected at once."""
+        if self.config.group:
+            for _, own in itertools.groupby(todo, lambda item: person_of(item, self.config.group)):
+                yield tuple(own)
+            return
+        start = 0
+        for size in group_sizes(len(todo), self.config.batch):
+            yield tuple(todo[start : start + size])
+            start += size
 
     def count(self) -> Counts:
         """What is done so far. Raises AssetError."""

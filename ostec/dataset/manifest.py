@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from ostec.core.errors import AssetError
 from ostec.dataset.attributes import dumped
 from ostec.io.files import write_atomic
-from ostec.io.parquet import claimed_bytes, opened, reason_of
+from ostec.io.parquet import claimed_bytes, opened, reason_of, text_bytes
 
 _MEASURED = ("brightness", "contrast", "sharpness")
 FIGURES = (
@@ -172,13 +172,16 @@ def read_tables(path: Path, columns: Mapping[str, str] = COLUMNS) -> Iterator[An
     Raises AssetError if the file is missing, damaged, too large or lacks a column.
     """
     try:
-        with opened(path) as file:
+        with opened(path, columns) as file:
             if missing := set(columns) - set(file.schema_arrow.names):
                 raise AssetError(f"{path} is not of a dataset (it has no column {min(missing)}).")
             for group in range(file.metadata.num_row_groups):
-                if claimed_bytes(file, group) > _MAX_GROUP_BYTES:
+                table = None
+                if claimed_bytes(file, group) <= _MAX_GROUP_BYTES:
+                    table = file.read_row_group(group, columns=list(columns)).select(list(columns))
+                if table is None or text_bytes(table) > _MAX_GROUP_BYTES:
                     raise AssetError(f"{path} has a group of more than {_MAX_GROUP_BYTES >> 20} MB of rows.")
-                yield file.read_row_group(group, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
+                yield table.cast(schema_of(columns))
     except FileNotFoundError as error:
         raise AssetError(f"{path} is missing.") from error
     except OSError as error:

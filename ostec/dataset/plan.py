@@ -48,6 +48,7 @@ class DatasetConfig:
     threads: int = 1  # of a worker, on the CPU: the last digits of results depend on it
     shard_size: int = 500  # photos to a shard
     batch: int = 1  # photos whose faces are projected at once: the last digits depend on it too
+    group: str = ""  # attribute that says who is on a photo: those of one person are fused to one face
 
 
 def write_config(folder: Path, config: DatasetConfig) -> None:
@@ -63,7 +64,8 @@ def read_config(folder: Path) -> DatasetConfig | None:
         if not isinstance(values, dict) or (values.get("kind"), values.get("version")) != (KIND, VERSION):
             raise UsageError(f"{path} is not of ostec dataset build, or not of version {VERSION}.")
         settings = from_json(CompleteSettings, values["settings"])
-        config = DatasetConfig(settings, int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1)))
+        numbers = int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1))
+        config = DatasetConfig(settings, *numbers, str(values.get("group", "")))
         if min(config.threads, config.shard_size, config.batch) < 1:
             raise ValueError("threads, shard_size and batch must be 1 or more")
         return config
@@ -187,18 +189,27 @@ class Plan:
             yield from self.read(shard)
 
     def extend(
-        self, sieve: "Sieve", candidates: Iterable[Candidate], licence: str, tick: Callable[[int], None]
+        self,
+        sieve: "Sieve",
+        candidates: Iterable[Candidate],
+        licence: str,
+        tick: Callable[[int], None],
+        group: str = "",
     ) -> None:
         """Plan what the candidates have that is new, in their order; it begins a new shard.
 
-        ``sieve`` is of this plan; ``tick`` is called with the number of candidates looked at. Raises OutputError.
+        ``sieve`` is of this plan; ``tick`` is called with the number of candidates looked at; ``group`` is the
+        attribute by which photos are brought together, which takes memory for all of them. Raises OutputError, and
+        UsageError where a group is larger than a shard.
         """
         make_folder(self._folder)
         first = last = self.shards
         items = sieve.sifted(candidates, tick)
-        while waiting := list(itertools.islice(items, self.shard_size)):
-            self.write(last, waiting)
-            last += 1
+        if group:
+            items = iter(grouped(list(items), group, self.shard_size))
+        for shard, own in itertools.groupby(items, lambda item: item.number // self.shard_size):
+            self.write(shard, own)
+            last = shard + 1
         for shard in sorted({number // self.shard_size for number in sieve.moved}):
             known = self.read(shard)
             self.write(shard, [replace(item, place=sieve.moved.get(item.number, item.place)) for item in known])
@@ -235,6 +246,41 @@ class Plan:
 
     def _list(self, shard: int) -> Path:
         return self._folder / f"{shard:05d}.jsonl"
+
+
+def person_of(item: Item, group: str) -> Any:
+    """Who is on a photo, by the attribute ``group``; somebody of their own where that is not known."""
+    return item.attributes.get(group, (item.number,))
+
+
+def grouped(items: Sequence[Item], group: str, shard_size: int) -> list[Item]:
+    """Photos numbered anew: those of one person follow each other in one shard. Raises UsageError if there is no room.
+
+    A shard ends early where the next person has no room in it; the numbers that are left are nobody's.
+    """
+    people: dict[Any, list[Item]] = {}
+    for item in items:
+        people.setdefault(person_of(item, group), []).append(item)
+    found: list[Item] = []
+    number, firsts = items[0].number if items else 0, dict[str, int]()
+    for who, own in people.items():
+        if len(own) > shard_size:
+            raise UsageError(f"{shown(str(who))} has {len(own)} photos, more than --shard-size {shard_size}.")
+        if number % shard_size + len(own) > shard_size:
+            number += -number % shard_size
+        for item in own:
+            if item.status != "skipped":
+                firsts[item.id] = number
+            found.append(replace(item, number=number))
+            number += 1
+    return [
+        replace(item, reason=_copy_of(firsts.get(item.id, item.number))) if item.status == "skipped" else item
+        for item in found
+    ]
+
+
+def _copy_of(number: int) -> str:
+    return f"The same picture as photo {number} of the plan."
 
 
 @dataclass(frozen=True)
@@ -291,7 +337,7 @@ class Sieve:
             item = replace(item, status="failed", reason=candidate.error)
             self._counts["unreadable"] += 1
         if code in self._new:
-            item = replace(item, status="skipped", reason=f"The same picture as photo {self._new[code]} of the plan.")
+            item = replace(item, status="skipped", reason=_copy_of(self._new[code]))
         self._counts["copies" if code in self._new else "photos"] += 1
         self._new.setdefault(code, self._number)
         self._number += 1

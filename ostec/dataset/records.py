@@ -45,7 +45,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """Photos whose faces are projected together; which these are follows from the plan alone.
+    """Photos whose faces are projected together, or that are fused to one; which these are follows from the plan alone.
 
     Those that are not ``left`` are done with the others once more: the last digits depend on who is projected with
     whom.
@@ -88,6 +88,7 @@ class Made:
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage; ``total`` is the whole
     stage: str = ""  # that was reached
     error: Exception | None = None  # why there is no face
+    skipped: str = ""  # why it has none of its own, where that is as it should be
 
 
 class Maker(Protocol):

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from ostec.core.errors import UsageError
+from ostec.core.plain import MAX_JSON_BYTES, read_plain
 from ostec.core.text import shown
 from ostec.dataset.attributes import as_scalar, as_text, is_number, loaded
 from ostec.dataset.build import Dataset
 from ostec.dataset.card import BEFORE, INTERPOLATION, SELECTION, selection_in
-from ostec.dataset.files import write_json, write_lines
+from ostec.dataset.files import told_if_damaged, write_json, write_lines
 from ostec.dataset.finished import FinishedDataset, read_face
 from ostec.dataset.manifest import FIGURES, Row, known_of
 from ostec.dataset.plan import CONFIG, LOST, Build, Plan
@@ -153,8 +154,10 @@ def write_selection(source: FinishedDataset, out: Path, left_out: Mapping[str, s
     if (before := selection_in(source.folder)) is not None:
         what[BEFORE] = before
     for name in (CONFIG, INTERPOLATION):
-        if (source.folder / name).exists():
-            write_atomic(out / name, (source.folder / name).read_bytes())
+        if (path := source.folder / name).exists():
+            with told_if_damaged(path):
+                content = read_plain(path, MAX_JSON_BYTES)
+            write_atomic(out / name, content)
     write_json(out / SELECTION, what, indent=2, sort_keys=True)
     write_lines(out / "left_out.jsonl", others)
     Dataset.open(out).write_results()

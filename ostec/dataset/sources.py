@@ -38,7 +38,7 @@ _RANKS = [f"{stem}{ending}" for stem in ("", "image.", "img.") for ending in ("j
 """Of a sample ``x`` of an archive, the picture is the first of ``x.jpg``, ``x.jpeg``, ..., ``x.image.jpg``, ..."""
 _MAX_HEADER = 4 << 20  # of a member of a tar file, with its long names
 _MAX_LINE = 1 << 16
-_BATCH_ROWS = 16
+_BATCH_ROWS = 1  # what a file holds once can be the picture of each row
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ from ostec.pipeline.settings import CompleteSettings
 if TYPE_CHECKING:
     from ostec.pipeline import CompletedFace, Completer
     from ostec.pipeline.completer import PhotoOutcome
+    from ostec.pipeline.observe import PhotoBytes
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,9 @@ class Worker:
         if isinstance(made.error, OutputError):
             raise made.error
         faces = [_named(face, item, number, len(made.faces)) for number, face in enumerate(made.faces, start=1)]
-        if made.error is None:
+        if made.skipped:
+            outcome = Outcome(item.number, "skipped", stage="fuse", reason=made.skipped)
+        elif made.error is None:
             outcome = Outcome(item.number, "done", tuple(row_of(face.record) for face in faces))
         else:
             outcome = failure(item, made.stage, _reason(made.error, item))
@@ -204,6 +207,7 @@ class LoadFaceMaker:
     device: str
     threads: int  # of one worker, on the CPU; the last digits of results depend on it
     models_folder: str = ""  # ``$OSTEC_MODELS`` where the build was started; empty if there was none
+    fuses: bool = False  # the photos of a group are of one person
 
     def __call__(self) -> Maker:
         """Load. Raises AssetError, BackendError."""
@@ -214,14 +218,15 @@ class LoadFaceMaker:
         if self.models_folder:
             use_models_folder(self.models_folder)
         torch.set_num_threads(self.threads)
-        return FaceMaker(Completer.from_pretrained(self.settings, self.device))
+        return FaceMaker(Completer.from_pretrained(self.settings, self.device), self.fuses)
 
 
 class FaceMaker:
-    """The maker of a real build: completes the faces of photos, their projections in one batch."""
+    """The maker of a real build: completes the faces of photos, their projections in one batch, or fuses them."""
 
-    def __init__(self, completer: "Completer") -> None:
-        self._completer = completer
+    def __init__(self, completer: "Completer", fuses: bool = False) -> None:
+        """``fuses``: photos that are made together are of one person, whose face the first of them gets."""
+        self._completer, self._fuses = completer, fuses
 
     @property
     def weights(self) -> Mapping[str, str]:
@@ -232,8 +237,24 @@ class FaceMaker:
         """Complete them; those of one photo largest first."""
         from ostec.pipeline.observe import PhotoBytes
 
-        members = self._completer.complete_many([PhotoBytes(photo.data, photo.source) for photo in photos])
+        given = [PhotoBytes(photo.data, photo.source) for photo in photos]
+        if self._fuses and len(photos) > 1:
+            return self._fused(photos, given)
+        members = self._completer.complete_many(given)
         return [_made(photo, member) for photo, member in zip(photos, members, strict=True)]
+
+    def _fused(self, photos: Sequence[Photo], given: "Sequence[PhotoBytes]") -> Sequence[Made]:
+        """One face for all photos; the first one has it."""
+        from ostec.pipeline.completer import PhotoOutcome
+
+        start, stages = time.perf_counter(), ["read"]
+        try:
+            face = self._completer.fuse(given, lambda stage, _: stages.append(stage))
+        except Exception as error:  # noqa: BLE001 - the other groups are not to suffer
+            return [Made((), {"total": (time.perf_counter() - start) / len(photos)}, stages[-1], error)] * len(photos)
+        first = _made(photos[0], PhotoOutcome((face,), seconds=time.perf_counter() - start))
+        others = Made((), {"total": 0.0}, skipped=f"It was fused with {photos[0].source}.")
+        return [first, *[others] * (len(photos) - 1)]
 
 
 def _made(photo: Photo, member: "PhotoOutcome") -> Made:

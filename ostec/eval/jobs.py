@@ -21,7 +21,7 @@ from ostec.core.plain import read_json
 from ostec.io.files import make_folder, remove_leftovers, write_atomic
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_NOT_BEHIND_FIGURES = ("app", "bench", "dataset", "train")
+_NOT_BEHIND_FIGURES = ("app", "dataset", "train")
 """Packages that no figure comes out of."""
 PARTS = "parts"
 JOB_THREADS = 1

@@ -1,11 +1,10 @@
-"""Networks that say how alike two pictures or two textures are, and what they are called where a better one is missing.
+"""Networks that say how alike two pictures or two textures are, and what they are called.
 
 They do not depend on what is evaluated: they are loaded from what ships or what is found on this machine, so that the
 figures of two runs with different generators or priors can be compared.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -17,15 +16,11 @@ from torch.nn import functional
 
 from ostec.core.assets import load_manifest, verified_path
 from ostec.core.types import EYES, MOUTH_CORNERS, BoolArray, FloatArray, Topology
-from ostec.load.networks import load_arcface, load_generator, load_lpips, lpips_backbones
-from ostec.nets.arcface import ArcFace
-from ostec.nets.losses import feature_loss
-from ostec.nets.perceptual import MIN_SIDE, Lpips
+from ostec.load.networks import load_perceptual, load_recogniser
+from ostec.nets.dlib_face import FaceRecogniser
 from ostec.pipeline.models import Models, load_prior
-from ostec.prior.linear import LinearPrior, solve_coefficients
-from ostec.prior.settings import PriorSettings
+from ostec.prior.linear import LinearPrior
 from ostec.project.identity import identity_crop
-from ostec.project.space import encoder_features
 from ostec.render.crops import warp
 from ostec.render.geometry import portrait_camera
 from ostec.render.unwrap import resize_map
@@ -34,9 +29,9 @@ from ostec.render.uv import bake_layout, render_textured
 MAX_SIDE = 256
 """Pixels: what is larger is averaged down before LPIPS looks at it, which was fitted to patches of 64."""
 TEXELS = 256
-"""Side of the textures that ArcFace's portrait is drawn with."""
+"""Side of the textures that the recogniser's portrait is drawn with."""
 DRAWN_SIDE = 256
-"""Pixels of the portrait that ArcFace's crop is cut from; the face is drawn there at about the crop's own size."""
+"""Pixels of the portrait that its crop is cut from; the face is drawn there at about the crop's own size."""
 GROUND = 0.5
 """Grey behind it."""
 _PREFERRED = ("alexnet", "vgg16")
@@ -48,7 +43,7 @@ class PerceptualJudge:
     """How far apart two pictures are to the eye; lower is better."""
 
     name: str
-    """What judges, and what is missing if it is a substitute."""
+    """What judges."""
     distance: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
     """Pictures [1, 3, R, R] in [-1, 1], their truth, weights [1, 1, R, R] -> [1]."""
     sides: tuple[int, int]
@@ -73,80 +68,17 @@ class PerceptualJudge:
             return float(self.distance(ours * 2 - 1, theirs * 2 - 1, weight.clamp(0, 1))[0])
 
 
-class IdentityJudge(ABC):
-    """Whether two textures are one person's, by the cosine of two codes."""
-
-    name: str
-    """What judges, and what is missing if it is a substitute."""
-
-    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
-        """Compare two textures [S, S, 3] in [0, 1], in the prior's layout at any size, where ``weight`` says.
-
-        The weight is [S, S] in [0, 1]; where it is 0, textures may hold anything. NaN where nothing is weighed. Raises
-        ValueError where the shapes differ.
-        """
-        if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
-            raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
-        size = self.size
-        # Weighted before they are resampled, so that texels that do not count leak nothing.
-        weighed = [np.where(weight[..., None] > 0, x * weight[..., None], 0) for x in (texture, truth)]
-        textures = [resize_map(x.astype(np.float32), size) for x in weighed]
-        share = resize_map(weight.astype(np.float32), size)
-        if not (weight > 0).any() or (codes := self.codes(textures, share)) is None:
-            return math.nan
-        first, second = codes
-        length = float(first.norm() * second.norm())
-        return min(1.0, max(-1.0, float(first @ second) / length)) if length else math.nan
-
-    @property
-    @abstractmethod
-    def size(self) -> int:
-        """Side in texels that textures are judged at."""
-
-    @abstractmethod
-    def codes(self, textures: list[FloatArray], share: FloatArray) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Codes [K] of two textures [size, size, 3] that are multiplied by their weight ``share`` [size, size]."""
-
-
-@dataclass(frozen=True)
-class PriorIdentity(IdentityJudge):
-    """By the coefficients in the texture prior, solved with the weight.
-
-    The mean face has none: unlike people come out near 0. Light and colour are in them as well as the face.
-    """
-
-    name: str
-    prior: LinearPrior
-    tau: float = PriorSettings.tau
-
-    @property
-    def size(self) -> int:
-        """The prior's."""
-        return self.prior.size
-
-    def codes(self, textures: list[FloatArray], share: FloatArray) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """None where no texel of the prior is weighed."""
-        inside, like = self.prior.inside, self.prior.mean
-        trust = torch.from_numpy(share[inside]).to(like)
-        if not bool((trust > 0).any()):
-            return None
-        found = []
-        for held in textures:
-            colour = torch.from_numpy((held / np.maximum(share, 1e-6)[..., None])[inside]).to(like)
-            found.append(solve_coefficients(self.prior, colour, trust, self.tau).double())
-        return found[0], found[1]
-
-
-class FaceIdentity(IdentityJudge):
-    """By ArcFace: both textures are drawn on the mean face, from the front.
+class IdentityJudge:
+    """Whether two textures are one person's, by the cosine of two codes: both are drawn on the mean face, frontally.
 
     What does not count is the prior's mean face in both. So the shape says nothing, and neither does what is unseen.
     """
 
-    size = TEXELS
+    def __init__(self, network: FaceRecogniser, topology: Topology, prior: LinearPrior, name: str) -> None:
+        """Take a built network on the CPU; the prior, in the topology's layout, gives what does not count.
 
-    def __init__(self, network: ArcFace, topology: Topology, prior: LinearPrior, name: str) -> None:
-        """Take a built network on the CPU; the prior, in the topology's layout, gives what does not count."""
+        ``name`` says what judges.
+        """
         self.name, self.network = name, network
         nearest = ndimage.distance_transform_edt(~prior.inside, return_distances=False, return_indices=True)
         self._mean = resize_map(prior.image(prior.mean)[nearest[0], nearest[1]], TEXELS)
@@ -156,17 +88,32 @@ class FaceIdentity(IdentityJudge):
         self._vertices = torch.as_tensor((topology.operator @ points).astype(np.float32))
         self._layout = bake_layout(topology, prior.size)
         pixels, _ = self._camera.project(torch.as_tensor(points.astype(np.float32)))
-        self._crop = identity_crop(pixels.numpy())
+        self._crop = identity_crop(pixels.numpy(), network)
 
-    def codes(self, textures: list[FloatArray], share: FloatArray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings [512]."""
-        filled = [held + self._mean * (1 - share[..., None]) for held in textures]
+    def __call__(self, texture: FloatArray, truth: FloatArray, weight: FloatArray) -> float:
+        """Compare two textures [S, S, 3] in [0, 1], in the prior's layout at any size, where ``weight`` says.
+
+        The weight is [S, S] in [0, 1]; where it is 0, textures may hold anything. NaN where nothing is weighed. Raises
+        ValueError where the shapes differ.
+        """
+        if texture.shape != truth.shape or weight.shape != truth.shape[:2]:
+            raise ValueError(f"expected three of one size, got {texture.shape}, {truth.shape} and {weight.shape}")
+        if not (weight > 0).any():
+            return math.nan
+        first, second = (self.code(x, weight) for x in (texture, truth))
+        return min(1.0, max(-1.0, float(first @ second)))
+
+    def code(self, texture: FloatArray, weight: FloatArray) -> torch.Tensor:
+        """Who a texture [S, S, 3] shows where the weight [S, S] says: a direction [K]."""
+        # Weighted before it is resampled, so that texels that do not count leak nothing.
+        weighed = np.where(weight[..., None] > 0, texture * weight[..., None], 0).astype(np.float32)
+        share = resize_map(weight.astype(np.float32), TEXELS)
+        filled = resize_map(weighed, TEXELS) + self._mean * (1 - share[..., None])
         with torch.no_grad():
-            first, second = self.network.embed(torch.cat([self._draw(x) for x in filled]))
-        return first, second
+            return self.network.embed(self._draw(filled))[0]
 
     def _draw(self, texture: FloatArray) -> torch.Tensor:
-        """[1, 3, 112, 112] in [-1, 1]: the texture on the mean face, on plain grey."""
+        """[1, 3, R, R] in [-1, 1]: the texture on the mean face, on plain grey."""
         size = (DRAWN_SIDE, DRAWN_SIDE)
         drawn = render_textured(self._vertices, self._layout, torch.from_numpy(texture), self._camera, size, 2)
         image = drawn.colour + GROUND * (1 - drawn.coverage[..., None])
@@ -192,36 +139,22 @@ def load_judges(models: Models) -> Judges:
     damaged, BackendError where the packages for a backbone that was found are not installed.
     """
     device = torch.device("cpu")
-    lpips, arcface = load_lpips(device, _PREFERRED), load_arcface(device)
-    perceptual = lpips_judge(lpips.network) if lpips is not None else _encoder_judge(models, device)
+    perceptual = load_perceptual(device, _PREFERRED).network
+    judge = PerceptualJudge(perceptual.name, perceptual, (perceptual.min_side, MAX_SIDE))
     prior = models.prior
     if prior is None or not _ships(models, "prior") or prior.mean.device != device:
         prior = load_prior(verified_path("prior", "prior.safetensors"), models.topology, device)
-    if arcface is None:
-        return Judges(perceptual, PriorIdentity("prior coefficients (ArcFace missing)", prior))
-    (sha256,) = arcface.hashes.values()  # two files of one depth judge differently
-    name = f"{arcface.network.name} ({sha256[:8]})"
-    return Judges(perceptual, FaceIdentity(arcface.network, models.topology, prior, name))
+    return Judges(judge, load_identity(models.topology, prior))
 
 
-def lpips_judge(lpips: Lpips) -> PerceptualJudge:
-    """LPIPS as a judge, named after its backbone."""
-    return PerceptualJudge(lpips.name, lpips, (MIN_SIDE, MAX_SIDE))
+def load_identity(topology: Topology, prior: LinearPrior) -> IdentityJudge:
+    """The best judge of identity of this machine, on the CPU; the prior that ships, in that topology's layout.
 
-
-def _encoder_judge(models: Models, device: torch.device) -> PerceptualJudge:
-    """The features that projections lower where there is no LPIPS: a judge that is kind to the generator."""
-    model = models.generator if _ships(models, "generator") else None
-    if model is None or model.latent_mean.device != device:
-        model = load_generator(verified_path("generator", "generator.safetensors"), models.topology, device)
-    generator = model
-
-    def distance(image: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return feature_loss(encoder_features(generator, image), encoder_features(generator, truth), weight)
-
-    missing = " or ".join(lpips_backbones())
-    side = generator.generator.shape.resolution
-    return PerceptualJudge(f"encoder features (LPIPS missing: no backbone {missing})", distance, (side, side))
+    Raises AssetError where a file is missing or damaged.
+    """
+    recogniser = load_recogniser(torch.device("cpu"))
+    (sha256,) = recogniser.hashes.values()  # two files of one depth judge differently
+    return IdentityJudge(recogniser.network, topology, prior, f"{recogniser.network.name} ({sha256[:8]})")
 
 
 def _ships(models: Models, name: str) -> bool:

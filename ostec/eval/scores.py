@@ -40,6 +40,8 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Of red, green and blue (BT.601)."""
 LEAST_SHARE = 0.02
 """Share of the face below which what is unseen has no figures of its own: a rim alone says nothing."""
+TONE_LIMITS_DEG = (10, 41)
+"""Individual typology angles between dark, medium and light skin."""
 RIM_PX = 2
 """Gradients this near to the rim of what is valid are the rim's own."""
 
@@ -131,3 +133,27 @@ class Compared:
             found[f"perceptual_{part}{suffix}"] = judge(made, truth, mask)
             found[f"sharpness_{part}{suffix}"] = sharpness(made, self.again, mask, face)
         return found
+
+
+def tone_deg(colour: FloatArray, skin: BoolArray) -> float:
+    """Individual typology angle of the median colour of the ``skin`` [H, W] in a picture [H, W, 3] in [0, 1].
+
+    atan2(L - 50, b) in CIE Lab, in degrees: the larger, the lighter (Chardon et al. 1991). The photo's exposure counts
+    as well. NaN without skin.
+    """
+    if not skin.any():
+        return math.nan
+    import torch
+    from kornia.color import rgb_to_lab
+
+    middle = torch.from_numpy(np.median(colour[skin], axis=0).astype(np.float32))
+    light, _, yellow = rgb_to_lab(middle[:, None, None]).flatten().tolist()
+    return math.degrees(math.atan2(light - 50, yellow))
+
+
+def tone_group(ita_deg: float) -> str:
+    """The group of skin tones that figures are broken down by: light, medium or dark; unknown for NaN."""
+    if math.isnan(ita_deg):
+        return "unknown"
+    low, high = TONE_LIMITS_DEG
+    return f"above {high}" if ita_deg > high else f"{low} to {high}" if ita_deg >= low else f"below {low}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from ostec import __version__
 from ostec.core.types import FloatArray
@@ -207,6 +208,8 @@ def _joints(rig: Rig, first: int) -> list[Json]:
         place = places[k] - (places[parents[k]] if parents[k] >= 0 else 0)
         children = [first + int(child) for child in np.flatnonzero(parents == k)]
         found.append({"name": name, "translation": place.tolist()} | ({"children": children} if children else {}))
+        if name in rig.turns:
+            found[-1]["rotation"] = Rotation.from_matrix(rig.turns[name]).as_quat().tolist()
     return found
 
 

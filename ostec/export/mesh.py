@@ -3,12 +3,12 @@
 Writers raise OutputError where a file cannot be written.
 """
 
+import colorsys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import torch
 
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.types import (
@@ -26,8 +26,7 @@ from ostec.export.head import write_parts
 from ostec.heads.parts import HeadPart
 from ostec.io.arrays import read_npz as read_arrays
 from ostec.io.files import write_atomic
-from ostec.io.images import as_pil, encode_jpeg, encode_png, write_palette_png
-from ostec.render.geometry import vertex_normals
+from ostec.io.images import as_pil, encode_png, write_palette_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -46,9 +45,6 @@ PROVENANCE_COLOURS: dict[Provenance, tuple[int, int, int]] = {
     Provenance.PADDING: (97, 97, 97),
 }
 """8-bit RGB by which ``NAME_provenance.png`` shows where a texel came from."""
-
-_VIEWER_QUALITY = 90
-_VIEWER_FOV_DEG = (30.0, 30.0)  # a portrait lens: a wide one would swell the nose
 
 
 @dataclass(frozen=True)
@@ -75,16 +71,31 @@ class SavedFace:
     """[512] ArcFace's embedding of the photo's face; not stored where there was no ArcFace."""
 
 
-def provenance_palette() -> ByteArray:
-    """Return the palette [11, 3] of ``NAME_provenance.png``: row i is the colour of ``Provenance(i)``."""
-    return np.array([PROVENANCE_COLOURS[p] for p in sorted(Provenance)], np.uint8)
+def provenance_palette(highest: int = Provenance.PADDING) -> ByteArray:
+    """Return the palette of ``NAME_provenance.png`` up to index ``highest``: row i is the colour of ``Provenance(i)``.
+
+    Beyond ``PADDING`` come the second and further photos of the person, in hues that stay apart.
+    """
+    further = [
+        [round(255 * v) for v in colorsys.hsv_to_rgb(0.36 + n * 0.618 % 1, 0.45, 0.95)]
+        for n in range(1, highest - Provenance.PADDING + 1)
+    ]
+    return np.array([*(PROVENANCE_COLOURS[p] for p in sorted(Provenance)), *further], np.uint8)
+
+
+def provenance_name(value: int) -> str:
+    """What the page calls an index of the palette."""
+    if value > Provenance.PADDING:
+        return f"photo {value - Provenance.PADDING + 1}"
+    return Provenance(value).name.lower().replace("_", "-")
 
 
 def write_texture(directory: Path, name: str, result: TexturedFace) -> list[Path]:
     """Write ``NAME.png`` and ``NAME_provenance.png``, and ``NAME_frontal.png`` if there is a frontal portrait."""
     texture, provenance = directory / f"{name}.png", directory / f"{name}_provenance.png"
     write_atomic(texture, encode_png(result.completed.colour))
-    write_palette_png(provenance, result.completed.provenance, provenance_palette())
+    origins = result.completed.provenance
+    write_palette_png(provenance, origins, provenance_palette(int(origins.max(initial=0))))
     if result.frontal is None:
         return [texture, provenance]
     frontal = directory / f"{name}_frontal.png"
@@ -97,7 +108,7 @@ def write_obj(directory: Path, name: str, face: FittedFace, topology: Topology) 
 
     ``NAME.png`` must be there: of a name that readers would misunderstand, copies are named inside the files.
     """
-    return write_parts(directory, name, [_part(face, topology)], {"face": f"{name}.png"})
+    return write_parts(directory, name, [face_part(face, topology)], {"face": f"{name}.png"})
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ def _scene(result: TexturedFace, looks: dict[str, Any], scale: float = 1.0) -> A
     import trimesh
     from trimesh.visual.material import PBRMaterial
 
-    part = _part(result.face, result.topology)
+    part = face_part(result.face, result.topology)
     visual = trimesh.visual.TextureVisuals(uv=part.uv, material=PBRMaterial(name="face", **looks))
     mesh = trimesh.Trimesh(part.vertices, part.triangles, vertex_normals=part.normals, visual=visual, process=False)
     scene = trimesh.Scene()
@@ -144,35 +155,15 @@ def _scene(result: TexturedFace, looks: dict[str, Any], scale: float = 1.0) -> A
     return scene
 
 
-def _part(face: FittedFace, topology: Topology) -> HeadPart:
+def face_part(face: FittedFace, topology: Topology, texture: FloatArray | None = None) -> HeadPart:
+    """The face alone as a head's part; ``texture`` [S, S, 3]."""
+    import torch  # pages need neither, and a run that finds everything done no PyTorch
+
+    from ostec.render.geometry import vertex_normals
+
     normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
-    return HeadPart("face", face.vertices, normals, topology.triangles, topology.uv, (1.0, 1.0, 1.0))
-
-
-def viewer_html(result: TexturedFace, texture: FloatArray) -> str:
-    """Return an HTML document that shows the face in 3D to turn with the mouse, without any network.
-
-    Its end tags, which HTML lets one omit, are left out, so that a script can follow.
-
-    Args:
-        texture: [S, S, 3] in [0, 1], the texture at the size to embed (as JPEG).
-    """
-    from trimesh.scene import Camera
-    from trimesh.viewer.notebook import scene_to_html
-
-    # The viewer's one lamp would shade the face. Light of its own on black metal, which reflects nothing, shows the
-    # texture as it is.
-    looks = {
-        "baseColorFactor": [0, 0, 0, 255],
-        "emissiveTexture": EncodedPicture(encode_jpeg(texture, _VIEWER_QUALITY), "JPEG"),
-        "emissiveFactor": [1.0, 1.0, 1.0],
-        "metallicFactor": 1.0,
-        "roughnessFactor": 1.0,
-    }
-    scene = _scene(result, looks)
-    scene.camera = Camera(name="camera", fov=_VIEWER_FOV_DEG)  # an unnamed one would be called at random
-    scene.set_camera(fov=_VIEWER_FOV_DEG)
-    return str(scene_to_html(scene)).rpartition("</body>")[0]
+    shape = ("face", face.vertices, normals, topology.triangles, topology.uv)
+    return HeadPart(*shape, colour=(1.0, 1.0, 1.0), texture=texture)
 
 
 def textured_mesh(result: TexturedFace) -> Any:
@@ -206,7 +197,29 @@ def read_npz(path: Path) -> SavedFace:
     try:
         fields = read_arrays(path)
         latents = {key[2:]: fields.pop(key) for key in sorted(fields) if key.startswith("w_")}
-        return SavedFace(**fields, latents=latents)
-    except (AssetError, TypeError) as error:
+        return _checked(SavedFace(**fields, latents=latents))
+    except (AssetError, TypeError, ValueError) as error:
         reason = error.__cause__ or error
         raise OutputError(f"{path} cannot be read back ({reason}); please make it again with --overwrite.") from error
+
+
+def _checked(face: SavedFace) -> SavedFace:
+    """The face, which may be somebody else's. Raises ValueError unless its arrays are those of one."""
+    vertices, corners = len(face.vertices), len(face.uv)
+    shapes = {
+        "vertices": (vertices, 3),
+        "triangles": (len(face.triangles), 3),
+        "uv": (corners, 2),
+        "triangles_uv": (len(face.triangles), 3),
+        "landmarks": (468, 3),
+        "camera_matrix": (3, 4),
+        "pose_deg": (3,),
+    }
+    for name, shape in shapes.items():
+        values = getattr(face, name)
+        if values.shape != shape or not np.isfinite(values).all():
+            raise ValueError(f"{name} is no array of {list(shape)} finite numbers")
+    for ids, count in ((face.triangles, vertices), (face.triangles_uv, corners)):
+        if ids.dtype.kind != "i" or (ids.size and not 0 <= ids.min() <= ids.max() < count):
+            raise ValueError("it has triangles of vertices that are not there")
+    return face

@@ -7,41 +7,52 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ostec.core.plain import read_plain
 from ostec.core.settings import flat
-from ostec.core.types import FloatArray, Provenance, TexturedFace
-from ostec.export.mesh import PROVENANCE_COLOURS, provenance_palette, viewer_html
+from ostec.core.types import FloatArray, TexturedFace
 from ostec.export.record import read_failures, read_records
-from ostec.export.templates import data_url, render
+from ostec.export.templates import render
+from ostec.export.viewer import PICTURE_SIDE, TEXTURE_SIDE, jpeg_url, viewer_values
+from ostec.heads.parts import Head
 from ostec.io.animation import encode_webp
 from ostec.io.files import write_atomic
-from ostec.io.images import at_most, encode_jpeg, encode_png
+from ostec.io.images import at_most
 
-_VIEWER_TEXTURE = 1024
-_PICTURE_SIDE = 560  # twice what the grid shows, for dense screens
-_JPEG_QUALITY = 88
+THUMBNAIL = "_thumbnail.webp"
 _MAX_PAGE_BYTES = 256 << 20
 _RECORD_MARK = b"</div>\n<!-- record -->\n"
 """Ends the pictures; what follows can be written again from the record alone."""
 
 
-def write_page(directory: Path, name: str, result: TexturedFace, record: Mapping[str, Any]) -> Path:
-    """Write ``NAME.html``: the face in 3D to turn, pictures of every stage, and the record; one file, no network."""
-    texture, provenance = result.completed.colour, result.completed.provenance
-    embedded = at_most(texture, _VIEWER_TEXTURE)
-    step = max(1, -(-max(provenance.shape) // _PICTURE_SIDE))
-    colours = provenance_palette()[provenance[::step, ::step]].astype(np.float32) / np.float32(255)
-    sources = [Provenance(value) for value in np.unique(provenance).tolist()]
+def write_page(
+    directory: Path,
+    name: str,
+    result: TexturedFace,
+    record: Mapping[str, Any],
+    head: Head | None = None,
+    photo: FloatArray | None = None,
+) -> Path:
+    """Write ``NAME.html``: the head in 3D to turn and move, pictures of every stage, and the record; no network.
+
+    Args:
+        head: made with the face; without one the page shows the face alone.
+        photo: [H, W, 3] in [0, 1], to be compared with.
+    """
+    texture = result.completed.colour
+    viewer = viewer_values(result, head, photo)
+    title = f"UV texture, {texture.shape[1]} x {texture.shape[0]}"
+    layout = {"title": title, "source": viewer["pictures"].get("face"), "shows": "face"}
+    if head is not None and not head.shares_texture:
+        layout = _jpeg(title, texture, TEXTURE_SIDE)
+    origins = {"title": "Where the texels came from", "source": viewer["pictures"]["origins"], "shows": "origins"}
     page = render(
         "face.html.j2",
         title=name,
-        viewer=viewer_html(result, embedded),
-        texture=_jpeg(f"UV texture, {texture.shape[1]} x {texture.shape[0]}", embedded),
-        stages=[_jpeg(title, at_most(image, _PICTURE_SIDE)) for title, image in result.stages.items()],
-        provenance={"title": "Where the texels came from", "source": data_url("png", encode_png(colours))},
-        sources=[(source.name.lower().replace("_", "-"), PROVENANCE_COLOURS[source]) for source in sources],
+        viewer=viewer,
+        elsewhere=[picture["shows"] for picture in (layout, origins) if "shows" in picture],
+        texture=layout,
+        stages=[_jpeg(title, image) for title, image in result.stages.items()],
+        provenance=origins,
         **_of_record(result.frontal, record),
     )
     path = directory / f"{name}.html"
@@ -68,7 +79,10 @@ def write_index(directory: Path) -> Path:
     tiles = [
         {
             "name": name,
-            "picture": f"{name}_frontal.png" if f"{name}_frontal.png" in record.get("files", ()) else f"{name}.png",
+            "picture": next(
+                (name + ending for ending in (THUMBNAIL, "_frontal.png") if name + ending in record.get("files", ())),
+                f"{name}.png",  # of an earlier version
+            ),
             "mode": record.get("mode") or "",
             "warnings": record.get("warnings") or [],
         }
@@ -79,6 +93,13 @@ def write_index(directory: Path) -> Path:
     return path
 
 
+def write_thumbnail(directory: Path, name: str, picture: FloatArray) -> Path:
+    """Write ``NAME_thumbnail.webp``, which ``index.html`` shows, from a picture [H, W, 3] in [0, 1]."""
+    path = directory / f"{name}{THUMBNAIL}"
+    write_atomic(path, encode_webp([picture], 1.0))
+    return path
+
+
 def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | FloatArray, fps: float = 15.0) -> Path:
     """Write ``NAME_turntable.webp``, an endless animation of [N, H, W, 3] in [0, 1]. Raises ValueError for no frame."""
     path = directory / f"{name}_turntable.webp"
@@ -86,9 +107,9 @@ def write_turntable(directory: Path, name: str, frames: Sequence[FloatArray] | F
     return path
 
 
-def _jpeg(title: str, image: FloatArray) -> dict[str, str]:
+def _jpeg(title: str, image: FloatArray, side: int = PICTURE_SIDE) -> dict[str, str]:
     """A picture as the templates show it."""
-    return {"title": title, "source": data_url("jpeg", encode_jpeg(image, _JPEG_QUALITY))}
+    return {"title": title, "source": jpeg_url(at_most(image, side))}
 
 
 def _of_record(frontal: FloatArray | None, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +119,7 @@ def _of_record(frontal: FloatArray | None, record: Mapping[str, Any]) -> dict[st
     }
     return {
         "record": record,
-        "frontal": None if frontal is None else _jpeg("Frontal portrait", at_most(frontal, _PICTURE_SIDE)),
+        "frontal": None if frontal is None else _jpeg("Frontal portrait", frontal),
         "files": [name for name in record.get("files") or [] if not str(name).endswith(".html")],
         "plain": {k: v for k, v in record.items() if k not in nested and k not in ("files", "kind")},
         "nested": {key: value for key, value in nested.items() if value},

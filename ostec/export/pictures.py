@@ -18,16 +18,21 @@ from ostec.core.types import (
     Topology,
     UvObservation,
 )
+from ostec.export.mesh import face_part
+from ostec.export.surfaces import Surface, draw, surface_of
 from ostec.heads.parts import Head
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import write_png
 from ostec.render.geometry import Camera, portrait_camera
 from ostec.render.surface import border_edges
-from ostec.render.uv import UvLayout, bake_layout, render_textured
 
 GROUND = 0.5
 """Grey behind rendered faces."""
 FRONTAL_SIZE = 512
+FACE_REACH_DEG, HEAD_REACH_DEG, HEAD_ZOOM = 50.0, 80.0, 0.75
+"""How far the turntable turns to both sides, and how much smaller than a portrait a head is drawn there."""
+FRONT_VIEW = "View from yaw 0"
+"""Title of the page's picture that is the result's thumbnail, too."""
 _MARK = (0.25, 1.0, 0.85)
 """Colour of what is drawn over the photo: no skin has it."""
 OUTSIDE = ("face", "head", "eye_left", "eye_right")
@@ -40,17 +45,10 @@ def canonical_landmarks(face: FittedFace) -> FloatArray:
 
 
 class FaceRenderer:
-    """Draws one topology's textured faces on the CPU."""
+    """Draws one topology's textured faces, or the heads made with them, on the CPU."""
 
     def __init__(self, topology: Topology) -> None:
-        self._layout: UvLayout = bake_layout(topology, 8)
-
-    def render(self, face: FittedFace, texture: FloatArray, camera: Camera, size: int) -> FloatArray:
-        """Picture [size, size, 3] in [0, 1] of the face, unlit, on plain grey."""
-        view = render_textured(
-            torch.from_numpy(face.vertices), self._layout, torch.from_numpy(texture), camera, (size, size), oversample=2
-        )
-        return (view.colour + GROUND * (1 - view.coverage[..., None])).clamp(0, 1).numpy()
+        self._topology = topology
 
     def portrait(
         self,
@@ -58,17 +56,30 @@ class FaceRenderer:
         texture: FloatArray,
         pose_deg: tuple[float, float] = (0.0, 0.0),
         size: int = FRONTAL_SIZE,
+        head: Sequence[Surface] = (),
+        zoom: float = 1.0,
     ) -> FloatArray:
-        """Picture at (pitch, yaw) in FFHQ's framing."""
+        """Picture [size, size, 3] in [0, 1] at (pitch, yaw) in FFHQ's framing, unlit, on plain grey.
+
+        Args:
+            texture: [S, S, 3] of the face.
+            head: drawn in place of the face alone.
+            zoom: how much larger than FFHQ's all is.
+        """
         landmarks = canonical_landmarks(face)
         eyes = np.stack([landmarks[list(pair)].mean(0) for pair in EYES])
         camera = portrait_camera(eyes, landmarks[list(MOUTH_CORNERS)].mean(0), pose_deg, size)
-        return self.render(face, texture, camera, size)
+        middle = torch.tensor([[zoom, 0, (1 - zoom) * size / 2], [0, zoom, (1 - zoom) * size / 2], [0, 0, 1]])
+        shown = head or [surface_of(face_part(face, self._topology, texture))]
+        return draw(shown, Camera(middle @ camera.matrix, camera.rotation), size, GROUND)
 
-    def turntable(self, face: FittedFace, texture: FloatArray, count: int = 32, reach_deg: float = 50.0) -> FloatArray:
-        """Frames [N, 384, 384, 3] of the face turning left and right and back, to be played in a loop."""
-        turns = reach_deg * np.sin(np.arange(count) * 2 * np.pi / count)
-        return np.stack([self.portrait(face, texture, (0.0, float(yaw)), 384) for yaw in turns])
+    def turntable(
+        self, face: FittedFace, texture: FloatArray, head: Sequence[Surface] = (), count: int = 32
+    ) -> FloatArray:
+        """Frames [N, 384, 384, 3] of the face or the head turning left and right and back, to be played in a loop."""
+        reach, zoom = (HEAD_REACH_DEG, HEAD_ZOOM) if head else (FACE_REACH_DEG, 1.0)
+        turns = reach * np.sin(np.arange(count) * 2 * np.pi / count)
+        return np.stack([self.portrait(face, texture, (0.0, float(yaw)), 384, head, zoom) for yaw in turns])
 
 
 @dataclass(frozen=True)
@@ -124,13 +135,19 @@ def overlay_head(image: FloatArray, face: FittedFace, head: Head, side: int = 51
 
 
 def stage_pictures(
-    image: FloatArray, seen: UvObservation, model: FloatArray | None, result: TexturedFace, renderer: FaceRenderer
+    image: FloatArray,
+    seen: UvObservation,
+    model: FloatArray | None,
+    result: TexturedFace,
+    renderer: FaceRenderer,
+    head: Sequence[Surface] = (),
 ) -> dict[str, FloatArray]:
     """Pictures of the stages for the page, title -> [H, W, 3]: fit, unwrapped photo, prior, projections, renders.
 
     Args:
         seen: the photo in the layout.
         model: [s, s, 3] what the prior alone makes of it, if there is one.
+        head: drawn in the renders in place of the face alone.
     """
     step = max(1, seen.size // 512)
     masked = seen.colour * (0.25 + 0.75 * seen.mask[..., None])
@@ -145,7 +162,9 @@ def stage_pictures(
         title = f"{view.name.replace('_', ' ').capitalize()}: render, untrusted darkened; generated"
         pictures[title] = np.concatenate([seen_part, view.generated], axis=1)
     for yaw in (-40, 0, 40):
-        pictures[f"View from yaw {yaw}"] = renderer.portrait(result.face, result.completed.colour, (0.0, yaw), 384)
+        pictures[f"View from yaw {yaw}"] = renderer.portrait(
+            result.face, result.completed.colour, (0.0, yaw), 384, head
+        )
     return pictures
 
 

@@ -111,7 +111,7 @@ def read_failures(directory: Path) -> list[Failure]:
     except OSError:
         return []
     failures = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # other ends of lines, as U+2028, may be in a name
         try:
             fields = json.loads(line)
             failures.append(Failure(str(fields["file"]), str(fields["stage"]), str(fields["reason"])))

@@ -43,8 +43,16 @@ def _templates() -> Any:
         lstrip_blocks=True,
     )
     templates.filters |= {"link": _link, "json": json.dumps, "line": shown}
-    templates.filters["cell"] = lambda text: shown(text).replace("|", "\\|")
+    templates.filters["cell"] = _cell
     return templates
+
+
+def _cell(text: str) -> str:
+    """Text as a cell or line of Markdown shows it: neither HTML nor a link, a picture or code in it."""
+    plain = shown(text)
+    for sign, instead in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;"), ("`", "&#96;"), ("|", "\\|")):
+        plain = plain.replace(sign, instead)
+    return plain
 
 
 def _link(name: str) -> str:

@@ -37,3 +37,23 @@ class DenseFitSettings:
     """Rounds of reweighting; the pose moves by less than 0.01 degrees after eight."""
     robust_scale: float = 0.03
     """Residual at which a landmark's weight has fallen to a half, as a fraction of the outer-eye distance."""
+
+
+@dataclass(frozen=True)
+class JointFitSettings:
+    """How one head is found for several pictures."""
+
+    iterations: int = 12
+    """Rounds of pose, expression and identity."""
+    depth_share: float = 0.25
+    """How far a landmark's own depth counts beside that of the shared head: its deviation is twice that across."""
+    noise_mm: float = 4.0
+    """As ``MorphableFitSettings.noise_mm``."""
+    robust_mm: float = 6.0
+    """Distance across the view at which a landmark's weight has fallen to a half."""
+    expression_deviation: float = 0.35
+    """As ``MorphableFitSettings.expression_deviation``."""
+    expression_sparsity: float = 1.0
+    """As ``MorphableFitSettings.expression_sparsity``."""
+    displacement_prior: float = 0.3
+    """Weight, in pictures that see a landmark, of the model's own place for it."""

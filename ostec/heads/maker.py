@@ -5,21 +5,37 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ostec.core.assets import load_manifest
 from ostec.core.correspondence import Correspondence, correspondence_file
 from ostec.core.morphable import ModelShape, MorphableModel
-from ostec.core.types import BoolArray, FloatArray, IntArray, TexturedFace, Topology
+from ostec.core.types import (
+    EYE_CORNER_DISTANCE_MM,
+    EYE_CORNERS,
+    ORIGIN_SETBACK_MM,
+    BoolArray,
+    DoubleArray,
+    FloatArray,
+    IntArray,
+    PhotoAround,
+    TexturedFace,
+    Topology,
+)
 from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
 from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads import texture as skin_over
+from ostec.heads.around import HAIRLINE, SeenHead, seen_head
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
+from ostec.heads.hair import EAR_TINT, ear_of, hair_contrast, painted, scalp_of, strands, usual_hair
+from ostec.heads.iris import eye_turn, iris_texture
 from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
 from ostec.heads.parts import Head, HeadPart
 from ostec.heads.rig import Rigger
 from ostec.heads.settings import HeadTextureSettings
 from ostec.heads.texture import AtVertices, FaceOnHead, FaceTexture, eyeball, for_vertices
+from ostec.render.geometry import smoothstep
 
 EYE_SIZE, MOST_EYE_SIZE = 256, 1024
 """Texels across an eyeball in its texture, and the side of that texture at most."""
@@ -39,7 +55,11 @@ PLAIN: dict[str, tuple[Colour, float]] = {
 }
 """Parts of one colour (sRGB), and their roughness."""
 EYES = ("eye_left", "eye_right")
+EYE_JOINTS = {"eye_left": "RightEye", "eye_right": "LeftEye"}
+"""Parts are named by the picture's side, joints by the head's."""
 EYE_ROUGHNESS, SKIN_ROUGHNESS = 0.15, 0.6
+HAIR_REACH_MM = 40.0
+"""How far what the photo shows of hair is carried, before it has become the usual."""
 LASHES = "eyelashes_left"
 NO_LAYOUT = "The model has no texture coordinates, so the head has colours at its vertices instead of a texture."
 MADE_EYES = "The model's eyes are holes; eyeballs that are not the model's were put into them."
@@ -91,25 +111,43 @@ class HeadMaker:
         triangles = skin_triangles(model)
         self._skin = np.unique(triangles)
         self._skin_triangles = np.searchsorted(self._skin, triangles).astype(np.int32)
-        self._correspondence = correspondence
+        self.correspondence = correspondence
         self._fitter = HeadFitter(model, correspondence, fit)
         self._rigger = Rigger(model, correspondence)
         self._layouts: dict[int, tuple[Topology, BoolArray, BoolArray]] = {}
         self.parts = {name: _geometry(model, name, ids) for name, ids in _chosen(model).items()}
+        mean = _canonical(model, correspondence)
+        self._mean = mean[self._skin]
+        face = np.unique(model.triangles[model.parts[FACE]]) if FACE in model.parts else np.empty(0, np.int32)
+        self._own = np.isin(self._skin, face)
+        self._scalp, ear = scalp_of(self._mean, mean[face]), ear_of(self._mean)
+        self._tint = 1 + ear[:, None] * (EAR_TINT - 1)
+        self._mirror = cKDTree(self._mean).query(self._mean * np.array([-1, 1, 1]))[1]
+        self._strands: dict[tuple[str, int], FloatArray] = {}
 
-    def __call__(self, textured: TexturedFace, shape: ModelShape | None = None) -> Head:
+    def __call__(
+        self,
+        textured: TexturedFace,
+        shape: ModelShape | None = None,
+        photo: PhotoAround | None = None,
+        hair: bool = True,
+    ) -> Head:
         """The head of one finished face; its textures are as large as the face's.
 
         Args:
             textured: the face.
             shape: the model's coefficients, if a network read them from the photo.
+            photo: what it shows round the face; without it, skin beyond the face continues the face's.
+            hair: whether the photo's hair is painted on the scalp.
         """
         face, topology = textured.face, textured.topology
         whole = textured.completed.colour
         texture = self.apart(whole, topology)
         fitted = self.fit(landmarks_by_symmetry(face, topology), shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
-        base = self.carried(texture, fitted.vertices, on_head)
+        seen = None if photo is None else self._seen(photo, fitted)
+        base = self.carried(texture, fitted.vertices, on_head, seen)
+        grown = self._hair(fitted, seen) if seen is not None and hair and seen.hair_colour is not None else None
         skins = {}
         texture = self.as_read(texture, on_head)
         for name in self.textured:
@@ -118,11 +156,72 @@ class HeadMaker:
                 continue
             where, chart = self.rows(name), self.parts[name].chart(len(whole))
             at = skin_over.over_texels(chart, on_head.at(where))
-            skins[name] = skin_over.part_texture(chart, at, base[where], texture)
-        pictures = skins | self.eyes(fitted, face.vertices, topology, whole)
-        head = self.assembled(fitted, pictures, mouth_light(whole, topology))
+            made = skin_over.part_texture(chart, at, base[where], texture)
+            if photo is not None and seen is not None:
+                made = self._surroundings(made, name, chart, photo, seen, grown)
+            skins[name] = made
+        eyes = self.eyes(fitted, face.vertices, topology, whole)
+        seen_eyes, turns = ({}, {}) if photo is None else self._seen_eyes(fitted, photo)
+        head = self.assembled(fitted, skins | eyes | seen_eyes, mouth_light(whole, topology), turns)
         head = replace(head, shares_texture=self._has_layout_of(topology))
         return self._with_mouth(head, face.vertices, topology, whole)
+
+    def _seen(self, photo: PhotoAround, fitted: FittedHead) -> SeenHead:
+        """What the photo shows of the skin."""
+        vertices = fitted.vertices.astype(np.float64)
+        return seen_head(photo, vertices, self.model.triangles, self._skin, self._scalp, self._own)
+
+    def _hair(self, fitted: FittedHead, seen: SeenHead) -> FloatArray:
+        """[V, 4] at the skin's vertices: how far there is hair, and its colour."""
+        usual = usual_hair(seen, self._scalp, self._mean)[:, None]
+        target = np.concatenate([usual, usual * seen.hair_colour], axis=1)
+        known = seen.hair[:, None] * np.c_[np.ones(len(seen.hair)), seen.colour]
+        other = 0.5 * seen.weight[self._mirror] > seen.weight  # the other side says more
+        known = np.where(other[:, None], known[self._mirror], known)
+        held = np.where(other, 0.5 * seen.weight[self._mirror], seen.weight)
+        triangles, vertices = self._skin_triangles, fitted.vertices[self._skin]
+        made = skin_over.screened(vertices, triangles, known, held, target, HAIR_REACH_MM)
+        colour = made[:, 1:] / np.maximum(made[:, :1], 1e-3)
+        cover = np.clip(made[:, 0], 0, 1) * smoothstep(self._scalp, 0, HAIRLINE[1])
+        return np.c_[cover, np.clip(colour, 0, 1)].astype(np.float32)
+
+    def _seen_eyes(
+        self, fitted: FittedHead, photo: PhotoAround
+    ) -> tuple[dict[str, FloatArray], dict[str, DoubleArray]]:
+        """Eyeballs' textures that look straight ahead, and how the balls are turned, where the photo shows irises."""
+        textures: dict[str, FloatArray] = {}
+        turns: dict[str, DoubleArray] = {}
+        for name, eye in zip(EYES, photo.eyes, strict=True):
+            if eye is None or name not in self.parts:
+                continue
+            ball = fitted.vertices[self.parts[name].ids]
+            turn = eye_turn(eye, ball)
+            made = None if turn is None else iris_texture(self.parts[name].chart(self._eye_size(name)), ball, eye, turn)
+            if turn is not None and made is not None:
+                textures[name], turns[name] = made, turn
+        return textures, turns
+
+    def _surroundings(
+        self,
+        made: FloatArray,
+        name: str,
+        chart: skin_over.Chart,
+        photo: PhotoAround,
+        seen: SeenHead,
+        grown: FloatArray | None,
+    ) -> FloatArray:
+        """A part's texture with hair where there is some, and with what the photo itself shows of it."""
+        where, size = self.rows(name), len(made)
+        sharp = seen.sharp if grown is not None else seen.sharp * (1 - seen.hair)
+        at = chart.attribute(np.c_[seen.pixel[where] / len(photo.person), sharp[where]])
+        shown = skin_over.sample(photo.colour, np.stack([at[..., 0], 1 - at[..., 1]], axis=-1))
+        if grown is not None:
+            hair = chart.attribute(grown[where])
+            if (name, size) not in self._strands and chart.inside.ndim == 2:
+                self._strands[name, size] = strands(chart.attribute(self._mean[where]), chart.inside)
+            strand = self._strands.get((name, size), np.zeros(hair.shape[:-1], np.float32))
+            made = painted(made, hair[..., 0], hair[..., 1:], strand, hair_contrast(photo.colour, seen))
+        return chart.padded(made + (shown - made) * at[..., 2:])
 
     def _has_layout_of(self, topology: Topology) -> bool:
         """Whether a texture in this layout is the face part's as it is."""
@@ -164,7 +263,7 @@ class HeadMaker:
         """What decides where a given face lies on the model: hashes and settings."""
         return {
             "model": self.model.sha256,
-            "correspondence": self._correspondence.sha256,
+            "correspondence": self.correspondence.sha256,
             "settings": f"{self.settings!r} {self._fitter.settings!r}",
         }
 
@@ -210,14 +309,22 @@ class HeadMaker:
         extent = float(np.ptp(uv, axis=0).max()) if len(uv) else 1.0
         return min(round(EYE_SIZE / max(extent, 1e-3)), MOST_EYE_SIZE)
 
-    def assembled(self, fitted: FittedHead, pictures: Mapping[str, FloatArray], light: Colour = WHITE) -> Head:
+    def assembled(
+        self,
+        fitted: FittedHead,
+        pictures: Mapping[str, FloatArray],
+        light: Colour = WHITE,
+        turns: Mapping[str, DoubleArray] | None = None,
+    ) -> Head:
         """The head put together.
 
         Args:
             fitted: its shape.
             pictures: [S, S, 3] by name of the :attr:`textured` parts and the eyes; [V, 3] where there is no layout.
             light: inside the mouth, RGB in [0, 1].
+            turns: [3, 3] by name of the eyes that do not look straight ahead.
         """
+        turns = turns or {}
         normals = skin_over.surface_normals(fitted.vertices, self.model.triangles)
         parts = []
         for name, geometry in self.parts.items():
@@ -227,6 +334,10 @@ class HeadMaker:
                 colour = (colour[0] * light[0], colour[1] * light[1], colour[2] * light[2])
             part = HeadPart(name, vertices, normals[geometry.ids], geometry.triangles, geometry.uv, colour, roughness)
             part = replace(part, ids=geometry.ids, polygons=geometry.polygons)
+            if name in turns:
+                middle = eyeball(vertices)[0]
+                turned = ((vertices - middle) @ turns[name].T + middle).astype(np.float32)
+                part = replace(part, vertices=turned, normals=(part.normals @ turns[name].T).astype(np.float32))
             parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
         said = (
             (not self.has_layout, NO_LAYOUT),
@@ -242,16 +353,31 @@ class HeadMaker:
             fitted.expression,
             fitted.error_mm,
             (*self.model.notes, *(note for applies, note in said if applies)),
-            rig=self._rigger(fitted),
+            rig=replace(self._rigger(fitted), turns={EYE_JOINTS[name]: turn for name, turn in turns.items()}),
         )
 
-    def carried(self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> FloatArray:
-        """Colours [S, 3] of the skin's S vertices without detail; ``vertices`` [V, 3] are the whole head's."""
+    def carried(
+        self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead, seen: SeenHead | None = None
+    ) -> FloatArray:
+        """Colours [S, 3] of the skin's S vertices without detail; ``vertices`` [V, 3] are the whole head's.
+
+        They hold on to the face's and, where that ends, to what the photo shows; ears are redder.
+        """
         known = skin_over.sample(texture.low, on_head.uv)
         weight = on_head.weight * on_head.own_colour
-        return skin_over.carry_colour(
-            vertices[self._skin], self._skin_triangles, known, weight, texture.skin, self.settings
-        )
+        if seen is not None:
+            also = smoothstep(seen.weight * seen.skin, 0.3, 0.8) * (1 - weight)
+            known = (known * weight[:, None] + seen.colour * also[:, None]) / np.maximum(weight + also, 1e-6)[:, None]
+            weight = weight + also
+        skin = texture.skin * self._tint
+        return skin_over.carry_colour(vertices[self._skin], self._skin_triangles, known, weight, skin, self.settings)
+
+
+def _canonical(model: MorphableModel, correspondence: Correspondence) -> FloatArray:
+    """[V, 3]: the mean head in canonical millimetres."""
+    marks = correspondence.points(model.mean)[list(EYE_CORNERS)]
+    unit = EYE_CORNER_DISTANCE_MM / float(np.linalg.norm(marks[1] - marks[0]))
+    return ((model.mean - marks.mean(0)) * unit + np.array([0, 0, ORIGIN_SETBACK_MM])).astype(np.float32)
 
 
 def described(head: Head | None) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """A full head in parts, as the exporters need it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ostec.core.morphable import Joints
-from ostec.core.types import FloatArray, IntArray
+from ostec.core.types import DoubleArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class Rig:
     """[V, 3]: change of the normals, for those expressions that turn the surface far."""
     joints: Joints
     """Their places in canonical millimetres."""
+    turns: dict[str, DoubleArray] = field(default_factory=dict)
+    """[3, 3] of the joints that the head in its parts has turned, eyes for one: neutral axes to theirs."""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def as_neutral(head: Head) -> Head:
         for part in head.parts
         if part.ids is not None
     ]
-    return replace(head, parts=tuple(parts), rig=replace(rig, values=np.zeros_like(rig.values)))
+    return replace(head, parts=tuple(parts), rig=replace(rig, values=np.zeros_like(rig.values), turns={}))
 
 
 def _named(model: MorphableModel) -> tuple[tuple[str, ...], FloatArray]:

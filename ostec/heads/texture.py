@@ -144,16 +144,26 @@ def carry_colour(
         triangles: [F, 3].
         known: [V, 3] colours.
         weight: [V] in [0, 1] how far each is known.
-        skin: [3] mean skin colour.
+        skin: [3] mean skin colour, or [V, 3].
         settings: the defaults if None.
     """
     settings = settings or HeadTextureSettings()
     unlike = np.linalg.norm(known - skin, axis=1) / settings.unlike
     held = weight / (1 + unlike**2) * settings.hold
+    return np.clip(screened(vertices, triangles, known, held, skin, settings.reach_mm), 0, 1).astype(np.float32)
+
+
+def screened(
+    vertices: FloatArray, triangles: IntArray, known: Array, held: Array, target: Array, reach_mm: float
+) -> DoubleArray:
+    """[V, C]: values as smooth as possible that hold on to ``known`` [V, C] as strongly as ``held`` [V] says.
+
+    Beyond the known ones they are drawn to ``target`` [V, C] or [C] within ``reach_mm``.
+    """
     stiffness, area = cotangent_laplacian(vertices.astype(np.float64), triangles)
-    system = stiffness + sparse.diags(area * (held + 1 / settings.reach_mm**2))
-    right = area[:, None] * (held[:, None] * known + skin / settings.reach_mm**2)
-    return np.clip(splu(system.tocsc()).solve(right.astype(np.float64)), 0, 1).astype(np.float32)
+    system = stiffness + sparse.diags(area * (held + 1 / reach_mm**2))
+    right = area[:, None] * (held[:, None] * known + target / reach_mm**2)
+    return np.asarray(splu(system.tocsc()).solve(right.astype(np.float64)))
 
 
 def sample(texture: FloatArray, uv: FloatArray) -> FloatArray:

@@ -42,6 +42,15 @@ def read_npz(path: Path, names: Collection[str] | None = None, kinds: str = NUMB
         raise _unreadable(path, error) from error
 
 
+def read_prefixed(path: Path, prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an archive as of :func:`decode_npz`. Raises AssetError as :func:`read_npz`."""
+    try:
+        with open_plain(path) as stream:
+            return _prefixed(stream, prefix)
+    except _ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
 def read_texts(path: Path, name: str) -> tuple[str, ...]:
     """Read a list of texts from an archive. Raises AssetError as :func:`read_npz`, and where it is missing."""
     try:
@@ -61,9 +70,13 @@ def decode_npz(data: bytes, prefix: str, name: str) -> dict[str, np.ndarray[Any,
         AssetError: as of :func:`read_npz`; it calls the archive ``name``.
     """
     try:
-        found = _arrays(io.BytesIO(data), lambda array: array.startswith(prefix), NUMBERS)
+        return _prefixed(io.BytesIO(data), prefix)
     except _ERRORS as error:
         raise _unreadable(name, error) from error
+
+
+def _prefixed(stream: IO[bytes], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+    found = _arrays(stream, lambda array: array.startswith(prefix), NUMBERS)
     return {array.removeprefix(prefix): found[array] for array in sorted(found)}
 
 

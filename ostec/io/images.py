@@ -36,6 +36,8 @@ _MAX_RADIANCE_BYTES = 256 << 20
 _SAMPLE_FORMAT, _FLOATING = 339, 3  # TIFF tag, and its value for floating numbers
 _DARK_PEAK = 16383
 """16-bit pictures without a brighter value hold at most 14 bits."""
+_STRIP = 512
+"""Rows, an even number, that are converted at once."""
 _PROFILE_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 
 
@@ -110,7 +112,7 @@ def _decode(
             picture = _brightened(picture, stream, notes)
             if picture.width * picture.height > whole_megapixels * 1e6:
                 logger.warning("%s has %s; it is read at half its width and height.", name, size)
-                picture = _halved(picture)
+                picture = _halved(picture, stream)
             else:
                 picture.load()
                 picture = _turn_upright(picture, _orientation(picture))
@@ -223,9 +225,11 @@ def is_image_file(path: Path) -> bool:
             return False
 
 
-def _halved(picture: Image.Image) -> Image.Image:
+def _halved(picture: Image.Image, stream: BinaryIO) -> Image.Image:
     """A picture whose pixels have not been read, upright, with a mean in place of each square of four of them."""
     size = picture.size
+    if picture.format == "WEBP" and getattr(picture, "n_frames", 1) == 1:
+        return _turn_upright(_halved_webp(picture, stream), _orientation(picture))
     picture.draft(None, (size[0] // 2, size[1] // 2))  # decodes a JPEG so
     if picture.format == "JPEG2000":
         picture.reduce = 1  # type: ignore[method-assign,assignment]
@@ -241,6 +245,22 @@ def _halved(picture: Image.Image) -> Image.Image:
     elif picture.mode in ("1", "P"):
         picture = picture.convert("RGB")
     return _turn_upright(picture.reduce(2), turn)
+
+
+def _halved_webp(picture: Image.Image, stream: BinaryIO) -> Image.Image:
+    """The same of a WebP: Pillow's decoder has every picture three times in memory, as an animation of one frame."""
+    import cv2
+
+    stream.seek(0)
+    data = np.frombuffer(stream.read(), np.uint8)
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if values is None:
+        raise OSError("its pixels cannot be decoded")
+    channels = [2, 1, 0, 3][: values.shape[2]]
+    strips = (Image.fromarray(values[row : row + _STRIP, :, channels]) for row in range(0, len(values), _STRIP))
+    made = Image.fromarray(np.concatenate([np.asarray(strip.reduce(2)) for strip in strips]))
+    made.info = picture.info
+    return made
 
 
 def _orientation(picture: Image.Image) -> Any:
@@ -273,11 +293,15 @@ def _to_rgb(picture: Image.Image) -> FloatArray:
         picture_rgb = picture.convert("RGB")
         picture_rgb.info = picture.info
         picture = picture_rgb
-    return _as_float(_through_profile(picture, picture.info.get("icc_profile")).convert("RGB"))
+    picture = _through_profile(picture, picture.info.get("icc_profile"))
+    return _as_float(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _as_float(picture: Image.Image) -> FloatArray:
-    image = np.array(picture, np.float32)
+    image = np.empty((picture.height, picture.width, 3), np.float32)
+    for row in range(0, len(image), _STRIP):  # the bytes of a large picture would be another quarter of its memory
+        strip = image[row : row + _STRIP]
+        strip[:] = np.asarray(picture.crop((0, row, picture.width, row + len(strip))))
     image /= np.float32(255)
     return image
 

@@ -1,17 +1,24 @@
 """Wavefront OBJ meshes to arrays, polygons and materials as the file has them."""
 
-import re
-from dataclasses import dataclass
+import errno
+import io
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from ostec.core.errors import AssetError
-from ostec.core.plain import read_plain
+from ostec.core.plain import open_plain
 from ostec.core.types import DoubleArray, FloatArray, IntArray
 
-_MAX_BYTES = 512 << 20
+_MAX_BYTES = 256 << 20
+"""Arrays take up to ten times as much memory as their text."""
+_MAX_LINE = 4 << 20
+_NO_UV, _LAST = -2, 2**31 - 1
+"""In the place of a texture coordinate that a corner does not have; and of what is beyond all."""
 _LARGEST = 1e9
 """Beyond it float32 keeps no shape."""
 
@@ -55,7 +62,11 @@ def read_vertices(path: Path) -> DoubleArray:
     Raises:
         AssetError: as of :func:`read_obj`.
     """
-    return _numbers(path, [(n, line) for n, line in enumerate(_lines(path), 1) if line[:2] in (b"v ", b"v\t")], 3)
+    values = array("d")
+    for number, line in _lines(path):
+        if line[:2] in (b"v ", b"v\t"):
+            values.extend(_numbers(path, number, line, 3))
+    return np.array(values).reshape(-1, 3)
 
 
 def read_obj(path: Path, textured: bool = False) -> ObjMesh:
@@ -64,51 +75,48 @@ def read_obj(path: Path, textured: bool = False) -> ObjMesh:
     Raises AssetError, which has the line, if the file cannot be read, has no polygons, breaks the format or, where it
     must be ``textured``, has a corner without texture coordinates.
     """
-    points: dict[bytes, list[tuple[int, bytes]]] = {b"v": [], b"vt": []}
-    faces: list[_Face] = []
+    v, vt = array("d"), array("d")
+    corners, corners_uv, sides, material, lines = (array("i") for _ in range(5))
     names: dict[str, int] = {}
     current = 0
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in _lines(path):
         kind, *rest = line.split(None, 1) or (b"",)
-        if kind in points:
-            points[kind].append((number, line))
+        if kind == b"v":
+            v.extend(_numbers(path, number, line, 3))
+        elif kind == b"vt":
+            vt.extend(_numbers(path, number, line, 2))
         elif kind == b"f":
             current = current if names else names.setdefault("", 0)
             try:
-                ring = _ring(rest[0].split() if rest else [], len(points[b"v"]), len(points[b"vt"]), textured)
+                ring = _ring(rest[0].split() if rest else [], len(v) // 3, len(vt) // 2, textured)
             except ValueError as error:
                 raise _wrong(path, number, line, str(error)) from None
-            faces.append(_Face(number, line, ring, current))
+            corners.extend(corner for corner, _ in ring)
+            corners_uv.extend(corner for _, corner in ring)
+            for values, value in ((sides, len(ring)), (material, current), (lines, number)):
+                values.append(value)
         elif kind == b"usemtl":
             current = names.setdefault(b"".join(rest).strip().decode("utf-8", "replace"), len(names))
-    if not faces:
+    if not sides:
         raise AssetError(f"{path} holds no faces; an OBJ file of a mesh is expected.")
-    vertices, uv = _numbers(path, points[b"v"], 3), _numbers(path, points[b"vt"], 2)
-    for face in faces:
-        if not all(0 <= v < len(vertices) and (t is None or 0 <= t < len(uv)) for v, t in face.ring):
-            raise _wrong(path, face.number, face.line, "has a corner that does not exist")
-    with_uv = all(t is not None for face in faces for _, t in face.ring)
-    return ObjMesh(
-        vertices.astype(np.float32),
-        uv.astype(np.float32),
-        np.array([len(face.ring) for face in faces], np.int32),
-        np.array([v for face in faces for v, _ in face.ring], np.int32),
-        np.array([t for face in faces for _, t in face.ring] if with_uv else [], np.int32),
+    mesh = ObjMesh(
+        np.array(v, np.float32).reshape(-1, 3),
+        np.array(vt, np.float32).reshape(-1, 2),
+        np.array(sides, np.int32),
+        np.array(corners, np.int32),
+        np.array(corners_uv, np.int32),
         tuple(names),
-        np.array([face.material for face in faces], np.int32),
+        np.array(material, np.int32),
     )
+    lacks = (mesh.corners < 0) | (mesh.corners >= len(mesh.vertices))
+    lacks |= (mesh.corners_uv != _NO_UV) & ((mesh.corners_uv < 0) | (mesh.corners_uv >= len(mesh.uv)))
+    if lacks.any():
+        found = lines[int(np.searchsorted(np.cumsum(mesh.sides), lacks.argmax(), "right"))]
+        raise _wrong(path, *next(each for each in _lines(path) if each[0] == found), "has a corner that does not exist")
+    return mesh if (mesh.corners_uv != _NO_UV).all() else replace(mesh, corners_uv=np.empty(0, np.int32))
 
 
-class _Face(NamedTuple):
-    number: int
-    """Of its line, which follows."""
-    line: bytes
-    ring: list[tuple[int, int | None]]
-    """Its corners: vertex, and texture coordinate if it has one."""
-    material: int
-
-
-def _ring(words: list[bytes], vertices: int, uvs: int, textured: bool) -> list[tuple[int, int | None]]:
+def _ring(words: list[bytes], vertices: int, uvs: int, textured: bool) -> list[tuple[int, int]]:
     """The corners of a polygon that stands behind so many vertices and texture coordinates."""
     if len(words) < 3:
         raise ValueError("has a face of fewer than three corners")
@@ -118,42 +126,49 @@ def _ring(words: list[bytes], vertices: int, uvs: int, textured: bool) -> list[t
         if textured and not uv:
             raise ValueError("has a corner without texture coordinates")
         try:
-            ring.append((_index(int(vertex), vertices), _index(int(uv), uvs) if uv else None))
+            ring.append((_index(int(vertex), vertices), _index(int(uv), uvs) if uv else _NO_UV))
         except ValueError:
             raise ValueError("has a corner that is no number") from None
     return ring
 
 
 def _index(asked: int, count: int) -> int:
-    """From 1, or backwards from the latest if negative; below 0 where there is none."""
-    return count + asked if asked < 0 else asked - 1
+    """From 1, or backwards from the latest if negative; -1, or beyond all, where there is none."""
+    return max(-1, min(count + asked if asked < 0 else asked - 1, _LAST))
 
 
-def _lines(path: Path) -> list[bytes]:
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines with their numbers, from 1; one that a backslash ends goes on in the next. Raises AssetError."""
     try:
-        return re.sub(rb"\\\r?\n", b" ", read_plain(path, _MAX_BYTES)).splitlines()
+        with open_plain(path) as raw, io.TextIOWrapper(raw, encoding="latin-1") as stream:
+            if (size := os.fstat(raw.fileno()).st_size) > _MAX_BYTES:
+                raise OSError(errno.EFBIG, f"it has {size} bytes, more than {_MAX_BYTES}")
+            number, line = 0, b""
+            while piece := stream.readline(_MAX_LINE).encode("latin-1"):
+                line += piece
+                if len(line) >= _MAX_LINE:
+                    raise OSError(errno.EFBIG, f"line {number + 1} has more than {_MAX_LINE} bytes")
+                if line.endswith(b"\\\n"):
+                    line = line[:-2] + b" "
+                    continue
+                number += 1
+                yield number, line.rstrip(b"\n")
+                line = b""
+            if line:
+                yield number + 1, line
     except OSError as error:
         raise AssetError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
-def _numbers(path: Path, lines: list[tuple[int, bytes]], count: int) -> DoubleArray:
-    """The first ``count`` numbers of each line, [N, count]; colours and the like may follow."""
-    rows = [line.split()[1 : count + 1] for _, line in lines]
+def _numbers(path: Path, number: int, line: bytes, count: int) -> list[float]:
+    """The first ``count`` numbers of a line; colours and the like may follow."""
     try:
-        values = np.array([float(word) for row in rows for word in row]).reshape(len(rows), count)
-        if (np.abs(values) < _LARGEST).all():
-            return values
+        values = [float(word) for word in line.split()[1 : count + 1]]
     except ValueError:
-        pass
-    number, line = next(each for each, row in zip(lines, rows, strict=True) if not _are_numbers(row, count))
-    raise _wrong(path, number, line, f"does not hold {count} numbers")
-
-
-def _are_numbers(words: list[bytes], count: int) -> bool:
-    try:
-        return len(words) == count and all(abs(float(word)) < _LARGEST for word in words)
-    except ValueError:
-        return False
+        values = []
+    if len(values) < count or not all(abs(value) < _LARGEST for value in values):  # NaN is not below it either
+        raise _wrong(path, number, line, f"does not hold {count} numbers")
+    return values
 
 
 def _wrong(path: Path, number: int, line: bytes, what: str) -> AssetError:

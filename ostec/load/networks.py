@@ -34,10 +34,14 @@ from ostec.load.morphable.files import read_mat
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
+from ostec.nets.dlib_face import FaceRecogniser, dlib_face_from_tensors
+from ostec.nets.efficientnet import EfficientFeatures, PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
+from ostec.nets.iris import IrisNetwork
 from ostec.nets.parsing import BiSeNet, bisenet_from_tensors
 from ostec.nets.perceptual import LINEAR_LAYERS, Lpips, LpipsTensors
+from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import DEEP3D, FACEVERSE, Regressor, regressor_from_tensors
 
 REGRESSORS = {
@@ -71,6 +75,16 @@ def load_hands(device: torch.device) -> HandNetworks:
 def load_covers(device: torch.device) -> CoverNetwork:
     """Read the network that finds what covers a face; errors as :func:`load_facemesh`."""
     return _with_weights(CoverNetwork(), "covers", device)
+
+
+def load_person(device: torch.device) -> PersonNetwork:
+    """Read the network that finds the person in a photo; errors as :func:`load_facemesh`."""
+    return _with_weights(PersonNetwork(), "person", device)
+
+
+def load_iris(device: torch.device) -> IrisNetwork:
+    """Read the network that finds irises; errors as :func:`load_facemesh`."""
+    return _with_weights(IrisNetwork(), "iris", device)
 
 
 def _with_weights(network: _Network, name: str, device: torch.device) -> _Network:
@@ -113,6 +127,15 @@ def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:
     Raises AssetError if a file is there, but is damaged or not the expected one.
     """
     return _load_first("arcface", arcface_from_tensors, device)
+
+
+def load_recogniser(device: torch.device) -> Loaded[FaceRecogniser]:
+    """Load what says who a face is: an ArcFace if one is found, else the network that ships. Errors as both."""
+    if (arcface := load_arcface(device)) is not None:
+        return Loaded(arcface.network, arcface.hashes)
+    path = verified_path("identity", "identity.safetensors")
+    network = dlib_face_from_tensors(read_safetensors(path), path.name).to(device)
+    return Loaded(network, {path.name: load_manifest("identity").file(path.name).sha256})
 
 
 def load_regressor(name: str, device: torch.device) -> Loaded[Regressor]:
@@ -184,6 +207,19 @@ def load_lpips(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAY
     return None
 
 
+def load_perceptual(device: torch.device, backbones: Sequence[str] = tuple(LINEAR_LAYERS)) -> Loaded[PerceptualNetwork]:
+    """Load what compares pictures: :func:`load_lpips` if it finds a backbone, else EfficientNet-Lite0's features.
+
+    Arguments and errors as there; AssetError where the requirement that brings the other is missing or damaged.
+    """
+    if (lpips := load_lpips(device, backbones)) is not None:
+        return Loaded(lpips.network, lpips.hashes)
+    (entry,) = load_manifest("efficientnet").files
+    path = verified_path("efficientnet", entry.name)
+    features = EfficientFeatures(read_torch(path, entry.size, entry.sha256), path.name).to(device)
+    return Loaded(features, {path.name: entry.sha256})
+
+
 def try_to_open(manifest: Manifest, path: Path) -> None:
     """Open a file of a model as what it should be; of formats that nothing here reads, it may be all but a web page.
 
@@ -213,11 +249,6 @@ _OPENERS: dict[str, Callable[[Path], object]] = {
     ".mat": lambda path: read_mat(path, ()),
     ".obj": read_obj,
 }
-
-
-def lpips_backbones() -> list[str]:
-    """Names of the files that LPIPS can stand on."""
-    return [Path(entry.name).name for entry in load_manifest("lpips").files]
 
 
 def _fetched_by_torch(name: str) -> Path | None:

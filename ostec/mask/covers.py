@@ -17,6 +17,8 @@ from ostec.mask.skin import MaskGuide
 from ostec.nets.covers import SIZE, CoverNetwork
 from ostec.render.unwrap import resize_map
 
+_FLOOR = 0.03
+"""Added to the light before the logarithm, so that black does not dominate."""
 _FEATURES = ("eyes", "mouth")
 """Parts that count as covered as a whole, each eye by itself."""
 
@@ -34,28 +36,31 @@ class Cover:
 
 
 def find_cover(
-    seen: UvObservation, guide: MaskGuide, network: CoverNetwork, settings: CoverSettings | None = None
+    seen: UvObservation,
+    guide: MaskGuide,
+    network: CoverNetwork | None,
+    settings: CoverSettings | None = None,
+    known: BoolArray | None = None,
 ) -> Cover:
     """Where something covers the face.
 
     Args:
         seen: the photo in the layout, at twice the network's size or another multiple.
         guide: the layout's regions at the same size.
-        network: built with its weights.
+        network: built with its weights; None where there is none.
         settings: the defaults if None.
+        known: [S, S] texels of which it is known that they are covered.
     """
     settings = settings or CoverSettings()
-    device = next(network.parameters()).device
+    large = np.zeros(seen.inside.shape, bool) if known is None else known & seen.visible
     shown = resize_map(seen.visible.astype(np.float32), SIZE)
     colour = resize_map(seen.colour, SIZE) / np.maximum(shown, 1e-3)[..., None]
-    shown = (shown > 0.5).astype(np.float32)
-    planes = torch.from_numpy(np.ascontiguousarray((colour * shown[..., None]).transpose(2, 0, 1)))[None].to(device)
-    with torch.no_grad():
-        odds = network(planes, torch.from_numpy(shown)[None, None].to(device))[0, 0].cpu().numpy()
-    covered = _regions(odds, shown > 0, settings)
-    if not covered.any():
+    if network is not None:
+        large = large | _unlike(colour, shown > 0.5, seen.size, network, settings)
+    if _blind(colour, shown > 0.5, guide, settings):
+        large = large | (guide.parts["eyes"] & seen.visible)
+    if not large.any():
         return Cover()
-    large = resize_map(covered.astype(np.float32), seen.size) > 0.5
     looked = seen.visible & guide.inside
     inner = looked & (guide.rim > settings.border)
     parts = []
@@ -74,6 +79,31 @@ def find_cover(
     reach = max(1, round(settings.margin * seen.size))
     grown = ndimage.binary_dilation(large, iterations=reach)
     return Cover((~grown).astype(np.float32), tuple(dict.fromkeys(parts)), share)
+
+
+def _unlike(
+    colour: FloatArray, shown: BoolArray, size: int, network: CoverNetwork, settings: CoverSettings
+) -> BoolArray:
+    """Texels [S, S] that the network takes for covered, from the photo at its own size."""
+    device = next(network.parameters()).device
+    planes = torch.from_numpy(np.ascontiguousarray((colour * shown[..., None]).transpose(2, 0, 1)))[None].to(device)
+    visible = torch.from_numpy(shown.astype(np.float32))[None, None].to(device)
+    with torch.no_grad():
+        odds = network(planes, visible)[0, 0].cpu().numpy()
+    return np.asarray(resize_map(_regions(odds, shown, settings).astype(np.float32), size) > 0.5)
+
+
+def _blind(colour: FloatArray, shown: BoolArray, guide: MaskGuide, settings: CoverSettings) -> bool:
+    """Whether both eyes are in the photo and neither can be seen: light does not run white, iris, white across it."""
+    light = np.log(colour.mean(axis=-1) + _FLOOR)
+    for u, v in guide.rims.centres:
+        row, column = int((1 - v) * SIZE), int(u * SIZE)
+        at = slice(row - 2, row + 1), slice(column - 8, column + 9)
+        line = ndimage.gaussian_filter1d(light[at].mean(axis=0), 0.7)
+        white = min(line[1:8].max(), line[8:-1].max()) - line[4:-4].min()
+        if shown[at].mean() < 0.9 or white >= settings.white or np.ptp(line) >= settings.lid:
+            return False
+    return True
 
 
 def _regions(odds: FloatArray, shown: BoolArray, settings: CoverSettings) -> BoolArray:

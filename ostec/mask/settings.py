@@ -61,6 +61,29 @@ class CoverSettings:
     """Smallest share of the face inside that border for a cover that hides no whole part of it."""
     margin: float = 2.0 / 128
     """Width in UV that a cover takes with it at its edge."""
+    white: float = 0.1
+    """Log of the light beside an iris over the iris's below which there is none: of 1,624 portraits none has less than
+    0.12 in both eyes; of drawn lids nine in ten have up to 0.02."""
+    lid: float = 0.65
+    """Log of the lightest over the darkest across an eye up to which what has no iris is a lid: painted stripes and
+    hard shadows have more."""
+
+
+@dataclass(frozen=True)
+class MosaicSettings:
+    """When squares of one colour are taken for a mosaic."""
+
+    window: float = 0.34
+    """Side of the window in which lines and what lies between them are compared, in distances between the eyes."""
+    cell: float = 0.05
+    """Smallest square, in the same unit: an eye of finer squares can be seen."""
+    still: float = 0.5
+    """Change across a column, as a share of the window's mean, below which it lies between the lines."""
+    noise: float = 0.3 / 255
+    """Change below which it does in any case."""
+    share: float = 0.25
+    """Share of a window's columns, and of its rows, that must. The eyes of 260 portraits at two sizes have at most
+    0.09, those of mosaics 0.85 and more, after JPEG and resampling mostly 0.25 to 0.6."""
 
 
 @dataclass(frozen=True)

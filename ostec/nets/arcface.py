@@ -36,6 +36,9 @@ _WIDTHS = (64, 64, 128, 256, 512)
 class ArcFace(nn.Module):
     """An IResNet in evaluation mode, without gradients of its own."""
 
+    codes = 512
+    """Numbers that say who a face is."""
+
     def __init__(self, blocks: Sequence[int]) -> None:
         """Build it, untrained; :func:`arcface_from_tensors` gives one with weights.
 

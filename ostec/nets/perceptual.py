@@ -38,6 +38,9 @@ class LpipsTensors:
 class Lpips(nn.Module):
     """LPIPS 0.1 over one backbone; in evaluation mode, without gradients of its own."""
 
+    min_side = MIN_SIDE
+    """Of pictures, in pixels."""
+
     def __init__(self, backbone: str, tensors: LpipsTensors) -> None:
         """Build it.
 

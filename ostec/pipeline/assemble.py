@@ -8,16 +8,30 @@ import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
+from ostec.core.device import threads
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
-from ostec.core.types import Completion, FloatArray, ObservedFace, ProjectedView, Provenance, TexturedFace
+from ostec.core.types import (
+    Completion,
+    FittedFace,
+    FloatArray,
+    ObservedFace,
+    PhotoAround,
+    ProjectedView,
+    Provenance,
+    TexturedFace,
+    kinds_of,
+)
+from ostec.detect.iris import seen_eyes
 from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
+from ostec.export.surfaces import Surface, surfaces_of, with_texture
 from ostec.fit.regress import read_shape
 from ostec.heads.maker import HeadMaker, described
 from ostec.heads.rig import as_neutral
 from ostec.io.images import to_bytes
+from ostec.mask.person import photo_around
 from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.materials import MaterialMaker
 from ostec.pipeline.models import Models
@@ -27,12 +41,24 @@ from ostec.pipeline.settings import CompleteSettings
 
 @dataclass(frozen=True)
 class Portrait:
-    """The frontal portrait of a face."""
+    """What there is of a frontal portrait before face and head are drawn."""
 
-    picture: FloatArray
-    """[H, W, 3] in [0, 1]."""
+    picture: FloatArray | None = None
+    """[H, W, 3] in [0, 1]: the whole portrait, of a generator that draws such."""
+    texture: FloatArray | None = None
+    """[S, S, 3]: the face's texture as a projection corrected it for the portrait."""
     view: ProjectedView | None = None
     """The projection that made or corrected it, if there was one."""
+
+    def drawn(
+        self, renderer: FaceRenderer, face: FittedFace, texture: FloatArray, head: Sequence[Surface]
+    ) -> FloatArray:
+        """The portrait [H, W, 3] of a face with its texture, and with its head if it has one."""
+        if self.picture is not None:
+            return self.picture
+        if self.texture is None:
+            return renderer.portrait(face, texture, head=head)
+        return renderer.portrait(face, self.texture, head=with_texture(head, self.texture))
 
 
 @dataclass(frozen=True)
@@ -73,22 +99,24 @@ class Assembler:
             run: times and warnings of the face.
         """
         face, settings, texture = observed.face, self.settings, completion.texture
-        views = completion.views
-        frames = self.renderer.turntable(face, texture.colour) if settings.turntable else None
-        frontal, view = (portrait.picture, portrait.view) if portrait is not None else (None, None)
+        views, renderer = completion.views, self.renderer
         lit = self.materials(observed, completion) if self.materials is not None else None
         texture = lit.texture if lit is not None else texture
-        textured = TexturedFace(face, self.models.topology, texture, frontal, views=views, identity=observed.identity)
-        pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, self.renderer)
-        head = None
+        textured = TexturedFace(face, self.models.topology, texture, views=views, identity=observed.identity)
+        head, over_photo, surfaces = None, {}, list[Surface]()
         if self.heads is not None:
             read = self.models.regressor
             shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
-            head = self.heads(_bare(textured), shape)
+            head = self.heads(_bare(textured), shape, self._around(observed), settings.hair == "painted")
             head = replace(head, unlit=lit is not None)
-            pictures["Fitted head"] = overlay_head(observed.photo, face, head)
+            over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}
             head = as_neutral(head) if settings.expression == "neutral" else head
-        textured = replace(textured, stages=pictures)
+            surfaces = surfaces_of(head)
+        frames = renderer.turntable(face, texture.colour, surfaces) if settings.turntable else None
+        view = portrait.view if portrait is not None else None
+        frontal = portrait.drawn(renderer, face, texture.colour, surfaces) if portrait is not None else None
+        pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, renderer, surfaces)
+        textured = replace(textured, frontal=frontal, stages=pictures | over_photo)
         record = {
             **source,
             **self._made_with(),
@@ -99,6 +127,15 @@ class Assembler:
         }
         run.enter("")
         return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
+
+    @threads(1)
+    def _around(self, observed: ObservedFace) -> PhotoAround | None:
+        """What the photo shows round the face; None without the networks that look for it."""
+        person, iris = self.models.person, self.models.iris
+        if person is None or iris is None:
+            return None
+        around = photo_around(observed.photo, observed.face, person)
+        return replace(around, eyes=seen_eyes(observed.photo, observed.face, iris))
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""
@@ -119,7 +156,7 @@ class Assembler:
         }
 
     def _of_face(self, observed: ObservedFace, completion: Completion, run: PhotoRun) -> dict[str, Any]:
-        inside = completion.texture.provenance
+        inside = kinds_of(completion.texture.provenance)
         inside = inside[(inside > 0) & (inside < Provenance.PADDING)]
         shares = {p.name.lower(): round(float(np.mean(inside == p)), 4) for p in Provenance if np.any(inside == p)}
         return {

@@ -13,7 +13,7 @@ import torch
 
 from ostec.complete.canvas import UvCanvas
 from ostec.complete.completer import TextureCompleter
-from ostec.complete.fuse import fuse
+from ostec.complete.fuse import fuse, named
 from ostec.complete.generator import GeneratorCompleter, GeneratorSettings
 from ostec.complete.portrait import FinishedFace, portray
 from ostec.complete.prior import PriorCompleter
@@ -22,21 +22,27 @@ from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
-from ostec.core.settings import NO_HEAD
-from ostec.core.types import CompletedTexture, FaceBox, FloatArray, ObservedFace
+from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
+from ostec.core.types import CompletedTexture, Evidence, FaceBox, FloatArray, ObservedFace
+from ostec.export.head import ENDING
 from ostec.export.mesh import read_npz
 from ostec.export.page import update_page, write_turntable
 from ostec.export.pictures import FaceRenderer
 from ostec.export.record import read_record, write_record
+from ostec.export.surfaces import read_surfaces
 from ostec.fit.dense import face_from_camera
+from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
+from ostec.pipeline.guesses import far_half
+from ostec.pipeline.keyframes import MOST
 from ostec.pipeline.materials import MaterialMaker
-from ostec.pipeline.models import Models, load_head_maker, load_models
+from ostec.pipeline.models import Models, load_head_maker, load_joint_fitter, load_models
 from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
+from ostec.pipeline.several import is_video, observe_several, with_photos
 from ostec.project.space import FaceGenerator, FileGenerator, latent_space
 from ostec.project.studio import views_of
 from ostec.project.terms import picture_judge
@@ -86,6 +92,7 @@ class Completer:
         self.completer = completer or texture_completer(models, settings, self.observer, generator, device)
         self._generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._renderer = FaceRenderer(models.topology)
+        self._joint: JointFitter | None = None
         self.weights: dict[str, str] = {**models.hashes, **(heads.hashes if heads is not None else {})}
         """Name -> SHA-256 of the files of networks and models that are loaded."""
         self._assembler = Assembler(
@@ -192,6 +199,43 @@ class Completer:
         """
         return self._complete(photos, progress, self.settings.faces == "largest")
 
+    def fuse(
+        self, photos: Sequence[PhotoLike], progress: Progress | None = None, reference: "PhotoLike | None" = None
+    ) -> CompletedFace:
+        """Complete one person's face from several photos, or from a video; one photo gives what a call with it gives.
+
+        Their order does not matter. A photo that cannot be used, or seems to show somebody else, is left out, and a
+        warning says so.
+
+        Args:
+            photos: of the person, the largest face of each; a path may be that of a video.
+            progress: called as the work goes on.
+            reference: the one of them whose expression, pose and light the result has; the best frontal one if None.
+
+        Raises:
+            FaceError, ImageError: none can be used.
+            UsageError: the reference cannot.
+            ValueError: there is no photo.
+        """
+        if not photos:
+            raise ValueError("expected at least one photo, got none")
+        if len(photos) == 1 and not is_video(photos[0]):
+            return _faces_of(self._complete(photos, progress, only_largest=True)[0])[0]
+        looks = sum(MOST if is_video(photo) else 1 for photo in photos)
+        run = PhotoRun(never_falling(progress), {**self.stage_weights(), "read": 6.0 * looks})
+        several = observe_several(self.observer, photos, self._joint_fitter, reference, run)
+        pictures = [one.observed for one in several.pictures]
+        run.warnings.extend((*several.warnings, *pictures[0].warnings))
+        evidence = fuse(pictures, self.observer.unwrapper, self.observer.guide)
+        made = self._finish([several.source], [pictures[0]], [evidence], [run])[0]
+        run.finish()
+        return replace(made, record=with_photos(made.record, several, made.provenance))
+
+    def _joint_fitter(self) -> JointFitter:
+        if self._joint is None:
+            self._joint = load_joint_fitter(self._assembler.heads)
+        return self._joint
+
     def _complete(
         self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool
     ) -> list[PhotoOutcome]:
@@ -227,44 +271,51 @@ class Completer:
             self._complete_faces([one])
 
     def _make(self, faces: Sequence["_Face"]) -> list[CompletedFace]:
-        beside = len(faces)
+        observed = [one.observed for one in faces]
+        evidence = [fuse([one], self.observer.unwrapper, self.observer.guide) for one in observed]
+        return self._finish([one.work.source for one in faces], observed, evidence, [one.run for one in faces])
+
+    def _finish(
+        self,
+        sources: Sequence[dict[str, str]],
+        observed: Sequence[ObservedFace],
+        evidence: Sequence[Evidence],
+        runs: Sequence[PhotoRun],
+    ) -> list[CompletedFace]:
+        """Complete faces side by side and put their results together; ``observed`` is each one's picture."""
+        beside = len(observed)
 
         def report(stage: str, share: float) -> None:
-            for one in faces:
-                if one.run.stage != stage:
-                    one.run.enter(stage, beside)
-                one.run.advance(share)
+            for run in runs:
+                if run.stage != stage:
+                    run.enter(stage, beside)
+                run.advance(share)
 
         report("prior", 0.0)
-        completions = [as_written(c) for c in self.completer.complete([fuse([f.observed]) for f in faces], report)]
+        completions = [as_written(c) for c in self.completer.complete(evidence, report)]
         report("export", 0.0)
         portraits: Sequence[Portrait | None] = [None] * beside
         if self.settings.frontalize:
             finished = [
-                FinishedFace(f.observed.face, c.texture, f.observed.photo, f.observed.identity)
-                for f, c in zip(faces, completions, strict=True)
+                FinishedFace(o.face, c.texture, o.photo, o.identity) for o, c in zip(observed, completions, strict=True)
             ]
             portraits = self._portraits(finished, lambda share: report("export", share))
         return [
-            self._assembler.assemble(f.work.source, f.observed, c, p, f.run)
-            for f, c, p in zip(faces, completions, portraits, strict=True)
+            self._assembler.assemble(source, o, named(c, e), p, run)
+            for source, o, c, e, p, run in zip(sources, observed, completions, evidence, portraits, runs, strict=True)
         ]
 
     def _portraits(
         self, faces: Sequence[FinishedFace], on_progress: Callable[[float], None] = lambda _: None
     ) -> list[Portrait]:
-        """The frontal portraits, and the projections that corrected them if there were any.
+        """What the frontal portraits are drawn from, and the projections that corrected them if there were any.
 
         A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
         which is drawn on the person's own mesh.
         """
         if self._generator is None:
-            return [Portrait(self._renderer.portrait(one.face, one.texture.colour)) for one in faces]
-        made = portray(self._generator, faces, on_progress)
-        return [
-            Portrait(m.portrait if m.portrait is not None else self._renderer.portrait(one.face, m.texture), m.view)
-            for one, m in zip(faces, made, strict=True)
-        ]
+            return [Portrait()] * len(faces)
+        return [Portrait(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
 
     def stage_weights(self) -> dict[str, float]:
         """How long the stages take that project, in units of the others."""
@@ -294,16 +345,19 @@ class Completer:
         if record is None:
             raise OutputError(f"{directory / name}.json cannot be read, so nothing can be added to it.")
         saved = read_npz(directory / f"{name}.npz")
-        texture = read_image(directory / f"{name}.png")
+        texture = read_image(directory / f"{name}.png", MAX_UV_MEGAPIXELS)
         face = face_from_camera(saved.vertices, saved.landmarks, saved.camera_matrix)
+        head = read_surfaces(directory, name) if f"{name}{ENDING}.obj" in record["files"] else []
         frontal = None
         if frontalize:
-            completed = CompletedTexture({"colour": texture}, read_palette_png(directory / f"{name}_provenance.png"))
-            losses = record["losses"]
+            provenance = read_palette_png(directory / f"{name}_provenance.png")
+            if provenance.shape != texture.shape[:2]:
+                raise OutputError(f"{directory / name}_provenance.png is another texture's.")
+            completed, losses = CompletedTexture({"colour": texture}, provenance), record.get("losses") or {}
             natural = self._generator is not None and self._generator.draws_portraits
             image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
-            frontal = made.picture
+            frontal = made.drawn(self._renderer, face, texture, head)
             write_png(directory / f"{name}_frontal.png", frontal)
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
@@ -311,11 +365,11 @@ class Completer:
                 known = {key: value for key, value in about.items() if value != "none" or key not in record}
                 record = cast("RunRecord", {**record, **known, "losses": {**losses, **about["losses"]}})
         if turntable:
-            write_turntable(directory, name, self._renderer.turntable(face, texture))
+            write_turntable(directory, name, self._renderer.turntable(face, texture, head))
         added = {"frontalize": f"{name}_frontal.png"} if frontalize else {}
         added |= {"turntable": f"{name}_turntable.webp"} if turntable else {}
-        record["files"] = sorted({*record["files"], *added.values()})
-        record["settings"] = {**record["settings"], **dict.fromkeys(added, True)}
+        record["files"] = sorted({*record.get("files", ()), *added.values()})
+        record["settings"] = {**record.get("settings", {}), **dict.fromkeys(added, True)}
         update_page(directory, name, frontal, record)
         return write_record(directory, name, record)
 
@@ -347,13 +401,13 @@ def face_generator(models: Models) -> FaceGenerator | None:
     """The generator that was loaded, as the completion by views sees it; None without one."""
     if models.generator is None:
         return None
-    return FileGenerator(models.generator, latent_space(models.generator, models.lpips), models.shares_prior)
+    return FileGenerator(models.generator, latent_space(models.generator, models.perceptual), models.shares_prior)
 
 
 def judging_of(models: Models) -> Judging:
     """Builds the terms of whole pictures with the networks that were loaded."""
     judge = picture_judge(models.generator) if models.generator is not None else None
-    return Judging(models.facemesh, models.arcface, judge)
+    return Judging(models.facemesh, models.recogniser, judge)
 
 
 def _name_of(completer: TextureCompleter) -> str:
@@ -434,7 +488,7 @@ class _Work:
                     self.errors.append(error)
                     continue
                 run.enter("")
-                run.warnings.extend(observed.warnings)
+                run.warnings.extend((*far_half(observed.face), *observed.warnings))
                 return _Face(self, observed, run)
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error

@@ -10,7 +10,7 @@ import torch
 
 from ostec.core.errors import UsageError, WeightsError
 from ostec.core.types import ByteArray, FloatArray
-from ostec.io.arrays import decode_npz, read_npz
+from ostec.io.arrays import read_npz, read_prefixed
 from ostec.io.pickles import read_objects
 from ostec.nets.stylegan2 import Generator, GeneratorShape, NoiseMode
 
@@ -66,7 +66,7 @@ def read_latents(path: Path) -> Latents:
     """
     with_arrays = path.suffix.lower() == ".npz"
     content = read_npz(path, ("z", "w")) if with_arrays else read_objects(path)
-    views = decode_npz(path.read_bytes(), "w_", str(path)) if with_arrays and not content else {}
+    views = read_prefixed(path, "w_") if with_arrays and not content else {}
     if views:
         shapes = {view.shape for view in views.values()}
         if len(shapes) > 1 or len(*shapes) != 2:

@@ -48,10 +48,6 @@ def guesses(
         pictures_px: side of the generator's pictures; 0 without one.
     """
     said = []
-    if abs(face.pose_deg[1]) > TURNED_DEG:
-        said.append(
-            f"The face is turned by {abs(face.pose_deg[1]):.0f} degrees: the far half of the texture is a guess."
-        )
     if box.side < SMALL_FACE_PX:
         said.append(f"The face is only {box.side:.0f} pixels large, so the result is blurred.")
     elif box.side < FACE_IN_PICTURE * pictures_px:
@@ -76,6 +72,14 @@ def guesses(
             f"The photo seems to be stretched (the face looks {max(stretch, 1 / stretch):.1f} times too {way})."
         )
     return said
+
+
+def far_half(face: FittedFace) -> list[str]:
+    """What the user of a texture should know besides."""
+    turned = abs(face.pose_deg[1])
+    if turned <= TURNED_DEG:
+        return []
+    return [f"The face is turned by {turned:.0f} degrees: the far half of the texture is a guess."]
 
 
 def outside_share(face: FittedFace, size: tuple[int, int]) -> float:

@@ -146,7 +146,7 @@ class Inverter:
         view = View(face.pose_deg[:2], Provenance.FRONT, 1.0) if portraits else self._view(observed, run)
         run.warnings.extend(observed.warnings)
         run.enter("prior")
-        evidence = fuse([observed])
+        evidence = fuse([observed], self._observer.unwrapper, self._observer.guide)
         fill = completer.canvas.fill(evidence)
         run.enter("project")
         steps = self.settings.iterations

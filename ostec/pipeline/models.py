@@ -8,7 +8,9 @@ import torch
 
 from ostec.core.assets import asset_path, load_manifest, sha256_of, verified_path
 from ostec.core.errors import AssetError
+from ostec.core.settings import NO_HEAD
 from ostec.core.types import Topology
+from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.weights import read_mtcnn, read_safetensors
 from ostec.light.estimate import AlbedoModel, albedo_from_tensors
@@ -17,24 +19,28 @@ from ostec.load.generators import read_card
 from ostec.load.morphable.read import read_morphable
 from ostec.load.networks import (
     asset_file,
-    load_arcface,
     load_covers,
     load_facemesh,
     load_generator,
     load_hands,
-    load_lpips,
+    load_iris,
     load_parsing,
+    load_perceptual,
+    load_person,
+    load_recogniser,
     load_regressor,
 )
 from ostec.load.topology import read_topology
-from ostec.nets.arcface import ArcFace
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
+from ostec.nets.dlib_face import FaceRecogniser
+from ostec.nets.efficientnet import PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
+from ostec.nets.iris import IrisNetwork
 from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
-from ostec.nets.perceptual import Lpips
+from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import Regressor
 from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
@@ -55,10 +61,10 @@ class Models:
     """Whether the generator's Z holds coefficients of this prior."""
     hashes: dict[str, str]
     """Name -> SHA-256 of the file it came from."""
-    lpips: Lpips | None = None
-    """Compares pictures in the projection; None without generator, or where no backbone is found."""
-    arcface: ArcFace | None = None
-    """Says who a face is, in the projection; None without generator, or where no file is found."""
+    perceptual: PerceptualNetwork | None = None
+    """Compares pictures in the projection; None without generator."""
+    recogniser: FaceRecogniser | None = None
+    """Says who a face is, in the projection; None without generator."""
     parsing: BiSeNet | None = None
     """Says what of a photo is bare face; None where no file is found."""
     hands: HandNetworks | None = None
@@ -67,6 +73,10 @@ class Models:
     """Finds what covers the face; None where that is not looked for."""
     regressor: Regressor | None = None
     """Reads the face model's coefficients from the photo; None where landmarks decide them."""
+    person: PersonNetwork | None = None
+    """Finds the person round the face; None where no head is made."""
+    iris: IrisNetwork | None = None
+    """Finds irises; None where no head is made."""
     albedo: AlbedoModel | None = None
     """What skin looks like without light, by place; None where no light is taken out."""
 
@@ -86,7 +96,8 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
     facemesh = load_facemesh(device)
     topology = read_topology(asset_path("topology/facemesh.npz"))
-    shipped = ("mtcnn", "facemesh", "hands", "covers")
+    head = ("person", "iris") if settings.face_model != NO_HEAD else ()
+    shipped = ("mtcnn", "facemesh", "hands", "covers", *head)
     hashes = {entry.name: entry.sha256 for name in shipped for entry in load_manifest(name).files}
     hashes["facemesh.npz"] = topology.sha256
     prior: LinearPrior | None = None
@@ -101,12 +112,11 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         generator = load_generator(file, topology, device)
         shares_prior = prior is not None and read_card(file).get("prior_sha256") in hashes.values()
         hashes[file.name] = sha256_of(file)
-    perceptual = load_lpips(device) if generator is not None else None
-    hashes |= perceptual.hashes if perceptual else {}
-    lpips = perceptual.network if perceptual else None
-    arcface = load_arcface(device) if generator is not None else None
+    perceptual = load_perceptual(device) if generator is not None else None
+    recogniser = load_recogniser(device) if generator is not None else None
     parsing = load_parsing(device)
-    hashes |= (arcface.hashes if arcface else {}) | (parsing.hashes if parsing else {})
+    for found in (perceptual, recogniser, parsing):
+        hashes |= found.hashes if found else {}
     albedo: AlbedoModel | None = None
     if settings.materials != "none":
         file = verified_path("albedo", "albedo.safetensors")
@@ -122,12 +132,14 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         generator,
         shares_prior,
         hashes,
-        lpips,
-        arcface.network if arcface else None,
+        perceptual.network if perceptual else None,
+        recogniser.network if recogniser else None,
         parsing.network if parsing else None,
         load_hands(device),
         load_covers(device),
         regressor.network if regressor else None,
+        load_person(device) if head else None,
+        load_iris(device) if head else None,
         albedo,
     )
 
@@ -157,3 +169,15 @@ def load_head_maker(name: str, settings: FullHeadSettings | None = None) -> Head
     model = read_morphable(name)
     settings = settings or FullHeadSettings()
     return HeadMaker(model, correspondence_of(model), settings.texture, settings.fit)
+
+
+def load_joint_fitter(heads: HeadMaker | None) -> JointFitter:
+    """What fits one head to several pictures: the model that heads are made of, or else the one that ships.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+    """
+    if heads is not None:
+        return JointFitter(heads.model, heads.correspondence)
+    model = read_morphable("head")
+    return JointFitter(model, correspondence_of(model))

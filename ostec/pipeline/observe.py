@@ -15,13 +15,14 @@ from ostec.core.assets import sha256_of
 from ostec.core.device import threads
 from ostec.core.errors import FaceError
 from ostec.core.progress import PhotoRun
-from ostec.core.types import FaceBox, FittedFace, FloatArray, ObservedFace, UvObservation
+from ostec.core.types import BoolArray, FaceBox, FittedFace, FloatArray, ObservedFace, UvObservation
 from ostec.detect.faces import detect_faces, detect_turned_faces
 from ostec.detect.landmarks import detect_landmarks
 from ostec.fit.dense import fit_dense
 from ostec.io.images import as_picture, count_frames, decode_image, read_image
 from ostec.mask.covers import Cover, find_cover
 from ostec.mask.hands import detect_hands, hand_mask
+from ostec.mask.mosaic import find_mosaic
 from ostec.mask.parsing import ParsedFace, bare_face, believed
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
 from ostec.pipeline.guesses import DOUBTFUL, guesses
@@ -41,6 +42,8 @@ MAX_YAW_DEG = 62.0
 and 90 degrees is fitted at 38, 51, 58, 64 and 64."""
 OTHER_TURNS = (2, 1, 3)
 """Quarter turns of the photo in which faces are looked for when those of the photo as it is are doubtful."""
+NEAR = 2.0
+"""Sides of a doubtful detection from its middle to the border of what is looked at turned."""
 REFUSED = 20.0
 """Doubt above which the best landmarks are refused. A head turned by 60 degrees has 12, a portrait stretched to twice
 its width 17, a face at a roll of 45 degrees up to 18; landmarks across two heads have 36 or more."""
@@ -201,7 +204,7 @@ def find_face(
         tried.results.append(_fit_face(image, box, models, run, settings))
     if not tried.results or tried.results[0].doubt > DOUBTFUL:
         run.enter("landmarks")
-        for other in turned_faces(image, models, settings):
+        for other in turned_faces(image, models, settings, box):
             if not _overlap(box, other):
                 continue
             with tried.attempt():
@@ -233,9 +236,26 @@ def _fit_face(image: FloatArray, box: FaceBox, models: Models, run: PhotoRun, se
     return FoundFace(box, landmarks.confidence, fit_dense(landmarks, models.topology, settings.mesh))
 
 
-def turned_faces(image: FloatArray, models: Models, settings: ObserveSettings) -> list[FaceBox]:
-    """What the detector finds in the photo turned by 180, 90 and 270 degrees, in the frame of the photo as it is."""
-    return [face for turns in OTHER_TURNS for face in detect_turned_faces(image, models.mtcnn, settings.detect, turns)]
+def turned_faces(
+    image: FloatArray, models: Models, settings: ObserveSettings, near: FaceBox | None = None
+) -> list[FaceBox]:
+    """What the detector finds in the photo turned by 180, 90 and 270 degrees, in the frame of the photo as it is.
+
+    Args:
+        image: [H, W, 3] in [0, 1].
+        models: with the detector.
+        settings: of the detector.
+        near: look only about this detection; a crowd has many that are doubtful.
+    """
+    corner = np.zeros(2, np.float32)
+    if near is not None:
+        size = np.array(image.shape[1::-1])
+        middle = (near.box[:2] + near.box[2:]) / 2
+        low = np.clip(np.floor(middle - NEAR * near.side), 0, size - 1).astype(int)
+        high = np.clip(np.ceil(middle + NEAR * near.side), low + 1, size).astype(int)
+        image, corner = image[low[1] : high[1], low[0] : high[0]], low.astype(np.float32)
+    faces = [face for turns in OTHER_TURNS for face in detect_turned_faces(image, models.mtcnn, settings.detect, turns)]
+    return [replace(face, box=face.box + np.tile(corner, 2), points=face.points + corner) for face in faces]
 
 
 def _overlap(one: FaceBox, other: FaceBox) -> bool:
@@ -343,7 +363,7 @@ class Observer:
             coarse=self.coarse(shown, found.face, masked.seen),
             occluders=masked.occluders,
             parsing=masked.parsing,
-            identity=identity_of(self.models.arcface, shown, found.face),
+            identity=identity_of(self.models.recogniser, shown, found.face),
             warnings=(*said, *masked.warnings),
         )
 
@@ -383,13 +403,12 @@ class Observer:
         if parsed.bare is not None:
             allowed = np.minimum(allowed, parsed.bare)
             small = replace(small, visible=small.visible & (parsed.bare >= HIDDEN))
-        cover = Cover()
-        if self.models.covers is not None:
-            with threads(1):
-                cover = find_cover(small, self._guide, self.models.covers, self.settings.covers)
-            if cover.free is not None:
-                allowed = np.minimum(allowed, cover.free)
-                small = replace(small, visible=small.visible & (cover.free >= HIDDEN))
+        squares = self._squares(image, face)
+        with threads(1):
+            cover = find_cover(small, self._guide, self.models.covers, self.settings.covers, squares)
+        if cover.free is not None:
+            allowed = np.minimum(allowed, cover.free)
+            small = replace(small, visible=small.visible & (cover.free >= HIDDEN))
         found = face_mask(small, self._guide, surround, self.settings.mask)
         seen = replace(seen, mask=resize_map(found.mask * allowed, seen.size) * seen.inside)
         named = {"spectacles": found.spectacles.any(), "hand": free is not None, "cover": cover.free is not None}
@@ -406,6 +425,14 @@ class Observer:
         free = 1 - hand_mask(image.shape[:2], hands, self.settings.hands)[..., None]
         shown = self.unwrapper.unwrap(free, face, MASK_SIZE)
         return free if (shown.visible & (shown.colour[..., 0] < HIDDEN)).any() else None
+
+    def _squares(self, image: FloatArray, face: FittedFace) -> BoolArray | None:
+        """Texels [S, S] in which the photo is a mosaic; None if there are none."""
+        found = find_mosaic(image, face.landmarks, self.settings.mosaic)
+        if not found.any():
+            return None
+        shown = self.unwrapper.unwrap(np.repeat(found[..., None], 3, -1).astype(np.float32), face, MASK_SIZE)
+        return np.asarray(shown.colour[..., 0] > HIDDEN)
 
     def _parsed(self, image: FloatArray, face: FittedFace, small: UvObservation) -> ParsedFace:
         """What the parsing says of the texels that the photo shows; nothing where there is none, or where it errs."""

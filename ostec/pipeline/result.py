@@ -11,20 +11,18 @@ from ostec.core.record import RunRecord
 from ostec.core.types import ByteArray, FloatArray, IntArray, ProjectedView, TexturedFace
 from ostec.export.head import write_head
 from ostec.export.materials import map_pictures, write_materials
-from ostec.export.mesh import textured_mesh, viewer_html, write_glb, write_npz, write_obj, write_texture
-from ostec.export.page import write_page, write_turntable
-from ostec.export.pictures import write_views
+from ostec.export.mesh import textured_mesh, write_glb, write_npz, write_obj, write_texture
+from ostec.export.page import write_page, write_thumbnail, write_turntable
+from ostec.export.pictures import FRONT_VIEW, write_views
 from ostec.export.record import write_record
+from ostec.export.viewer import viewer_page
 from ostec.heads.parts import Head
 from ostec.io.files import make_folder
-from ostec.io.images import as_pil, at_most
+from ostec.io.images import as_pil
 
 if TYPE_CHECKING:
     import trimesh
     from PIL.Image import Image as PilImage
-
-
-_VIEWER_TEXTURE = 1024
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,9 +98,9 @@ class CompletedFace:
         return as_pil(self.texture)
 
     def show(self) -> None:
-        """Open the face, to be turned, in the browser; one page, no network."""
+        """Open the head, or the face where there is no head, in the browser, to be turned and moved; no network."""
         page = Path(tempfile.mkdtemp(prefix="ostec-")) / "face.html"
-        page.write_text(viewer_html(self.textured, at_most(self.texture, _VIEWER_TEXTURE)), encoding="utf-8")
+        page.write_text(self._viewer(), encoding="utf-8")
         webbrowser.open(page.as_uri())
 
     def __repr__(self) -> str:
@@ -115,8 +113,11 @@ class CompletedFace:
 
     def _repr_html_(self) -> str:
         """Return the viewer, for notebooks."""
-        viewer = viewer_html(self.textured, at_most(self.texture, _VIEWER_TEXTURE))
-        return f'<iframe width="480" height="480" style="border:0" srcdoc="{html.escape(viewer, quote=True)}"></iframe>'
+        viewer = html.escape(self._viewer(), quote=True)
+        return f'<iframe width="100%" height="720" style="border:0" srcdoc="{viewer}"></iframe>'
+
+    def _viewer(self) -> str:
+        return viewer_page(self.textured, self.head, self.photo)
 
     def save(self, directory: str | Path, name: str | None = None) -> Path:
         """Write every file of the result; NAME.json is renamed last and means done.
@@ -137,10 +138,11 @@ class CompletedFace:
         written = self.save_data(folder, name)
         written += write_obj(folder, name, result.face, result.topology)
         written.append(write_glb(folder, name, result))
+        written.append(write_thumbnail(folder, name, result.stages[FRONT_VIEW]))
         record = self.record.copy()
         names = {path.relative_to(folder).as_posix() for path in written}
         record["files"] = sorted(names | {f"{name}.html", f"{name}.json"})
-        write_page(folder, name, result, record)
+        write_page(folder, name, result, record, self.head, self.photo)
         return write_record(folder, name, record)
 
     def save_data(self, folder: Path, name: str) -> list[Path]:

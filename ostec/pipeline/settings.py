@@ -17,6 +17,7 @@ from ostec.core.settings import (
     FaceModel,
     Faces,
     Fit,
+    Hair,
     Materials,
     Mode,
     Schedule,
@@ -29,7 +30,7 @@ from ostec.detect.settings import DetectSettings, LandmarkSettings
 from ostec.fit.settings import DenseFitSettings, MorphableFitSettings
 from ostec.heads.settings import HeadTextureSettings
 from ostec.light.settings import ITA_RANGE, LightSettings
-from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings
+from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings, MosaicSettings
 from ostec.prior.settings import PriorSettings
 from ostec.project.settings import ProjectionSettings
 from ostec.stitch.settings import BlendSettings, ViewSettings
@@ -47,6 +48,7 @@ class ObserveSettings:
     mesh: DenseFitSettings = field(default_factory=DenseFitSettings)
     mask: MaskSettings = field(default_factory=MaskSettings)
     hands: HandSettings = field(default_factory=HandSettings)
+    mosaic: MosaicSettings = field(default_factory=MosaicSettings)
     covers: CoverSettings = field(default_factory=CoverSettings)
 
 
@@ -93,6 +95,8 @@ class CompleteSettings:
     bfm, faceverse for faceverse)."""
     expression: Expression = "photo"
     """What the head shows: the photo's expression, or none. Its GLB has all expressions either way."""
+    hair: Hair = "painted"
+    """Hair on the head's scalp: painted as the photo shows it, or none."""
     uv_size: Annotated[int, arg(metavar="256..4096")] = 1024
     """Side of the UV texture in texels, 256 to 4096."""
     materials: Materials = "none"
@@ -130,6 +134,7 @@ class CompleteSettings:
         check_choice("faces", self.faces, ("largest", "all"))
         check_choice("face_model", self.face_model, FACE_MODELS)
         check_choice("expression", self.expression, ("photo", "neutral"))
+        check_choice("hair", self.hair, ("painted", "none"))
         check_choice("materials", self.materials, ("none", "gltf", "unreal"))
         check_skin_tone(self.skin_tone)
         for name in ("iterations", "iterations_frontalize"):

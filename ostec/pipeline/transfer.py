@@ -13,7 +13,7 @@ import numpy as np
 from ostec.core.assets import asset_path, cache_folder, sha256_of
 from ostec.core.errors import AssetError, OutputError
 from ostec.core.record import RunRecord
-from ostec.core.settings import MAX_UV_SIZE
+from ostec.core.settings import MAX_UV_MEGAPIXELS, MAX_UV_SIZE
 from ostec.core.types import FloatArray, Topology
 from ostec.export.mesh import read_npz
 from ostec.export.record import read_record, versions
@@ -70,7 +70,7 @@ def read_result(record: Path, topology: Topology) -> SavedResult:
         )
     if saved.vertices.shape != (len(topology.uv), 3):
         raise OutputError(f"{mesh} has vertices of the shape {saved.vertices.shape}, not {(len(topology.uv), 3)}.")
-    texture = read_image(picture)
+    texture = read_image(picture, MAX_UV_MEGAPIXELS)
     if texture.shape[0] != texture.shape[1]:
         raise OutputError(f"{picture} is no texture: it has {texture.shape[1]} x {texture.shape[0]} texels.")
     hashes = {path.name: sha256_of(path) for path in (picture, mesh)}

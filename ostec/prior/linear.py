@@ -3,10 +3,11 @@
 Model (Tipping and Bishop, Probabilistic principal component analysis, 1999, with noise per texel):
 y_t = mu_t + B_t z + e_t, z ~ N(0, I), e_t ~ N(0, sigma_t^2 I). Given weights w_t in [0, 1] of the texels that were
 seen, the most probable z solves (I + sum_t w_t B_t' B_t / s_t) z = sum_t w_t B_t' (y_t - mu_t) / s_t with
-s_t = tau sigma_t^2. tau > 1 because neighbouring texels err together, which the model does not know.
+s_t = tau sigma_t^2. tau > 1 because neighbouring texels err together, which the model does not know. When it is asked,
+overall tone is a factor of its own (:func:`with_tone`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class PriorFill:
     hair: FloatArray
     """[S, S] in [0, 1]: how far the photo shows something else than bare skin near the chart's border."""
     coefficients: FloatArray
-    """[K]."""
+    """[K], without factors for the tone: these are the face's coordinates for who was trained with the prior."""
 
 
 def fill_from_prior(
@@ -98,6 +99,7 @@ def fill_from_prior(
     if colour.shape != (prior.size, prior.size, 3) or weight.shape != (prior.size, prior.size):
         raise ValueError(f"expected {prior.size} x {prior.size} texels, got {colour.shape} and {weight.shape}")
     device = prior.mean.device
+    plain, prior = prior, with_tone(prior, settings.tone)
     seen = torch.from_numpy(colour[prior.inside]).to(device)
     base = torch.from_numpy(weight[prior.inside]).to(device)
     away = torch.from_numpy(hairline_trust(weight, settings)[prior.inside]).to(base)
@@ -122,7 +124,7 @@ def fill_from_prior(
         explained=prior.image(explained[:, None])[..., 0],
         occluded=occluded,
         hair=prior.image(torch.from_numpy(made.hair)[:, None])[..., 0],
-        coefficients=z.cpu().numpy(),
+        coefficients=solve_coefficients(plain, seen, trust, settings.tau).cpu().numpy(),
     )
 
 
@@ -151,6 +153,21 @@ def _with_bare_border(
     sure = (sure * (1 - hair)) ** settings.carry_power
     reach = settings.carry_uv * prior.size
     return _Made(texture, hair, carry_residual(prior.inside, shown - texture, sure, reach, settings.carry_smooth))
+
+
+def with_tone(prior: LinearPrior, deviation: float) -> LinearPrior:
+    """The prior with four more components: a gain of all channels and one of each.
+
+    The portraits' tones are those of few people and their light; a tone beyond them is carried from what was seen, not
+    drawn to their mean.
+
+    Args:
+        prior: K components.
+        deviation: of the gains; 0 adds components of zero.
+    """
+    mean = prior.mean[..., None]
+    gains = deviation * torch.cat([mean, mean * torch.eye(3, device=mean.device)], dim=-1)  # [T, 3, 4]
+    return replace(prior, basis=torch.cat([prior.basis, gains], dim=-1))
 
 
 def hairline_trust(weight: FloatArray, settings: PriorSettings) -> FloatArray:

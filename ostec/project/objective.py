@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
+from ostec.nets.efficientnet import PerceptualNetwork
 from ostec.nets.losses import feature_loss, latent_loss, ms_ssim_loss, pixel_loss
-from ostec.nets.perceptual import MIN_SIDE, Lpips
+from ostec.nets.perceptual import Lpips
 from ostec.project.settings import ProjectionSettings
 
 
@@ -26,8 +27,8 @@ class LatentSpace:
     features: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
     """Picture to features; without it that term is left out."""
     features_name: str = "none"
-    """What the record calls what is compared, be it the features or LPIPS."""
-    lpips: Lpips | None = None
+    """What the record calls what is compared, be it the features or a perceptual network's."""
+    perceptual: PerceptualNetwork | None = None
     """Takes the place of the features."""
     pyramid: Callable[[torch.Tensor, int], torch.Tensor] | None = None
     """W+ [B, num_ws, W] and a resolution r, a power of two from 8 below R, to what the generator has drawn there:
@@ -136,8 +137,9 @@ class Objective:
         if self._wanted:
             # What is not trusted is the target's on both sides, so that it says nothing through wide receptive fields.
             found = self._features(target.image + (image - target.image) * weight)
-            if space.lpips is not None:
-                terms["lpips"] = settings.lpips * space.lpips.distance(found, self._wanted, target.trust)
+            if space.perceptual is not None:
+                distance = space.perceptual.distance(found, self._wanted, target.trust)
+                terms["lpips" if isinstance(space.perceptual, Lpips) else "perceptual"] = settings.lpips * distance
             else:
                 terms["features"] = settings.features * feature_loss(found, self._wanted, target.trust)
         return terms
@@ -145,8 +147,9 @@ class Objective:
     def _features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Per layer what is compared of pictures [B, 3, side, side]; empty if nothing is."""
         space = self._space
-        if space.lpips is not None:
-            return space.lpips.features(image) if image.shape[-1] >= MIN_SIDE else []
+        if space.perceptual is not None:
+            network = space.perceptual
+            return network.features(image) if image.shape[-1] >= network.min_side else []
         return space.features(image) if space.features is not None else []
 
 

@@ -30,15 +30,13 @@ class ProjectionSettings:
     ms_ssim: float = 1.0
     """Weight of 1 - MS-SSIM."""
     features: float = 1.0
-    """Weight of the features' distance, where there is no LPIPS."""
+    """Weight of the features' distance, where the pictures are too small for a perceptual network."""
     lpips: float = 0.5
-    """Weight of LPIPS, where there is one: to MS-SSIM as in OSTeC (100 to 200). Not tuned like the others, for its
-    backbone does not ship."""
+    """Weight of LPIPS, or of the perceptual network that stands in for it: to MS-SSIM as in OSTeC (100 to 200)."""
     landmarks: float = 0.1
     """Weight of the landmarks' log-cosh."""
     identity: float = 0.05
-    """Weight of the identity's distance, where there is an ArcFace: to MS-SSIM as in OSTeC (10 to 200). Not tuned like
-    the others, for no ArcFace ships."""
+    """Weight of the identity's distance: to MS-SSIM as in OSTeC (10 to 200)."""
     identity_frontal: float = 0.5
     """The same for the frontal portrait (OSTeC: 100 to 200)."""
     realism: float = 0.0025

@@ -8,17 +8,17 @@ import torch
 
 from ostec.core.types import FloatArray, ViewFrame
 from ostec.nets.checkpoint import PortraitGenerator
+from ostec.nets.efficientnet import PerceptualNetwork
 from ostec.nets.encoder import pose_codes
-from ostec.nets.perceptual import MIN_SIDE, Lpips
 from ostec.project.objective import LatentSpace, ProjectionTarget
 
 _LEVELS = 3
 """Finest levels of the encoder whose features are compared: the coarser ones see the whole face at once."""
-NO_LPIPS = "encoder (no LPIPS backbone)"
-"""What the record calls the encoder's features that stand in for LPIPS."""
-TOO_SMALL = f"encoder (LPIPS needs {MIN_SIDE} px)"
-"""The same where the generator's pictures are too small."""
-JUDGE = "discriminator (no LPIPS)"
+ENCODER = "encoder (no perceptual network)"
+"""What the record calls the encoder's features, which stand in for a perceptual network."""
+TOO_SMALL = "encoder ({} needs {} px)"
+"""The same where the generator's pictures are too small for it."""
+JUDGE = "discriminator (no perceptual network)"
 """What the record calls the discriminator's features, which stand in where a generator of photos has no encoder."""
 
 
@@ -74,11 +74,11 @@ class FileGenerator:
         return starting_latents(self.model, target, coefficients, torch.tensor([pose_deg]))
 
 
-def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> LatentSpace:
+def latent_space(model: PortraitGenerator, perceptual: PerceptualNetwork | None = None) -> LatentSpace:
     """Latents, pictures, starting latents of a portrait generator, and what its pictures are compared by.
 
-    That is LPIPS if it is given and the pictures are large enough, else the encoder's features; a generator of natural
-    photos has no encoder: there it is LPIPS, else the discriminator's features, else nothing.
+    That is the perceptual network if it is given and the pictures are large enough, else the encoder's features; a
+    generator of natural photos has no encoder: there the discriminator's features stand in, else nothing.
     """
     synthesis, encoder, judge = model.generator.synthesis, model.encoder, model.discriminator
 
@@ -90,22 +90,25 @@ def latent_space(model: PortraitGenerator, lpips: Lpips | None = None) -> Latent
         found = encoder(image, trust)
         return model.generator.mapping(found.z) + found.offset
 
+    too_small = perceptual is not None and model.generator.shape.resolution < perceptual.min_side
     features: Callable[[torch.Tensor], list[torch.Tensor]] | None = None
     stand_in = "none"
     if encoder is not None:
-        stand_in, features = NO_LPIPS if lpips is None else TOO_SMALL, lambda image: encoder_features(model, image)
+        stand_in, features = ENCODER, lambda image: encoder_features(model, image)
+        if perceptual is not None:
+            stand_in = TOO_SMALL.format(perceptual.name, perceptual.min_side)
     elif judge is not None:
         stand_in, features = JUDGE, lambda image: judge.features(image)[:_LEVELS]
-    if model.generator.shape.resolution < MIN_SIDE:
-        lpips = None
+    if too_small:
+        perceptual = None
     return LatentSpace(
         synthesise=synthesis,
         mean=model.latent_mean,
         deviation=model.latent_deviation.clamp(min=1e-3),
         encode=None if encoder is None else encode,
         features=features,
-        features_name=stand_in if lpips is None else lpips.name,
-        lpips=lpips,
+        features_name=stand_in if perceptual is None else perceptual.name,
+        perceptual=perceptual,
         pyramid=pyramid,
     )
 

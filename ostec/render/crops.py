@@ -19,6 +19,8 @@ NOSE_TIP = 4
 """FaceMesh id. Nearer to where MTCNN has it, 0.03 eye distances above, than 1, 0.08 below (12 photos)."""
 
 Border = Literal["replicate", "zero"]
+_BAND_BYTES = 64 << 20
+"""Of a picture that is averaged at once; what is smaller than 32 MB may stay with the process when it is freed."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,9 @@ def _warp_one(image: torch.Tensor, crop: Crop, border: Border) -> torch.Tensor:
     x0, y0, x1, y1 = _window(crop, block, height=image.shape[2], width=image.shape[3])
     image = image[:, :, y0:y1, x0:x1]
     if block > 1:
-        image = F.avg_pool2d(image, block, ceil_mode=True, count_include_pad=False)
+        rows = block * max(1, _BAND_BYTES // image[:, :, :block].nbytes)
+        bands = image.split(rows, dim=2)  # PyTorch pools a copy: of a band, not of a large photo
+        image = torch.cat([F.avg_pool2d(band, block, ceil_mode=True, count_include_pad=False) for band in bands], dim=2)
     steps = (torch.arange(crop.size * samples, dtype=torch.float64) + 0.5) / samples
     v, u = torch.meshgrid(steps, steps, indexing="ij")
     axes, offset = crop.axes / block, (crop.offset[:2] - (x0, y0)) / block

@@ -64,8 +64,7 @@ def barycentrics(position: torch.Tensor, triangles: torch.Tensor, raster: torch.
         raster: [B, H, W, 4] as returned by :func:`rasterize`; pixels that hit nothing get meaningless values.
     """
     height, width = raster.shape[1:3]
-    seen = (raster[..., 3].long() - 1).clamp(min=0)
-    corners = _gather(position, triangles[seen].long())  # [B, H, W, 3, 4]
+    corners = _corners(position, raster, triangles)  # [B, H, W, 3, 4]
     y = (torch.arange(height, device=position.device, dtype=position.dtype) + 0.5) * 2 / height - 1
     x = (torch.arange(width, device=position.device, dtype=position.dtype) + 0.5) * 2 / width - 1
     # Edge functions in homogeneous coordinates (Olano and Greer 1997) stay linear: no division by w is needed.
@@ -90,8 +89,7 @@ def interpolate(attribute: torch.Tensor, raster: torch.Tensor, triangles: torch.
     Returns:
         [B, H, W, C], zero where nothing was hit.
     """
-    seen = (raster[..., 3].long() - 1).clamp(min=0)
-    corners = _gather(attribute.expand(len(raster), -1, -1), triangles[seen].long())  # [B, H, W, 3, C]
+    corners = _corners(attribute.expand(len(raster), -1, -1), raster, triangles)  # [B, H, W, 3, C]
     u, v = raster[..., 0:1], raster[..., 1:2]
     value = corners[..., 0, :] * u + corners[..., 1, :] * v + corners[..., 2, :] * (1 - u - v)
     return value * (raster[..., 3:] > 0)
@@ -113,8 +111,9 @@ def sample_texture(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
     return out.permute(0, 2, 3, 1)
 
 
-def _gather(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Pick values [B, V, C] at index [B, ...] -> [B, ..., C]."""
-    flat = index.reshape(len(values), -1)
-    picked = torch.gather(values, 1, flat[..., None].expand(-1, -1, values.shape[-1]))
-    return picked.reshape(*index.shape, values.shape[-1])
+def _corners(values: torch.Tensor, raster: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
+    """[B, H, W, 3, C]: the values [B, V, C] at the corners of each pixel's triangle; of the first where it has none."""
+    seen = (raster[..., 3].long() - 1).clamp(min=0)
+    rows = values[:, triangles.long()].flatten(2)  # [B, F, 3 C]: whole rows are picked several times faster
+    picked = [own.index_select(0, pixels) for own, pixels in zip(rows, seen.flatten(1), strict=True)]
+    return torch.stack(picked).reshape(*seen.shape, 3, values.shape[-1])

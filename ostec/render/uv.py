@@ -153,7 +153,9 @@ def sample_image(image: torch.Tensor, pixel: torch.Tensor, inside: torch.Tensor)
     if step > 1.0:
         # One box-filtered level for the whole face: its texels differ in density by less than two.
         smaller = (max(1, round(height / step)), max(1, round(width / step)))
-        planes = functional.interpolate(planes, size=smaller, mode="area")
+        # Plane by plane: PyTorch works on a copy.
+        each = [functional.interpolate(plane, size=smaller, mode="area") for plane in planes.split(1, dim=1)]
+        planes = torch.cat(each, dim=1)
     grid = pixel / size * 2 - 1
     colour = functional.grid_sample(planes, grid[None], mode="bilinear", padding_mode="border", align_corners=False)
     return colour[0].permute(1, 2, 0), within

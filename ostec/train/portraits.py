@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ostec.core.errors import ImageError, UsageError
-from ostec.core.types import BoolArray, ByteArray, FittedFace, FloatArray, Topology, UvObservation
+from ostec.core.types import BoolArray, ByteArray, FaceLandmarks, FittedFace, FloatArray, Topology, UvObservation
 from ostec.detect.landmarks import detect_landmarks_batch, whole_image
 from ostec.detect.settings import LandmarkSettings
 from ostec.fit.dense import fit_dense
@@ -136,7 +136,11 @@ def _facts(folder: Path) -> list[tuple[Path, float, set[str]]]:
 
 def _observe(paths: Sequence[Path], network: FaceMesh, topology: Topology) -> list[tuple[Path, FloatArray, FittedFace]]:
     """Pictures [H, W, 3] in [0, 1] that show a face, with what was fitted to it."""
-    found = []
+    return [(path, image, fit_dense(found, topology)) for path, image, found in observe_portraits(paths, network)]
+
+
+def observe_portraits(paths: Sequence[Path], network: FaceMesh) -> Iterator[tuple[Path, FloatArray, FaceLandmarks]]:
+    """Aligned portraits [H, W, 3] in [0, 1] that show a face, with its landmarks."""
     for path in paths:
         try:
             image = read_image(path)
@@ -149,8 +153,7 @@ def _observe(paths: Sequence[Path], network: FaceMesh, topology: Topology) -> li
         if landmarks.confidence < 0.5:
             log.warning("%s shows no face.", path)
             continue
-        found.append((path, image, fit_dense(landmarks, topology)))
-    return found
+        yield path, image, landmarks
 
 
 def _training_weight(image: FloatArray, face: FittedFace, seen: UvObservation, guide: MaskGuide) -> FloatArray:

@@ -17,11 +17,12 @@ import sys
 import time
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ostec.app.photos.results import HEAD_ENDINGS
+from ostec.core.assets import sha256_of_all
 from ostec.core.errors import BackendError, FaceError, ImageError, OutputError
 from ostec.core.settings import to_json
 from ostec.export.record import read_record, write_record
@@ -39,7 +40,7 @@ class FakeFace:
 
     def save(self, directory: str | Path, name: str | None = None) -> Path:
         directory, name = Path(directory), name or self.photo.stem
-        endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html"]
+        endings = [".png", ".obj", ".mtl", ".glb", "_provenance.png", ".npz", ".html", "_thumbnail.webp"]
         endings += ["_frontal.png"] if self.settings.frontalize else []
         endings += ["_turntable.webp"] if self.settings.turntable else []
         endings += HEAD_ENDINGS if self.settings.face_model == "ict" else []
@@ -93,6 +94,17 @@ class FakeCompleter:
         if len(photos) > 1:
             self._called(f"together {len(photos)}")
         return [self._outcome(photo, progress) for photo in photos]
+
+    def fuse(
+        self,
+        photos: Sequence[Path],
+        progress: Callable[[str, float], None] | None = None,
+        reference: str | None = None,
+    ) -> FakeFace:
+        self._called(f"fuse {' '.join(photo.name for photo in photos)} {reference or ''}".rstrip())
+        (face,) = self._complete(photos[0], progress or (lambda _, __: None))
+        digest = sha256_of_all(hashlib.sha256(photo.read_bytes()).hexdigest() for photo in photos)
+        return replace(face, record={**face.record, "source_sha256": digest})
 
     def _outcome(self, photo: Path, progress: Callable[[str, float], None] | None) -> PhotoOutcome:
         stages = ["read"]

@@ -78,6 +78,7 @@ def test_every_photo_is_filled_by_every_method(
     for row in found.rows:
         assert all((tmp_path / path).is_file() for path in row.pictures.values())
         assert row.labels["found_by"] in ("detector", "whole picture")
+        assert row.labels["tone"] in ("above 41", "10 to 41", "below 10")
         assert 0.01 < row.labels["share_hidden"] < 0.5
     # The same again does nothing again, to the same bytes.
     files = {path: path.read_bytes() for path in sorted(tmp_path.rglob("*")) if path.is_file()}

@@ -48,7 +48,7 @@ def test_folder_becomes_table_page_sheet_and_record(tmp_path: Path, run: Run) ->
     assert code == 0
     table = (tmp_path / "out/table.txt").read_text()
     assert out == "1/3 {}\n2/3 {}\n3/3 {}\n".format(*(line[4:] for line in out.splitlines()[:3])) + table
-    assert table.startswith("textures: 3 items, 4 rows\nidentity: spread of the texture prior's coefficients")
+    assert table.startswith("textures: 3 items, 4 rows\nidentity: dlib face ResNet (")
     for name in ("eval.json", "textures.html", "contact_000.png", "thumbs/t1.png"):
         assert (tmp_path / "out" / name).is_file()
     rows = read_evaluation(tmp_path / "out").rows

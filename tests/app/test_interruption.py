@@ -193,7 +193,7 @@ def test_nobody_listens_any_more(photos: Any, start: Any, tmp_path: Path) -> Non
 def test_runs_into_one_folder_share_the_photos(
     photos: Any, start: Any, ostec: Any, calls: Any, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    names = [f"{number:02}" for number in range(20)]
+    names = [f"{number:02}" for number in range(12)]
     photos({f"{name}.jpg": f"slow {name}" for name in names})
     expected = [f"complete {name}.jpg" for name in names]
     if "-f" in words:

@@ -324,7 +324,8 @@ def test_a_generator_that_is_none_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "g.safetensors").write_text("no weights", encoding="utf-8")
     assert main(["invert", "in", "--save-dir", "out", "--generator", "g.safetensors"]) == 2
-    assert capsys.readouterr().err == ("ostec: error: g.json, which belongs to g.safetensors, cannot be read.\n")
+    said = capsys.readouterr().err.removeprefix("ostec: Loading models ...\n")  # on a slow machine
+    assert said == "ostec: error: g.json, which belongs to g.safetensors, cannot be read.\n"
     assert {path.name for path in tmp_path.iterdir()} == {"in", "g.safetensors"}  # no empty folder
     (tmp_path / "out").mkdir()
     assert main(["invert", "in", "--save-dir", "out", "--generator", "g.safetensors"]) == 2

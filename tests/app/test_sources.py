@@ -160,7 +160,7 @@ def test_names(photos: list[str], names: list[str]) -> None:
 
 def test_results_of_different_photos_never_share_a_file() -> None:
     photos = [f"{folder}/{stem}{ending}.{ext}" for folder in "ab" for stem in ("x", "X", "x_2", "x_png")
-              for ending in ("", "_frontal", "_turntable") for ext in ("jpg", "png")]  # fmt: skip
+              for ending in ("", "_frontal", "_turntable", "_thumbnail") for ext in ("jpg", "png")]  # fmt: skip
     outputs = [comparable(name + ending) for name in _names(*sorted(photos)) for ending in RESULT_ENDINGS]
     assert len(set(outputs)) == len(outputs)
 

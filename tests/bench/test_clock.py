@@ -8,8 +8,7 @@ from torch.nn import functional
 
 from bench import arithmetic
 from bench.arithmetic import Counted, convolution_rate
-from bench.clock import Clock
-from ostec.bench.clock import PeakMemory
+from bench.clock import Clock, PeakMemory
 
 CPU = torch.device("cpu")
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from ostec.app.bench.pipeline import table
-from ostec.app.cli import main
-from ostec.bench.pipeline import measure_photos
+from bench.photos import measure_photos
+from bench_pipeline import main, table
 from ostec.core.errors import FaceError, OstecError
 
 
@@ -107,5 +106,5 @@ def test_wrong_use_is_one_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo.jpg").write_bytes(b"not read")
-    assert main(["bench", "pipeline", *(word.replace("PHOTO", "photo.jpg") for word in words)]) == 2
+    assert main([*(word.replace("PHOTO", "photo.jpg") for word in words)]) == 2
     assert sentence in capsys.readouterr().err

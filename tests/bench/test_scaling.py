@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from bench import scaling
+from bench.clock import PeakMemory
 from bench.judge import VggShaped, judged_size
 from bench.network import draw_target, random_network
 from bench.scaling import Cell, ScalingPlan, measure_scaling, memory_needed
 from bench.search import search
 from bench_scaling import main
-from ostec.bench.clock import PeakMemory
 from ostec.nets.stylegan2 import GeneratorShape
 
 CPU = torch.device("cpu")

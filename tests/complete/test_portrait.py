@@ -26,7 +26,9 @@ from tests.toy import toy_face, toy_photo, toy_texture, toy_topology
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
 SIZE = 64
-SETTINGS = CompleteSettings(iterations=1, iterations_frontalize=1, frontalize=True, uv_size=256, mode="soft")
+SETTINGS = CompleteSettings(
+    iterations=1, iterations_frontalize=1, frontalize=True, uv_size=256, mode="soft", face_model="none"
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def models() -> Models:
         networks = [network.eval().requires_grad_(False) for network in (Generator(shape), Discriminator(shape))]
     natural = natural_generator(*networks, notes=("The mean is a guess.",))  # type: ignore[arg-type]
     loaded = load_models(torch.device("cpu"), SETTINGS)
-    return replace(loaded, generator=natural, shares_prior=False, lpips=None, arcface=None, parsing=None)
+    return replace(loaded, generator=natural, shares_prior=False, perceptual=None, recogniser=None, parsing=None)
 
 
 @pytest.fixture(scope="module")

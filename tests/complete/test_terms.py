@@ -41,7 +41,7 @@ TERMS = ("landmarks", "identity", "realism")
 def models() -> Models:
     """What ships, even where published networks lie on this machine."""
     loaded = Completer.from_pretrained(SETTINGS, "cpu").models
-    return replace(loaded, lpips=None, arcface=None, parsing=None, hands=None)
+    return replace(loaded, perceptual=None, recogniser=None, parsing=None, hands=None)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def everybody(models: Models, arcface: ArcFace) -> Models:
     assert models.generator is not None
     torch.manual_seed(1)
     judge = Discriminator(models.generator.generator.shape).eval().requires_grad_(False)
-    return replace(models, arcface=arcface, generator=replace(models.generator, discriminator=judge))
+    return replace(models, recogniser=arcface, generator=replace(models.generator, discriminator=judge))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_the_defaults_have_those_terms_whose_weights_they_have(named, everybody)
 
 def test_who_it_is_can_only_be_judged_by_an_arcface_that_knows(named, everybody):
     assert "identity" not in named(everybody, EVERYTHING, None)
-    assert "identity" not in named(replace(everybody, arcface=None), EVERYTHING, WHO)
+    assert "identity" not in named(replace(everybody, recogniser=None), EVERYTHING, WHO)
 
 
 def test_half_a_face_has_no_landmarks(everybody, studio, target):

@@ -42,6 +42,9 @@ def test_a_file_of_another_result_or_elsewhere_makes_it_no_record(file: str) -> 
     [
         {"warnings": 5},
         {"warnings": [5]},
+        {"warnings": ["It is dark.", 5]},
+        {"files": ["a.png", 5]},
+        {"texel_shares": {"photo": 0.5, "prior": "half"}},
         {"files": "a.png"},
         {"files": {"a.png": 1}},
         {"settings": []},

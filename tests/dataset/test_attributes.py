@@ -141,6 +141,41 @@ def test_tables_that_are_too_large_are_refused_before_they_are_read(
     monkeypatch.setattr(attributes_module, "MAX_VALUES", 3)
     with pytest.raises(UsageError, match="and 3 values at most"):
         read_table(write_table(path), Counter())
+    monkeypatch.setattr(attributes_module, "MAX_ROWS", 1)
+    with pytest.raises(UsageError, match="it has more than 1 rows"):
+        read_table(write_table(tmp_path / "t.csv"), Counter())
+    monkeypatch.setattr(attributes_module, "MAX_JSON_TABLE_BYTES", 10)
+    with pytest.raises(UsageError, match=r"t\.json cannot be read \(it has \d+ bytes, more than 10\)"):
+        read_table(write_table(tmp_path / "t.json"), Counter())
+
+
+def repeated(value: str | bytes, rows: int) -> pa.Array:
+    """A column that has one value once for all rows, as a file of a few kilobytes can."""
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
+
+
+def test_a_text_that_is_in_the_file_once_for_all_rows_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    columns = {"file": [f"{n}.jpg" for n in range(1000)], "text": repeated("x" * (1 << 20), 1000)}
+    pq.write_table(pa.table(columns), path, compression="zstd", store_schema=False, dictionary_pagesize_limit=1 << 30)
+    before = pa.total_allocated_bytes()
+    with pytest.raises(UsageError, match=r"t\.parquet cannot be read .*its rows have too much text"):
+        read_table(path, Counter())
+    assert pa.total_allocated_bytes() - before < 1 << 24
+    short = {**columns, "text": repeated("x", 1000), "who": repeated("é", 1000)}
+    pq.write_table(pa.table(short), path, dictionary_pagesize_limit=1 << 30)
+    assert read_table(path, Counter())["7.jpg"] == '{"text": "x", "who": "\\u00e9"}'
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_a_row_without_end_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('file,"a"\n"' + "x\n" * 1_000_000 if name == "t.csv" else "[" + "1," * 1_000_000)
+    with pytest.raises(UsageError, match=r"cannot be read as a table of attributes \((a row has|field larger)"):
+        read_table(tmp_path / name, Counter())
+    text = 'file,"a"\n' + ',"\n"' * 1_000_000
+    (tmp_path / "wide.csv").write_text(text)
+    with pytest.raises(UsageError, match=r"\(a row has more than 1048576 characters"):
+        read_table(tmp_path / "wide.csv", Counter())
 
 
 # Builds

@@ -2,18 +2,22 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ostec.core.errors import OstecError
 from ostec.dataset.build import Dataset
 from ostec.dataset.exports import export
 from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.manifest import read_manifest
 from ostec.dataset.selection import write_selection
 from ostec.dataset.textures import TextureDataset
 from ostec.dataset.verify import verify
@@ -126,3 +130,27 @@ def test_members_with_other_names_are_not_exported(base: Path, tmp_path: Path, n
     with pytest.raises(OstecError, match=r"00000\.tar is damaged"):
         into(tmp_path / "out", lambda part: export(FinishedDataset(tmp_path / "ds"), part, "folder"))
     assert {path.name for path in tmp_path.iterdir()} == {"ds"}
+
+
+@pytest.mark.parametrize("column", ["source", "warnings"])
+def test_a_manifest_with_one_text_for_all_rows_takes_no_memory(base: Path, tmp_path: Path, column: str) -> None:
+    table = pq.read_table(base / "manifest.parquet")
+    rows = 8 << 10
+    table = pa.concat_tables([table.slice(0, 1)] * rows).combine_chunks()
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * (1 << 18)]))
+    cells = text if column == "source" else pa.ListArray.from_arrays(pa.array(range(rows + 1), pa.int32()), text)
+    path = tmp_path / "manifest.parquet"
+    table = table.set_column(table.column_names.index(column), column, cells)
+    pq.write_table(table, path, store_schema=False, dictionary_pagesize_limit=1 << 30)
+    assert path.stat().st_size < 1 << 20
+    before = pa.total_allocated_bytes()
+    with pytest.raises(OstecError, match=r"manifest\.parquet has a group of more than 1024 MB of rows"):
+        list(read_manifest(path))
+    assert pa.total_allocated_bytes() - before < 1 << 24
+
+
+def test_what_a_selection_takes_along_is_read_as_a_plain_file(base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "ds")
+    os.mkfifo(tmp_path / "ds/interpolation.json")
+    with pytest.raises(OstecError, match=r"interpolation\.json is damaged"):
+        into(tmp_path / "out", lambda part: write_selection(FinishedDataset(tmp_path / "ds"), part, {}, {}))

@@ -191,6 +191,17 @@ def test_one_file_that_two_sources_name_is_no_copy(tmp_path: Path) -> None:
     assert (counts.done, counts.skipped) == (2, 0)
 
 
+def test_a_picture_that_is_in_the_file_once_for_all_rows_is_in_memory_once(tmp_path: Path) -> None:
+    picture = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int32()), pa.array([b"x" * (4 << 20)]))
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"image": picture}), path, store_schema=False, dictionary_pagesize_limit=1 << 30)
+    before, most = pa.total_allocated_bytes(), 0
+    for candidate in Search(lambda _: (), tmp_path / "ds").find([str(path)]):
+        assert len(candidate.data or b"") == 4 << 20
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 24 << 20  # the page, the file's part that it is in, and one cell; of 16 rows 64 MB
+
+
 def test_photos_that_are_gone_or_too_large_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = PhotoReader()
     with pytest.raises(ImageError, match="No such file"):

@@ -10,10 +10,11 @@ import pytest
 import torch
 from scipy import ndimage
 
+from ostec.core.assets import load_manifest
 from ostec.core.types import BoolArray, FloatArray
-from ostec.eval import judges
-from ostec.eval.judges import FaceIdentity, Judges, PerceptualJudge, PriorIdentity, load_judges, lpips_judge
+from ostec.eval.judges import MAX_SIDE, IdentityJudge, Judges, PerceptualJudge, load_judges
 from ostec.io.images import read_image
+from ostec.load import networks
 from ostec.load.networks import Loaded
 from ostec.nets.arcface import arcface_from_tensors
 from ostec.nets.perceptual import Lpips, LpipsTensors
@@ -21,7 +22,7 @@ from ostec.pipeline import Models, load_models
 from ostec.train.portraits import collect_texels
 from tests.nets.judge_files import made_weights
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
-from tests.toy import toy_prior, toy_texture
+from tests.toy import toy_texture
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared/data"
@@ -32,8 +33,8 @@ CPU = torch.device("cpu")
 def substitute(models: Models) -> Judges:
     """The judges of a machine without backbones."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judges, "load_lpips", lambda *_: None)
-        patch.setattr(judges, "load_arcface", lambda _: None)
+        patch.setattr(networks, "load_lpips", lambda *_: None)
+        patch.setattr(networks, "load_arcface", lambda _: None)
         return load_judges(models)
 
 
@@ -42,9 +43,13 @@ def lpips() -> Lpips:
     return Lpips("alexnet", LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet")))
 
 
-@pytest.fixture(params=["encoder", "lpips"])
+def lpips_judge(lpips: Lpips) -> PerceptualJudge:
+    return PerceptualJudge(lpips.name, lpips, (lpips.min_side, MAX_SIDE))
+
+
+@pytest.fixture(params=["substitute", "lpips"])
 def judge(request: pytest.FixtureRequest, substitute: Judges, lpips: Lpips) -> PerceptualJudge:
-    return substitute.perceptual if request.param == "encoder" else lpips_judge(lpips)
+    return substitute.perceptual if request.param == "substitute" else lpips_judge(lpips)
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +136,11 @@ def test_shapes_must_fit(substitute: Judges, truth: FloatArray, mask: BoolArray)
         substitute.identity(truth[:, :220], truth, mask.astype(np.float32))
 
 
-def test_names_say_what_is_missing(substitute: Judges) -> None:
+def test_without_published_networks_those_that_ship_judge_and_are_named(substitute: Judges) -> None:
+    (entry,) = load_manifest("identity").files
     assert substitute.described() == {
-        "perceptual": "encoder features (LPIPS missing: no backbone vgg16-397923af.pth or alexnet-owt-7be5be79.pth)",
-        "identity": "prior coefficients (ArcFace missing)",
+        "perceptual": "EfficientNet-Lite0 features",
+        "identity": f"dlib face ResNet ({entry.sha256[:8]})",
     }
 
 
@@ -147,7 +153,7 @@ def test_with_a_backbone_lpips_judges_and_is_named(
         asked.append(backbones)
         return Loaded(lpips, {})
 
-    monkeypatch.setattr(judges, "load_lpips", load)
+    monkeypatch.setattr(networks, "load_lpips", load)
     found = load_judges(models)
     assert found.described()["perceptual"] == "LPIPS (alexnet)"
     assert asked == [("alexnet", "vgg16")]
@@ -157,8 +163,8 @@ def test_judges_do_not_depend_on_what_is_judged(
     models: Models, substitute: Judges, truth: FloatArray, mask: BoolArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Models with the user's own prior, or with the generator that ships, are judged by the same networks."""
-    monkeypatch.setattr(judges, "load_lpips", lambda *_: None)
-    monkeypatch.setattr(judges, "load_arcface", lambda _: None)
+    monkeypatch.setattr(networks, "load_lpips", lambda *_: None)
+    monkeypatch.setattr(networks, "load_arcface", lambda _: None)
     assert models.prior is not None
     other = replace(models.prior, mean=models.prior.mean + 0.1, noise=models.prior.noise * 3)
     changed = replace(models, prior=other, hashes={**models.hashes, "prior.safetensors": "0" * 64})
@@ -170,63 +176,34 @@ def test_judges_do_not_depend_on_what_is_judged(
         assert found.identity(*textures, whole) == substitute.identity(*textures, whole)
 
 
-def planted(size: int, *coefficients: list[float]) -> tuple[PriorIdentity, list[FloatArray]]:
-    """A judge over a toy prior, and the textures of coefficients."""
-    inside = np.zeros((size, size), bool)
-    inside[4:-4, 6:-6] = True
-    prior = toy_prior(inside, len(coefficients[0]))
-    return PriorIdentity("toy", prior), [prior.image(prior.mean + prior.basis @ torch.tensor(z)) for z in coefficients]
-
-
-def test_identity_is_the_cosine_of_planted_coefficients() -> None:
-    a, b, c = [2.0, -1.0, 0.5, 0.0], [1.0, 1.0, 0.0, -1.0], [-4.0, 2.0, -1.0, 0.0]
-    judge, textures = planted(64, a, b, c)
-    judge = replace(judge, tau=1e-3)  # all but no shrinking
-    weight = np.full((64, 64), 0.5, np.float32)
-    expected = np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b))
-    assert judge(textures[0], textures[1], weight) == pytest.approx(expected, abs=1e-3)
-    assert judge(textures[0], textures[2], weight) == pytest.approx(-1, abs=1e-5)
-    assert judge(textures[1], textures[1], weight) == pytest.approx(1, abs=1e-12)
-
-
-def test_identity_hears_only_what_is_weighed() -> None:
-    judge, (texture, truth) = planted(64, [2.0, -1.0, 0.5, 0.0], [1.0, 1.0, 0.0, -1.0])
-    weight = np.zeros((64, 64), np.float32)
-    weight[:, :30] = 0.7
-    spoilt = np.where(weight[..., None] > 0, texture, np.float32(np.nan))
-    assert judge(spoilt, truth, weight) == judge(texture, truth, weight)
-    assert math.isnan(judge(texture, truth, np.zeros_like(weight)))
-
-
-def test_identity_takes_textures_of_any_size() -> None:
-    judge, textures = planted(64, [2.0, -1.0, 0.5, 0.0], [1.0, 1.0, 0.0, -1.0])
-    large = [np.kron(x, np.ones((3, 3, 1), np.float32)) for x in textures]
-    weight = np.ones((64, 64), np.float32)
-    found = judge(*large, np.kron(weight, np.ones((3, 3), np.float32)))
-    assert found == pytest.approx(judge(*textures, weight), abs=1e-4)
-
-
 @pytest.fixture(scope="module")
-def arcface_judge(models: Models) -> FaceIdentity:
+def arcface_judge(models: Models) -> IdentityJudge:
     """Made weights: they tell textures apart, though not people."""
     assert models.prior is not None
     network = arcface_from_tensors(made_weights("arcface_r18"), "made")
-    return FaceIdentity(network, models.topology, models.prior, "made")
+    return IdentityJudge(network, models.topology, models.prior, "made")
 
 
 def test_with_a_backbone_arcface_judges_and_is_named(
-    models: Models, substitute: Judges, arcface_judge: FaceIdentity, monkeypatch: pytest.MonkeyPatch
+    models: Models, substitute: Judges, arcface_judge: IdentityJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Loaded(arcface_judge.network, {"arcface/r18.pth": "0123456789abcdef" * 4})
-    monkeypatch.setattr(judges, "load_lpips", lambda *_: None)
-    monkeypatch.setattr(judges, "load_arcface", lambda _: found)
+    monkeypatch.setattr(networks, "load_lpips", lambda *_: None)
+    monkeypatch.setattr(networks, "load_arcface", lambda _: found)
     loaded = load_judges(models)
     assert loaded.described()["identity"] == "ArcFace r18 (01234567)"
     texture, truth, weight = toy_texture(64), toy_texture(64)[::-1].copy(), np.ones((64, 64), np.float32)
     assert loaded.identity(texture, truth, weight) == pytest.approx(arcface_judge(texture, truth, weight), abs=1e-6)
 
 
-def test_arcface_sees_the_same_face_as_the_same_and_more_noise_as_less_alike(arcface_judge: FaceIdentity) -> None:
+def test_identity_takes_textures_of_any_size(arcface_judge: IdentityJudge) -> None:
+    textures = toy_texture(64), toy_texture(64)[::-1].copy()
+    large = [np.kron(x, np.ones((3, 3, 1), np.float32)) for x in textures]
+    found = arcface_judge(*large, np.ones((192, 192), np.float32))
+    assert found == pytest.approx(arcface_judge(*textures, np.ones((64, 64), np.float32)), abs=0.02)
+
+
+def test_arcface_sees_the_same_face_as_the_same_and_more_noise_as_less_alike(arcface_judge: IdentityJudge) -> None:
     texture = toy_texture(256)
     noise = np.random.default_rng(0).normal(size=texture.shape).astype(np.float32)
     weight = np.ones((256, 256), np.float32)
@@ -235,7 +212,7 @@ def test_arcface_sees_the_same_face_as_the_same_and_more_noise_as_less_alike(arc
     assert found[0] > found[1] > found[2] > -1
 
 
-def test_arcface_hears_only_what_is_weighed(arcface_judge: FaceIdentity) -> None:
+def test_arcface_hears_only_what_is_weighed(arcface_judge: IdentityJudge) -> None:
     texture, truth = toy_texture(128), toy_texture(128)[::-1].copy()
     weight = np.zeros((128, 128), np.float32)
     weight[:, :60] = 0.7
@@ -248,17 +225,17 @@ def test_arcface_hears_only_what_is_weighed(arcface_judge: FaceIdentity) -> None
 
 
 def test_arcface_is_shown_the_mean_face_in_the_middle_of_its_picture(
-    models: Models, arcface_judge: FaceIdentity
+    models: Models, arcface_judge: IdentityJudge
 ) -> None:
     """Eyes at two thirds of the template's height, level; the prior's mean face, for nothing else is weighed."""
     shown: list[torch.Tensor] = []
     assert models.prior is not None
-    watched = FaceIdentity(arcface_judge.network, models.topology, models.prior, "watched")
+    watched = IdentityJudge(arcface_judge.network, models.topology, models.prior, "watched")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(watched.network), "embed", lambda _, x: (shown.append(x), torch.eye(2))[1])
+        patch.setattr(type(watched.network), "embed", lambda _, x: (shown.append(x), torch.eye(1, 2))[1])
         weight = np.full((64, 64), 1e-6, np.float32)
         watched(toy_texture(64), toy_texture(64), weight)
-    (pictures,) = shown
+    pictures = torch.cat(shown)
     assert pictures.shape == (2, 3, 112, 112)
     torch.testing.assert_close(pictures[0], pictures[1])
     mirrored = (pictures[0] - pictures[0].flip(2)).abs().mean()
@@ -282,7 +259,8 @@ def test_identity_judge_tells_halves_of_one_face_from_those_of_others(
     for photo in photos[:10]:
         for path in portraits.glob(f"*_{photo.stem}.jpg"):
             shutil.copy(path, tmp_path)
-    prior = substitute.identity.prior
+    prior = models.prior
+    assert prior is not None
     found = collect_texels((tmp_path,), frozenset(), models.facemesh, models.topology, prior.size)
     textures = [prior.image(torch.from_numpy(c.astype(np.float32) / 255)) for c in found.colour]
     weights = [prior.image(torch.from_numpy(w.astype(np.float32))[:, None])[..., 0] for w in found.weight]

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ostec.eval.scores import psnr, sharpness, ssim
+from ostec.eval.scores import psnr, sharpness, ssim, tone_deg, tone_group
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -66,3 +66,20 @@ def test_half_flat_has_half_the_gradient_energy_of_a_ramp() -> None:
     flat = np.where(np.arange(41)[:, None, None] < 20, ramp[:, 20:21], ramp)
     mask[18:22] = False  # where both meet
     assert sharpness(flat, ramp, mask, np.ones_like(mask)) == pytest.approx(17 / 33, abs=0.02)
+
+
+def test_the_tone_is_the_angle_of_the_median_skin_in_lab() -> None:
+    picture = np.full((4, 4, 3), 0.5, np.float32)
+    picture[:, :3] = np.float32([224, 172, 105]) / 255
+    picture[0] = 0  # the median does not hear a few
+    skin = np.zeros((4, 4), bool)
+    skin[:, :3] = True
+    # Lab of sRGB (224, 172, 105) under D65: L 73.8, b 41.5.
+    assert tone_deg(picture, skin) == pytest.approx(math.degrees(math.atan2(73.8 - 50, 41.5)), abs=0.2)
+    assert tone_deg(picture * np.float32(0.5), skin) < 0 < tone_deg(picture, skin)
+    assert math.isnan(tone_deg(picture, np.zeros((4, 4), bool)))
+
+
+def test_tones_fall_into_three_groups() -> None:
+    found = [tone_group(x) for x in (60.0, 41.5, 41.0, 10.0, 9.5, -40.0, math.nan)]
+    assert found == ["above 41", "above 41", "10 to 41", "10 to 41", "below 10", "below 10", "unknown"]

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from ostec.core.assets import asset_path
 from ostec.core.errors import ImageError, UsageError
 from ostec.core.types import FloatArray, Provenance
 from ostec.eval.scores import LUMA
 from ostec.eval.textures import run as textures
-from ostec.eval.textures.run import Coder, TextureFile, TextureTask
+from ostec.eval.textures.run import TextureFile, TextureTask
 from ostec.export.record import write_record
 from ostec.io.images import read_image, write_palette_png, write_png
-from tests.toy import toy_prior, toy_texture
+from ostec.load.topology import read_topology
+from ostec.pipeline.models import load_prior
+from tests.toy import toy_texture
 
 ALL = np.ones((64, 64), bool)
 GREY = np.full((64, 64, 3), 0.5, np.float32)
@@ -72,36 +75,16 @@ def test_energy_is_of_sobel_in_decibel() -> None:
     assert math.isnan(textures.energy_db(ramp, np.zeros((64, 64), bool)))
 
 
-def test_faces_that_the_prior_draws_have_a_spread_of_one() -> None:
-    prior = toy_prior(np.ones((32, 32), bool), components=4, noise=0.05)
-    rng = np.random.default_rng(0)
-    for tau in (1.0, 64.0):
-        coder = Coder(prior, tau)
-        codes = []
-        for _ in range(600):
-            z = torch.from_numpy(rng.normal(size=4).astype(np.float32))
-            noise = torch.from_numpy(rng.normal(scale=0.05**0.5, size=(1024, 3)).astype(np.float32))
-            codes.append(coder(prior.image(prior.mean + prior.basis @ z + noise)))
-        # The root of the mean square of 2400 numbers is off by 1 / sqrt(4800) = 1.4 %.
-        assert textures.spread(np.array(codes)) == pytest.approx(1, abs=0.05)
-    narrow = [coder(prior.image(prior.mean + prior.basis @ torch.full((4,), 0.1 * k))) for k in range(3)]
-    assert textures.spread(np.array(narrow)) < 0.1
-
-
 def test_spread_by_hand_and_of_too_few() -> None:
-    codes = np.float32([[0, 0], [2, 0], [4, 6]])  # mean (2, 2); squares 8, 4, 20 over 6 numbers
-    assert textures.spread(codes) == pytest.approx(math.sqrt(32 / 6))
+    codes = np.float32([[0, 0], [2, 0], [4, 6]])  # mean (2, 2); squares 8, 4, 20 over 3 codes
+    assert textures.spread(codes) == pytest.approx(math.sqrt(32 / 3))
     assert math.isnan(textures.spread(codes[:1]))
 
 
-def test_coder_finds_what_it_drew_at_any_size() -> None:
-    prior = toy_prior(np.ones((32, 32), bool), components=3, noise=1e-6)
-    z = torch.tensor([0.5, -1.0, 2.0])
-    small = prior.image(prior.mean + prior.basis @ z)
-    large = np.repeat(np.repeat(small, 4, 0), 4, 1)
-    coder = Coder(prior, 1.0)
-    for image in (small, large):
-        np.testing.assert_allclose(coder(image) * coder.scale, z, atol=0.01)
+def test_pairs_of_one_person_by_hand() -> None:
+    codes = np.float32([[1, 0], [0, 1], [0.8, 0.6], [0.6, 0.8]])  # cosines 0, 0.8, 0.6, 0.6, 0.8, 0.96
+    assert textures.one_person(codes) == [(0, 2), (1, 3), (2, 3)]
+    assert textures.one_person(np.zeros((3, 0), np.float32)) == []
 
 
 def test_twins_are_found_across_blocks_and_only_they() -> None:
@@ -165,7 +148,7 @@ def test_set_of_textures_with_failures_twins_and_blur(tmp_path: Path) -> None:
     assert (found.settings["size"], found.settings["layout"]) == (64, "whole")
     of_set = found.rows[-1]
     assert of_set.figures["duplicates"] == 2
-    assert of_set.labels == {"textures": 4, "twins": [["t2", "twin"]]}
+    assert of_set.labels == {"textures": 4, "twins": [["t2", "twin"]], "one_person": []}
     assert math.isnan(of_set.figures["spread"])  # no prior of that layout: said, not made up
     assert found.models == {"identity": textures.NO_IDENTITY}
     sharpness = [row.figures["sharpness"] for row in found.rows[:4]]
@@ -199,8 +182,9 @@ def test_mask_is_where_texels_count(tmp_path: Path) -> None:
 def test_completed_faces_have_provenance_and_identity(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    coder = textures.load_coder()
-    prior = coder._prior
+    judge = textures.load_judge()
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    prior = load_prior(asset_path("models/prior.safetensors"), topology, torch.device("cpu"))
     chart = textures.valid_texels("default", None, prior.size)
     assert (chart == prior.inside).mean() > 0.99
     origin = np.where(chart, np.uint8(Provenance.PRIOR), np.uint8(Provenance.OUTSIDE))
@@ -208,7 +192,7 @@ def test_completed_faces_have_provenance_and_identity(tmp_path: Path) -> None:
     palette = np.zeros((11, 3), np.uint8)
     for k in range(2):
         z = torch.zeros(prior.basis.shape[-1])
-        z[0] = 2.0 * k - 1
+        z[:8] = 2.0 * k - 1
         write_png(folder / f"f{k}.png", np.clip(prior.image(prior.mean + prior.basis @ z), 0, 1))
         write_palette_png(folder / f"f{k}_provenance.png", origin, palette)
         write_record(folder, f"f{k}", {"files": []})
@@ -219,11 +203,13 @@ def test_completed_faces_have_provenance_and_identity(tmp_path: Path) -> None:
     share = chart[: prior.size // 2].sum() / chart.sum()
     assert found.rows[0].figures["area_photo"] == pytest.approx(share)
     assert "area_layout" not in found.rows[0].figures
-    # One of K coefficients is 1 away from the mean on either side.
-    expected = 1 / math.sqrt(prior.basis.shape[-1]) / coder.scale
-    assert found.rows[-1].figures["spread"] == pytest.approx(expected, rel=0.05)
+    # Two directions lie half their distance from their mean.
+    whole = chart.astype(np.float32)
+    first, second = (judge.code(read_image(folder / f"f{k}.png"), whole) for k in range(2))
+    assert found.rows[-1].figures["spread"] == pytest.approx(float((first - second).norm()) / 2, rel=1e-3)
+    assert found.rows[-1].figures["spread"] > 0.05
     assert found.rows[0].figures["spread"] == pytest.approx(found.rows[1].figures["spread"])
-    assert found.models == {"identity": textures.STAND_IN}
+    assert found.models == {"identity": judge.name}
     write_palette_png(folder / "f0_provenance.png", origin[:64, :64], palette)
     assert "another size" in _evaluate(folder, tmp_path / "out", "default").failures[0]["reason"]
 

@@ -10,8 +10,9 @@ import pytest
 
 from ostec.core.errors import OutputError
 from ostec.core.types import Provenance, TexturedFace
-from ostec.export import mesh
+from ostec.export import mesh, page
 from ostec.io.images import read_image, read_palette_png
+from tests.export.conftest import toy_result
 
 HARMLESS = ["face", "Größe&Söhne", "a.b", "%20'x'"]
 NAMES = [*HARMLESS, "Gräfin & Söhne #1", "-s", "a\\b", "a\nb", " ", "my photo"]
@@ -161,27 +162,49 @@ def test_damaged_npz_is_one_sentence(tmp_path: Path, result: TexturedFace) -> No
         mesh.read_npz(path)
 
 
-WRITE_ALL = """
-import sys, pathlib
-sys.path[:0] = {paths!r}
-from conftest import toy_result
-from ostec.export import mesh, page
-folder, result = pathlib.Path(sys.argv[1]), toy_result()
-mesh.write_texture(folder, "a", result)
-mesh.write_obj(folder, "a", result.face, result.topology)
-mesh.write_glb(folder, "a", result)
-mesh.write_npz(folder, "a", result)
-page.write_page(folder, "a", result, {{"source": "a.jpg"}})
-"""
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("vertices", np.zeros((9, 2), np.float32)),
+        ("vertices", np.full((9, 3), np.nan, np.float32)),
+        ("vertices", np.float32(0)),
+        ("triangles", np.full((8, 3), 9, np.int32)),
+        ("triangles_uv", np.full((8, 3), -1, np.int32)),
+        ("triangles", np.zeros((8, 3))),
+        ("uv", np.zeros(9, np.float32)),
+        ("landmarks", np.zeros((467, 3), np.float32)),
+        ("camera_matrix", np.zeros((4, 4))),
+        ("pose_deg", np.zeros(2)),
+    ],
+)
+def test_arrays_that_are_no_faces_are_one_sentence(
+    tmp_path: Path, result: TexturedFace, name: str, value: np.ndarray
+) -> None:
+    path = mesh.write_npz(tmp_path, "a", result)
+    with np.load(path) as arrays:
+        fields = dict(arrays)
+    np.savez(path, **{**fields, name: value})
+    with pytest.raises(OutputError, match=r"a\.npz cannot be read back"):
+        mesh.read_npz(path)
+
+
+def write_all(folder: Path) -> None:
+    result = toy_result()
+    mesh.write_texture(folder, "a", result)
+    mesh.write_obj(folder, "a", result.face, result.topology)
+    mesh.write_glb(folder, "a", result)
+    mesh.write_npz(folder, "a", result)
+    page.write_page(folder, "a", result, {"source": "a.jpg"})
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
-    here = Path(__file__).resolve().parent
-    program = WRITE_ALL.format(paths=[str(here), str(here.parents[1])])
-    folders = [tmp_path / "first", tmp_path / "second"]
+    folders = [tmp_path / "here", tmp_path / "there"]
     for folder in folders:
         folder.mkdir()
-        subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+    write_all(folders[0])
+    program = "import sys, pathlib; from tests.export.test_mesh import write_all; write_all(pathlib.Path(sys.argv[1]))"
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run([sys.executable, "-c", program, str(folders[1])], cwd=root, check=True)
     names = sorted(path.name for path in folders[0].iterdir())
     assert len(names) == 8
     for name in names:

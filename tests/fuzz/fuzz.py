@@ -99,7 +99,8 @@ def fuzz(name: str, seconds: float, keep: Path, seed: int = 0) -> tuple[int, dic
     target, draw, findings, count = TARGETS[name], random.Random(f"{name} {seed}"), dict[str, bytes](), 0
     with tempfile.TemporaryDirectory() as folder:
         seeds = target.seeds(Path(folder))
-        path = Path(folder) / target.file
+        path = Path(folder) / "in/in" / target.file  # a list may name the folders above
+        path.parent.mkdir(parents=True)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             batch = [mutated(draw.choice(seeds), seeds, draw) for _ in range(_BATCH)]

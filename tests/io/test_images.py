@@ -449,7 +449,7 @@ def test_a_dark_picture_of_16_bits_is_brightened_and_halved(tmp_path: Path) -> N
     assert np.abs(half - whole.reshape(20, 2, 30, 2, 3).mean((1, 3))).mean() < 0.004
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_a_halved_picture_is_upright(tmp_path: Path, name: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -457,6 +457,21 @@ def test_a_halved_picture_is_upright(tmp_path: Path, name: str) -> None:
     whole, half = images.read_image(path), images.read_image(path, whole_megapixels=0.001)
     assert half.shape == (30, 20, 3)
     assert np.abs(half - whole.reshape(30, 2, 20, 2, 3).mean((1, 3))).mean() < 0.02
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_halved_webp_is_that_of_pillow(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(gradient(1101, 61)).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.fromarray(gradient(1101, 61)[..., 1]))
+    one = save(tmp_path / "a.webp", picture, quality=80)
+    other = save(tmp_path / "b.png", Image.open(one))
+    half, expected = (images.read_image(path, whole_megapixels=0.001) for path in (one, other))
+    assert half.shape == (551, 31, 3)
+    assert np.abs(half - expected).max() < 0.01
+    one.write_bytes(one.read_bytes()[:-200])
+    with pytest.raises(ImageError, match=r"a\.webp is damaged"):
+        images.read_image(one, whole_megapixels=0.001)
 
 
 def in_a_process(program: str, megabytes: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -467,15 +482,16 @@ def in_a_process(program: str, megabytes: int | None = None) -> subprocess.Compl
     return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_hundred_megapixels_take_little_memory(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.jpg", Image.new("RGB", (10_000, 10_000), (200, 30, 60)), quality=50)
+@pytest.mark.parametrize(("ending", "most_kb"), [("jpg", 800_000), ("webp", 1_000_000)])
+def test_a_hundred_megapixels_take_little_memory(tmp_path: Path, ending: str, most_kb: int) -> None:
+    path = save(tmp_path / f"a.{ending}", Image.new("RGB", (10_000, 10_000), (200, 30, 60)), quality=50)
     run = in_a_process(
         f"print(images.read_image(Path({str(path)!r}), whole_megapixels=25).shape)\n"
         "print(Path('/proc/self/status').read_text())"
     )
     assert run.stdout.startswith("(5000, 5000, 3)"), run.stderr
     (peak,) = re.findall(r"VmHWM:\s*(\d+) kB", run.stdout)  # ru_maxrss begins with that of the tests' process
-    assert int(peak) < 800_000  # kB; 1.6 GB if it is read whole
+    assert int(peak) < most_kb  # 1.6 GB if it is read whole
 
 
 def test_where_memory_is_short_the_sentence_has_the_size(tmp_path: Path) -> None:

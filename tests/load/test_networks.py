@@ -18,12 +18,13 @@ from ostec.load import networks
 from ostec.load.networks import load_arcface, load_parsing
 from ostec.mask.parsing import LEAST_BARE, believed
 from ostec.mask.skin import mask_guide
-from ostec.nets.arcface import TEMPLATE, ArcFace, arcface_from_tensors
+from ostec.nets.arcface import DEPTHS, TEMPLATE, ArcFace, arcface_from_tensors
 from ostec.nets.parsing import BiSeNet, FacePart, bisenet_from_tensors
 from ostec.pipeline import Completer, Models, load_models
 from ostec.pipeline.observe import MASK_SIZE, Observer
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.identity import identity_crop, identity_loss, identity_of
+from ostec.project.studio import TURNED
 from tests.nets.judge_files import made_weights
 from tests.toy import toy_face
 
@@ -161,7 +162,7 @@ def test_models_without_a_generator_have_parsing_alone(own: Path, made: Path) ->
     put(made, own, "arcface/r18.pth", "bisenet/79999_iter.pth")
     found = load_models(CPU, QUICK)
     assert found.parsing is not None
-    assert found.arcface is None  # of use in projections alone
+    assert found.recogniser is None  # of use in projections alone
     assert found.hashes["bisenet/79999_iter.pth"] == sha256_of(made / "bisenet/79999_iter.pth")
     assert "arcface/r18.pth" not in found.hashes
 
@@ -184,7 +185,7 @@ def test_the_identity_of_a_photo_does_not_depend_on_where_and_how_large_its_face
 def test_the_crop_brings_the_mean_face_near_the_template(models: Models) -> None:
     """FaceMesh's mean face and insightface's mean points are of different people and detectors: within 6 px of 112."""
     landmarks = toy_face(models.topology, scale=0.7).landmarks
-    crop = identity_crop(landmarks)
+    crop = identity_crop(landmarks, ArcFace(DEPTHS["r18"]))
     eyes = [landmarks[[33, 133]].mean(0), landmarks[[362, 263]].mean(0)]
     placed = crop.points_to_crop(np.stack([*eyes, *landmarks[[61, 291]]])[:, :2])
     assert abs(placed - TEMPLATE[[0, 1, 3, 4]]).max() < 6
@@ -195,7 +196,7 @@ def test_the_identity_loss_is_0_for_the_photo_itself_and_its_gradient_lowers_it(
 ) -> None:
     who = identity_of(arcface, photo, face)
     assert who is not None
-    loss = identity_loss(arcface, torch.from_numpy(who), identity_crop(face.landmarks))
+    loss = identity_loss(arcface, torch.from_numpy(who), identity_crop(face.landmarks, arcface))
     itself = torch.from_numpy(photo).permute(2, 0, 1)[None].contiguous() * 2 - 1
     random = torch.Generator().manual_seed(0)
     other = (itself + 0.3 * torch.randn(itself.shape, generator=random)).clamp(-1, 1)
@@ -269,10 +270,11 @@ def test_parsing_is_believed_from_a_share_of_the_seen_skin(models: Models, photo
 
 
 def test_a_completion_with_made_networks_completes_and_its_record_names_them(
-    own: Path, made: Path, tmp_path: Path
+    own: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Random weights say nothing of a face, so the parsing may well be left out; then a sentence says so."""
     put(made, own, "arcface/r18.pth", "bisenet/79999_iter.pth")
+    monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:2]])
     completer = Completer.from_pretrained(CompleteSettings(iterations=1, uv_size=256, face_model="none"), "cpu")
     record = json.loads(completer(ROOT / "examples/astronaut.png").save(tmp_path / "out").read_text())
     assert record["weights"]["arcface/r18.pth"] == sha256_of(made / "arcface/r18.pth")
@@ -280,6 +282,7 @@ def test_a_completion_with_made_networks_completes_and_its_record_names_them(
     left_out = [text for text in record["warnings"] if text.startswith("The face parsing (BiSeNet) calls only")]
     assert (record["parsing"], len(left_out)) in (("BiSeNet", 0), ("none", 1))
     assert record["identity"] == "ArcFace r18"
+    assert len(record["losses"]) == 2
     assert all(0 <= row["identity"] <= 2 * 0.05 for row in record["losses"].values())
 
 

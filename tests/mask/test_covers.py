@@ -1,5 +1,7 @@
 """From log-odds to what counts as covered."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,22 @@ def guide(models: Models) -> MaskGuide:
 @pytest.fixture
 def seen(guide: MaskGuide) -> UvObservation:
     flat, inside = np.ones(guide.inside.shape, np.float32), guide.inside
-    return UvObservation(np.full((*flat.shape, 3), 0.5, np.float32), flat, inside, flat, flat, flat, inside)
+    grey = UvObservation(np.full((*flat.shape, 3), 0.5, np.float32), flat, inside, flat, flat, flat, inside)
+    return drawn_eyes(grey, guide, (False, False))
+
+
+def drawn_eyes(seen: UvObservation, guide: MaskGuide, closed: tuple[bool, bool]) -> UvObservation:
+    """Both eyes as a white with a dark iris, or as a lid with lashes at its lower edge."""
+    colour = seen.colour.copy()
+    v, u = 1 - (np.arange(MASK_SIZE)[:, None] + 0.5) / MASK_SIZE, (np.arange(MASK_SIZE) + 0.5) / MASK_SIZE
+    for centre, shut in zip(guide.rims.centres, closed, strict=True):
+        x, y = (u - centre[0]) / 0.066, (v - centre[1]) / 0.028
+        opening = x**2 + y**2 < 1
+        iris = opening & (np.hypot(u - centre[0], v - centre[1]) < 0.028)
+        lashes = opening & (y < -0.75 * np.sqrt(np.clip(1 - x**2, 0, 1)))
+        for where, light in ((opening, 0.48 if shut else 0.7), (lashes if shut else iris, 0.15)):
+            colour[where] = light
+    return replace(seen, colour=colour)
 
 
 def found_for(covered: np.ndarray, seen: UvObservation, guide: MaskGuide, sure: float = 5.0) -> Cover:
@@ -73,10 +90,34 @@ def test_what_is_small_or_unsure_is_nothing(seen: UvObservation, guide: MaskGuid
 
 
 def test_where_nothing_is_seen_nothing_is_covered(seen: UvObservation, guide: MaskGuide) -> None:
-    from dataclasses import replace
-
     blind = replace(seen, visible=np.zeros_like(seen.visible))
     assert found_for(guide.inside, blind, guide) == Cover()
+
+
+def test_lids_that_are_closed_hide_the_eyes(seen: UvObservation, guide: MaskGuide) -> None:
+    cover = find_cover(drawn_eyes(seen, guide, (True, True)), guide, None)
+    assert cover.parts == ("eyes",)
+    assert cover.free is not None
+    assert not cover.free[guide.parts["eyes"]].any()
+    assert cover.free[guide.parts["mouth"]].all()
+
+
+@pytest.mark.parametrize("closed", [(False, False), (True, False), (False, True)])
+def test_an_eye_that_is_seen_is_believed(seen: UvObservation, guide: MaskGuide, closed: tuple[bool, bool]) -> None:
+    assert find_cover(drawn_eyes(seen, guide, closed), guide, None) == Cover()
+
+
+def test_of_eyes_that_are_not_seen_nothing_is_said(seen: UvObservation, guide: MaskGuide) -> None:
+    drawn = drawn_eyes(seen, guide, (True, True))
+    assert find_cover(replace(drawn, visible=drawn.visible & ~guide.parts["eyes"]), guide, None) == Cover()
+
+
+def test_what_is_known_to_be_covered_is(seen: UvObservation, guide: MaskGuide) -> None:
+    known = guide.parts["nose"]
+    cover = find_cover(drawn_eyes(seen, guide, (False, False)), guide, None, known=known)
+    assert cover.parts == ("nose",)
+    assert cover.free is not None
+    assert not cover.free[known].any()
 
 
 def test_pictures_of_another_size_are_refused() -> None:

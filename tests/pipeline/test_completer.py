@@ -27,6 +27,7 @@ from ostec.export.mesh import read_npz
 from ostec.export.record import read_record
 from ostec.io.images import read_image, read_palette_png, to_bytes
 from ostec.pipeline import CompletedFace, Completer, load_models
+from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import camera_from_matrix
 from ostec.render.uv import bake_layout, render_textured
@@ -45,7 +46,9 @@ def with_settings(completer: Completer) -> Make:
     """A completer of other settings that shares the networks."""
 
     def make(**changed: object) -> Completer:
-        return Completer(completer.models, replace(SETTINGS, **changed), completer.device, [])  # type: ignore[arg-type]
+        settings = replace(SETTINGS, **changed)  # type: ignore[arg-type]
+        heads = load_head_maker(settings.face_model, settings.head) if settings.face_model != "none" else None
+        return Completer(completer.models, settings, completer.device, [], heads)
 
     return make
 
@@ -271,10 +274,13 @@ def test_another_process_writes_the_same_bytes(completer: Completer, tmp_path: P
     }
 
 
-def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(with_settings: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["none", pytest.param("head", marks=pytest.mark.slow)])
+def test_frontal_portrait_and_turntable_added_later_are_those_made_at_once(
+    with_settings: Make, tmp_path: Path, model: str
+) -> None:
     at_once, later = tmp_path / "once", tmp_path / "later"
-    with_settings(frontalize=True, turntable=True)(HOPPER).save(at_once)
-    plain = with_settings()
+    with_settings(frontalize=True, turntable=True, face_model=model)(HOPPER).save(at_once)
+    plain = with_settings(face_model=model)
     plain(HOPPER).save(later)
     assert len(list(at_once.iterdir())) == len(list(later.iterdir())) + 2
     plain.extend(later, "grace_hopper", HOPPER, frontalize=True, turntable=False)

@@ -26,6 +26,8 @@ def bare(completer: Completer, astronaut: FloatArray) -> CompletedFace:
         ("phone", set()),
         ("veil", {"mouth", "chin"}),
         ("sunglasses", {"eyes"}),
+        ("mosaic", {"eyes"}),
+        ("lids", {"eyes"}),
         ("fringe", {"forehead"}),
     ],
 )

@@ -9,7 +9,7 @@ from ostec.core.types import FaceBox, FloatArray, ObservedFace, Topology
 from ostec.fit.dense import stretch_of
 from ostec.mask.covers import Cover
 from ostec.pipeline import Completer
-from ostec.pipeline.guesses import guesses, outside_share
+from ostec.pipeline.guesses import far_half, guesses, outside_share
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,8 @@ def test_each_guess_is_told(observed: ObservedFace, completer: Completer) -> Non
     small = FaceBox(np.array([0, 0, 60, 70], np.float32), 1.0, observed.box.points)
     dark = replace(observed.seen, colour=observed.seen.colour * 0.1)
     wide = replace(face, landmarks=face.landmarks * np.array([2, 1, 1], np.float32))
-    turned = replace(face, pose_deg=(0.0, -50.0, 0.0))
     low = int(face.landmarks[:, 1].max() - 0.25 * np.ptp(face.landmarks[:, 1]))
     cases = {
-        "turned by 50 degrees": {"face": turned},
         "only 70 pixels": {"box": small},
         "pictures 512": {"pictures_px": 512},
         "outside the picture": {"size": (low, observed.photo.shape[1])},
@@ -59,6 +57,12 @@ def test_each_guess_is_told(observed: ObservedFace, completer: Completer) -> Non
         sentences = told(observed, topology, **{"pictures_px": 64, **changes})
         assert len(sentences) == 1, (words, sentences)
         assert words in sentences[0]
+
+
+@pytest.mark.parametrize(("yaw_deg", "sentences"), [(-50.0, 1), (50.0, 1), (44.0, 0)])
+def test_of_a_texture_the_far_half_is_a_guess(observed: ObservedFace, yaw_deg: float, sentences: int) -> None:
+    said = far_half(replace(observed.face, pose_deg=(0.0, yaw_deg, 0.0)))
+    assert said == ["The face is turned by 50 degrees: the far half of the texture is a guess."][:sentences]
 
 
 def test_a_stretch_is_seen_however_the_head_is_turned(completer: Completer) -> None:

@@ -24,7 +24,7 @@ from ostec.pipeline.settings import InvertSettings
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
-SETTINGS = InvertSettings(iterations=4)
+SETTINGS = InvertSettings(iterations=2)
 ENDINGS = {".png", "_target.png", "_trust.png", ".npz", ".json"}
 
 
@@ -32,7 +32,7 @@ ENDINGS = {".png", "_target.png", "_trust.png", ".npz", ".json"}
 def inverter() -> Inverter:
     """With what ships, even where published networks lie on this machine."""
     loaded = Inverter.from_pretrained(SETTINGS, "cpu")
-    return Inverter(replace(loaded.models, lpips=None, arcface=None, parsing=None), SETTINGS, loaded.device, [])
+    return Inverter(replace(loaded.models, perceptual=None, recogniser=None, parsing=None), SETTINGS, loaded.device, [])
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +146,9 @@ def test_record_says_how_the_result_was_made(inverter: Inverter, inverted: Inver
     assert record["settings"] == to_json(SETTINGS)
     assert record["weights"] == inverter.models.hashes
     assert {"generator.safetensors", "prior.safetensors", "facemesh.safetensors"} <= set(record["weights"])
-    assert record["features"] == "encoder (no LPIPS backbone)"
+    assert record["features"] == "encoder (no perceptual network)"
     assert (record["landmarks"], record["identity"], record["realism"]) == ("FaceMesh", "none", "none")
-    assert record["iterations"] == 4
+    assert record["iterations"] == 2
     assert record["warnings"] == []
     assert abs(record["pose_deg"][1]) < 10
     assert record["view_pose_deg"] == record["pose_deg"][:2]
@@ -157,23 +157,22 @@ def test_record_says_how_the_result_was_made(inverter: Inverter, inverted: Inver
 
 
 def test_loss_falls_with_the_iterations(inverter: Inverter, inverted: InvertedFace) -> None:
-    start, more = (with_settings(inverter, iterations=k)(ASTRONAUT).record for k in (0, 16))
+    start, more = (with_settings(inverter, iterations=k)(ASTRONAUT).record for k in (0, 10))
     assert start["iterations"] == 0
     assert start["losses"]["total"] == start["losses"]["start_total"] == inverted.record["losses"]["start_total"]
     assert more["losses"]["total"] < 0.95 * inverted.record["losses"]["total"]
     assert inverted.record["losses"]["total"] < start["losses"]["total"]
 
 
-def test_twice_is_the_same_to_the_byte(inverter: Inverter, inverted: InvertedFace, tmp_path: Path) -> None:
+def test_twice_is_the_same_to_the_byte_and_progress_never_falls_and_ends(
+    inverter: Inverter, inverted: InvertedFace, tmp_path: Path
+) -> None:
     inverted.save(tmp_path / "a")
-    with_settings(inverter)(str(ASTRONAUT)).save(tmp_path / "b")
+    calls: list[tuple[str, float]] = []
+    again = with_settings(inverter)(str(ASTRONAUT), progress=lambda stage, done: calls.append((stage, done)))
+    again.save(tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
-
-
-def test_progress_never_falls_and_ends(inverter: Inverter) -> None:
-    calls: list[tuple[str, float]] = []
-    inverter(ASTRONAUT, progress=lambda stage, done: calls.append((stage, done)))
     stages, fractions = zip(*calls, strict=True)
     assert list(dict.fromkeys(stages)) == [stage for stage in STAGES if stage != "stitch"]
     assert list(fractions) == sorted(fractions)
@@ -257,8 +256,7 @@ def test_a_pose_beyond_the_generators_is_clamped_and_told(
     found = inverter(image)
     assert found.record["pose_deg"] == [-20.0, 55.0, 0.0]
     assert found.record["view_pose_deg"] == [-12.0, 45.0]
-    warning, turned_far = sorted(found.record["warnings"], key=lambda text: "far half" in text)
-    assert "turned by 55 degrees" in turned_far
+    (warning,) = found.record["warnings"]  # none of a texture's far half
     assert "pitch -20 and yaw 55, more than the generator draws: it is inverted at -12 and 45" in warning
     assert np.abs(found.view.render - inverted.view.render).mean() > 0.05
 

@@ -74,6 +74,33 @@ def test_a_face_that_is_detected_only_in_the_turned_photo_is_found(
     np.testing.assert_allclose(box.box, [width - x1, height - y1, width - x0, height - y0], atol=1e-3)
 
 
+def test_a_doubtful_face_is_looked_for_turned_only_where_it_is(
+    observer: Observer, photo: FloatArray, upright: FoundFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a large photo, its face upside down in one corner."""
+    large = np.full((900, 1100, 3), 0.5, np.float32)
+    large[600:860, 780:1080] = photo[::-1, ::-1]
+    looked: list[tuple[int, ...]] = []
+    detect = observe.detect_turned_faces
+
+    def noted(image: FloatArray, *rest: Any) -> list[FaceBox]:
+        looked.append(image.shape)
+        return detect(image, *rest)
+
+    monkeypatch.setattr(observe, "detect_turned_faces", noted)
+    box = replace(
+        upright.box,
+        box=np.float32([1080, 860] * 2) - upright.box.box[[2, 3, 0, 1]],
+        points=np.float32([1080, 860]) - upright.box.points[[4, 3, 2, 1, 0]],  # taken for an upright face
+    )
+    found = find_face(large, box, observer.models, PhotoRun(None))
+    assert abs(roll_apart(found, upright) - 180) < 2
+    expected = np.float32([1080, 860]) - upright.face.landmarks[:, :2]
+    assert np.abs(found.face.landmarks[:, :2] - expected).max() < 0.02 * upright.box.side
+    assert len(looked) == 3
+    assert max(side for shape in looked for side in shape[:2]) <= 4 * upright.box.side + 2
+
+
 def test_landmarks_of_another_place_are_refused(
     observer: Observer, photo: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,9 @@ VIEWS = ["bottom", "bottom_left", "bottom_right", "left", "right"]
 def completer() -> Completer:
     """With what ships, even where published networks lie on this machine."""
     loaded = Completer.from_pretrained(SETTINGS, "cpu")
-    return Completer(replace(loaded.models, lpips=None, arcface=None, parsing=None), SETTINGS, loaded.device, [])
+    return Completer(
+        replace(loaded.models, perceptual=None, recogniser=None, parsing=None), SETTINGS, loaded.device, []
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +53,22 @@ def test_the_record_has_every_view_with_its_losses(completer: Completer, soft: C
         assert row["total"] <= row["start_total"]
         terms = {"pixel", "ms_ssim", "latent", "start", "features", "landmarks"}
         assert row["total"] == pytest.approx(sum(row[term] for term in terms), abs=1e-4)
-    assert soft.record["features"] == "encoder (no LPIPS backbone)"
+    assert soft.record["features"] == "encoder (no perceptual network)"
     judges = {term: soft.record[term] for term in ("landmarks", "identity", "realism", "parsing")}
     assert judges == {**dict.fromkeys(judges, "none"), "landmarks": "FaceMesh"}
     assert soft.record["weights"]["generator.safetensors"] == completer.models.hashes["generator.safetensors"]
     assert soft.record["warnings"] == []
 
 
-def test_with_a_backbone_lpips_takes_the_place_of_the_features(completer: Completer, soft: CompletedFace) -> None:
+def test_with_a_backbone_lpips_takes_the_place_of_the_features(
+    completer: Completer, soft: CompletedFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ostec.complete.generator.waves_of", lambda *_: [(view,) for view in TURNED[:2]])
     tensors = LpipsTensors("made", backbone_tensors("alexnet"), linear_tensors("alexnet"))
-    with_lpips = replace(completer.models, lpips=Lpips("alexnet", tensors))
+    with_lpips = replace(completer.models, perceptual=Lpips("alexnet", tensors))
     record = Completer(with_lpips, SETTINGS, completer.device, [])(ASTRONAUT).record
     assert record["features"] == "LPIPS (alexnet)"
+    assert list(record["losses"]) == VIEWS[:2]
     for name, row in record["losses"].items():
         terms = {"pixel", "ms_ssim", "latent", "start", "lpips", "landmarks"}
         assert "features" not in row
@@ -132,15 +138,13 @@ def test_a_portrait_that_is_added_later_is_the_same(completer: Completer, soft: 
     np.testing.assert_array_equal(labels, soft.textured.completed.provenance)
 
 
-def test_twice_is_the_same(completer: Completer, soft: CompletedFace) -> None:
-    again = with_settings(completer)(ASTRONAUT)
+def test_twice_is_the_same_and_progress_names_the_projection_and_never_falls(
+    completer: Completer, soft: CompletedFace
+) -> None:
+    calls: list[tuple[str, float]] = []
+    again = with_settings(completer)(ASTRONAUT, progress=lambda stage, done: calls.append((stage, done)))
     np.testing.assert_array_equal(again.textured.completed.colour, soft.textured.completed.colour)
     assert again.record == soft.record
-
-
-def test_progress_names_the_projection_and_never_falls(completer: Completer) -> None:
-    calls: list[tuple[str, float]] = []
-    with_settings(completer)(ASTRONAUT, progress=lambda stage, done: calls.append((stage, done)))
     stages, fractions = zip(*calls, strict=True)
     assert list(dict.fromkeys(stages)) == list(STAGES)
     assert list(fractions) == sorted(fractions)

@@ -48,6 +48,12 @@ def saved(tmp_path: Path) -> SavedResult:
     return read_result(save_result(tmp_path / "results", "a", TOPOLOGY), TOPOLOGY)
 
 
+@pytest.fixture
+def small(tmp_path: Path) -> SavedResult:
+    """Of 64 texels, for what does not depend on their number."""
+    return read_result(save_result(tmp_path / "results", "a", TOPOLOGY, toy_texture(64)), TOPOLOGY)
+
+
 def _part(made: module.Transferred, name: str) -> HeadPart:
     return next(part for part in made.head.parts if part.name == name)
 
@@ -123,40 +129,40 @@ def _textures(made: module.Transferred) -> list[bytes]:
 
 
 def test_second_run_reads_the_cache_and_gives_the_same_bytes(
-    saved: SavedResult, tmp_path: Path, counted: list[str]
+    small: SavedResult, tmp_path: Path, counted: list[str]
 ) -> None:
     fresh = _transfer(cache=tmp_path / "cache")
-    first = fresh(saved)
-    assert (fresh.cached, len(counted)) == ({256: False}, 2)
-    fresh(saved)
+    first = fresh(small)
+    assert (fresh.cached, len(counted)) == ({64: False}, 2)
+    fresh(small)
     assert len(counted) == 2  # what was computed is held
     again = _transfer(cache=tmp_path / "cache")
-    assert _textures(again(saved)) == _textures(first)
-    assert (again.cached, len(counted)) == ({256: True}, 2)
-    assert _textures(_transfer(cache=None)(saved)) == _textures(first)
+    assert _textures(again(small)) == _textures(first)
+    assert (again.cached, len(counted)) == ({64: True}, 2)
+    assert _textures(_transfer(cache=None)(small)) == _textures(first)
     assert len(counted) == 4
 
 
 @pytest.mark.parametrize("change", ["model", "settings", "size"])
 def test_other_model_settings_or_size_is_computed_anew(
-    saved: SavedResult, tmp_path: Path, counted: list[str], change: str
+    small: SavedResult, tmp_path: Path, counted: list[str], change: str
 ) -> None:
-    _transfer(cache=tmp_path)(saved)
+    _transfer(cache=tmp_path)(small)
     other = _transfer(replace(MODEL, sha256="00" * 32) if change == "model" else MODEL, tmp_path)
     if change == "settings":
         other.maker.settings = replace(other.maker.settings, rim_mm=(5.0, 20.0))
-    other(saved, 300 if change == "size" else None)
+    other(small, 80 if change == "size" else None)
     assert len(counted) == 4
     assert not any(other.cached.values())
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "array"])
 def test_damaged_cache_is_made_anew_and_that_is_said(
-    saved: SavedResult, tmp_path: Path, counted: list[str], caplog: pytest.LogCaptureFixture, damage: str
+    small: SavedResult, tmp_path: Path, counted: list[str], caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    first = _transfer(cache=tmp_path)(saved)
+    first = _transfer(cache=tmp_path)(small)
     (path,) = tmp_path.glob("*.npz")
-    assert path.name == "ict-256.npz"
+    assert path.name == "ict-64.npz"
     content = path.read_bytes()
     if damage == "array":
         with np.load(path) as archive:
@@ -165,16 +171,16 @@ def test_damaged_cache_is_made_anew_and_that_is_said(
     else:
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"no archive")
     with caplog.at_level(logging.WARNING):
-        assert _textures(_transfer(cache=tmp_path)(saved)) == _textures(first)
+        assert _textures(_transfer(cache=tmp_path)(small)) == _textures(first)
     assert len(counted) == 4
     assert caplog.messages == [f"The correspondence {path} is damaged, so it is computed."]
     assert path.read_bytes() == content
 
 
-def test_cache_that_cannot_be_written_costs_nothing_else(saved: SavedResult, tmp_path: Path) -> None:
+def test_cache_that_cannot_be_written_costs_nothing_else(small: SavedResult, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    made = _transfer(cache=tmp_path / "file")(saved)
-    assert _textures(made) == _textures(_transfer()(saved))
+    made = _transfer(cache=tmp_path / "file")(small)
+    assert _textures(made) == _textures(_transfer()(small))
 
 
 def test_model_without_layout_gets_colours_at_its_vertices(saved: SavedResult) -> None:

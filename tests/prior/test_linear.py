@@ -86,6 +86,19 @@ def test_the_solution_is_bayes_rule():
     torch.testing.assert_close(found, torch.tensor([expected]))
 
 
+def test_a_tone_beyond_the_models_is_carried_to_what_is_hidden(prior, truth):
+    """Half as bright as any face of the model: the hidden half follows, and the coefficients alone would not."""
+    dark, weight = truth * np.float32(0.5), half_seen(prior)
+    unseen = hidden(prior, weight)
+    doubtful = LinearPrior(prior.inside, prior.mean, prior.basis, torch.full_like(prior.noise, 1e-3), "")
+    errors = []
+    for tone in (0.0, 0.3):
+        fill = fill_from_prior(doubtful, dark, weight, PriorSettings(tone=tone, reweightings=0, hidden_match=-1.0))
+        errors.append(np.abs(fill.model - dark)[unseen].mean())
+        assert fill.coefficients.shape == (prior.basis.shape[-1],)
+    assert errors[1] < 0.5 * errors[0]
+
+
 def test_more_doubt_means_nearer_to_the_mean(prior, truth):
     seen, trust = torch.from_numpy(truth[prior.inside]), torch.from_numpy(half_seen(prior)[prior.inside])
     lengths = [float(solve_coefficients(prior, seen, trust, tau).norm()) for tau in (1.0, 1e4, 1e6, 1e9)]

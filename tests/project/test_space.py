@@ -16,7 +16,7 @@ from ostec.nets.stylegan2 import Discriminator, Generator, GeneratorShape
 from ostec.project.invert import project
 from ostec.project.objective import ProjectionTarget
 from ostec.project.settings import ProjectionSettings
-from ostec.project.space import JUDGE, NO_LPIPS, TOO_SMALL, encoder_features, latent_space, starting_latents
+from ostec.project.space import ENCODER, JUDGE, TOO_SMALL, encoder_features, latent_space, starting_latents
 from tests.nets.lpips_files import backbone_tensors, linear_tensors
 
 ROOT = Path(__file__).parents[2]
@@ -75,13 +75,13 @@ def lpips() -> Lpips:
 
 
 def test_pictures_are_compared_by_what_the_name_says(model: PortraitGenerator, lpips: Lpips) -> None:
-    assert latent_space(model).features_name == NO_LPIPS == "encoder (no LPIPS backbone)"
-    assert latent_space(model).lpips is None
+    assert latent_space(model).features_name == ENCODER == "encoder (no perceptual network)"
+    assert latent_space(model).perceptual is None
     space = latent_space(model, lpips)
-    assert (space.features_name, space.lpips) == ("LPIPS (alexnet)", lpips)
+    assert (space.features_name, space.perceptual) == ("LPIPS (alexnet)", lpips)
     small = replace(model, generator=Generator(GeneratorShape(32, channel_base=64, channel_max=8)))
     space = latent_space(small, lpips)
-    assert (space.features_name, space.lpips) == (TOO_SMALL, None)
+    assert (space.features_name, space.perceptual) == (TOO_SMALL.format("LPIPS (alexnet)", 64), None)
 
 
 def test_projection_lowers_lpips_on_trusted_pixels(model: PortraitGenerator, lpips: Lpips) -> None:
@@ -120,10 +120,10 @@ def test_photos_are_compared_by_lpips_else_by_the_discriminator_else_by_nothing(
     lpips = Lpips("alexnet", LpipsTensors("toy", backbone_tensors("alexnet"), linear_tensors("alexnet")))
     image = network(torch.randn(1, 6)).detach()
     without = latent_space(natural)
-    assert (without.features_name, without.encode, without.lpips) == (JUDGE, None, None)
+    assert (without.features_name, without.encode, without.perceptual) == (JUDGE, None, None)
     assert without.features is not None
     assert [tuple(level.shape[2:]) for level in without.features(image)] == [(32, 32), (16, 16), (8, 8)]
-    assert latent_space(natural, lpips).lpips is lpips
+    assert latent_space(natural, lpips).perceptual is lpips
     assert latent_space(natural, lpips).features_name == "LPIPS (alexnet)"
     alone = latent_space(replace(natural, discriminator=None))
     assert (alone.features, alone.features_name) == (None, "none")

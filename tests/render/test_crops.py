@@ -252,3 +252,11 @@ def test_the_portraits_square_is_what_the_portraits_camera_shows():
     assert crop.side == pytest.approx(256.0, abs=1e-3)
     with pytest.raises(ValueError, match="expected a positive side"):
         crop_as_portrait(np.ones((2, 2)), np.ones(2), 64)
+
+
+def test_a_picture_averaged_in_bands_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = torch.from_numpy(np.random.default_rng(0).random((211, 173, 3), np.float32)).permute(2, 0, 1)[None]
+    crop = Crop((90.0, 100.0), 170.0, 0.3, 24)
+    whole = warp(image, [crop])
+    monkeypatch.setattr("ostec.render.crops._BAND_BYTES", 1)
+    torch.testing.assert_close(warp(image, [crop]), whole, rtol=0, atol=0)

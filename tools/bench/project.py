@@ -15,12 +15,11 @@ from typing import Any
 import torch
 
 from bench.arithmetic import Counted, convolution_rate
-from bench.clock import Clock
+from bench.clock import Clock, Now, PeakMemory, described
 from bench.judge import Judge, VggShaped, judged_size
 from bench.network import digest, draw_target
 from bench.reference import PlainNetwork, Referenced, project_reference
 from bench.search import search
-from ostec.bench.clock import Now, PeakMemory, described
 from ostec.nets.stylegan2 import Generator
 
 Tell = Callable[[str], None]

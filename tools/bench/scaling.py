@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from bench.clock import Clock
+from bench.clock import Clock, Now, described
 from bench.judge import JUDGED_SIDE, VggShaped, judged_size
 from bench.network import draw_target, random_network
 from bench.reference import PlainNetwork, project_reference
 from bench.search import search
-from ostec.bench.clock import Now, described
 from ostec.nets.stylegan2 import Generator, GeneratorShape
 
 _MAPS = 7

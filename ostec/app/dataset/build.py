@@ -75,6 +75,8 @@ class DatasetBuild:
     attributes: Annotated[str, option(metavar="TABLE|sources")] = ""
     """Table of the photos' attributes, such as age (.csv, .json, .jsonl, .parquet), or sources: what these have of
     their own, as columns or as NAME.json. They can be personal data."""
+    group: Annotated[str, option(metavar="COLUMN")] = ""
+    """Attribute that says who is on a photo: photos of one person are fused to one face, as by ostec fuse."""
     shard_size: int = 500
     """Photos to a shard."""
     threads_per_worker: int = 1
@@ -101,14 +103,16 @@ class DatasetBuild:
             raise UsageError("--shard-size and --threads-per-worker must be 1 or more.")
         if self.batch < 0:
             raise UsageError("--batch must be 0 or more.")
+        if self.group and (not self.attributes or self.settings.faces == "all"):
+            raise UsageError("--group needs --attributes, and takes the largest face of each photo.")
         if self.attributes:
             Labels(self.attributes)  # so that a wrong table is refused before anything is written
         settings = absolute(self.settings)
         _resources(self.work, self.threads_per_worker)
         need_here(settings, self.work.device, self.work.address)
         need_photos(self.source, out)
-        batch = self.batch or batch_for(settings)
-        config = DatasetConfig(settings, self.threads_per_worker, self.shard_size, batch)
+        batch = 1 if self.group else self.batch or batch_for(settings)
+        config = DatasetConfig(settings, self.threads_per_worker, self.shard_size, batch, self.group)
         if self.dry_run:
             return self._preview(Dataset.at(out, config))
         dataset = Dataset.create(out, config)
@@ -227,9 +231,10 @@ def _build(
         if options.retry_failed:
             logger.info("Tried again: %s that failed.", counted(dataset.retry_failed(), "photo"))
         models = os.environ.get(MODELS_VARIABLE, "")
-        make = LoadFaceMaker(dataset.config.settings, options.device, dataset.config.threads, models)
-        job = Job(dataset.folder, dataset.config.shard_size, make, options.copy_failed)
-        dataset.run(RayExecutor(job, _resources(options, dataset.config.threads)), report)
+        config = dataset.config
+        make = LoadFaceMaker(config.settings, options.device, config.threads, models, bool(config.group))
+        job = Job(dataset.folder, config.shard_size, make, options.copy_failed)
+        dataset.run(RayExecutor(job, _resources(options, config.threads)), report)
     except KeyboardInterrupt:
         code = ending.exit_code
     except UsageError:

@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from ostec.app.checks import need_file
 from ostec.app.eval.options import CompletionOptions, RunOptions
-from ostec.app.options import Flat, OutFolder, option
+from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.core.errors import UsageError
 
 
@@ -31,6 +31,8 @@ class EvalViews:
     recorded, and a fit that is more than 15 degrees off is warned about."""
     truth: Annotated[str | None, option(metavar="PHOTO")] = None
     """A true frontal photo; the frontal portraits are compared with it."""
+    fuse: Flag = False
+    """Leave one out: compare each photo with what all others give together, fused as by ostec fuse."""
     iterations_frontalize: int = 300
     """Iterations of a frontal portrait's own projection, with --truth."""
     completion: Flat[CompletionOptions] = field(default_factory=CompletionOptions)
@@ -54,7 +56,7 @@ class EvalViews:
         photos = {p.name: ViewPhoto(p.name, p.path, yaw) for p, yaw in zip(named, yaws, strict=True)}
         truths = assign_names([Path(self.truth)] if self.truth is not None else [], ("",))
         truth = next((ViewPhoto(photo.name, photo.path) for photo in truths), None)
-        study = views_study(ViewsTask(photos, truth, settings, folder))
+        study = views_study(ViewsTask(photos, truth, settings, folder, self.fuse))
         return finish(folder, carry_out(study, self.running), study.by, self.running)
 
     def _check(self) -> None:
@@ -62,6 +64,8 @@ class EvalViews:
 
         if len(self.photos) < (1 if self.truth is not None else 2):
             raise UsageError("Name at least two photos of the person, or one and --truth.")
+        if self.fuse and self.truth is not None:
+            raise UsageError("--fuse compares photos with each other, so it does not go with --truth.")
         if self.yaws and len(self.yaws) != len(self.photos):
             raise UsageError(f"--yaws must have one yaw per photo: {len(self.photos)}, not {len(self.yaws)}.")
         if any(not -90 <= yaw <= 90 for yaw in self.yaws):

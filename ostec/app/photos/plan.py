@@ -8,7 +8,6 @@ from typing import TypeVar
 from ostec.app.photos.results import EARLIER_TURNTABLE, face_name, faces_of, is_foreign, is_whole, read_record
 from ostec.app.photos.runner import Action, Step
 from ostec.app.photos.sources import Photo
-from ostec.core.assets import sha256_of
 from ostec.core.record import INVERSION, RESULT, RunRecord
 from ostec.core.settings import NO_HEAD, flat, from_json, to_json
 from ostec.pipeline.settings import CompleteSettings
@@ -62,7 +61,7 @@ def whole_results(
     if record is None:
         return Step(photo, Action.MAKE, reason=f"{path.name} is damaged")
     records = {name: read_record(save_dir / f"{name}.json", (kind,)) for name in names_of(record)}
-    digest = sha256_of(photo.path)
+    digest = photo.sha256
     if any(r is not None and r.get("source_sha256") != digest for r in records.values()):
         reason = f"{path.name} belongs to another photo, or this one has been edited since"
         return Step(photo, Action.REFUSE, reason=reason)

@@ -26,6 +26,7 @@ MATERIAL_ENDINGS = ("_albedo.png", "_normal.png", "_normal_directx.png", "_orm.p
 """The same of the maps of a face's material."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
+    "_thumbnail.webp",
     *MATERIAL_ENDINGS,
     *HEAD_ENDINGS,
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ostec.app.console import shown
 from ostec.app.photos.results import INVERSION_ENDINGS, RESULT_ENDINGS, RUN_FILES, listed_files
+from ostec.core.assets import sha256_of
 from ostec.core.errors import UsageError
 from ostec.core.settings import Faces
 from ostec.io.photos import expand, is_photo, walk_photos
@@ -40,6 +41,11 @@ class Photo:
     def label(self) -> str:
         """The file's name, fit for a terminal."""
         return shown(self.path.name)
+
+    @property
+    def sha256(self) -> str:
+        """That a result's record names it by. Raises AssetError: it cannot be read."""
+        return sha256_of(self.path)
 
 
 def find_photos(sources: Sequence[str], recursive: bool = True) -> list[Path]:
@@ -90,16 +96,16 @@ def assign_names(photos: Sequence[Path], endings: Sequence[str] = RESULT_ENDINGS
 
 
 def _candidates(path: Path, last: dict[str, int]) -> Iterator[str]:
-    stem = _clean(path.stem)
+    stem = clean_name(path.stem)
     yield stem
     if path.suffix[1:]:
-        yield _clean(f"{stem}_{path.suffix[1:]}")
+        yield clean_name(f"{stem}_{path.suffix[1:]}")
     for number in itertools.count(last.get(stem, 2)):
         last[stem] = number
         yield f"{stem}_{number}"
 
 
-def _clean(stem: str) -> str:
+def clean_name(stem: str) -> str:
     """A stem that can be written into any file and with any ending: valid Unicode, no controls, not too long.
 
     Marks that turn the writing direction go too: a name would be read as another.

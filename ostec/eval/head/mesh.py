@@ -82,6 +82,8 @@ def load_head(parts: Sequence[PartFiles]) -> Head:
     paths = list(dict.fromkeys(part.texture for part in parts))
     textures = [read_image(path, MAX_ATLAS_MEGAPIXELS / len(paths)) for path in paths]
     height, width = (max(t.shape[axis] for t in textures) for axis in (0, 1))
+    if height * width * len(paths) > 2 * MAX_ATLAS_MEGAPIXELS * 1e6:
+        raise UsageError(f"{paths[0]} and the other textures have too different shapes to lie side by side.")
     atlas = np.zeros((height, width * len(paths), 3), np.float32)
     for k, tile in enumerate(textures):
         atlas[: tile.shape[0], k * width : k * width + tile.shape[1]] = tile

@@ -34,9 +34,11 @@ from ostec.eval.photos.sight import BARE, WHOLE_PICTURE, Sight, look
 from ostec.eval.report.drawing import SEEN_COSINE
 from ostec.eval.report.pictures import Cell, cell_of, write_pictures
 from ostec.eval.report.record import OSTEC, PRIOR, Evaluation, Row
-from ostec.eval.scores import psnr, sharpness, ssim
+from ostec.eval.scores import psnr, sharpness, ssim, tone_deg, tone_group
 from ostec.eval.study import Loaded, Study, content_of, load
 from ostec.io.images import read_image
+from ostec.mask.skin import mask_guide
+from ostec.pipeline.observe import WHOLE_MEGAPIXELS
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.geometry import orthographic_camera, rotation_from_pose
 from ostec.render.uv import UvLayout, view_surface
@@ -176,6 +178,13 @@ def hide(sight: Sight, mask: BoolArray) -> Hidden:
     return Hidden(sight, shown, scored, known)
 
 
+def skin_shown(hidden: Hidden, loaded: Loaded) -> BoolArray:
+    """[S, S]: bare skin, away from hair and features, that is left of the photo."""
+    shown = hidden.shown
+    core = mask_guide(loaded.models.topology, shown.inside).core
+    return core & shown.visible & (shown.cosine > SEEN_COSINE) & (shown.mask > BARE)
+
+
 def score(made: FloatArray, hidden: Hidden, judges: Judges) -> dict[str, float]:
     """Figures of a texture [S, S, 3] over what was hidden; ``identity`` over all that the photo showed."""
     truth, scored = hidden.sight.seen.colour, hidden.scored
@@ -223,7 +232,7 @@ class HoldoutTask:
         """``rows``. Raises ImageError, FaceError, OutputError."""
         photo, plan = self.photos[key], self.plan
         loaded = load(plan.complete)
-        image = read_image(photo.path)
+        image = read_image(photo.path, whole_megapixels=WHOLE_MEGAPIXELS)
         sight = look(image, loaded.observer, aligned=True)
         hidden = hide(sight, plan.mask(photo, sight, loaded.observer.unwrapper.layout(SIZE)))
         made = fill_hidden(plan.methods, image, hidden, loaded)
@@ -236,6 +245,8 @@ class HoldoutTask:
             "share_hidden": round(float(np.mean(hidden.scored[inside])), 4),
             "found_by": sight.region,
         }
+        tone = tone_deg(hidden.shown.colour, skin_shown(hidden, loaded))
+        labels |= {"ita": None if math.isnan(tone) else round(tone, 1), "tone": tone_group(tone)}
         shown = hidden.shown.colour * hidden.shown.visible[..., None]
         textures = {"truth": sight.seen.colour, "shown": shown, **made}
         files = {what: np.where(inside[..., None], texture, 0) for what, texture in textures.items()}
@@ -261,7 +272,7 @@ def holdout_study(task: HoldoutTask) -> Study:
         folder=folder,
         task=task,
         items={name: plan.item(photo) for name, photo in photos.items()},
-        by=("found_by",),
+        by=("tone",),
         loaded=load(plan.complete),
         decisive=(to_json(plan), {name: (content_of(photo.path), photo.side) for name, photo in photos.items()}),
         settings={**to_json(plan), "photos": len(photos)},

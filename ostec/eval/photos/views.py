@@ -12,6 +12,9 @@ Photos differ in light and exposure. ``psnr_PART_light`` is the PSNR after one g
 fitted by least squares over ``seen``; every other figure is of the pictures as they are. ``identity`` compares
 textures, where the target shows the face.
 
+With ``fuse`` the completion is that of all photos but the target, fused (leave one out): one row per photo. What the
+result took from photos counts as seen then.
+
 With a true frontal photo there is one more row per input, of the method ``frontal``: the frontal portrait is unwrapped
 by its own landmarks and brought onto that photo in the same way.
 """
@@ -27,7 +30,7 @@ import torch
 
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.settings import to_json
-from ostec.core.types import BoolArray, FittedFace, FloatArray
+from ostec.core.types import BoolArray, FittedFace, FloatArray, Provenance, kinds_of
 from ostec.eval.jobs import Outcome
 from ostec.eval.photos.sight import BARE, DETECTOR, Sight, look
 from ostec.eval.photos.warp import Framed, frame, match_light, spread_colours
@@ -36,10 +39,13 @@ from ostec.eval.report.record import OSTEC, Evaluation, Row
 from ostec.eval.scores import Compared, Perceptual, psnr
 from ostec.eval.study import Study, content_of, load
 from ostec.io.images import read_image
+from ostec.pipeline.observe import WHOLE_MEGAPIXELS
 from ostec.pipeline.settings import CompleteSettings
 from ostec.render.uv import UvLayout
 
 KIND = "views"
+FUSED = "fuse"
+"""In settings: each photo is compared with all others fused."""
 FRONTAL = "frontal"
 """The method that is the frontal portrait."""
 SIZE = 512
@@ -127,12 +133,16 @@ class ViewsTask:
     complete: CompleteSettings
     """With the frontal portrait if there is a ``truth``."""
     folder: Path
+    fuse: bool = False
+    """Leave one out: the photo of the key is compared with what all others give together."""
 
     def __call__(self, key: str) -> Outcome:
         """``rows``, ``failures`` of single pairs, ``yaw`` as fitted. Raises ImageError, FaceError, OutputError."""
+        if self.fuse:
+            return self._left_out(self.photos[key])
         observer = load(self.complete).observer
         photo = self.photos[key]
-        image = read_image(photo.path)
+        image = read_image(photo.path, whole_megapixels=WHOLE_MEGAPIXELS)
         result = load(self.complete).completer(image).textured
         face, texture = result.face, result.completed.colour
         shown = Sight(face, observer.mask(image, face, observer.unwrap(image, face)).seen, DETECTOR).shown
@@ -149,6 +159,18 @@ class ViewsTask:
             except (FaceError, ImageError) as error:
                 failures.append({"item": f"{key} to {other.name}", "method": method, "reason": str(error)})
         return {"rows": rows, "failures": failures, "yaw": round(face.pose_deg[1], 2)}
+
+    def _left_out(self, target: ViewPhoto) -> Outcome:
+        """The row of one photo and all others, fused."""
+        made = load(self.complete).completer.fuse([one.path for one in self.photos.values() if one is not target])
+        face, texture = made.textured.face, made.texture
+        shown = kinds_of(made.provenance) == Provenance.PHOTO
+        others = ViewPhoto(f"all_but_{target.name}", target.path)
+        inside = load(self.complete).observer.unwrapper.layout(SIZE).inside.numpy()[..., None]
+        pictures = {"photo": frame(made.photo, face).image, "texture": texture * inside}
+        write_pictures(self.folder, pictures, stem=f"{others.name}_")
+        row = self._row(others, face, shown, texture, target, OSTEC)
+        return {"rows": [asdict(row)], "failures": []}
 
     def _unwrapped(self, portrait: FloatArray) -> FloatArray:
         """A picture [H, W, 3] of a face by its own landmarks: texture [S, S, 3]."""
@@ -188,7 +210,7 @@ class ViewsTask:
 
 @lru_cache(maxsize=TARGETS_KEPT)
 def _target(path: Path, content: str, settings: CompleteSettings) -> Target:  # noqa: ARG001 - decides what is kept
-    image = read_image(path)
+    image = read_image(path, whole_megapixels=WHOLE_MEGAPIXELS)
     return target_of(image, look(image, load(settings).observer))
 
 
@@ -201,11 +223,12 @@ def views_study(task: ViewsTask) -> Study:
         kind=KIND,
         folder=task.folder,
         task=task,
-        items={name: f"{name} to *" for name in task.photos},
+        items={name: f"all_but_{name} to *" if task.fuse else f"{name} to *" for name in task.photos},
         by=("input", "target"),
         loaded=load(task.complete),
-        decisive=(complete, contents, truth is not None),
-        settings={"complete": complete, "photos": list(task.photos), "yaws": yaws, "truth": truth and truth.name},
+        decisive=(complete, contents, truth is not None, *([FUSED] if task.fuse else [])),
+        settings={"complete": complete, "photos": list(task.photos), "yaws": yaws, "truth": truth and truth.name}
+        | ({FUSED: True} if task.fuse else {}),
         sheet=lambda evaluation: sheet_rows(task.folder, evaluation),
         doubts=lambda outcomes: doubtful_yaws(task, outcomes),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from ostec.core.errors import UsageError
-from ostec.core.text import align
+from ostec.core.text import align, shown
 from ostec.core.types import DoubleArray
 from ostec.eval.report.record import MOST_DB, Evaluation, Row, direction, in_order, number
 from ostec.eval.scores import FIGURES
@@ -261,34 +261,34 @@ def text_of(comparison: Comparison, most_rows: int | None = _SHOWN_ROWS) -> str:
     Of each method ``most_rows``, with the figures that became better or worse before others, 7 at most; None: all rows
     and figures; 0: the means alone.
     """
-    lines = [f"{len(comparison.rows)} rows in pairs", *comparison.notes]
+    lines = [f"{len(comparison.rows)} rows in pairs", *map(shown, comparison.notes)]
     for which, keys in (("A", comparison.only_a), ("B", comparison.only_b)):
         if keys:
             lines.append(f"Only in {which} ({len(keys)}): {_named(keys)}.")
     for method in comparison.unchanged:
         count = sum(pair.method == method for pair in comparison.paired)
-        lines.append(f"{method}: equal in every row of its {count} figures.")
+        lines.append(f"{shown(method)}: equal in every row of its {count} figures.")
     if comparison.lost:
         lines.append(f"Failed in B ({len(comparison.lost)}): {_named(comparison.lost)}.")
     if comparison.gone:
         lines.append(f"No number in any row of B, which counts as worse: {_named(comparison.gone)}.")
-    shown = [pair for pair in comparison.paired if pair.method not in comparison.unchanged]
-    if shown:
+    listed = [pair for pair in comparison.paired if pair.method not in comparison.unchanged]
+    if listed:
         cells = [["method", "figure", "n", "A", "B", "B - A", "95 % interval", "B is"]]
-        for pair in shown:
+        for pair in listed:
             change, low, high = (number(pair.figure, x, True) for x in (pair.difference, pair.low, pair.high))
             values = [number(pair.figure, x) for x in (pair.a, pair.b)]
             cells.append([pair.method, pair.figure, str(pair.n), *values, change, f"{low} .. {high}", pair.verdict])
         lines += ["", *align(cells, 2)]
-    if any(direction(pair.figure) == "one" for pair in shown):
+    if any(direction(pair.figure) == "one" for pair in listed):
         lines.append("sharpness is better the nearer it is to 1, in the logarithm.")
-    for method in dict.fromkeys(pair.method for pair in shown):
+    for method in dict.fromkeys(pair.method for pair in listed):
         lines += _row_lines(comparison, method, most_rows)
     return "\n".join(lines) + "\n"
 
 
 def _named(keys: Sequence[Key]) -> str:
-    named = ", ".join(f"{item} ({method})" for item, method in keys[:_SHOWN_NAMES])
+    named = ", ".join(shown(f"{item} ({method})") for item, method in keys[:_SHOWN_NAMES])
     return named + (f" and {len(keys) - _SHOWN_NAMES} more" if len(keys) > _SHOWN_NAMES else "")
 
 
@@ -296,15 +296,15 @@ def _row_lines(comparison: Comparison, method: str, most: int | None) -> list[st
     names, rows = comparison.judged(method), comparison.ordered(method)
     if not names or len(rows) < 2 or most == 0:
         return []
-    shown = rows[:most]
-    of = "" if len(shown) == len(rows) else f" ({len(shown)} of {len(rows)})"
-    title = f"B - A of {method}, those that lost most of {names[0]} first{of}:"
+    first = rows[:most]
+    of = "" if len(first) == len(rows) else f" ({len(first)} of {len(rows)})"
+    title = f"B - A of {shown(method)}, those that lost most of {names[0]} first{of}:"
     if most is not None:
         moved = {p.figure for p in comparison.paired if p.method == method and p.verdict in ("better", "worse")}
         kept = {names[0], *sorted(names, key=lambda name: name not in moved)[: _SHOWN_FIGURES - 1]}
         names = [name for name in names if name in kept]
     cells = [["item", *names]]
-    for a, b in shown:
+    for a, b in first:
         values = [[min(row.figures.get(name, math.nan), MOST_DB) for row in (a, b)] for name in names]
         cells.append([a.item, *(number(name, y - x, True) for name, (x, y) in zip(names, values, strict=True))])
     return ["", title, "", *align(cells, 1)]

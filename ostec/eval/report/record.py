@@ -12,7 +12,7 @@ import numpy as np
 from ostec.core.errors import UsageError
 from ostec.core.plain import read_json
 from ostec.core.settings import from_json
-from ostec.core.text import align, counted
+from ostec.core.text import align, counted, shown
 from ostec.eval.scores import FIGURES, Direction
 from ostec.io.files import write_atomic
 
@@ -177,7 +177,7 @@ def _header(evaluation: Evaluation) -> list[str]:
     items = max((len({row.item for row in evaluation.rows if row.method == who}) for who in methods), default=0)
     failed = f", {len(evaluation.failures)} failed" if evaluation.failures else ""
     what = f"{evaluation.kind}: {counted(items, 'item')}, {counted(len(evaluation.rows), 'row')}{failed}"
-    return [what, *(f"{purpose}: {judge}" for purpose, judge in sorted(evaluation.models.items()))]
+    return [what, *(shown(f"{purpose}: {judge}") for purpose, judge in sorted(evaluation.models.items()))]
 
 
 def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list[str]:
@@ -196,7 +196,7 @@ def _body(evaluation: Evaluation, by: tuple[str, ...], names: list[str]) -> list
         for labels, group in [*lines, (["mean", *("" for _ in by[1:])][: len(by)], rows)]:
             found = means(group)
             cells.append([method, *labels, str(len(group)), *(number(n, found.get(n, math.nan)) for n in names)])
-    return align(cells, 1 + len(by))
+    return align(cells, 1 + len(by), 2 + len(by))
 
 
 def _place(value: Any) -> tuple[int, Any]:
@@ -212,6 +212,6 @@ def _failures(evaluation: Evaluation) -> list[str]:
     lines = ["", "Could not be done:"] if evaluation.failures else []
     for failure in evaluation.failures[:_SHOWN_FAILURES]:
         method = f" ({failure['method']})" if failure.get("method") else ""
-        lines.append(f"  {failure.get('item', '')}{method}: {failure.get('reason', '')}")
+        lines.append(shown(f"  {failure.get('item', '')}{method}: {failure.get('reason', '')}"))
     rest = len(evaluation.failures) - _SHOWN_FAILURES
     return lines + [f"  and {rest} more"] * (rest > 0)

@@ -1,4 +1,4 @@
-"""``ostec bench pipeline``: seconds per stage of one photo, photos per hour of many."""
+"""Seconds per stage of one photo, photos per hour of many."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ostec.bench.clock import Now, PeakMemory, settle
+from bench.clock import Now, PeakMemory, settle
 from ostec.core.errors import OstecError
 from ostec.core.progress import STAGES
 

@@ -1,25 +1,39 @@
-"""``ostec bench pipeline``: seconds per stage and photos per hour."""
+"""Measure seconds per stage and photos per hour, with the options of ``ostec complete``.
+
+See docs/benchmarks.md::
+
+    python tools/bench_pipeline.py photos/ --repeats 5 --json speed.json
+"""
 
 import json
 import logging
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import torch
 from tyro.conf import Positional
 
+from bench.clock import described
+from bench.photos import measure_photos
 from ostec.app.checks import need_files
 from ostec.app.console import begin, say
 from ostec.app.options import Flat, Quiet, Verbose, option
-from ostec.core.errors import UsageError
-from ostec.core.settings import Device
+from ostec.app.parse import parse
+from ostec.app.photos.sources import find_photos
+from ostec.app.train.prior import training_device
+from ostec.core.errors import OstecError, UsageError
+from ostec.core.settings import Device, to_json
 from ostec.core.text import align
+from ostec.io.files import write_atomic
+from ostec.pipeline import Completer
 from ostec.pipeline.settings import CompleteSettings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ostec.app.bench")
 
 
 @dataclass(frozen=True)
@@ -50,16 +64,6 @@ class BenchPipeline:
         """Carry out the command; returns the exit code: 1 where some photos failed."""
         begin(self.quiet, self.verbose)
         self._check()
-        import torch
-
-        from ostec.app.photos.sources import find_photos
-        from ostec.app.train.prior import training_device
-        from ostec.bench.clock import described
-        from ostec.bench.pipeline import measure_photos
-        from ostec.core.settings import to_json
-        from ostec.io.files import write_atomic
-        from ostec.pipeline import Completer
-
         photos = find_photos(self.source)
         if self.threads:
             torch.set_num_threads(self.threads)
@@ -105,3 +109,17 @@ def table(found: Mapping[str, Any]) -> str:
     start = f"loading {found['load_s']:.1f} s, the very first photo {found['first_s']:.1f} s"
     head = ["seconds", "median", "least", "most"]
     return "\n".join([*align([head, *body], 1), f"{hour}){left}; {start}."])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure, write the file, and print the table; returns the exit code."""
+    try:
+        asked = parse(BenchPipeline, "bench_pipeline.py", list(sys.argv[1:] if words is None else words))
+        return asked.run()
+    except OstecError as error:
+        sys.stderr.write(f"bench_pipeline.py: error: {error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

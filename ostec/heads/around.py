@@ -1,0 +1,156 @@
+"""What the photo shows of the head round the face: skin of neck and ears, and hair.
+
+Everything is judged at the skin's vertices. Hair has depth, so scalp is looked at a little above its surface.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import map_coordinates, minimum_filter
+
+from ostec.core.types import BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
+from ostec.heads.texture import surface_normals
+from ostec.render.geometry import smoothstep
+from ostec.render.rasterize import rasterize
+from ostec.stitch.blend import low_pass
+
+HAIR_MM = 6.0
+"""Depth of hair at which it is looked at."""
+DEPTH_SIDE = 384
+"""Side in pixels of the depth image that decides what hides what."""
+BEHIND_MM = 4.0
+"""How far behind the nearest surface a point may lie and still count as seen."""
+COSINE, SHARP_COSINE = (0.05, 0.3), (0.3, 0.6)
+"""Of the view angle, from which colours begin to count and count fully; the same for their detail."""
+BLUR = 3.0
+"""Deviation in pixels of the blur before colours are read at vertices."""
+INWARDS = 19
+"""Side in pixels of the square that must be all person: at the edge, the background's colour is mixed in."""
+NECK_MM, COLLAR_MM = (-75.0, -55.0), (-140.0, -115.0)
+"""Heights below which the photo's detail is a collar's, and below which its colours are a garment's."""
+LEAST_SPREAD = np.array([0.35, 0.05, 0.07])
+"""Least deviation of skin's and hair's log brightness, log (red / green) and log (green / blue)."""
+UNLIKE = 9.0
+"""Squared distance from skin's colours beyond which scalp is hair; and from both where something is neither."""
+LEAST_SEEN = 20
+"""Vertices of sure scalp below which the photo says nothing of hair."""
+HAIRLINE = (0.1, 0.6)
+"""How far people have hair where the photo's begins to count, and counts fully: no fringe before the face."""
+HAIRY = (0.1, 0.22)
+"""Share of the scalp that looks like hair from which there is some, and from which it covers all."""
+EVIDENCE = 5.0
+"""Log odds for or against hair that colour brings at most."""
+
+
+@dataclass(frozen=True)
+class SeenHead:
+    """What a photo shows at V vertices of a head's skin."""
+
+    pixel: FloatArray
+    """[V, 2] in the crop."""
+    weight: FloatArray
+    """[V] in [0, 1]: how well it is seen."""
+    sharp: FloatArray
+    """[V] in [0, 1]: the same for its detail."""
+    colour: FloatArray
+    """[V, 3] without detail."""
+    skin: FloatArray
+    """[V] in [0, 1]: how far its colour is skin's."""
+    hair: FloatArray
+    """[V] in [0, 1]: how far it is hair."""
+    hair_colour: FloatArray | None
+    """[3] the hair's median; None where there is none, or the photo does not show it."""
+    share: tuple[float, float]
+    """In [0, 1]: how far what is seen of the scalp has hair, on top and at the sides."""
+
+
+def seen_head(
+    photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, ids: IntArray, scalp: FloatArray, face: BoolArray
+) -> SeenHead:
+    """Look at a head's skin.
+
+    Args:
+        photo: with the head in it.
+        vertices: [W, 3] of the whole head, canonical millimetres.
+        triangles: [F, 3] of the whole head.
+        ids: [V] the skin's vertices.
+        scalp: [V] in [0, 1]: how far people have hair there.
+        face: [V]: the face's own, whose colours are skin.
+    """
+    pixel, cosine, visible = _view(photo, vertices, triangles, ids, scalp)
+    at = pixel.T[::-1] - 0.5
+    inner = minimum_filter(smoothstep(photo.person, 0.5, 0.9), INWARDS)
+    person = map_coordinates(inner, at, order=1, cval=0) * smoothstep(vertices[ids, 1], *COLLAR_MM)
+    blurred = low_pass(photo.colour, inner.astype(np.float32), BLUR)
+    colour = np.stack([map_coordinates(blurred[..., k], at, order=1, mode="nearest") for k in range(3)], axis=1)
+    weight = visible * person * smoothstep(cosine + 0.2 * scalp, *COSINE)
+    sharp = weight * smoothstep(cosine, *SHARP_COSINE) * smoothstep(vertices[ids, 1], *NECK_MM)
+    value = _log_colours(colour)
+    of_skin = _distance(value, _spread(value[face & (weight > 0.8)], value))
+    sure = (scalp > 0.8) & (weight > 0.3)
+    hairy = sure & (of_skin > UNLIKE)
+    top = vertices[ids, 1] > 70
+    share = [float(smoothstep(np.mean(hairy[sure & part]), *HAIRY)) for part in (top, ~top) if (sure & part).sum() > 5]
+    skin = np.exp(-np.maximum(of_skin - 4, 0) / 4)
+    if hairy.sum() < LEAST_SEEN or max(share) == 0:
+        nothing = np.zeros(len(ids), np.float32)
+        return SeenHead(*_single(pixel, weight, sharp * skin, colour, skin, nothing), None, (0.0, 0.0))
+    of_hair = _distance(value, _spread(value[hairy], value))
+    evidence = np.clip((of_skin - of_hair) / 2, -EVIDENCE, EVIDENCE)
+    prior = np.clip(scalp, 0.02, 0.98)
+    hair = (scalp > 0.01) / (1 + np.exp(-evidence - np.log(prior / (1 - prior))))
+    known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, *HAIRLINE))
+    hair_colour = np.median(colour[hairy], axis=0).astype(np.float32)
+    return SeenHead(
+        *_single(pixel, weight, sharp * known, colour, skin * (1 - hair), hair), hair_colour, (share[0], share[-1])
+    )
+
+
+def _view(
+    photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, ids: IntArray, scalp: FloatArray
+) -> tuple[DoubleArray, DoubleArray, BoolArray]:
+    """Pixel [V, 2] and cosine [V] of the view angle of the skin's vertices, and whether they are seen."""
+    normals = surface_normals(vertices.astype(np.float32), triangles)[ids]
+    towards = np.cross(photo.camera[0, :3], -photo.camera[1, :3])
+    towards = towards / np.linalg.norm(towards)
+    points = vertices[ids] + HAIR_MM * scalp[:, None] * normals
+    pixel = points @ photo.camera[:, :3].T + photo.camera[:, 3]
+    nearest = _nearest(photo, vertices, triangles, towards)
+    places = np.clip(pixel * DEPTH_SIDE / len(photo.person), 0, DEPTH_SIDE - 1).astype(int)
+    visible = points @ towards > nearest[places[:, 1], places[:, 0]] - BEHIND_MM
+    return pixel, normals @ towards, visible
+
+
+def _single(*values: np.ndarray) -> tuple[FloatArray, ...]:
+    return tuple(value.astype(np.float32) for value in values)
+
+
+def _nearest(photo: PhotoAround, vertices: DoubleArray, triangles: IntArray, towards: DoubleArray) -> DoubleArray:
+    """[D, D]: height towards the viewer of the nearest surface in millimetres; -inf where there is none."""
+    flat = (vertices @ photo.camera[:, :3].T + photo.camera[:, 3]) * (2 / len(photo.person)) - 1
+    height = vertices @ towards
+    low, high = float(height.min()), float(height.max())
+    depth = 1 - 2 * (height - low) / (high - low)
+    position = np.c_[flat, 0.99 * depth, np.ones(len(flat))].astype(np.float32)  # rows run down in both
+    turned = torch.from_numpy(triangles[:, ::-1].copy())
+    found = rasterize(torch.from_numpy(position)[None], turned, (DEPTH_SIDE, DEPTH_SIDE))[0].numpy()
+    return np.where(found[..., 3] > 0, low + (1 - found[..., 2] / 0.99) / 2 * (high - low), -np.inf)
+
+
+def _log_colours(colour: FloatArray) -> DoubleArray:
+    """[V, 3]: log brightness, log (red / green), log (green / blue)."""
+    logs = np.log(colour.astype(np.float64) + 0.02)
+    return np.stack([logs.mean(1), logs[:, 0] - logs[:, 1], logs[:, 1] - logs[:, 2]], axis=1)
+
+
+def _spread(some: DoubleArray, every: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+    """Median and robust deviation [3] of some values, of all where there are too few."""
+    of = some if len(some) >= LEAST_SEEN else every
+    middle = np.median(of, axis=0)
+    return middle, np.maximum(1.48 * np.median(np.abs(of - middle), axis=0), LEAST_SPREAD)
+
+
+def _distance(value: DoubleArray, spread: tuple[DoubleArray, DoubleArray]) -> DoubleArray:
+    """[V] squared, in deviations."""
+    return np.asarray((((value - spread[0]) / spread[1]) ** 2).sum(1))

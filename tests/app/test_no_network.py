@@ -1,0 +1,27 @@
+"""No command asks the network for anything unless it is told to."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "examples/astronaut.png"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("command", ["complete", "invert"])
+def test_nobody_is_called(tmp_path: Path, command: str) -> None:
+    """The system's calls, of all threads and processes: none to an address of the internet."""
+    ostec = [sys.executable, "-m", "ostec", command, str(PHOTO), "--save-dir", str(tmp_path / "out"), "-i", "1"]
+    words = ["strace", "-f", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg", "-o", str(tmp_path / "calls")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run([*words, *ostec], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    calls = (tmp_path / "calls").read_text()
+    assert "exited with 0" in calls
+    assert "AF_INET" not in calls
