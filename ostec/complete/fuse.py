@@ -101,7 +101,7 @@ def _judge(
     quality = [q * agreement for q, agreement in zip(quality, _agreement(even, quality, settings), strict=True)]
     # The reference's own eyes, brows and lips: one gaze and one expression, where it shows them.
     own = resize_map(np.maximum(guide.features, guide.eyes).astype(np.float32), work)
-    own = own * np.clip(2 * quality[0] / settings.sure, 0, 1)
+    own = own * np.clip(quality[0] / settings.sure, 0, 1)
     quality = [quality[0] * settings.reference, *(q * (1 - own) for q in quality[1:])]
     quality = [_softened(q, settings.joint * work) for q in quality]
     most = np.maximum(np.max(quality, axis=0), 1e-6)
@@ -181,9 +181,11 @@ def _agreement(
 ) -> list[FloatArray]:
     """[S, S] per picture: how far it shows what the others show; a matter of majority from three pictures on.
 
-    A vote is worth the same from every picture that sees the texel well enough; of two the better one is believed.
+    A vote is worth the same from every picture that sees the texel about as well as the best one; of two pictures the
+    better one is believed.
     """
-    votes = np.stack([np.clip(q / settings.sure, 0, 1) * (1 + 0.01 * q) for q in quality])
+    enough = np.maximum(settings.voice * np.max(quality, axis=0), 1e-6)
+    votes = np.stack([np.clip(q / enough, 0, 1) * (1 + 0.01 * q) for q in quality])
     smooth = np.stack([low_pass(c, q, settings.agree_reach * len(q)) for c, q in zip(colours, quality, strict=True)])
     middle = np.stack([weighted_median(smooth[..., c], votes) for c in range(3)], axis=-1)
     apart = np.sqrt(((smooth - middle) ** 2).mean(-1))

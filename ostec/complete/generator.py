@@ -65,7 +65,7 @@ class PictureSearch:
     points: FloatArray
     """[468, >= 2] the face's landmarks in the picture's pixels."""
     identity: FloatArray | None = None
-    """[512] whose face it is, if an ArcFace said so."""
+    """[K] whose face it is, if a face recogniser said so."""
     start: torch.Tensor | None = None
     """[1, num_ws, W]; the encoder's or the mean latent if None."""
 

@@ -38,7 +38,7 @@ class FinishedFace:
     photo: FloatArray | None
     """[H, W, 3] in [0, 1]; only a generator of natural photos looks at it."""
     identity: FloatArray | None = None
-    """[512], if an ArcFace said so."""
+    """[K], if a face recogniser said so."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def small_flow(reference: FloatArray, other: FloatArray, shared: FloatArray) -> 
 
     size = len(shared)
     first, second = (_evened(one, shared) for one in (reference, other))
-    solver = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     there, back = solver.calc(first, second, None), solver.calc(second, first, None)
     miss = np.linalg.norm(there + shifted(back, there), axis=-1)
     detail = low_pass((first[..., None].astype(np.float32) - 128) ** 2, shared, LOCAL * size / 2)[..., 0]

@@ -26,8 +26,10 @@ class FuseSettings:
     """Displacement of the skin by another expression at which a picture's weight has fallen to a half."""
     clipped: tuple[float, float] = (0.96, 1.0)
     """Largest channel from which a texel counts less, and at which it hardly counts."""
-    sure: float = 0.1
-    """Weight from which a picture has a full vote on what a texel looks like."""
+    sure: float = 0.05
+    """The reference's weight from which its own eyes, brows and lips are not changed."""
+    voice: float = 0.4
+    """Weight over the best picture's from which a picture has a full vote on what a texel looks like."""
     agree: float = 0.06
     """Difference from the majority, in sRGB, at which a picture's weight has fallen to a quarter."""
     agree_reach: float = 3 / 1024

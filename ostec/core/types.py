@@ -251,7 +251,7 @@ class ObservedFace:
     parsing: str = "none"
     """Which network parsed the picture."""
     identity: FloatArray | None = None
-    """[512] of unit length: ArcFace's embedding, if there is an ArcFace."""
+    """[K] of unit length: a face recogniser's embedding, if there is one."""
     warnings: tuple[str, ...] = ()
     """What the user should know, one sentence each."""
 
@@ -296,7 +296,7 @@ class Evidence:
     photo: FloatArray | None = None
     """[H, W, 3] in [0, 1]: the picture that ``face`` was fitted to; only a generator of natural photos looks at it."""
     identity: FloatArray | None = None
-    """[512] of unit length: whose face it is, if an ArcFace said so."""
+    """[K] of unit length: whose face it is, if a face recogniser said so."""
     picture: ByteArray | None = None
     """[S, S] number from 1 of the picture that shows each texel best, 0 where none does; None for a single picture."""
 
@@ -368,7 +368,7 @@ class TexturedFace:
     views: tuple[ProjectedView, ...] = ()
     """What was projected, in order."""
     identity: FloatArray | None = None
-    """[512] of unit length: ArcFace's embedding of the photo's face, if there is an ArcFace."""
+    """[K] of unit length: a face recogniser's embedding of the photo's face, if there is one."""
 
     @property
     def latents(self) -> dict[str, FloatArray]:

@@ -68,7 +68,7 @@ class SavedFace:
     latents: dict[str, FloatArray]
     """View name -> W+ [num_ws, W]; stored as ``w_VIEW``."""
     identity: FloatArray | None = None
-    """[512] ArcFace's embedding of the photo's face; not stored where there was no ArcFace."""
+    """[K] what a face recogniser says of the photo's face; not stored where there was no generator."""
 
 
 def provenance_palette(highest: int = Provenance.PADDING) -> ByteArray:

@@ -101,7 +101,9 @@ def draw_relit(
     """
     points, triangles = torch.from_numpy(vertices), layout.triangles
     transfer = light_transfer(vertices, triangles.numpy(), light.directions)
-    passed = transfer.scattered @ light.lamps + transfer.open[:, None] * light.even
+    passed = transfer.scattered @ light.lamps
+    if light.even.any():  # its occlusion is that of all directions
+        passed = passed + light_transfer(vertices, triangles.numpy()).open[:, None] * light.even
     normals = vertex_normals(points, triangles)
     large = Camera(torch.diag(torch.tensor([OVERSAMPLE, OVERSAMPLE, 1.0])) @ camera.matrix, camera.rotation)
     side = size * OVERSAMPLE

@@ -1,5 +1,6 @@
 """Photos in, textured faces out: observe, fuse, complete, assemble."""
 
+import functools
 import importlib.util
 import logging
 import time
@@ -31,9 +32,9 @@ from ostec.export.pictures import FaceRenderer
 from ostec.export.record import read_record, write_record
 from ostec.export.surfaces import read_surfaces
 from ostec.fit.dense import face_from_camera
-from ostec.fit.joint import JointFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
+from ostec.load.networks import load_recogniser
 from ostec.pipeline.assemble import Assembler, Portrait, as_written
 from ostec.pipeline.guesses import far_half
 from ostec.pipeline.keyframes import MOST
@@ -42,7 +43,7 @@ from ostec.pipeline.models import Models, load_head_maker, load_joint_fitter, lo
 from ostec.pipeline.observe import Observer, PhotoLike
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
-from ostec.pipeline.several import is_video, observe_several, with_photos
+from ostec.pipeline.several import SeveralNetworks, is_video, observe_several, with_photos
 from ostec.project.space import FaceGenerator, FileGenerator, latent_space
 from ostec.project.studio import views_of
 from ostec.project.terms import picture_judge
@@ -92,7 +93,7 @@ class Completer:
         self.completer = completer or texture_completer(models, settings, self.observer, generator, device)
         self._generator = self.completer if isinstance(self.completer, GeneratorCompleter) else None
         self._renderer = FaceRenderer(models.topology)
-        self._joint: JointFitter | None = None
+        self._several: SeveralNetworks | None = None
         self.weights: dict[str, str] = {**models.hashes, **(heads.hashes if heads is not None else {})}
         """Name -> SHA-256 of the files of networks and models that are loaded."""
         self._assembler = Assembler(
@@ -223,7 +224,7 @@ class Completer:
             return _faces_of(self._complete(photos, progress, only_largest=True)[0])[0]
         looks = sum(MOST if is_video(photo) else 1 for photo in photos)
         run = PhotoRun(never_falling(progress), {**self.stage_weights(), "read": 6.0 * looks})
-        several = observe_several(self.observer, photos, self._joint_fitter, reference, run)
+        several = observe_several(self.observer, photos, self._several_networks(), reference, run)
         pictures = [one.observed for one in several.pictures]
         run.warnings.extend((*several.warnings, *pictures[0].warnings))
         evidence = fuse(pictures, self.observer.unwrapper, self.observer.guide)
@@ -231,10 +232,12 @@ class Completer:
         run.finish()
         return replace(made, record=with_photos(made.record, several, made.provenance))
 
-    def _joint_fitter(self) -> JointFitter:
-        if self._joint is None:
-            self._joint = load_joint_fitter(self._assembler.heads)
-        return self._joint
+    def _several_networks(self) -> SeveralNetworks:
+        if self._several is None:
+            fitter = functools.cache(lambda: load_joint_fitter(self._assembler.heads))
+            recogniser = functools.cache(lambda: self.models.recogniser or load_recogniser(self.device).network)
+            self._several = SeveralNetworks(fitter, recogniser)
+        return self._several
 
     def _complete(
         self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool

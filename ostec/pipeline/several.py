@@ -20,24 +20,23 @@ from ostec.core.types import (
     FloatArray,
     ObservedFace,
     Provenance,
-    Topology,
 )
 from ostec.fit.dense import fit_dense
 from ostec.fit.joint import JointFitter
-from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.io.video import is_video_file
+from ostec.nets.dlib_face import FaceRecogniser
 from ostec.pipeline.figures import photo_figures
 from ostec.pipeline.keyframes import choose_keyframes
 from ostec.pipeline.observe import Observer, PhotoBytes, PhotoLike, ReadPhoto, Tried, read_photo
+from ostec.project.identity import identity_of
 
 logger = logging.getLogger(__name__)
 
 MOST_PICTURES = 64
 """Photos that are fused at most: more add next to nothing."""
-STRANGER_MM = 2.3
-"""Distance from the pictures' median face beyond which a face seems to be somebody else's. Of one head at yaws of -45
-to 45 degrees it is up to 2.0; of 40 other people nine in ten are further away from that head, of pairs of people half.
-"""
+SAME_PERSON = 0.55
+"""Median cosine to the other pictures' identities below which a face seems to be somebody else's. With dlib's network
+one head has 0.71 or more between yaws of -45 and 45 degrees, and at most 0.41 to the two people in examples/."""
 _LIPS = (13, 14)
 _OPEN_MOUTH = 0.08
 _ROOM = 0.15
@@ -56,6 +55,14 @@ class Picture:
     """With the photo cut to the face, and its maps at the prior's size."""
     score: float
     """How good a reference it is."""
+
+
+@dataclass(frozen=True)
+class SeveralNetworks:
+    """What only several pictures need; loaded on use."""
+
+    fitter: Callable[[], JointFitter]
+    recogniser: Callable[[], FaceRecogniser]
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ def _name_of(photo: PhotoLike) -> str:
 def observe_several(
     observer: Observer,
     photos: Sequence[PhotoLike],
-    fitter: Callable[[], JointFitter],
+    networks: SeveralNetworks,
     reference: "PhotoLike | None",
     run: PhotoRun,
 ) -> Several:
@@ -115,7 +122,7 @@ def observe_several(
     Args:
         observer: of the completion.
         photos: one or more.
-        fitter: loads what fits the shared head, where there are several pictures.
+        networks: what is loaded where there are several pictures.
         reference: the one of the photos whose light and expression count; the best frontal one if None.
         run: told how far it is; a video is observed in the stage ``read``.
 
@@ -140,7 +147,7 @@ def observe_several(
         found = [*first[:1], *(one for one in found if one is not first[0])]
     run.enter("fit")
     if len(found) > 1:
-        found, strangers = _of_one_person(found, fitter, observer, keep_first=reference is not None)
+        found, strangers = _of_one_person(found, networks, observer, keep_first=reference is not None)
         left_out += [f"{one.source['source']} was left out: it seems to show another person." for one in strangers]
     run.enter("unwrap")
     whole = _whole(found[0], observer, one_of_several=len(found) > 1)
@@ -250,37 +257,46 @@ def _moved(face: FittedFace, corner: FloatArray) -> FittedFace:
 
 
 def _of_one_person(
-    pictures: Sequence[Picture], fitter: Callable[[], JointFitter], observer: Observer, keep_first: bool
+    pictures: Sequence[Picture], networks: SeveralNetworks, observer: Observer, keep_first: bool
 ) -> tuple[list[Picture], list[Picture]]:
     """The pictures of the person that most of them show, with the depth of the shared head; and those of others."""
     kept, strangers = list(pictures), list[Picture]()
     topology = observer.models.topology
-    while (worst := stranger_among([one.observed.face for one in kept], topology, keep_first)) is not None:
+    identities = [_identity(one.observed, networks.recogniser) for one in kept]
+    while (worst := stranger_among(np.stack(identities), keep_first)) is not None:
         strangers.append(kept.pop(worst))
+        del identities[worst]
     if len(kept) == 1:
         return kept, strangers
-    depths = fitter().fit([one.observed.face for one in kept], topology).depths
+    depths = networks.fitter().fit([one.observed.face for one in kept], topology).depths
     return [_with_depth(one, depth, observer) for one, depth in zip(kept, depths, strict=True)], strangers
 
 
-def stranger_among(faces: Sequence[FittedFace], topology: Topology, keep_first: bool = False) -> int | None:
-    """The face that is least likely of the person that most of the others are of, if it seems to be somebody else's.
+def stranger_among(identities: FloatArray, keep_first: bool = False) -> int | None:
+    """The picture that is least likely of the person that most of the others show, if it seems to be somebody else's.
 
-    Bone structure across the face tells it, evened out between the sides, for turned faces are fitted askew. Two
-    pictures say nothing about which of them is meant.
+    Two pictures say nothing about which of them is meant.
+
+    Args:
+        identities: [P, K] of unit length, as the recogniser gives them.
+        keep_first: the first one counts as the person.
     """
-    if len(faces) < 3:
+    if len(identities) < 3:
         return None
-    weight = topology.rigid_weight / topology.rigid_weight.sum()
-    shapes = []
-    for face in faces:
-        points = landmarks_by_symmetry(face, topology)
-        shapes.append((points + points[topology.mirror_landmarks] * [-1, 1, 1])[:, :2] / 2)
-    apart = np.sqrt((((np.stack(shapes) - np.median(shapes, axis=0)) ** 2).sum(-1) * weight).sum(-1))
+    cosine = identities @ identities.T
+    likeness = np.array([np.median(np.delete(row, k)) for k, row in enumerate(cosine)])
     if keep_first:
-        apart[0] = 0.0
-    worst = int(apart.argmax())
-    return worst if apart[worst] > STRANGER_MM else None
+        likeness[0] = 1.0
+    worst = int(likeness.argmin())
+    return worst if likeness[worst] < SAME_PERSON else None
+
+
+def _identity(observed: ObservedFace, recogniser: Callable[[], FaceRecogniser]) -> FloatArray:
+    found = observed.identity
+    if found is None:
+        found = identity_of(recogniser(), observed.photo, observed.face)
+    assert found is not None
+    return found
 
 
 def _with_depth(picture: Picture, depth: FloatArray, observer: Observer) -> Picture:

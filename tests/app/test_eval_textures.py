@@ -87,7 +87,7 @@ def test_damaged_texture_is_a_failure_and_tried_again(tmp_path: Path, run: Run) 
     assert "t1 (texture): " in out
     assert "1 failed" in out
     assert err.startswith("ostec: warning: t1 failed: ")
-    assert "identity: none: the texture prior" in out
+    assert "identity: none: the judge of identity" in out
     (tmp_path / "in/t1.png").write_bytes(whole)
     assert run("in", "--out", "out", "--workers", "1", "--layout", "whole", "-q") == (0, "", "")
     assert read_evaluation(tmp_path / "out").failures == ()

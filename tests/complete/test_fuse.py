@@ -100,7 +100,7 @@ def test_glare_on_one_of_three_pictures_is_outvoted_even_on_the_best() -> None:
     glare = face.copy()
     glare[50:60, 50:60] = 1.0
     whole = np.ones((SIZE, SIZE), np.float32)
-    weights = _agreement([glare, face, face], [whole, 0.2 * whole, 0.2 * whole], FuseSettings())
+    weights = _agreement([glare, face, face], [whole, 0.3 * whole, 0.3 * whole], FuseSettings())
     spot, rest = (slice(53, 57),) * 2, (slice(80, 100),) * 2
     assert weights[0][spot].max() < 0.05
     assert weights[1][spot].min() > 0.9

@@ -8,10 +8,10 @@ import pytest
 import trimesh
 
 from ostec.core.record import safe_name
-from ostec.export.gltf import linear
 from ostec.export.head import write_head
 from ostec.heads.parts import Head, HeadPart
 from ostec.io.images import read_image
+from ostec.render.colour import to_linear
 
 CORNERS = np.array([[0, 0, 0], [10, 0, 0], [10, 20, 0], [0, 20, 5]], np.float32)
 TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
@@ -70,7 +70,7 @@ def test_glb_holds_named_parts_in_metres(tmp_path: Path) -> None:
     picture = np.asarray(scene.geometry["face"].visual.material.baseColorTexture.convert("RGB"))
     np.testing.assert_array_equal(picture[2, 3], (255, 51, 102))
     colour = scene.geometry["teeth_upper"].visual.material.baseColorFactor
-    np.testing.assert_allclose(np.asarray(colour)[:3] / 255, linear(np.array([0.8, 0.5, 0.2])), atol=0.005)
+    np.testing.assert_allclose(np.asarray(colour)[:3] / 255, to_linear(np.array([0.8, 0.5, 0.2])), atol=0.005)
 
 
 def test_part_without_layout_has_colours_at_its_vertices(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_part_without_layout_has_colours_at_its_vertices(tmp_path: Path) -> None
     scene = trimesh.load(tmp_path / "a_head.glb")
     for name, expected in (("face", colours), ("eye_left", colours[::-1])):
         found = np.asarray(scene.geometry[name].visual.vertex_attributes["color"])
-        np.testing.assert_allclose(found[:, :3] / 255, linear(expected), atol=0.003)
+        np.testing.assert_allclose(found[:, :3] / 255, to_linear(expected), atol=0.003)
         assert (found[:, 3] == 255).all()
         assert scene.geometry[name].visual.material.name == name
     lines = (tmp_path / "a_head.obj").read_text(encoding="utf-8").splitlines()
@@ -123,4 +123,4 @@ def test_a_line_break_in_a_name_harms_no_file(tmp_path: Path) -> None:
 
 def test_linear_light_is_that_of_the_standard() -> None:
     expected = [0, 0.04 / 12.92, 0.21404, 1]
-    np.testing.assert_allclose(linear(np.array([0, 0.04, 0.5, 1])), expected, atol=1e-5)
+    np.testing.assert_allclose(to_linear(np.array([0, 0.04, 0.5, 1])), expected, atol=1e-5)
