@@ -58,7 +58,7 @@ LEFT_RIGHT = ("Right", "Left")
 """The head's side of each eye, the one on the image's left first."""
 
 
-CLOSED, OPEN = 0.35, 0.85
+CLOSED, OPEN = 0.4, 0.7
 """Opening of the lids, as a share of that at rest, at which an eye is shut, and from which it does not blink."""
 RESTING = 0.25
 """Value up to which an expression in the frames at rest is how the face is, rather than what it does."""
@@ -111,6 +111,8 @@ class Person:
     head: Head | None = None
     eyes: dict[str, DoubleArray] = field(default_factory=dict)
     """Middle of each eyeball [3], canonical millimetres, by its joint's name."""
+    ahead: DoubleArray = field(default_factory=lambda: np.zeros((2, 2)))
+    """[2, 2] degrees of both eyes as found when the face was at rest."""
     texture_frame: int = -1
     """Frame that was completed."""
     tracker: HeadTracker | None = None
@@ -301,6 +303,16 @@ class Tracker:
         person.tracker = HeadTracker(points - moved, rigid, self.response, self.settings.fit)
         waiting, person.waiting = person.waiting, []
         logger.info("The head was learnt from %d frames; its texture is that of frame %d.", len(rest), index)
+        rest_of = {id(one) for one in rest}
+        gazes = [
+            self._add(person, seen).eyes_deg
+            for seen in waiting
+            if seen.landmarks is not None and id(seen.landmarks) in rest_of and seen.irises != (None, None)
+        ]
+        # At rest a face looks ahead: what the eyes of this head show then is where its irises are.
+        person.ahead = np.median(gazes, axis=0) if gazes else person.ahead
+        person.rows.clear()
+        person.tracker.forget()
         for seen in waiting:
             self._add(person, seen)
 
@@ -357,7 +369,7 @@ class Tracker:
             middle = person.eyes.get(joint)
             turned.append(None if iris is None or middle is None else _towards(iris, middle, tracked, seen.view))
         last = person.rows[-1].eyes_deg if person.rows else np.zeros((2, 2))
-        left, right = turned
+        left, right = (None if one is None else one - ahead for one, ahead in zip(turned, person.ahead, strict=True))
         either = left if left is not None else right
         return np.array(
             [
