@@ -307,7 +307,9 @@ class Tracker:
         gazes = [
             self._add(person, seen).eyes_deg
             for seen in waiting
-            if seen.landmarks is not None and id(seen.landmarks) in rest_of and seen.irises != (None, None)
+            if seen.landmarks is not None
+            and id(seen.landmarks) in rest_of
+            and any(iris is not None for iris in seen.irises)
         ]
         # At rest a face looks ahead: what the eyes of this head show then is where its irises are.
         person.ahead = np.median(gazes, axis=0) if gazes else person.ahead
