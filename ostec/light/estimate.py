@@ -107,7 +107,13 @@ def fit_light(
         albedo = model.mean + model.basis @ z
         error = (left - gain - albedo).mean(1)
         trust = weight * (settings.freedom + 1) / (settings.freedom + error**2 / variance)
-    return FittedLight(lamps, gain, z, (albedo + gain).astype(np.float32), trust.astype(np.float32))
+    return FittedLight(
+        lamps,
+        np.asarray(gain, np.float64),
+        np.asarray(z, np.float64),
+        (albedo + gain).astype(np.float32),
+        trust.astype(np.float32),
+    )
 
 
 def _lamps(

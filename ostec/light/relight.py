@@ -43,7 +43,7 @@ def one_lamp(yaw_deg: float, pitch_deg: float, colour: Array, even: float = 0.2)
     """A lamp of an sRGB colour [3], to the image's right by ``yaw_deg`` and up by ``pitch_deg``, with a little fill."""
     yaw, pitch = np.radians([yaw_deg, pitch_deg])
     towards = np.array([[np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)]])
-    linear = to_linear(np.asarray(colour, np.float64))
+    linear: DoubleArray = np.asarray(to_linear(np.asarray(colour, np.float64)), np.float64)
     return Surroundings(towards, linear[None], even * linear)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from ostec.core.types import CompletedTexture, Completion, FloatArray, ObservedFace, Topology
 from ostec.light.estimate import AlbedoModel
@@ -18,6 +19,8 @@ from ostec.render.harmonics import light_harmonics
 from ostec.render.unwrap import enlarge_inside
 from ostec.render.uv import UvLayout
 
+SOFT = 0.008
+"""Deviation in UV over which what is believed of the photo goes over into what was filled."""
 AMBIGUOUS = (
     "One photo cannot tell a bright lamp from bright skin: the albedo keeps the photo's mean tone, and --skin-tone "
     "sets another."
@@ -49,7 +52,7 @@ class MaterialMaker:
         texture, vertices = completion.texture, observed.face.vertices
         layout, small = self.layout(len(texture.colour)), self.layout(self.model.size)
         transfer = light_transfer(vertices, self.topology.triangles)
-        believed = completion.believed.astype(np.float32)
+        believed = ndimage.gaussian_filter(completion.believed.astype(np.float32), SOFT * layout.size)
         made = remove_light(
             texture.colour, believed, observed.coarse, (small, layout), transfer, self.model, self.settings
         )
