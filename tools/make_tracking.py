@@ -128,7 +128,7 @@ def draw(work: Path, frames: int) -> None:
             log.warning("%s is not seen", path.stem)
             continue
         names = ("frame", "values", "pose", "place", "focal", "landmarks")
-        np.savez(out, **{name: np.array([row[i] for row in rows]) for i, name in enumerate(names)})
+        np.savez(out, allow_pickle=False, **{name: np.array([row[i] for row in rows]) for i, name in enumerate(names)})
         log.info("%s %d", path.stem, len(rows))
 
 

@@ -8,6 +8,7 @@ high band) is that of the picture that shows it best.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,7 +157,7 @@ def _gains(colours: Sequence[FloatArray], quality: Sequence[FloatArray], normal:
     size = min(EXPOSURE_SIZE, len(normal))
     shares = [resize_map(q, size) for q in quality]
     light = [
-        resize_map(linear(c) * q[..., None], size) / np.maximum(share, 1e-6)[..., None]
+        np.asarray(resize_map(linear(c) * q[..., None], size) / np.maximum(share, 1e-6)[..., None], np.float32)
         for c, q, share in zip(colours, quality, shares, strict=True)
     ]
     return match_exposures(light, [s * (s > 0.01) for s in shares], resize_map(normal, size))
@@ -226,7 +227,7 @@ def _joined(
         top, best = np.maximum(top, weight), np.where(better, number, best).astype(np.uint8)
         maps = {name: np.where(better, getattr(seen, name), value) for name, value in maps.items()}
     light = low_sum / np.maximum(low_weight, 1e-6) + high_sum / np.maximum(high_weight, 1e-12)
-    colour = np.where((best > 0)[..., None], encoded(light), first.colour)
+    colour = np.where((best > 0)[..., None], encoded(np.asarray(light, np.float32)), first.colour)
     return replace(first, colour=colour.astype(np.float32), **maps), best
 
 
@@ -238,7 +239,9 @@ def _registered(
         seen = _look(picture, unwrapper, size)
         if number:
             flow = resize_map(one.flow, size) * np.float32(size / len(one.flow))
-            maps = {name: shifted(getattr(seen, name), flow) for name in ("colour", "cosine", "mask", "margin_mm")}
+            maps: dict[str, Any] = {
+                name: shifted(getattr(seen, name), flow) for name in ("colour", "cosine", "mask", "margin_mm")
+            }
             visible: BoolArray = shifted(seen.visible.astype(np.float32), flow) > 0.999
             seen = replace(seen, visible=visible & seen.inside, **maps)
         yield one, seen
@@ -250,5 +253,5 @@ def _smaller(seen: UvObservation, like: UvObservation) -> UvObservation:
     share = resize_map(shown, size)
     colour = resize_map(seen.colour * shown[..., None], size) / np.maximum(share, 1e-6)[..., None]
     visible = (share > 0.5) & like.inside
-    maps = {name: resize_map(getattr(seen, name), size) for name in ("cosine", "mask", "margin_mm")}
+    maps: dict[str, Any] = {name: resize_map(getattr(seen, name), size) for name in ("cosine", "mask", "margin_mm")}
     return replace(like, colour=(colour * visible[..., None]).astype(np.float32), visible=visible, **maps)

@@ -133,10 +133,10 @@ def live_link_packet(row: TrackRow, subject: str, device: uuid.UUID, fps: float)
     return header + struct.pack(">i", len(name)) + name + timing + struct.pack(">B61f", 61, *values)
 
 
-def vmc_messages(row: TrackRow) -> list[tuple[str, list[object]]]:
+def vmc_messages(row: TrackRow) -> list[tuple[str, list[str | int | float]]]:
     """A frame for the VMC protocol (OSC): addresses and arguments, in Unity's left-handed axes."""
     eyes = {"LeftEye": row.eyes_deg[0], "RightEye": row.eyes_deg[1]}
-    messages: list[tuple[str, list[object]]] = [("/VMC/Ext/OK", [1]), ("/VMC/Ext/T", [float(row.time_s)])]
+    messages: list[tuple[str, list[str | int | float]]] = [("/VMC/Ext/OK", [1]), ("/VMC/Ext/T", [float(row.time_s)])]
     messages.append(("/VMC/Ext/Root/Pos", ["root", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
     turns = {"Head": Rotation.from_matrix(row.rotation)}
     turns |= {name: Rotation.from_euler("yx", [eye[1], -eye[0]], degrees=True) for name, eye in eyes.items()}

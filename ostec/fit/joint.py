@@ -168,4 +168,4 @@ def _facing(face: FittedFace, topology: Topology) -> DoubleArray:
     """[N]: how surely a landmark is seen rather than guessed; little is left where it is turned away."""
     normals = vertex_normals(torch.as_tensor(face.vertices), torch.as_tensor(topology.triangles)).numpy()
     towards = (normals[: len(face.landmarks)] @ face.rotation.T)[:, 2]
-    return 0.02 + 0.98 * smoothstep(towards.astype(np.float64), *FACING)
+    return np.asarray(0.02 + 0.98 * smoothstep(towards, *FACING), np.float64)

@@ -54,7 +54,7 @@ def find_cover(
     settings = settings or CoverSettings()
     large = np.zeros(seen.inside.shape, bool) if known is None else known & seen.visible
     shown = resize_map(seen.visible.astype(np.float32), SIZE)
-    colour = resize_map(seen.colour, SIZE) / np.maximum(shown, 1e-3)[..., None]
+    colour = np.asarray(resize_map(seen.colour, SIZE) / np.maximum(shown, 1e-3)[..., None], np.float32)
     if network is not None:
         large = large | _unlike(colour, shown > 0.5, seen.size, network, settings)
     if _blind(colour, shown > 0.5, guide, settings):

@@ -52,7 +52,7 @@ class EfficientFeatures(nn.Module):
             network = _EfficientNet()
         assign_frozen(network, tensors, source)
         self.stem, self.stem_norm = network.get_submodule("_conv_stem"), network.get_submodule("_bn0")
-        self.blocks = network.get_submodule("_blocks")[: LAYERS[-1][0] + 1]
+        self.blocks = nn.ModuleList([*network.get_submodule("_blocks").children()][: LAYERS[-1][0] + 1])
         self.eval().requires_grad_(False)
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:

@@ -48,7 +48,7 @@ class FrozenFaceMesh:
 
     def __init__(self, network: "FaceMesh") -> None:
         """Compile a copy. Numbers agree with the network's but for rounding (1e-4 pixels)."""
-        frozen = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        frozen = copy.deepcopy(network).to(memory_format=torch.channels_last)
         crop = self._laid_out(torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE))
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # TorchScript is called old; what follows it is five times slower here

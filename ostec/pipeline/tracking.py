@@ -37,6 +37,7 @@ from ostec.fit.tracking import HeadTracker, OneEuro, OneEuroRotation, TrackedHea
 from ostec.heads.maker import HeadMaker, described
 from ostec.heads.parts import EYE_JOINTS, Head
 from ostec.heads.rig import ARKIT, JAW_OPEN
+from ostec.io.images import as_picture
 from ostec.io.video import Frame
 from ostec.load.networks import load_iris
 from ostec.load.tracking import MANIFEST, read_response
@@ -239,7 +240,7 @@ class Tracker:
         settings = self.settings.observe.detect
         side = self.settings.follow.search_side
         small = replace(settings, max_side=side, min_face_size=max(settings.min_face_size, side / 20))
-        faces = detect_faces(image.astype(np.float32) / 255, self.models.mtcnn, small)
+        faces = detect_faces(as_picture(image), self.models.mtcnn, small)
         return sorted(faces, key=lambda face: -face.area)
 
     # --- learning a head ---
@@ -321,7 +322,7 @@ class Tracker:
     def _completed(self, person: Person, image: ByteArray, landmarks: FaceLandmarks) -> TexturedFace:
         """The face of this person in a picture, completed."""
         middle = landmarks.points[:, :2].mean(0)
-        faces = self._completer.complete_all(image)
+        faces = self._completer.complete_all(as_picture(image))
         nearest = min(faces, key=lambda one: float(np.linalg.norm(one.textured.face.landmarks[:, :2].mean(0) - middle)))
         person.warnings.extend(nearest.warnings)
         return nearest.textured

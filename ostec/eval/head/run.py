@@ -209,7 +209,12 @@ class HeadTask:
         made = {name: _scaled(texture) for name, texture in methods_of(face.textured).items()}
         write_pictures(self.folder, {key: image})
         pictures = {name: self._pictures(pose, f"{key}_{name}", made[name] * _inside(bench)) for name in made}
-        labels = {"light": pose.light, "pitch": pose.pitch_deg, "yaw": pose.yaw_deg, "tone": pose.tone}
+        labels: dict[str, float | str] = {
+            "light": pose.light,
+            "pitch": pose.pitch_deg,
+            "yaw": pose.yaw_deg,
+            "tone": pose.tone,
+        }
         labels["strength"] = face.record["light"]["strength"]
         yield from albedo_rows(pose.item(f"albedo_{pose.tone}"), labels, pictures, made, bench.truth, pose.tone)
 
