@@ -21,18 +21,6 @@ ROBUST = 0.15
 ROUNDS = 8
 
 
-def linear(colour: FloatArray) -> FloatArray:
-    """Linear light of sRGB, both in [0, 1]."""
-    return np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def encoded(light: FloatArray) -> FloatArray:
-    """The sRGB of linear light, both in [0, 1]."""
-    clipped = np.clip(light, 0, 1)
-    curve = 1.055 * np.maximum(clipped, 1e-8) ** (1 / 2.4) - 0.055
-    return np.where(clipped <= 0.0031308, clipped * 12.92, curve).astype(np.float32)
-
-
 def harmonics(normal: FloatArray) -> FloatArray:
     """[..., 4] of unit normals [..., 3]: a constant, and the first harmonics of a frontal normal at zero."""
     return np.concatenate([np.ones_like(normal[..., :1]), normal - [0, 0, 1]], axis=-1).astype(np.float32)

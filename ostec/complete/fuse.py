@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ostec.complete.exposure import encoded, harmonics, linear, match_exposures
+from ostec.complete.exposure import harmonics, match_exposures
 from ostec.complete.register import shifted, small_flow
 from ostec.complete.settings import FuseSettings
 from ostec.core.types import (
@@ -30,6 +30,7 @@ from ostec.core.types import (
     Provenance,
     UvObservation,
 )
+from ostec.render.colour import from_linear, to_linear
 from ostec.render.geometry import vertex_normals
 from ostec.render.unwrap import Unwrapper, resize_map
 from ostec.stitch.blend import low_pass, photo_weight
@@ -97,7 +98,9 @@ def _judge(
         quality[k] = shifted(quality[k], flows[k])
     normal = _normals(first.face, unwrapper, work)
     gains = _gains(colours, quality, normal)
-    even = [encoded(linear(c) * _factor(gain, normal)) for c, gain in zip(colours, gains, strict=True)]
+    even = [
+        from_linear(np.clip(to_linear(c) * _factor(gain, normal), 0, 1)) for c, gain in zip(colours, gains, strict=True)
+    ]
     quality = [q * _crispness(even, quality, k) ** 2 for k, q in enumerate(quality)]
     quality = [q * agreement for q, agreement in zip(quality, _agreement(even, quality, settings), strict=True)]
     # The reference's own eyes, brows and lips: one gaze and one expression, where it shows them.
@@ -157,7 +160,7 @@ def _gains(colours: Sequence[FloatArray], quality: Sequence[FloatArray], normal:
     size = min(EXPOSURE_SIZE, len(normal))
     shares = [resize_map(q, size) for q in quality]
     light = [
-        np.asarray(resize_map(linear(c) * q[..., None], size) / np.maximum(share, 1e-6)[..., None], np.float32)
+        np.asarray(resize_map(to_linear(c) * q[..., None], size) / np.maximum(share, 1e-6)[..., None], np.float32)
         for c, q, share in zip(colours, quality, shares, strict=True)
     ]
     return match_exposures(light, [s * (s > 0.01) for s in shares], resize_map(normal, size))
@@ -216,7 +219,7 @@ def _joined(
     maps = {name: np.array(getattr(first, name)) for name in ("cosine", "visible", "mask", "margin_mm")}
     for number, (one, seen) in enumerate(_registered(pictures, judged, unwrapper, size), start=1):
         weight = resize_map(one.weight, size) * (seen.visible & seen.inside)
-        light = linear(seen.colour) * _factor(one.gain, normal)
+        light = to_linear(seen.colour) * _factor(one.gain, normal)
         low = low_pass(light, weight, settings.detail * size)
         sharp = (weight**settings.sharpness)[..., None]
         low_sum += low * weight[..., None]
@@ -227,7 +230,7 @@ def _joined(
         top, best = np.maximum(top, weight), np.where(better, number, best).astype(np.uint8)
         maps = {name: np.where(better, getattr(seen, name), value) for name, value in maps.items()}
     light = low_sum / np.maximum(low_weight, 1e-6) + high_sum / np.maximum(high_weight, 1e-12)
-    colour = np.where((best > 0)[..., None], encoded(np.asarray(light, np.float32)), first.colour)
+    colour = np.where((best > 0)[..., None], from_linear(np.clip(light, 0, 1)), first.colour)
     return replace(first, colour=colour.astype(np.float32), **maps), best
 
 

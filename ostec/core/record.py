@@ -89,7 +89,7 @@ _COPY = re.compile(r"((?:_[a-z0-9]+)*)_[0-9a-f]{6}\.(png|mtl)", re.ASCII)
 _HINTS = get_type_hints(RunRecord)
 _ENDING = re.compile(
     r"(_[a-z0-9]+)*\.(png|obj|mtl|glb|json|npz|html|gif|webp|csv|webm)"
-    r"|_views/[a-z0-9_]+\.(png|npz)|_meshes/[0-9]{6,}\.(obj|ply)",
+    r"|_views/[a-z0-9_]+\.(png|npz)|_track_meshes/[0-9]{6,}\.(obj|ply)",
     re.ASCII,
 )
 """What may follow NAME in the name of a result's file."""
@@ -110,6 +110,7 @@ def checked_record(values: object, name: str, kinds: Collection[str] = (RESULT,)
         check_type(known, RunRecord, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
     except TypeCheckError:
         return None
+    name = name.removesuffix("_track") if values["kind"] == TRACK else name
     if values["kind"] in RESULT_KINDS and not all(is_file_of(name, file) for file in values.get("files", ())):
         return None
     record: RunRecord = values  # type: ignore[assignment]

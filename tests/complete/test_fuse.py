@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ostec.complete.exposure import encoded, harmonics, linear, match_exposures
+from ostec.complete.exposure import harmonics, match_exposures
 from ostec.complete.fuse import _agreement, weighted_median
 from ostec.complete.register import MOST, shifted, small_flow
 from ostec.complete.settings import FuseSettings
 from ostec.core.types import FloatArray, Provenance, kinds_of
+from ostec.render.colour import from_linear, to_linear
 
 SIZE = 128
 RNG = np.random.default_rng(3)
@@ -30,13 +31,13 @@ def normals(size: int = SIZE) -> FloatArray:
 
 def test_linear_light_and_back() -> None:
     values = np.linspace(0, 1, 101, dtype=np.float32)[:, None]
-    np.testing.assert_allclose(encoded(linear(values)), values, atol=1e-6)
-    assert linear(np.float32([0.5]))[0] == pytest.approx(0.21404, abs=1e-5)
+    np.testing.assert_allclose(from_linear(to_linear(values)), values, atol=1e-6)
+    assert to_linear(np.float32([0.5]))[0] == pytest.approx(0.21404, abs=1e-5)
 
 
 def test_planted_gains_and_lights_are_found_jointly() -> None:
     """Three pictures of which the outer two share no texel with each other, only with the reference."""
-    light, normal = linear(skin()), normals()
+    light, normal = to_linear(skin()), normals()
     column = np.arange(SIZE)[None] * np.ones((SIZE, 1))
     weights = [np.float32(column >= 0), np.float32(column < 60), np.float32(column >= 60)]
     planted = np.array(
@@ -51,13 +52,13 @@ def test_planted_gains_and_lights_are_found_jointly() -> None:
 
 
 def test_a_picture_without_overlap_keeps_its_light() -> None:
-    light, normal = linear(skin()), normals()
+    light, normal = to_linear(skin()), normals()
     half = np.float32(np.arange(SIZE)[None] < 64) * np.ones((SIZE, 1), np.float32)
     assert (match_exposures([light, 2 * light], [half, 1 - half], normal) == 0).all()
 
 
 def test_an_outlier_does_not_move_the_gains() -> None:
-    light, normal = linear(skin()), normals()
+    light, normal = to_linear(skin()), normals()
     covered = light * 0.8
     covered[:40, :60] = 0.9  # a hand, brighter than the skin
     whole = np.ones((SIZE, SIZE), np.float32)

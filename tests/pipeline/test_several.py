@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ostec.complete.exposure import encoded, linear
 from ostec.core.assets import sha256_of_all
 from ostec.core.errors import FaceError, ImageError, UsageError
 from ostec.core.types import BoolArray, FloatArray, Provenance, kinds_of
 from ostec.io.images import read_image, read_palette_png, to_bytes, write_png
 from ostec.pipeline import CompletedFace, Completer
 from ostec.pipeline.several import stranger_among
+from ostec.render.colour import from_linear, to_linear
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
@@ -48,7 +48,7 @@ def views(draw: Callable[[float], FloatArray], tmp_path_factory: pytest.TempPath
     """Yaw -> photo, each under its own exposure and tint."""
     folder, found = tmp_path_factory.mktemp("views"), {}
     for yaw, (exposure, tint) in LIGHTS.items():
-        picture = encoded(np.float32(linear(draw(yaw)) * exposure * np.float32(tint)))
+        picture = from_linear(np.float32(to_linear(draw(yaw)) * exposure * np.float32(tint)))
         found[yaw] = folder / f"yaw{yaw}.png"
         write_png(found[yaw], picture)
     return found

@@ -1,9 +1,10 @@
 """One recording tracked: from a source to its files."""
 
+import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from ostec.app.checks import need_file
 from ostec.app.console import Display, say, shown, told_if_it_takes_long
 from ostec.app.photos.results import read_record
 from ostec.app.photos.runner import Ending, terminate_like_interrupt
-from ostec.app.track.senders import LiveLinkSender, VmcSender
+from ostec.app.track.senders import LiveLinkSender, Sender, VmcSender
 from ostec.core.errors import FaceError, ImageError, UsageError
 from ostec.core.record import TRACK, RunRecord
 from ostec.io.files import make_folder
@@ -24,7 +25,6 @@ from ostec.io.video import Frame, Video, is_video_file
 
 if TYPE_CHECKING:
     from ostec.app.track.track import Track
-    from ostec.export.track import TrackRow
     from ostec.pipeline.tracking import Person, Tracker
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class TrackRun:
             need_file(asked.texture, "The result")
         if asked.preview and self._source.camera is not None:
             raise UsageError("--preview is for videos and pictures: a camera's frames are not kept.")
-        self._targets = self._open_targets()
+        self._targets = self._addresses()
 
     def run(self) -> int:
         """Return the exit code: 0, 1 where nothing was seen or the video breaks off, 130 after Ctrl-C."""
@@ -117,10 +117,14 @@ class TrackRun:
             say(f"{self._source.label} would be tracked into {shown(self._folder)}")
             return 0
         make_folder(self._folder)
-        with terminate_like_interrupt() as ending:
-            return self._track(ending)
+        with terminate_like_interrupt() as ending, contextlib.ExitStack() as stack:
+            senders = [
+                stack.enter_context(contextlib.closing(kind(host, port, self._source.name)))
+                for kind, host, port in self._targets
+            ]
+            return self._track(ending, senders)
 
-    def _track(self, ending: Ending) -> int:
+    def _track(self, ending: Ending, senders: Sequence[Sender]) -> int:
         from ostec.pipeline.tracking import Tracker
 
         with told_if_it_takes_long("Loading models ..."):
@@ -133,7 +137,7 @@ class TrackRun:
                 for frame in frames:
                     rows = tracker.feed(frame, frames.live)
                     count += 1
-                    for send in self._targets:
+                    for send in senders:
                         for row in rows[:1]:
                             if row is not None:
                                 send(row, frames.fps)
@@ -195,14 +199,14 @@ class TrackRun:
         for sentence in person.warnings:
             logger.warning("%s", sentence)
 
-    def _open_targets(self) -> list[Callable[["TrackRow", float], None]]:
-        """What each row is sent to. Raises UsageError: an address is none."""
-        found: list[Callable[[TrackRow, float], None]] = []
+    def _addresses(self) -> list[tuple[type[Sender], str, int]]:
+        """Who is sent each row, and where. Raises UsageError: an address is none."""
+        found: list[tuple[type[Sender], str, int]] = []
         for option, kind in (("live-link", LiveLinkSender), ("vmc", VmcSender)):
             given = getattr(self._asked, option.replace("-", "_"))
             if given is not None:
                 host, _, port = given.rpartition(":")
                 if not host or not port.isdecimal() or not 0 < int(port) < 65536:
                     raise UsageError(f"--{option} must be HOST:PORT, got {given!r}.")
-                found.append(kind(host, int(port), self._source.name))
+                found.append((kind, host, int(port)))
         return found

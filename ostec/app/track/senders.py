@@ -1,5 +1,6 @@
 """Tracked frames sent to programs that listen, by UDP."""
 
+import abc
 import socket
 import uuid
 from typing import TYPE_CHECKING
@@ -10,30 +11,44 @@ if TYPE_CHECKING:
     from ostec.export.track import TrackRow
 
 
-class LiveLinkSender:
-    """Sends frames as the app Live Link Face does."""
+class Sender(abc.ABC):
+    """Sends each frame to one address."""
 
     def __init__(self, host: str, port: int, subject: str) -> None:
-        """``subject`` is the name that Unreal shows. Raises UsageError: there is no such host."""
-        self._socket, self._address, self._subject = *_connection(host, port), subject
-        self._device = uuid.uuid5(uuid.NAMESPACE_DNS, f"ostec.{subject}")
+        """``subject`` is whose face it is. Raises UsageError: there is no such host."""
+        try:
+            self._address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
+        except OSError as error:
+            raise UsageError(f"There is no host {host} ({error.strerror or error}).") from error
+        self._subject = subject
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def __call__(self, row: "TrackRow", fps: float) -> None:
         """Send one frame."""
+        self._socket.sendto(self._packet(row, fps), self._address)
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._socket.close()
+
+    @abc.abstractmethod
+    def _packet(self, row: "TrackRow", fps: float) -> bytes:
+        """What is sent of a frame."""
+
+
+class LiveLinkSender(Sender):
+    """Sends frames as the app Live Link Face does, under the subject's name."""
+
+    def _packet(self, row: "TrackRow", fps: float) -> bytes:
         from ostec.export.track import live_link_packet
 
-        self._socket.sendto(live_link_packet(row, self._subject, self._device, fps), self._address)
+        return live_link_packet(row, self._subject, uuid.uuid5(uuid.NAMESPACE_DNS, f"ostec.{self._subject}"), fps)
 
 
-class VmcSender:
+class VmcSender(Sender):
     """Sends frames by the VMC protocol: a bundle of OSC messages each."""
 
-    def __init__(self, host: str, port: int, subject: str) -> None:  # noqa: ARG002 - the protocol has no names
-        """Raises UsageError: there is no such host."""
-        self._socket, self._address = _connection(host, port)
-
-    def __call__(self, row: "TrackRow", fps: float) -> None:  # noqa: ARG002 - the protocol has times instead
-        """Send one frame."""
+    def _packet(self, row: "TrackRow", fps: float) -> bytes:  # noqa: ARG002 - the protocol has times instead
         from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
         from pythonosc.osc_message_builder import OscMessageBuilder
 
@@ -45,12 +60,4 @@ class VmcSender:
             for value in values:
                 message.add_arg(value)
             bundle.add_content(message.build())
-        self._socket.sendto(bundle.build().dgram, self._address)
-
-
-def _connection(host: str, port: int) -> tuple[socket.socket, tuple[str, int]]:
-    try:
-        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][4]
-    except OSError as error:
-        raise UsageError(f"There is no host {host} ({error.strerror or error}).") from error
-    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM), (str(address[0]), int(address[1]))
+        return bundle.build().dgram
