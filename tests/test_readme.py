@@ -9,7 +9,7 @@ import pytest
 
 import bench_pipeline
 from ostec.app.cli import COMMANDS, main, main_ostec
-from ostec.app.photos.results import RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
+from ostec.app.photos.results import MATERIAL_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
 from ostec.core.types import Provenance
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.studio import TURNED
@@ -165,7 +165,7 @@ def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monk
     exec(compile(snippet, "README.md", "exec"), {})
     text = section("results.md", "## Arrays")
     written = {path.name for path in (tmp_path / "results").iterdir()}
-    optional = ("_frontal.png", "_turntable.webp", "_head_face.png", "_head_mouth.png")
+    optional = ("_frontal.png", "_turntable.webp", "_head_face.png", "_head_mouth.png", *MATERIAL_ENDINGS)
     assert written == {f"photo{e}" for e in RESULT_ENDINGS if e not in optional}
     with np.load(tmp_path / "results/photo.npz") as arrays:
         assert {f"`{name}`" for name in arrays.files} <= set(re.findall(r"`\w+`", text))

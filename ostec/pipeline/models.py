@@ -94,7 +94,6 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     """
     settings = settings or CompleteSettings()
     mtcnn = Mtcnn.from_keras(read_mtcnn()).to(device)
-    facemesh = load_facemesh(device)
     topology = read_topology(asset_path("topology/facemesh.npz"))
     head = ("person", "iris") if settings.face_model != NO_HEAD else ()
     shipped = ("mtcnn", "facemesh", "hands", "covers", *head)
@@ -126,7 +125,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     hashes |= regressor.hashes if regressor else {}
     return Models(
         mtcnn.eval(),
-        facemesh,
+        load_facemesh(device),
         topology,
         prior,
         generator,

@@ -91,7 +91,7 @@ def test_names_with_leading_dashes_follow_two_dashes(parsed: list[Any]) -> None:
     [
         (["comlete"], "There is no command 'comlete' (did you mean complete? See ostec help)."),
         (["dataset", "buil"], "There is no command 'dataset buil' (did you mean dataset build? See ostec help)."),
-        (["sculpt"], "There is no command 'sculpt'; there is complete, invert"),
+        (["sculpt"], "There is no command 'sculpt'; there is complete, fuse, invert"),
         (["complete", "a.jpg"], "--save-dir DIR must be given (see ostec complete --help)."),
         (["complete", "--save-dir", "o"], "Name at least one photo, folder or glob to complete."),
         (["complete", "a", "--save-dir", ""], "--save-dir is empty."),

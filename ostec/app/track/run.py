@@ -24,7 +24,7 @@ from ostec.io.photos import expand, is_photo, walk_photos
 from ostec.io.video import Frame, Video, is_video_file
 
 if TYPE_CHECKING:
-    from ostec.app.track.track import Track
+    from ostec.app.track.options import TrackOptions
     from ostec.pipeline.tracking import Person, Tracker
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def find_source(given: str) -> Source:
 class TrackRun:
     """Tracks one source."""
 
-    def __init__(self, asked: "Track") -> None:
+    def __init__(self, asked: "TrackOptions") -> None:
         """Check what was asked for. Raises UsageError."""
         if not asked.save_dir:
             raise UsageError("--save-dir is empty.")
