@@ -35,7 +35,7 @@ class PriorSettings:
 
     tau: float = 64.0
     """Noise of a texel over what the model says."""
-    tone: float = 0.3
+    tone: float = 0.08
     """Deviation of the photo's overall gain and tint, factors of their own beside the components."""
     reweightings: int = 3
     """Rounds in which texels that the model cannot explain lose weight."""

@@ -34,7 +34,7 @@ def test_photos_are_done_and_then_skipped(ostec: Any, photos: Any, calls: Any) -
     assert lines[1].startswith("2/2 ü mlaut.png done in ")
     assert lines[2:] == ["2 done, 0 skipped, 0 failed; open out/deep/index.html."]
     assert said.err == ""
-    endings = (".png", ".obj", ".mtl", ".glb", ".npz", ".html", ".json", "_provenance.png")
+    endings = (".png", ".obj", ".mtl", ".glb", ".npz", ".html", ".json", "_provenance.png", "_thumbnail.webp")
     names = {name + ending for name in ("a", "ü mlaut") for ending in endings}
     assert {p.name for p in Path("out/deep").iterdir()} == names | {"index.html", "run.jsonl", "failures.jsonl"}
     assert Path("out/deep/failures.jsonl").read_bytes() == b""
@@ -324,7 +324,7 @@ def test_source_and_result_folder_the_same(ostec: Any, photos: Any, calls: Any) 
     calls()
     said = ostec("complete", "in", "--save-dir", "in", "-f")
     assert said.code == 0
-    assert said.err == "ostec: Left out as results of earlier runs: 6.\n"
+    assert said.err == "ostec: Left out as results of earlier runs: 8.\n"
     assert said.out.startswith("0 done, 2 skipped")
     assert calls() == []
     assert (folder / "a.jpg").read_text() == "ok"

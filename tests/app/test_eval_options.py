@@ -37,7 +37,7 @@ def test_every_placeholder_says_what_is_meant(
         ("head", "--part-texture FILE... Their"),
         ("head", "--pairs INPUT:TARGET... INPUT:TARGET yaws"),
         ("head", "--yaws DEGREES... Yaws"),
-        ("head", "--lights {unlit,mild,hard}... Lights"),
+        ("head", "--lights {unlit,mild,hard}...|N Lights"),
         ("views", "PHOTO... Two photos or more"),
         ("views", "--truth PHOTO A true frontal photo"),
         ("views", "they are recorded, and a fit"),  # a string of several lines runs on

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples/astronaut.png"
 HOPPER = ROOT / "examples/grace_hopper.jpg"
 SETTINGS = CompleteSettings(iterations=0, uv_size=256, face_model="none")
-ENDINGS = {".png", ".obj", ".mtl", ".glb", "_provenance.png", ".json", ".npz", ".html"}
+ENDINGS = {".png", ".obj", ".mtl", ".glb", "_provenance.png", ".json", ".npz", ".html", "_thumbnail.webp"}
 
 Make = Callable[..., Completer]
 

@@ -29,9 +29,11 @@ TOLERANCES = {
     "surface": 0.5,
     "energy": 0.3,
     "duplicates": 0.0,
+    "halves": 0.01,
+    "ita": 0.5,
 }
 """How much worse the mean may get before it counts, in the figure's own unit (dB for psnr and energy, the natural
-logarithm for sharpness, cm² for surface)."""
+logarithm for sharpness, cm² for surface, degrees for ita)."""
 JUDGED_BY = {"perceptual": "perceptual", "identity": "identity", "spread": "identity"}
 """Figure -> the purpose in ``Evaluation.models`` whose judge gave it."""
 _CHUNK = 4_000_000
