@@ -36,7 +36,7 @@ def find_mosaic(image: FloatArray, landmarks: Array, settings: MosaicSettings | 
     columns, rows = np.clip(np.floor(features - low), 0, np.array(label.shape[::-1]) - 1).astype(int).T
     hidden = np.setdiff1d(label[rows, columns], [0])
     # A window at a mosaic's edge holds too much else: what was found are the middles of windows.
-    whole = ndimage.maximum_filter(np.isin(label, hidden).astype(np.uint8), window) > 0
+    whole = ndimage.maximum_filter(np.isin(label, hidden).astype(np.uint8), 3 * window // 4 | 1) > 0
     found[low[1] : high[1], low[0] : high[0]] = whole
     return found
 
