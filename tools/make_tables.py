@@ -35,6 +35,11 @@ CLASSES = {
     ),
     "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
     "Several photos": ("complete.settings.FuseSettings",),
+    "Tracking": (
+        "pipeline.settings.TrackSettings",
+        "detect.settings.FollowSettings",
+        "fit.settings.TrackFitSettings",
+    ),
     "Full head": (
         "pipeline.settings.FullHeadSettings",
         "heads.settings.HeadTextureSettings",

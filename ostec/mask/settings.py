@@ -59,7 +59,7 @@ class CoverSettings:
     gently."""
     told: float = 0.03
     """Smallest share of the face inside that border for a cover that hides no whole part of it."""
-    margin: float = 2.0 / 128
+    margin: float = 2.5 / 128
     """Width in UV that a cover takes with it at its edge."""
     white: float = 0.1
     """Log of the light beside an iris over the iris's below which there is none: of 1,624 portraits none has less than
