@@ -1,5 +1,7 @@
 """The irises in a photo: where each eye looks, and what the photo shows of it."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -40,10 +42,10 @@ def eye_crop(landmarks: FloatArray, which: int, size: int) -> Crop | None:
     return Crop((float(x), float(y)), EXPAND * width, float(np.arctan2(along[1], along[0])), size)
 
 
-def iris_in(crop: torch.Tensor, network: IrisNetwork, which: int) -> DoubleArray | None:
+def iris_in(crop: torch.Tensor, network: Callable[[torch.Tensor], torch.Tensor], which: int) -> DoubleArray | None:
     """Middle and radius of the iris [3] in a crop [1, 3, 64, 64], in its pixels; None where it was not found."""
     crop = crop if which == 0 else crop.flip(3)  # the network knows eyes whose outer corner is on the left
-    points = network(crop.to(next(network.parameters()).device))[0].cpu().numpy().astype(np.float64)
+    points = network(crop)[0].cpu().numpy().astype(np.float64)
     if which == 1:
         points[:, 0] = INPUT_SIZE - points[:, 0]
     radius = float(np.linalg.norm(points[1:] - points[0], axis=1).mean())
@@ -58,7 +60,7 @@ def _seen_eye(pixels: torch.Tensor, face: FittedFace, network: IrisNetwork, whic
         return None
     lids = face.landmarks[list(LIDS[which]), :2].astype(np.float64)
     shown = warp(pixels, [crop])
-    found = iris_in(torch.nn.functional.avg_pool2d(shown, DETAIL), network, which)
+    found = iris_in(torch.nn.functional.avg_pool2d(shown, DETAIL).to(next(network.parameters()).device), network, which)
     if found is None:
         return None
     matrix, axes = face.camera_matrix, crop.axes[:2, :2].T / crop.scale**2

@@ -41,7 +41,7 @@ from ostec.io.images import as_picture
 from ostec.io.video import Frame
 from ostec.load.networks import load_iris
 from ostec.load.tracking import MANIFEST, read_response
-from ostec.nets.facemesh import FrozenFaceMesh
+from ostec.nets.facemesh import FrozenFaceMesh, compiled
 from ostec.nets.iris import INPUT_SIZE as IRIS_SIZE
 from ostec.pipeline.completer import Completer
 from ostec.pipeline.models import load_head_maker
@@ -144,7 +144,8 @@ class Tracker:
             raise UsageError(f"The face model {maker.model.name} has none of ARKit's expressions: take head or ict.")
         self.models, self.maker, self.settings = completer.models, maker, settings
         self._completer, self._finished = completer, finished
-        self._iris = load_iris(completer.device)
+        iris = load_iris(torch.device("cpu")).to(memory_format=torch.channels_last)
+        self._iris = compiled(iris, torch.zeros(1, 3, IRIS_SIZE, IRIS_SIZE).to(memory_format=torch.channels_last))
         self._network = FrozenFaceMesh(self.models.facemesh)
         self._live = Smoother(settings.smooth) if settings.smooth else None
         self.response = read_response()
@@ -361,7 +362,11 @@ class Tracker:
         for which in (0, 1):
             crop = eye_crop(landmarks.points, which, IRIS_SIZE)
             with torch.inference_mode():
-                iris = None if crop is None else iris_in(warp_bytes(image, crop), self._iris, which)
+                iris = (
+                    None
+                    if crop is None
+                    else iris_in(warp_bytes(image, crop).to(memory_format=torch.channels_last), self._iris, which)
+                )
             found.append(None if iris is None or crop is None else np.asarray(crop.points_to_photo(iris[:2])))
         return found[0], found[1]
 
