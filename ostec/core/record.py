@@ -71,8 +71,6 @@ class RunRecord(TypedDict, total=False):
     face_model: dict[str, Any]
     mask: dict[str, str] | None
     """Name and SHA-256 of the user's mask."""
-    focal_px: float
-    """Focal length that a track's distances are for."""
     frames: dict[str, int]
     """Of a track: ``count``, ``seen``, and ``texture``, the frame that was completed."""
     result: dict[str, str]

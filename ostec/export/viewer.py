@@ -201,7 +201,7 @@ def _joints(block: _Block, rig: Rig, used: IntArray, count: int) -> list[Json]:
     weights[names.index("Head") if "Head" in names else 0, len(used) :] = 1
     block.add("weights", np.rint(255 * weights), np.uint8)
     places, parents = np.round(rig.joints.places.astype(float), 3).tolist(), rig.joints.parents.tolist()
-    turned = {name: np.round(turn.T.ravel(), 6).tolist() for name, turn in getattr(rig, "turns", {}).items()}
+    turned = {name: np.round(turn.T.ravel(), 6).tolist() for name, turn in rig.turns.items()}
     return [
         {"name": name, "place": place, "parent": parent, "turn": turned.get(name)}
         for name, place, parent in zip(names, places, parents, strict=True)

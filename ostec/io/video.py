@@ -140,7 +140,7 @@ class Video:
                 waiting.put(what, timeout=0.1)
             except queue.Full:
                 if self.live and isinstance(what, Frame):  # the newest counts
-                    with _nothing_there():
+                    with suppress(queue.Empty):
                         waiting.get_nowait()
                 continue
             return True
@@ -167,12 +167,6 @@ class Video:
                 image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
             yield Frame(index, time_s, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
             index, last = index + 1, time_s
-
-
-@contextmanager
-def _nothing_there() -> Iterator[None]:
-    with suppress(queue.Empty):
-        yield
 
 
 @contextmanager

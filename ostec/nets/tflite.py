@@ -1,5 +1,9 @@
 """Pieces that MediaPipe's networks share, padded as TFLite pads."""
 
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -52,3 +56,11 @@ class ResidualBlock(nn.Module):
         if self.stride > 1:
             x = F.max_pool2d(x, self.stride)
         return self.act(F.pad(x, (0, 0, 0, 0, 0, self.new_channels)) + y)
+
+
+def scripted(network: nn.Module, example: torch.Tensor) -> Callable[[torch.Tensor], Any]:
+    """A network in evaluation mode as TorchScript, for inputs of the example's shape, on the CPU."""
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # TorchScript is called old; what follows it is five times slower here
+        call: Callable[[torch.Tensor], Any] = torch.jit.freeze(torch.jit.trace(network, example, check_trace=False))
+    return call

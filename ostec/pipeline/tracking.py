@@ -27,7 +27,7 @@ from ostec.core.types import (
 )
 from ostec.detect.faces import detect_faces
 from ostec.detect.follow import Follower
-from ostec.detect.iris import eye_crop, iris_in
+from ostec.detect.iris import LIDS, eye_crop, iris_in
 from ostec.export.mesh import read_npz
 from ostec.export.record import versions
 from ostec.export.track import TrackRow
@@ -41,8 +41,9 @@ from ostec.io.images import as_picture
 from ostec.io.video import Frame
 from ostec.load.networks import load_iris
 from ostec.load.tracking import MANIFEST, read_response
-from ostec.nets.facemesh import FrozenFaceMesh, compiled
+from ostec.nets.facemesh import FrozenFaceMesh
 from ostec.nets.iris import INPUT_SIZE as IRIS_SIZE
+from ostec.nets.tflite import scripted
 from ostec.pipeline.completer import Completer
 from ostec.pipeline.models import load_head_maker
 from ostec.pipeline.settings import CompleteSettings, TrackSettings
@@ -52,13 +53,11 @@ from ostec.render.geometry import smoothstep
 
 logger = logging.getLogger(__name__)
 
-LIDS = (((159, 145), (158, 153), (160, 144)), ((386, 374), (385, 380), (387, 373)))
-"""FaceMesh ids of pairs on the upper and the lower lid, of the eye on the image's left first."""
+_ABOVE = (3, 4, 5)
+"""Places in an eye's outline on the middle of the upper lid; as far from the outline's end are those below them."""
 INNER_LIPS = (13, 14)
 LEFT_RIGHT = ("Right", "Left")
 """The head's side of each eye, the one on the image's left first."""
-
-
 CLOSED, OPEN = 0.4, 0.7
 """Opening of the lids, as a share of that at rest, at which an eye is shut, and from which it does not blink."""
 RESTING = 0.25
@@ -67,8 +66,8 @@ REST_FRAMES = 7
 """Frames whose mean is the face at rest."""
 SEARCH_FOR_OTHERS_S = 1.0
 FOCAL = 0.8
-"""Focal length of the camera, in longer sides of the picture: as phones and webcams have it. Only the distance from the
-camera depends on it."""
+"""Focal length of the camera, in longer sides of the picture: as phones and webcams have it. The distance from the
+camera depends on it, and how far a face beside the picture's middle is turned."""
 IRIS_MM = 14.0
 """From the middle of an eyeball to its iris; outer eye corners are 90 mm apart, as nearly as in people."""
 LOOK_DEG = {"Up": 25.0, "Down": 30.0, "Out": 35.0, "In": 35.0}
@@ -105,8 +104,8 @@ class Person:
     follower: Follower
     waiting: list[_Seen] = field(default_factory=list)
     """Frames before the head is known."""
-    candidates: list[tuple[float, int, FaceLandmarks, ByteArray]] = field(default_factory=list)
-    """The best frames so far: how good, which, its landmarks, its picture."""
+    best: tuple[float, int, FaceLandmarks, ByteArray] | None = None
+    """The best frame so far: how good, which, its landmarks, its picture."""
     neutral: list[tuple[float, FaceLandmarks]] = field(default_factory=list)
     """Frames of a face at rest: how good, landmarks."""
     head: Head | None = None
@@ -145,7 +144,7 @@ class Tracker:
         self.models, self.maker, self.settings = completer.models, maker, settings
         self._completer, self._finished = completer, finished
         iris = load_iris(torch.device("cpu")).to(memory_format=torch.channels_last)
-        self._iris = compiled(iris, torch.zeros(1, 3, IRIS_SIZE, IRIS_SIZE).to(memory_format=torch.channels_last))
+        self._iris = scripted(iris, torch.zeros(1, 3, IRIS_SIZE, IRIS_SIZE).to(memory_format=torch.channels_last))
         self._network = FrozenFaceMesh(self.models.facemesh)
         self._live = Smoother(settings.smooth) if settings.smooth else None
         self.response = read_response()
@@ -201,8 +200,8 @@ class Tracker:
     def finish(self) -> None:
         """No frame follows: heads that are not known yet are made of what was seen."""
         for person in self.people:
-            if person.tracker is None and person.candidates:
-                self._calibrate(person)
+            if person.tracker is None and person.best is not None:
+                self._calibrate(person, person.best)
 
     def smoothed(self, person: Person) -> list[TrackRow]:
         """A whole recording's rows, steadied without lag."""
@@ -252,8 +251,8 @@ class Tracker:
             if seen.landmarks is not None:
                 self._remember(person, frame, seen.landmarks)
             known = len(person.neutral) >= self.settings.learn_frames
-            if person.candidates and (known or len(person.waiting) >= self.settings.learn_at_most):
-                self._calibrate(person)
+            if person.best is not None and (known or len(person.waiting) >= self.settings.learn_at_most):
+                self._calibrate(person, person.best)
                 return person.rows[-1]
             return None
         return self._add(person, seen)
@@ -267,17 +266,22 @@ class Tracker:
         pitch, yaw, _ = face.pose_deg
         apart = np.linalg.norm(face.landmarks[INNER_LIPS[0]] - face.landmarks[INNER_LIPS[1]]) / face.scale
         turned = float(np.hypot(yaw, pitch))
-        rest = landmarks.confidence - turned / 60 - float(apart) / 20 + 0.5 * min(float(openings(face).min()), 0.3)
+        rest = (
+            landmarks.confidence
+            - turned / 60
+            - float(apart) / 20
+            + 0.5 * min(float(lid_openings(face.landmarks).min()), 0.3)
+        )
         wanted = self.settings.neutral
         if wanted == "auto" or int(wanted) == frame.index:
             person.neutral.append((rest, landmarks))
         score = rest + 0.1 * float(np.log1p(_sharpness(frame.image, face)))
-        if not person.candidates or score > person.candidates[0][0]:
-            person.candidates = [(score, frame.index, landmarks, frame.image)]
+        if person.best is None or score > person.best[0]:
+            person.best = score, frame.index, landmarks, frame.image
 
-    def _calibrate(self, person: Person) -> None:
+    def _calibrate(self, person: Person, best: tuple[float, int, FaceLandmarks, ByteArray]) -> None:
         """Complete the face of the best frame, make its head, and track the frames that waited for that."""
-        _, index, landmarks, image = person.candidates[0]
+        _, index, landmarks, image = best
         person.neutral.sort(key=lambda one: -one[0])
         rest = [one for _, one in person.neutral[:REST_FRAMES]] or [landmarks]
         if not person.neutral:
@@ -300,7 +304,7 @@ class Tracker:
         }
         shown = np.maximum(rig.values - RESTING, 0) if self.settings.neutral == "auto" else 0 * rig.values
         moved = self.maker.correspondence.points(rig.offsets @ shown)
-        person.open_eyes = np.median([openings(face) for face in faces], axis=0)
+        person.open_eyes = np.median([lid_openings(face.landmarks) for face in faces], axis=0)
         rigid = self.models.topology.rigid_weight
         person.tracker = HeadTracker(points - moved, rigid, self.response, self.settings.fit)
         waiting, person.waiting = person.waiting, []
@@ -361,13 +365,13 @@ class Tracker:
         found: list[DoubleArray | None] = []
         for which in (0, 1):
             crop = eye_crop(landmarks.points, which, IRIS_SIZE)
+            if crop is None:
+                found.append(None)
+                continue
             with torch.inference_mode():
-                iris = (
-                    None
-                    if crop is None
-                    else iris_in(warp_bytes(image, crop).to(memory_format=torch.channels_last), self._iris, which)
-                )
-            found.append(None if iris is None or crop is None else np.asarray(crop.points_to_photo(iris[:2])))
+                shown = warp_bytes(image, crop).to(memory_format=torch.channels_last)
+                iris = iris_in(shown, self._iris, which)
+            found.append(None if iris is None else np.asarray(crop.points_to_photo(iris[:2])))
         return found[0], found[1]
 
     def _gaze(self, person: Person, seen: _Seen, tracked: TrackedHead) -> DoubleArray:
@@ -377,12 +381,12 @@ class Tracker:
             middle = person.eyes.get(joint)
             turned.append(None if iris is None or middle is None else _towards(iris, middle, tracked, seen.view))
         last = person.rows[-1].eyes_deg if person.rows else np.zeros((2, 2))
-        left, right = (None if one is None else one - ahead for one, ahead in zip(turned, person.ahead, strict=True))
-        either = left if left is not None else right
+        eyes = [None if one is None else one - ahead for one, ahead in zip(turned, person.ahead, strict=True)]
+        other = next((one for one in eyes if one is not None), None)
         return np.array(
             [
-                left if left is not None else either if either is not None else last[0],
-                right if right is not None else either if either is not None else last[1],
+                one if one is not None else before if other is None else other
+                for one, before in zip(eyes, last, strict=True)
             ]
         )
 
@@ -420,17 +424,12 @@ def finished_face(record: Path, topology: Topology) -> TexturedFace:
     )
 
 
-def openings(face: FittedFace) -> DoubleArray:
-    """[2]: how far each eye is open, as a share of its width."""
-    return lid_openings(face.landmarks)
-
-
 def lid_openings(points: FloatArray) -> DoubleArray:
-    """The same of landmarks [N, 3]."""
+    """[2]: how far each eye is open, as a share of its width, by landmarks [N, 3]; image-left eye first."""
     found = []
-    for lids, corners in zip(LIDS, EYES, strict=True):
+    for outline, corners in zip(LIDS, EYES, strict=True):
         width = np.linalg.norm(points[corners[0]] - points[corners[1]])
-        gaps = [np.linalg.norm(points[upper] - points[lower]) for upper, lower in lids]
+        gaps = [np.linalg.norm(points[outline[k]] - points[outline[-k]]) for k in _ABOVE]
         found.append(float(np.mean(gaps)) / max(float(width), 1e-6))
     return np.array(found)
 
@@ -500,11 +499,6 @@ class Smoother:
         self.place = OneEuro(cutoff, PLACE_BETA)
         self.expression = OneEuro((cutoff * blinks).astype(np.float32), EXPRESSION_BETA)
         self.eyes = OneEuro(cutoff, EYES_BETA)
-
-    def forget(self) -> None:
-        """Begin anew."""
-        for one in (self.rotation, self.place, self.expression, self.eyes):
-            one.forget()
 
     def live(self, row: TrackRow) -> TrackRow:
         """A row steadied by those before it."""

@@ -210,7 +210,7 @@ def test_a_target_without_a_face_is_refused(task: HeadTask) -> None:
 
 
 def test_a_task_is_pickled_without_what_it_loaded(task: HeadTask) -> None:
-    assert len(pickle.dumps(task)) < 10_000  # settings; what it loaded takes megabytes
+    assert len(pickle.dumps(task)) < len(pickle.dumps(task.settings)) + 2000
     assert pickle.loads(pickle.dumps(task)) == task
 
 

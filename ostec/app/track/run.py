@@ -137,10 +137,9 @@ class TrackRun:
                 for frame in frames:
                     rows = tracker.feed(frame, frames.live)
                     count += 1
-                    for send in senders:
-                        for row in rows[:1]:
-                            if row is not None:
-                                send(row, frames.fps)
+                    if rows and rows[0] is not None:
+                        for send in senders:
+                            send(rows[0], frames.fps)
                     display.stage("track", count / max(frames.declared, count + 1))
         except KeyboardInterrupt as interrupt:
             code = getattr(interrupt, "exit_code", ending.exit_code)
