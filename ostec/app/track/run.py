@@ -111,10 +111,10 @@ class TrackRun:
         """Return the exit code: 0, 1 where nothing was seen or the video breaks off, 130 after Ctrl-C."""
         record = self._folder / f"{self._source.name}_track.json"
         if read_record(record, (TRACK,)) is not None and not self._asked.running.overwrite:
-            say(f"{self._source.label} skipped, for {shown(record)} is there (--overwrite tracks it again)")
+            self._say(f"{self._source.label} skipped, for {shown(record)} is there (--overwrite tracks it again)")
             return 0
         if self._asked.running.dry_run:
-            say(f"{self._source.label} would be tracked into {shown(self._folder)}")
+            self._say(f"{self._source.label} would be tracked into {shown(self._folder)}")
             return 0
         make_folder(self._folder)
         with terminate_like_interrupt() as ending, contextlib.ExitStack() as stack:
@@ -161,7 +161,7 @@ class TrackRun:
             if person.rows:
                 self._write(tracker, person)
         seen = sum(row.seen for row in tracker.people[0].rows)
-        say(
+        self._say(
             f"{self._source.label}: {count} frames ({count / seconds:.1f} a second), the face in {seen}; "
             f"the files are in {shown(self._folder)}"
         )
@@ -197,6 +197,10 @@ class TrackRun:
         write_record(self._folder, stem, record, TRACK)
         for sentence in person.warnings:
             logger.warning("%s", sentence)
+
+    def _say(self, text: str) -> None:
+        if not self._asked.running.quiet:
+            say(text)
 
     def _addresses(self) -> list[tuple[type[Sender], str, int]]:
         """Who is sent each row, and where. Raises UsageError: an address is none."""
