@@ -7,7 +7,14 @@ import numpy as np
 
 from ostec.complete.progressive import UvState
 from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide
-from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, prior_weight
+from ostec.prior.linear import (
+    TONE_FACTORS,
+    LinearPrior,
+    PriorFill,
+    fill_from_prior,
+    prior_weight,
+    sample_from_prior,
+)
 from ostec.prior.settings import PriorSettings
 from ostec.render.unwrap import enlarge_inside, resize_map
 from ostec.render.uv import UvLayout
@@ -49,6 +56,15 @@ class UvCanvas:
         weight = prior_weight(coarse.cosine, coarse.visible, coarse.margin_mm, self.fill_settings) * coarse.mask
         return fill_from_prior(
             self.prior, coarse.colour, weight.astype(np.float32), self.fill_settings, self.guide.features
+        )
+
+    def samples(self, evidence: Evidence, fill: PriorFill, count: int, seed: int) -> FloatArray:
+        """``count`` draws [N, s, s, 3] of what the prior says, as :attr:`PriorFill.texture`; the n-th has its own seed."""
+        assert self.prior is not None
+        size = self.prior.basis.shape[-1] + TONE_FACTORS
+        noise = np.stack([np.random.default_rng((seed, n)).standard_normal(size, np.float32) for n in range(count)])
+        return sample_from_prior(
+            self.prior, evidence.coarse.colour, fill.trust, noise, self.fill_settings, self.guide.features
         )
 
     def is_occluded(self, fill: PriorFill | None) -> bool:

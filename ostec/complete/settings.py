@@ -42,3 +42,13 @@ class FuseSettings:
     """Deviation of the low-pass that separates colour from detail."""
     sharpness: float = 8.0
     """Power of the weight in the choice of detail: the best picture wins, the second joins softly."""
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """How the diffusion model is asked."""
+
+    steps: int = 16
+    """Passes of the network a texture."""
+    calm: float = 0.6
+    """Deviation of the noise that the completion itself starts from; its samples start from 1."""

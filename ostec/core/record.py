@@ -31,7 +31,7 @@ class RunRecord(TypedDict, total=False):
     """Names of the result's files, relative to its folder."""
     settings: dict[str, Any]
     completer: str
-    """Who completed the texture: prior, generator, or the name of a class of the user's."""
+    """Who completed the texture: prior, generator, diffusion, or the name of a class of the user's."""
     device: str
     threads: int
     versions: dict[str, str]

@@ -9,7 +9,7 @@ from ostec.core.assets import face_models
 Mode = Literal["auto", "soft", "hard"]
 Schedule = Literal["progressive", "waves"]
 Fit = Literal["landmarks", "deep3d", "faceverse"]
-Way = Literal["auto", "prior", "generator"]
+Way = Literal["auto", "prior", "generator", "diffusion"]
 Faces = Literal["largest", "all"]
 Expression = Literal["photo", "neutral"]
 Hair = Literal["painted", "none"]
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 else:  # the command line offers what the manifests name
     FaceModel = Literal[FACE_MODELS]
 
+MAX_SAMPLES = 16
 MIN_UV_SIZE = 256
 MAX_UV_SIZE = 4096
 MAX_UV_MEGAPIXELS = MAX_UV_SIZE**2 / 1e6

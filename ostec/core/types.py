@@ -352,6 +352,8 @@ class Completion:
     """[s, s, 3] in [0, 1]: what the prior alone makes of it, if there is one."""
     occluded: bool = False
     """Whether something other than hair lies in front of the face, as the prior sees it."""
+    samples: ByteArray | None = None
+    """[N, S, S, 3] other completions that are as plausible, if they were asked for."""
 
 
 @dataclass(frozen=True)

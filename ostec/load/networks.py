@@ -29,11 +29,12 @@ from ostec.io.arrays import read_npz
 from ostec.io.obj import read_obj
 from ostec.io.pickles import read_npy_object, read_objects
 from ostec.io.weights import check_beginning, load_strict, read_safetensors, read_state, read_torch
-from ostec.load.generators import read_generator
+from ostec.load.generators import read_card, read_generator
 from ostec.load.morphable.files import read_mat
 from ostec.nets.arcface import ArcFace, arcface_from_tensors
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
+from ostec.nets.denoiser import TextureDenoiser, denoiser_from_tensors
 from ostec.nets.dlib_face import FaceRecogniser, dlib_face_from_tensors
 from ostec.nets.efficientnet import EfficientFeatures, PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
@@ -119,6 +120,26 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
     if not model.frame.own_shape and read.card.get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
     return model.to(device)
+
+
+def denoiser_file(asked: str) -> Path:
+    """The file of the diffusion model. Raises AssetError where ``default`` is asked, for none ships, or it is no file."""
+    if asked == "default":
+        raise AssetError(
+            "No diffusion model ships; train one with ostec train diffusion and name its file with --denoiser."
+        )
+    return check_beginning(Path(asked))
+
+
+def load_denoiser(path: Path, topology: Topology, device: torch.device) -> TextureDenoiser:
+    """Read a file of ``ostec train diffusion`` with the JSON beside it.
+
+    Raises AssetError if a file is missing or damaged, or the network was trained in another UV layout.
+    """
+    if read_card(path).get("topology_sha256") != topology.sha256:
+        raise AssetError(f"{path} was trained in another UV layout than topology/{topology.name}.npz.")
+    network = denoiser_from_tensors(read_safetensors(path), str(path))
+    return network.to(device).eval().requires_grad_(False)
 
 
 def load_arcface(device: torch.device) -> Loaded[ArcFace] | None:

@@ -126,7 +126,9 @@ class Assembler:
             **({"light": lit.light} if lit is not None else {}),
         }
         run.enter("")
-        return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
+        return CompletedFace(
+            textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head, completion.samples
+        )
 
     @threads(1)
     def _around(self, observed: ObservedFace) -> PhotoAround | None:

@@ -14,6 +14,7 @@ import torch
 
 from ostec.complete.canvas import UvCanvas
 from ostec.complete.completer import TextureCompleter
+from ostec.complete.diffusion import DiffusionCompleter
 from ostec.complete.fuse import fuse, named
 from ostec.complete.generator import GeneratorCompleter, GeneratorSettings
 from ostec.complete.portrait import FinishedFace, portray
@@ -384,10 +385,13 @@ def texture_completer(
     generator: FaceGenerator | None,
     device: torch.device,
 ) -> TextureCompleter:
-    """The completer that settings ask for, on an observer's layout: by views where there is a generator."""
+    """The completer that settings ask for, on an observer's layout: by diffusion or views where there are networks."""
     canvas = UvCanvas(observer.unwrapper.layout, observer.guide, models.prior, settings.fill, settings.blend)
+    if models.denoiser is not None:
+        own = settings.diffusion
+        return DiffusionCompleter(canvas, models.denoiser, settings.mode, settings.samples, settings.seed, own)
     if generator is None:
-        return PriorCompleter(canvas, settings.mode)
+        return PriorCompleter(canvas, settings.mode, settings.samples, settings.seed)
     made = GeneratorSettings(
         mode=settings.mode,
         schedule=settings.schedule,
@@ -417,6 +421,8 @@ def _name_of(completer: TextureCompleter) -> str:
     """For the record: prior, generator, or the class of somebody's own."""
     if isinstance(completer, PriorCompleter):
         return "prior"
+    if isinstance(completer, DiffusionCompleter):
+        return "diffusion"
     if isinstance(completer, GeneratorCompleter):
         own = completer.generator
         return "generator" if isinstance(own, FileGenerator) else f"generator ({type(own).__qualname__})"

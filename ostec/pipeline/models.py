@@ -20,6 +20,8 @@ from ostec.load.morphable.read import read_morphable
 from ostec.load.networks import (
     asset_file,
     load_covers,
+    denoiser_file,
+    load_denoiser,
     load_facemesh,
     load_generator,
     load_hands,
@@ -33,6 +35,7 @@ from ostec.load.networks import (
 from ostec.load.topology import read_topology
 from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
+from ostec.nets.denoiser import TextureDenoiser
 from ostec.nets.dlib_face import FaceRecogniser
 from ostec.nets.efficientnet import PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
@@ -79,6 +82,8 @@ class Models:
     """Finds irises; None where no head is made."""
     albedo: AlbedoModel | None = None
     """What skin looks like without light, by place; None where no light is taken out."""
+    denoiser: TextureDenoiser | None = None
+    """Draws detail over the prior's fill; None unless that is asked for."""
 
 
 def load_models(device: torch.device, settings: CompleteSettings | None = None, with_generator: bool = True) -> Models:
@@ -121,6 +126,11 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         file = verified_path("albedo", "albedo.safetensors")
         albedo = load_albedo(file)
         hashes[file.name] = sha256_of(file)
+    denoiser: TextureDenoiser | None = None
+    if settings.completer == "diffusion":
+        file = denoiser_file(settings.denoiser)
+        denoiser = load_denoiser(file, topology, device)
+        hashes[file.name] = sha256_of(file)
     regressor = load_regressor(settings.fit, device) if settings.fit != "landmarks" else None
     hashes |= regressor.hashes if regressor else {}
     return Models(
@@ -140,6 +150,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         load_person(device) if head else None,
         load_iris(device) if head else None,
         albedo,
+        denoiser,
     )
 
 

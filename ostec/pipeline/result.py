@@ -15,6 +15,7 @@ from ostec.export.mesh import textured_mesh, write_glb, write_npz, write_obj, wr
 from ostec.export.page import write_page, write_thumbnail, write_turntable
 from ostec.export.pictures import FRONT_VIEW, write_views
 from ostec.export.record import write_record
+from ostec.export.samples import write_samples
 from ostec.export.viewer import viewer_page
 from ostec.heads.parts import Head
 from ostec.io.files import make_folder
@@ -42,6 +43,8 @@ class CompletedFace:
     """The projection behind the frontal portrait, if there was one."""
     head: Head | None = None
     """The full head, if a morphable model was asked for."""
+    samples: ByteArray | None = None
+    """[N, S, S, 3] other completions that are as plausible, if they were asked for."""
 
     @property
     def texture(self) -> FloatArray:
@@ -162,6 +165,8 @@ class CompletedFace:
             maps = map_pictures(layers)
         if self.head is not None:
             written += write_head(folder, name, self.head, maps=maps)
+        if self.samples is not None:
+            written += write_samples(folder, name, self.textured, self.samples)
         if self.turntable is not None:
             written.append(write_turntable(folder, name, self.turntable))
         if self.record["settings"]["save_views"]:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ostec.complete.settings import PortraitSettings
+from ostec.complete.settings import DiffusionSettings, PortraitSettings
 from ostec.core.settings import (
     FACE_MODELS,
+    MAX_SAMPLES,
     MAX_UV_SIZE,
     MIN_UV_SIZE,
     NO_HEAD,
@@ -37,6 +38,9 @@ from ostec.stitch.settings import BlendSettings, ViewSettings
 
 READ_MODELS = {"deep3d": "bfm", "faceverse": "faceverse"}
 """Network that reads coefficients -> the face model that they belong to."""
+
+ONE_PASS = ("prior", "diffusion")
+"""Completers that project no view."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,13 @@ class CompleteSettings:
 
     completer: Way = "auto"
     """prior fills what the photo does not show with the most probable face, generator projects views of it into a
-    StyleGAN2; auto is generator, unless there are 0 iterations or no generator."""
+    StyleGAN2, diffusion draws detail over the prior's; auto is generator, unless there are 0 iterations or no
+    generator."""
+    samples: Annotated[int, arg(metavar="N")] = 0
+    """Also write this many completions that are as plausible, 2 to 16, and a map of where they differ; with completer
+    prior or diffusion."""
+    seed: int = 0
+    """Of what completer diffusion and the samples draw."""
     mode: Annotated[Mode, arg(aliases=["-m"])] = "auto"
     """soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw and generator."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
@@ -88,6 +98,8 @@ class CompleteSettings:
     """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, arg(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
+    denoiser: Annotated[str, arg(metavar="default|FILE")] = "default"
+    """Network of completer diffusion: default, or a file of ostec train diffusion."""
     face_model: FaceModel = "head"
     """Model that the full head is made with: head ships, the others' files must be there; none writes no head."""
     fit: Fit = "landmarks"
@@ -116,18 +128,19 @@ class CompleteSettings:
     views: ViewSettings = field(default_factory=ViewSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     head: FullHeadSettings = field(default_factory=FullHeadSettings)
     light: LightSettings = field(default_factory=LightSettings)
 
     @property
     def projects(self) -> bool:
         """Whether views are projected into a generator."""
-        return self.completer != "prior" and self.iterations > 0 and self.generator != "none"
+        return self.completer not in ONE_PASS and self.iterations > 0 and self.generator != "none"
 
     def __post_init__(self) -> None:
         if self.face_model == "facemesh":  # as earlier versions called it
             object.__setattr__(self, "face_model", NO_HEAD)
-        check_choice("completer", self.completer, ("auto", "prior", "generator"))
+        check_choice("completer", self.completer, ("auto", "prior", "generator", "diffusion"))
         check_choice("fit", self.fit, ("landmarks", *READ_MODELS))
         check_choice("mode", self.mode, ("auto", "soft", "hard"))
         check_choice("schedule", self.schedule, ("progressive", "waves"))
@@ -146,8 +159,14 @@ class CompleteSettings:
             raise ValueError(f"fit {self.fit} reads {READ_MODELS[self.fit]}, so face_model must be that.")
         if self.completer == "generator" and not self.projects:
             raise ValueError("completer generator needs a generator and iterations above 0.")
+        if self.samples and self.completer not in ONE_PASS:
+            raise ValueError(f"samples needs completer prior or diffusion, got completer {self.completer}.")
+        if self.samples and not 2 <= self.samples <= MAX_SAMPLES:
+            raise ValueError(f"samples must be 0 or 2 to {MAX_SAMPLES}, got {self.samples}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
         if self.prior == "none" and not self.projects:
-            named = {"completer": "prior"} if self.completer == "prior" else {"generator": "none"}
+            named = {"completer": self.completer} if self.completer in ONE_PASS else {"generator": "none"}
             lack = " ".join(*named.items()) if self.iterations else "iterations 0"
             raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
 

@@ -20,6 +20,8 @@ from ostec.prior.border import bare_skin
 from ostec.prior.carry import carry_residual
 from ostec.prior.settings import PriorSettings
 
+TONE_FACTORS = 4
+"""Components of :func:`with_tone` beside the model's own."""
 _GROWTHS = 2
 """Rounds in which what is hidden grows."""
 _LOW_PASS = 0.0625
@@ -73,6 +75,8 @@ class PriorFill:
     """[S, S] in [0, 1]: how far the photo shows something else than bare skin near the chart's border."""
     coefficients: FloatArray
     """[K], without factors for the tone: these are the face's coordinates for who was trained with the prior."""
+    trust: FloatArray
+    """[S, S] in [0, 1]: how far each texel was believed in the end."""
 
 
 def fill_from_prior(
@@ -125,7 +129,45 @@ def fill_from_prior(
         occluded=occluded,
         hair=prior.image(torch.from_numpy(made.hair)[:, None])[..., 0],
         coefficients=solve_coefficients(plain, seen, trust, settings.tau).cpu().numpy(),
+        trust=prior.image(trust[:, None])[..., 0],
     )
+
+
+def sample_from_prior(
+    prior: LinearPrior,
+    colour: FloatArray,
+    trust: FloatArray,
+    noise: FloatArray,
+    settings: PriorSettings | None = None,
+    features: BoolArray | None = None,
+) -> FloatArray:
+    """Draw textures that agree with the texels that were seen: z ~ N(m, C) with C the inverse of the normal matrix.
+
+    A texel's own noise is left out, for its neighbours' errs with it, and the model does not say how.
+
+    Args:
+        prior: the model.
+        colour: [S, S, 3] in [0, 1]; anything where the trust is zero.
+        trust: [S, S] of the fill (:attr:`PriorFill.trust`).
+        noise: [N, K + 4] standard normal: K components and four factors of the tone.
+        settings: the defaults if None.
+        features: as in :func:`fill_from_prior`.
+
+    Returns:
+        [N, S, S, 3] in [0, 1]: as :attr:`PriorFill.texture`, which has the most probable z.
+    """
+    settings = settings or PriorSettings()
+    prior = with_tone(prior, settings.tone)
+    seen, sure = (torch.from_numpy(x[prior.inside]).to(prior.mean) for x in (colour, trust))
+    normal, right = _normal_equations(prior, seen, sure, settings.tau)
+    factor = torch.linalg.cholesky(normal)
+    drawn = torch.linalg.solve_triangular(factor.T, torch.from_numpy(noise).to(normal).T, upper=True)
+    z = torch.cholesky_solve(right[:, None], factor) + drawn  # [K, N]
+    textures = []
+    for one in z.T:
+        made = _with_bare_border(prior, prior.mean + prior.basis @ one, seen, sure, features, settings)
+        textures.append(np.clip(prior.image(torch.from_numpy(made.texture + made.residual)), 0, 1))
+    return np.stack(textures)
 
 
 @dataclass(frozen=True)
@@ -188,11 +230,18 @@ def hairline_trust(weight: FloatArray, settings: PriorSettings) -> FloatArray:
 
 def solve_coefficients(prior: LinearPrior, seen: torch.Tensor, trust: torch.Tensor, tau: float) -> torch.Tensor:
     """Most probable z [K] given seen texels [T, 3] and their weights [T]."""
+    return torch.linalg.solve(*_normal_equations(prior, seen, trust, tau))
+
+
+def _normal_equations(
+    prior: LinearPrior, seen: torch.Tensor, trust: torch.Tensor, tau: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inverse covariance [K, K] of z, and what it makes of the most probable z [K]."""
     precision = trust / (prior.noise * tau)
     flat = prior.basis.reshape(-1, prior.basis.shape[-1])
     weighted = (prior.basis * precision[:, None, None]).reshape(flat.shape)
     normal = flat.T @ weighted + torch.eye(flat.shape[1], device=flat.device)
-    return torch.linalg.solve(normal, weighted.T @ (seen - prior.mean).reshape(-1))
+    return normal, weighted.T @ (seen - prior.mean).reshape(-1)
 
 
 def _explained(prior: LinearPrior, error: torch.Tensor, base: torch.Tensor, settings: PriorSettings) -> torch.Tensor:

@@ -146,18 +146,20 @@ def make_training_textures(
     patterns = hiding_patterns(topology, size)
     count = len(data.colour)
     drawn = np.random.default_rng(seed).integers(len(patterns), size=(count, per_portrait))
-    filler = _Filler(model, coarse, size // len(coarse))
+    filler = Filler(model, coarse, size // len(coarse))
     nearest = nearest_inside(data.inside)
     colours, shown, guesses, codes = [], [], [], []
     for start in range(0, count, _BATCH):
         rows = slice(start, start + _BATCH)
-        colour, weight = _planes(data, rows)
+        colour, weight = texel_planes(data, rows)
         whole = functional.interpolate(filler(colour, weight), size=(size, size), mode="bilinear")
         mixed = colour * weight[:, None] + whole * (1 - weight[:, None])
-        colours.append(_bytes(mixed[:, :, nearest[0], nearest[1]]))
+        colours.append(as_bytes(mixed[:, :, nearest[0], nearest[1]]))
         shown.append(((weight > 0.5) * 255).to(torch.uint8)[:, None])
         guesses.append(
-            torch.stack([_bytes(filler(colour, weight * patterns[d])) for d in torch.from_numpy(drawn[rows]).T], dim=1)
+            torch.stack(
+                [as_bytes(filler(colour, weight * patterns[d])) for d in torch.from_numpy(drawn[rows]).T], dim=1
+            )
         )
         both = ((colour, weight), (colour.flip(-1), weight.flip(-1)))
         codes.append(torch.stack([filler.codes(c, w) for c, w in both], dim=1))
@@ -172,7 +174,7 @@ def make_training_textures(
     )
 
 
-def _bytes(planes: torch.Tensor) -> torch.Tensor:
+def as_bytes(planes: torch.Tensor) -> torch.Tensor:
     return (planes.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
@@ -181,7 +183,7 @@ def nearest_inside(inside: BoolArray) -> torch.Tensor:
     return torch.from_numpy(distance_transform_edt(~inside, return_distances=False, return_indices=True))
 
 
-def _planes(data: PortraitTexels, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+def texel_planes(data: PortraitTexels, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
     """Colours [B, 3, S, S] and weights [B, S, S]."""
     weight_texels = torch.from_numpy(data.weight[rows].astype(np.float32))
     inside = torch.from_numpy(data.inside)
@@ -192,7 +194,7 @@ def _planes(data: PortraitTexels, rows: slice) -> tuple[torch.Tensor, torch.Tens
     return colour, weight
 
 
-class _Filler:
+class Filler:
     """The prior's fill of textures.
 
     A Gaussian carries the residual, for the screened Poisson equation would take hours for thousands of portraits.

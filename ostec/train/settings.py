@@ -97,3 +97,44 @@ def level_at(images: int, settings: GeneratorTrainSettings) -> int:
     """Side of the pictures that are drawn after ``images`` pictures."""
     waiting = sum(images < mark for mark in settings.grow)
     return settings.resolution >> waiting
+
+
+@dataclass(frozen=True)
+class DiffusionTrainSettings:
+    """How the diffusion model is trained; the defaults suit one CPU core and two hours."""
+
+    channels: tuple[int, ...] = (32, 64, 128, 160)
+    """Of the network's levels, from 64 x 64 pixels on."""
+    embedding: int = 128
+    """Dimension of the time's embedding."""
+    batch: int = 8
+    """Textures a step."""
+    images: int = 40_000
+    """Textures to train on in all."""
+    learning_rate: float = 1e-3
+    """Of Adam, at the start."""
+    final_rate: float = 0.02
+    """Share of the learning rate that is left in the end."""
+    warm_up: int = 200
+    """Steps over which the learning rate rises."""
+    ema: float = 0.998
+    """Decay of the weights' running mean, which is what is kept."""
+    at_start: float = 0.1
+    """Share of textures at t = 0, of which the network draws the mean."""
+    shown: float = 0.1
+    """Weight of a texel that the imagined picture shows."""
+    gain: float = 0.15
+    """Deviation of the logarithm of the brightness, which is drawn anew each time."""
+    tint: float = 0.03
+    """The same of each channel."""
+    photos: int = 4
+    """Imagined pictures of each portrait."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("embedding", "batch", "images", "warm_up", "photos"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if len(self.channels) < 2 or any(width < 8 or width % 8 for width in self.channels):
+            raise ValueError(f"channels must be two or more multiples of 8, got {self.channels}.")

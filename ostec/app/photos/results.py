@@ -14,6 +14,7 @@ from pathlib import Path
 from ostec.core.errors import OutputError
 from ostec.core.plain import read_json
 from ostec.core.record import RESULT, RESULT_KINDS, RunRecord, safe_name
+from ostec.core.settings import MAX_SAMPLES
 from ostec.export import record as record_file
 from ostec.io.files import write_atomic
 
@@ -24,10 +25,13 @@ HEAD_ENDINGS = tuple(
 """What follows NAME in the names of a full head's files."""
 MATERIAL_ENDINGS = ("_albedo.png", "_normal.png", "_normal_directx.png", "_orm.png", "_specular.png")
 """The same of the maps of a face's material."""
+SAMPLE_ENDINGS = ("_uncertainty.png", "_samples.html", *(f"_{number}.png" for number in range(1, MAX_SAMPLES + 1)))
+"""The same of several completions."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
     "_thumbnail.webp",
     *MATERIAL_ENDINGS,
+    *SAMPLE_ENDINGS,
     *HEAD_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
