@@ -65,6 +65,8 @@ track: track.track.Track: a video or camera to a moving head
     clip.mp4 -o tracked | clip.mp4 -o tracked --preview | camera:0 -o tracked --live-link 127.0.0.1:11111
 relight: photos.commands.Relight: finished faces under another light
     results/ --light 45,30,white -o relit | results/a.json --light studio.hdr -o relit
+uv-idm: photos.uv_idm.UvIdm: textures with UV-IDM's checkpoints
+    --images-list-file list.txt --outdir out | --images-list-file list.txt --outdir out --ddim-steps 20
 generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
 models list: models.models.ModelsList: models that can be added, which are here
@@ -113,6 +115,9 @@ train prior: train.prior.TrainPrior: fit the texture prior to portraits
     --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
 train generator: train.generator.TrainGenerator: train the generator on portraits
     --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
+train diffusion: train.diffusion.TrainDiffusion: train the diffusion model on portraits
+    --portraits portraits --work work -o own.safetensors |
+    --portraits portraits --work work -o own.safetensors --images 200000
 """
 """Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
 

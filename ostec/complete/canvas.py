@@ -59,7 +59,7 @@ class UvCanvas:
         )
 
     def samples(self, evidence: Evidence, fill: PriorFill, count: int, seed: int) -> FloatArray:
-        """``count`` draws [N, s, s, 3] of what the prior says, as :attr:`PriorFill.texture`; the n-th has its own seed."""
+        """``count`` draws [N, s, s, 3] of what the prior says, each with its own seed; as :attr:`PriorFill.texture`."""
         assert self.prior is not None
         size = self.prior.basis.shape[-1] + TONE_FACTORS
         noise = np.stack([np.random.default_rng((seed, n)).standard_normal(size, np.float32) for n in range(count)])

@@ -1,7 +1,7 @@
 """Complete by the diffusion model: detail that the prior cannot know, drawn over its most probable texture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class DiffusionCompleter:
     """Completions to be drawn beside the first."""
     seed: int = 0
     """Of what is drawn."""
-    settings: DiffusionSettings = DiffusionSettings()
+    settings: DiffusionSettings = field(default_factory=DiffusionSettings)
 
     def __post_init__(self) -> None:
         size = self.network.shape.size

@@ -123,7 +123,7 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
 
 
 def denoiser_file(asked: str) -> Path:
-    """The file of the diffusion model. Raises AssetError where ``default`` is asked, for none ships, or it is no file."""
+    """The file of the diffusion model. Raises AssetError for ``default``, as none ships, and what is no file."""
     if asked == "default":
         raise AssetError(
             "No diffusion model ships; train one with ostec train diffusion and name its file with --denoiser."

@@ -5,6 +5,7 @@ scaled residual r at t = 1. The network gives r; it is preconditioned as in EDM 
 of unit variance), so that it has to draw at every t what x_t does not tell.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -87,11 +88,9 @@ class TextureDenoiser(nn.Module):
         self.time = nn.Sequential(nn.Linear(2 * _FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self.entrance = nn.Conv2d(_GIVEN * _PATCH**2 + _PLACE, widths[0], 3, padding=1)
         self.down = nn.ModuleList(_Block(width, embedding) for width in widths)
-        self.halve = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.halve = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(widths))
         self.middle = _Block(widths[-1], embedding)
-        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(_Block(width, embedding) for width in widths[:-1])
         self.norm = nn.GroupNorm(_GROUPS, widths[0])
         self.exit = nn.Conv2d(widths[0], 3 * _PATCH**2, 3, padding=1)
@@ -156,7 +155,7 @@ def sample_residual(
     """
     known = network.residual(given.seen, given.guess)
     state = noise
-    for now, then in zip(times, times[1:], strict=False):
+    for now, then in itertools.pairwise(times):
         clean = network(state, state.new_full((len(state),), now), given)
         # On a straight path the noise is what is left when the residual's share is taken out.
         estimate = (state - now * clean) / (1 - now)

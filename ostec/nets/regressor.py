@@ -78,17 +78,22 @@ class Regressor(nn.Module):
         Raises:
             ValueError: the shape is another.
         """
+        found = self.read(images)
+        return Coefficients(found["identity"], found["expression"])
+
+    def read(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All that the network gives, [B, N] by name of the layout's heads; arguments as :meth:`forward`."""
         side = self.layout.size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"expected images [B, 3, {side}, {side}], got {list(images.shape)}")
         features = self.backbone(images)[..., None, None]
-        names = [name for name, _ in self.layout.heads]
-        identity, expression = (
-            self.final_layers[names.index(name)](features).flatten(1) for name in ("identity", "expression")
-        )
+        found: dict[str, torch.Tensor] = {}
+        for (name, _), layer in zip(self.layout.heads, self.final_layers, strict=True):
+            values = layer(features).flatten(1)
+            found[name] = torch.cat([found[name], values], dim=1) if name in found else values
         if self.layout.untrained_expressions:
-            expression[:, -self.layout.untrained_expressions :] = 0
-        return Coefficients(identity, expression)
+            found["expression"][:, -self.layout.untrained_expressions :] = 0
+        return found
 
 
 def regressor_from_tensors(tensors: Mapping[str, torch.Tensor], source: str) -> Regressor:

@@ -19,8 +19,8 @@ from ostec.load.generators import read_card
 from ostec.load.morphable.read import read_morphable
 from ostec.load.networks import (
     asset_file,
-    load_covers,
     denoiser_file,
+    load_covers,
     load_denoiser,
     load_facemesh,
     load_generator,

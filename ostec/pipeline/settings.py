@@ -207,6 +207,36 @@ class InvertSettings:
 
 
 @dataclass(frozen=True)
+class UvIdmSettings:
+    """What decides UV-IDM's textures; the defaults are those of its release, but for one seed per photo.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    ddim_steps: int = 50
+    """Passes of the U-Net, 1 to 1000."""
+    ddim_eta: float = 1.0
+    """0 draws no noise on the way, 1 as much as DDPM."""
+    seed: int = 23
+    """Of the noise."""
+    seed_once: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Seed before the first photo only, as released: a result then depends on its place in the list."""
+    published: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Repeat the release's slips: the photo is read half a pixel beside, and one ear stays."""
+    averaged: Annotated[bool, arg(help_behavior_hint="")] = False
+    """Take the running mean of the U-Net's weights, which the release does not."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ddim_steps <= 1000:
+            raise ValueError(f"ddim_steps must be 1 to 1000, got {self.ddim_steps}.")
+        if not 0 <= self.ddim_eta <= 1:
+            raise ValueError(f"ddim_eta must be 0 to 1, got {self.ddim_eta}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}.")
+
+
+@dataclass(frozen=True)
 class TrackSettings:
     """What decides the content of a tracked recording.
 

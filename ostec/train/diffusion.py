@@ -72,7 +72,7 @@ class DiffusionBatch:
 def draw_batch(
     textures: ImaginedTextures, rows: torch.Tensor, settings: DiffusionTrainSettings, random: torch.Generator
 ) -> DiffusionBatch:
-    """Choose a batch among the portraits ``rows`` [M]: which picture of each, mirrored or not, how bright and tinted."""
+    """Choose a batch among the portraits ``rows`` [M]: the picture of each, its side, how bright and tinted it is."""
     count = settings.batch
     row = rows[torch.randint(len(rows), (count,), generator=random)]
     picture = torch.randint(textures.guess.shape[1], (count,), generator=random)

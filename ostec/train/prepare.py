@@ -12,10 +12,11 @@ from ostec.core.assets import sha256_of
 from ostec.core.types import BoolArray, Topology
 from ostec.io.cache import read_cache, why_stale, write_cache
 from ostec.prior.linear import LinearPrior
+from ostec.train.imagined import ImaginedTextures, imagine_textures
 from ostec.train.portraits import PortraitTexels, picture_paths
 from ostec.train.prior import PriorModel
 from ostec.train.renders import TrainingTextures, make_training_textures
-from ostec.train.settings import GeneratorTrainSettings
+from ostec.train.settings import DiffusionTrainSettings, GeneratorTrainSettings
 
 _BATCH = 64
 _DETAIL_SIDE = 220
@@ -86,6 +87,14 @@ class PreparedTextures:
         return torch.rad2deg(torch.atan2(light - 50, yellow))
 
 
+@dataclass(frozen=True)
+class PreparedImagined:
+    """Imagined photos of N portraits, and the portraits."""
+
+    textures: ImaginedTextures
+    portraits: PortraitTexels
+
+
 def prepare_textures(
     sources: TextureSources,
     settings: GeneratorTrainSettings,
@@ -108,7 +117,7 @@ def prepare_textures(
         "arrays": _names(TrainingTextures),
     }
     if reason := why_stale(path, key):
-        data = _texels(work / "texels.npz", texels_key, read, say)
+        data = portrait_texels(work / "texels.npz", texels_key, read, say)
         say(f"Making the training textures: {path.name} {reason}.")
         prior = sources.prior
         model = PriorModel(prior.mean, prior.basis, prior.noise)
@@ -121,14 +130,40 @@ def prepare_textures(
     return PreparedTextures(TrainingTextures(**{k: torch.from_numpy(v) for k, v in arrays.items()}), held_out)
 
 
-def _names(kind: type[PortraitTexels] | type[TrainingTextures]) -> str:
+def prepare_imagined(
+    sources: TextureSources,
+    settings: DiffusionTrainSettings,
+    work: Path,
+    read: Callable[[], PortraitTexels],
+    say: Callable[[str], None],
+) -> PreparedImagined:
+    """As :func:`prepare_textures`, for the diffusion model: ``work`` holds ``texels.npz`` and ``imagined.npz``."""
+    data = portrait_texels(work / "texels.npz", sources.texels_key, read, say)
+    path = work / "imagined.npz"
+    key = {
+        **sources.texels_key,
+        "prior": sources.prior_sha256,
+        "number of imagined photos": str(settings.photos),
+        "seed": str(settings.seed),
+        "arrays": _names(ImaginedTextures),
+    }
+    if reason := why_stale(path, key):
+        say(f"Imagining photos of the portraits: {path.name} {reason}.")
+        made = imagine_textures(data, sources.prior, sources.topology, settings.photos, settings.seed)
+        write_cache(path, key, {field.name: getattr(made, field.name).numpy() for field in fields(made)})
+        return PreparedImagined(made, data)
+    return PreparedImagined(ImaginedTextures(**{k: torch.from_numpy(v) for k, v in read_cache(path).items()}), data)
+
+
+def _names(kind: type[PortraitTexels] | type[TrainingTextures] | type[ImaginedTextures]) -> str:
     """What a file of this kind holds, so that one of an older layout is not taken for it."""
     return " ".join(field.name for field in fields(kind))
 
 
-def _texels(
+def portrait_texels(
     path: Path, key: dict[str, str], read: Callable[[], PortraitTexels], say: Callable[[str], None]
 ) -> PortraitTexels:
+    """Load the portraits' texels from ``path``, or make them with ``read`` and save them there."""
     if reason := why_stale(path, key):
         say(f"Reading the portraits: {path.name} {reason}.")
         data = read()

@@ -175,6 +175,7 @@ def make_training_textures(
 
 
 def as_bytes(planes: torch.Tensor) -> torch.Tensor:
+    """Planes in [0, 1] as uint8."""
     return (planes.clamp(0, 1) * 255).round().to(torch.uint8)
 
 

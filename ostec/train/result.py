@@ -1,6 +1,7 @@
 """What a training leaves: checkpoints on its way, then the averaged networks and the statistics of their latents."""
 
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
@@ -15,17 +16,30 @@ from ostec.train.renders import PoseBank, TrainingTextures
 from ostec.train.settings import GeneratorTrainSettings
 
 _BATCH = 32
-_SHAPES = ("resolution", "latent", "mapping_layers", "channel_base", "channel_max", "patch")
+_SHAPES = ("resolution", "latent", "mapping_layers", "channel_base", "channel_max", "patch", "channels", "embedding")
 """Settings that the networks' shapes follow from; the others may change between two runs."""
 
 
-def save_checkpoint(path: Path, state: TrainingState, settings: GeneratorTrainSettings) -> None:
+class Resumable(Protocol):
+    """A training between two steps."""
+
+    images: int
+    """Pictures seen so far."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from :meth:`state_dict`."""
+
+
+def save_checkpoint(path: Path, state: Resumable, settings: Any) -> None:
     """Write the state and its settings over an older checkpoint, which stays where that fails with OutputError."""
     content = {**state.state_dict(), "settings": to_json(settings)}
     write_atomic(path, lambda stream: torch.save(content, stream))
 
 
-def load_checkpoint(path: Path, state: TrainingState, settings: GeneratorTrainSettings) -> list[str]:
+def load_checkpoint(path: Path, state: Resumable, settings: Any) -> list[str]:
     """Resume in place.
 
     Args:

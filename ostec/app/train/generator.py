@@ -1,17 +1,14 @@
 """``ostec train generator``: the portrait generator that ships, from a folder of portraits."""
 
-import contextlib
 import dataclasses
 import logging
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.options import Flat, option
+from ostec.app.train.journal import Journal, finish_step_first, resume
 from ostec.app.train.prior import TrainOptions, excluded_numbers, read_portraits, write_trained
 from ostec.core.errors import UsageError
 from ostec.core.settings import to_json
@@ -22,15 +19,12 @@ if TYPE_CHECKING:
 
     from ostec.core.types import Topology
     from ostec.nets.checkpoint import PortraitGenerator
-    from ostec.train.generator import TrainingState
     from ostec.train.prepare import TextureSources
 
 log = logging.getLogger(__name__)
 
 _TEXELS = 256
 """Side of the training textures for views of up to 128 px; half as much again as larger views show finer detail."""
-_SAVE_SECONDS = 600.0
-_SAY_SECONDS = 60.0
 _FILE_LIMIT = 20_000_000
 """Bytes that a file in models/ may have."""
 
@@ -82,7 +76,7 @@ class TrainGenerator:
         sources = self._sources(topology)
         state = start_training(settings, z_dimension(sources.prior.basis.shape[-1]), device)
         checkpoint = self.work / "checkpoint.pt"
-        _resume(checkpoint, state, settings)
+        resume(checkpoint, state, settings)
         prepared = prepare_textures(sources, settings, self.work, lambda: _read(sources), log.info)
         textures = on_device(prepared.textures, device)
         trained, judged = _rows(~prepared.held_out), _rows(prepared.held_out)
@@ -91,8 +85,10 @@ class TrainGenerator:
         log.info("Training on %d portraits; %d are held out.", len(trained), len(judged))
         frame = ViewFrame(own_shape=False, ffhq_crop=False)
         bank = on_device(make_pose_bank(topology, frame, settings.resolution, settings.poses, settings.seed), device)
-        with _finish_step_first() as stop:
-            journal = _Journal(checkpoint, settings, state.images, stop)
+        with finish_step_first() as stop:
+            journal = Journal(
+                checkpoint, settings, state.images, stop, lambda images: f", {level_at(images, settings)} px"
+            )
             train_generator(state, textures, prepared.rows, bank, settings, frame.ground, journal)
             journal.save(state)
         model = finish_training(state, textures, trained, bank, settings, frame)
@@ -140,75 +136,6 @@ class TrainGenerator:
             content = encode_safetensors(stored.tensors)
         figures = judge(generator_from_tensors(stored.tensors, stored.card, self.out.name))
         write_trained(self.out, content, {**stored.card, **facts, "held_out_figures_db": figures})
-
-
-class _Journal:
-    """Called after each step: says how it goes, saves every ten minutes and when somebody asks to stop."""
-
-    def __init__(
-        self, checkpoint: Path, settings: GeneratorTrainSettings, images: int, stop: list[KeyboardInterrupt]
-    ) -> None:
-        self._checkpoint, self._settings, self._stop = checkpoint, settings, stop
-        self._saved = self._said = time.monotonic()
-        self._said_images = images
-        self._losses: dict[str, float] = {}
-
-    def __call__(self, state: "TrainingState", losses: dict[str, float]) -> None:
-        for name, value in losses.items():
-            self._losses[name] = 0.97 * self._losses.get(name, value) + 0.03 * value
-        now = time.monotonic()
-        if now - self._said > _SAY_SECONDS:
-            self._say(state, now - self._said)
-            self._said, self._said_images = now, state.images
-        if self._stop:
-            self.save(state)
-            raise self._stop[0]
-        if now - self._saved > _SAVE_SECONDS:
-            self.save(state)
-
-    def save(self, state: "TrainingState") -> None:
-        from ostec.train.result import save_checkpoint
-
-        save_checkpoint(self._checkpoint, state, self._settings)
-        self._saved = time.monotonic()
-
-    def _say(self, state: "TrainingState", seconds: float) -> None:
-        log.info(
-            "%d of %d pictures, %d px, %.1f a second: %s",
-            state.images,
-            self._settings.images,
-            level_at(state.images, self._settings),
-            (state.images - self._said_images) / seconds,
-            ", ".join(f"{name} {value:.4f}" for name, value in self._losses.items()),
-        )
-
-
-@contextlib.contextmanager
-def _finish_step_first() -> Iterator[list[KeyboardInterrupt]]:
-    """The first Ctrl-C, SIGTERM or SIGHUP only fills the list, a second one ends at once; for the main thread."""
-    from ostec.app.photos.runner import TERMINATING, Terminated, handling
-
-    asked: list[KeyboardInterrupt] = []
-
-    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is given
-        interrupt = Terminated(number) if number in TERMINATING else KeyboardInterrupt()
-        if asked:
-            raise interrupt
-        asked.append(interrupt)
-
-    with handling((signal.SIGINT, *TERMINATING), note):
-        yield asked
-
-
-def _resume(checkpoint: Path, state: "TrainingState", settings: GeneratorTrainSettings) -> None:
-    from ostec.train.result import load_checkpoint
-
-    if not checkpoint.exists():
-        return
-    changed = load_checkpoint(checkpoint, state, settings)
-    log.info("Going on after %d pictures.", state.images)
-    if changed:
-        log.info("Other than before: %s.", ", ".join(changed))
 
 
 def _read(sources: "TextureSources") -> Any:

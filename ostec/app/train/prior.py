@@ -121,8 +121,10 @@ def write_trained(out: Path, content: bytes, card: Mapping[str, Any]) -> None:
 
     write_atomic(out, content)
     write_atomic(out.with_suffix(".json"), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
-    for name, value in card["held_out_figures_db"].items():
+    for name, value in card.get("held_out_figures_db", {}).items():
         log.info("%s: %.2f dB", name, value)
+    for name, value in card.get("held_out_figures", {}).items():
+        log.info("%s: %.2f", name, value)
     log.info("Wrote %s, %.1f MB.", out, len(content) / 1e6)
 
 
