@@ -32,8 +32,10 @@ CLASSES = {
         "complete.generator.GeneratorSettings",
         "project.settings.ProjectionSettings",
         "complete.settings.PortraitSettings",
+        "complete.settings.DiffusionSettings",
     ),
     "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "UV-IDM": ("pipeline.settings.UvIdmSettings",),
     "Several photos": ("complete.settings.FuseSettings",),
     "Tracking": (
         "pipeline.settings.TrackSettings",
@@ -44,7 +46,11 @@ CLASSES = {
         "pipeline.settings.FullHeadSettings",
         "heads.settings.HeadTextureSettings",
     ),
-    "Training": ("train.prior.PriorTrainSettings", "train.settings.GeneratorTrainSettings"),
+    "Training": (
+        "train.prior.PriorTrainSettings",
+        "train.settings.GeneratorTrainSettings",
+        "train.settings.DiffusionTrainSettings",
+    ),
 }
 HEAD = """# Settings
 

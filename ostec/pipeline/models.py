@@ -126,11 +126,7 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         file = verified_path("albedo", "albedo.safetensors")
         albedo = load_albedo(file)
         hashes[file.name] = sha256_of(file)
-    denoiser: TextureDenoiser | None = None
-    if settings.completer == "diffusion":
-        file = denoiser_file(settings.denoiser)
-        denoiser = load_denoiser(file, topology, device)
-        hashes[file.name] = sha256_of(file)
+    denoiser = _denoiser(settings, topology, device, hashes)
     regressor = load_regressor(settings.fit, device) if settings.fit != "landmarks" else None
     hashes |= regressor.hashes if regressor else {}
     return Models(
@@ -152,6 +148,17 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         albedo,
         denoiser,
     )
+
+
+def _denoiser(
+    settings: CompleteSettings, topology: Topology, device: torch.device, hashes: dict[str, str]
+) -> TextureDenoiser | None:
+    """The diffusion model, if it is asked for; its file's SHA-256 joins ``hashes``."""
+    if settings.completer != "diffusion":
+        return None
+    file = denoiser_file(settings.denoiser)
+    hashes[file.name] = sha256_of(file)
+    return load_denoiser(file, topology, device)
 
 
 def load_prior(path: Path, topology: Topology, device: torch.device) -> LinearPrior:

@@ -1,5 +1,7 @@
 """The prior against models whose answers are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,16 @@ import torch
 from ostec.core.errors import WeightsError
 from ostec.prior.carry import carry_residual
 from ostec.prior.linear import (
+    TONE_FACTORS,
     LinearPrior,
     PriorFill,
     fill_from_prior,
     hairline_trust,
     prior_from_tensors,
     prior_weight,
+    sample_from_prior,
     solve_coefficients,
+    with_tone,
 )
 from ostec.prior.settings import PriorSettings
 from tests.toy import toy_prior
@@ -262,3 +267,34 @@ def test_tensors_that_do_not_fit_the_chart_are_a_weights_error(prior, short):
     tensors[short] = tensors[short][5:]
     with pytest.raises(WeightsError, match="do not fit"):
         prior_from_tensors(tensors, "", torch.device("cpu"))
+
+
+def test_samples_have_the_posteriors_mean_and_deviation(prior, truth):
+    loud = replace(prior, noise=torch.full_like(prior.noise, 0.05))
+    trust = 0.05 * half_seen(prior)  # so little that hardly a residual is carried
+    size = prior.basis.shape[-1] + TONE_FACTORS
+    noise = np.random.default_rng(0).standard_normal((200, size), np.float32)
+    made = sample_from_prior(loud, truth, trust, np.concatenate([noise, -noise]))
+    zero = sample_from_prior(loud, truth, trust, np.zeros((1, size), np.float32))[0]
+    basis = with_tone(loud, PriorSettings().tone).basis
+    precision = torch.from_numpy(trust[prior.inside]) / (0.05 * PriorSettings().tau)
+    covariance = torch.linalg.inv(torch.einsum("tck,t,tcl->kl", basis, precision, basis) + torch.eye(size))
+    wanted = prior.image(torch.einsum("tck,kl,tcl->tc", basis, covariance, basis).sqrt())[prior.inside]
+    free = ((made > 0) & (made < 1)).all(0)[prior.inside]  # nothing was clipped
+    assert free.mean() > 0.3
+    np.testing.assert_allclose(made.mean(0)[prior.inside][free], zero[prior.inside][free], atol=2e-3)
+    ratio = made.std(0)[prior.inside][free] / wanted[free]
+    assert 0.9 < np.median(ratio) < 1.1
+    assert 0.75 < np.quantile(ratio, 0.05) < np.quantile(ratio, 0.95) < 1.25
+
+
+def test_samples_agree_with_what_was_seen_and_differ_elsewhere(prior, truth):
+    weight = half_seen(prior)
+    prior = replace(prior, noise=torch.full_like(prior.noise, 1e-2))
+    fill = fill_from_prior(prior, truth, weight)
+    noise = np.random.default_rng(1).standard_normal((6, prior.basis.shape[-1] + TONE_FACTORS), np.float32)
+    made = sample_from_prior(prior, truth, fill.trust, noise)
+    seen, unseen = (weight > 0.9) & prior.inside, hidden(prior, weight)
+    assert made.std(0)[seen].mean() < 0.3 * made.std(0)[unseen].mean()
+    again = sample_from_prior(prior, truth, fill.trust, noise[:2])
+    np.testing.assert_allclose(made[:2], again, atol=1e-5)

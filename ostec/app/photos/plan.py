@@ -96,8 +96,11 @@ def _decisive(settings: CompleteSettings) -> CompleteSettings:
         )
     if settings.face_model == NO_HEAD:
         settings = dataclasses.replace(settings, head=usual.head)
+    if settings.completer != "diffusion":
+        settings = dataclasses.replace(settings, denoiser=usual.denoiser, diffusion=usual.diffusion)
+        settings = settings if settings.samples else dataclasses.replace(settings, completer="auto", seed=usual.seed)
     later = {name: getattr(usual, name) for name in ("frontalize", "turntable", "iterations_frontalize", "portrait")}
-    return dataclasses.replace(settings, **later, completer="auto", save_views=False, faces="largest")
+    return dataclasses.replace(settings, **later, save_views=False, faces="largest")
 
 
 def other_settings(record: RunRecord, asked: T) -> str:
