@@ -4,6 +4,25 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class EyeSettings:
+    """How a hidden eye is drawn from the other one; lengths in UV."""
+
+    seen: float = 0.85
+    """Mean belief in an eye's texels from which it is seen, and can be the model of one that is not."""
+    colour: float = 0.03
+    """Deviation of the low-pass within which the eye takes the fill's colour."""
+    gain: tuple[float, float] = (0.6, 1.5)
+    """Least and largest factor that this takes."""
+    turn: float = 1.0
+    """Way of the mirrored iris in units of the seen one's way from the middle: 2 if that were known exactly; half as
+    much scored best on held-out portraits."""
+    joint: float = 0.4
+    """Width of the joint within a half-hidden eye, in half widths of the opening: irises seldom meet exactly."""
+    most_turned: float = 0.45
+    """Largest way of an iris in half widths of the opening; the warp folds at 0.5."""
+
+
+@dataclass(frozen=True)
 class BlendSettings:
     """How photo and fill are joined; lengths in UV, so that they do not depend on the texture's size."""
 
@@ -28,6 +47,8 @@ class BlendSettings:
     """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
     detail_limit: float = 0.15
     """Largest mirrored detail: brows and the lips' corners come over, a lamp's reflection does not."""
+    eye: EyeSettings = field(default_factory=EyeSettings)
+    """How a hidden eye is drawn from the other one."""
     padding: float = 24 / 1024
     """Width of the padding outside the chart."""
 
