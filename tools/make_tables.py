@@ -38,6 +38,7 @@ CLASSES = {
         "stitch.settings.ColourSettings",
         "stitch.settings.BlendSettings",
         "stitch.settings.EyeSettings",
+        "stitch.settings.GrainSettings",
     ),
     "Several photos": ("complete.settings.FuseSettings",),
     "Tracking": (

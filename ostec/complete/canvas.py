@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from ostec.complete.progressive import UvState
 from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide, Provenance
@@ -88,7 +89,13 @@ class UvCanvas:
         photo = slanted_recoloured(seen.colour, weight, seen.cosine, fill.texture, settings)
         eyes = self._eyes(photo, weight, fill.texture)
         given = np.where(eyes.taken, Provenance.MIRRORED, fill.provenance).astype(np.uint8)
-        return stitch(eyes.photo, weight, eyes.fill, seen.inside, settings, self._mirror(seen.size), given)
+        mirror, skin = self._mirror(seen.size), self._skin(seen.size)
+        return stitch(eyes.photo, weight, eyes.fill, seen.inside, settings, mirror, given, skin)
+
+    def _skin(self, size: int) -> FloatArray:
+        """How far a texel is skin without features, [S, S]."""
+        bare = ndimage.gaussian_filter((~self.guide.features).astype(np.float32), len(self.guide.features) / 128)
+        return np.clip(resize_map(bare, size) * 2 - 1, 0, 1)
 
     def _eyes(self, photo: FloatArray, weight: FloatArray, fill: FloatArray) -> MirroredEyes:
         """Photo and fill [S, S, 3] with a hidden eye drawn from the other one."""

@@ -23,6 +23,18 @@ class EyeSettings:
 
 
 @dataclass(frozen=True)
+class GrainSettings:
+    """How the grain of skin is continued; lengths in UV."""
+
+    patch: float = 0.03
+    """Side of a patch: a few pores wide, narrower than a wrinkle is long."""
+    calm: float = 1.7
+    """Strength of detail, over the median, up to which it is grain: wrinkles, stubble and moles are stronger."""
+    least: float = 0.002
+    """Share of the chart in which a patch must be able to begin, lest the same ones repeat."""
+
+
+@dataclass(frozen=True)
 class BlendSettings:
     """How photo and fill are joined; lengths in UV, so that they do not depend on the texture's size."""
 
@@ -49,6 +61,8 @@ class BlendSettings:
     """Largest mirrored detail: brows and the lips' corners come over, a lamp's reflection does not."""
     eye: EyeSettings = field(default_factory=EyeSettings)
     """How a hidden eye is drawn from the other one."""
+    grain: GrainSettings = field(default_factory=GrainSettings)
+    """How the grain of skin is continued."""
     padding: float = 24 / 1024
     """Width of the padding outside the chart."""
 
@@ -63,7 +77,7 @@ class ColourSettings:
     """Least and largest factor of the deviation: an overlap of bare skin says little about contrast."""
     fade: float = 0.05
     """Weight of the overlap, seen through the low-pass, at which a carried difference has faded to half."""
-    least: float = 0.01
+    least: float = 0.002
     """Share of the texels below which nothing is matched, for want of an overlap."""
 
 
