@@ -34,7 +34,13 @@ CLASSES = {
         "complete.settings.PortraitSettings",
         "complete.settings.DiffusionSettings",
     ),
-    "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "Stitching": (
+        "stitch.settings.ViewSettings",
+        "stitch.settings.ColourSettings",
+        "stitch.settings.BlendSettings",
+        "stitch.settings.EyeSettings",
+        "stitch.settings.GrainSettings",
+    ),
     "UV-IDM": ("pipeline.settings.UvIdmSettings",),
     "Several photos": ("complete.settings.FuseSettings",),
     "Tracking": (
