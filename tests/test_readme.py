@@ -9,7 +9,7 @@ import pytest
 
 import bench_pipeline
 from ostec.app.cli import COMMANDS, main, main_ostec
-from ostec.app.photos.results import MATERIAL_ENDINGS, RESULT_ENDINGS, RUN_FILES, VIEWS_ENDING
+from ostec.app.photos.results import MATERIAL_ENDINGS, RESULT_ENDINGS, RUN_FILES, SAMPLE_ENDINGS, VIEWS_ENDING
 from ostec.core.types import Provenance
 from ostec.pipeline.settings import CompleteSettings
 from ostec.project.studio import TURNED
@@ -145,7 +145,8 @@ def test_picture_of_a_result_is_small() -> None:
 
 def test_output_table_names_every_file_of_a_result_and_no_other() -> None:
     named = {name for cells in rows(section("results.md", "## Files")) for name in re.findall(r"`([^`]+)`", cells[0])}
-    assert named == {f"NAME{ending}" for ending in RESULT_ENDINGS} | set(RUN_FILES) | {f"NAME{VIEWS_ENDING}/"}
+    endings = {ending for ending in RESULT_ENDINGS if "_sample_" not in ending} | {"_sample_1.png"}
+    assert named == {f"NAME{ending}" for ending in endings} | set(RUN_FILES) | {f"NAME{VIEWS_ENDING}/"}
 
 
 def test_origins_are_numbered_as_in_the_palette() -> None:
@@ -165,7 +166,14 @@ def test_python_snippet_runs_and_writes_what_the_table_says(tmp_path: Path, monk
     exec(compile(snippet, "README.md", "exec"), {})
     text = section("results.md", "## Arrays")
     written = {path.name for path in (tmp_path / "results").iterdir()}
-    optional = ("_frontal.png", "_turntable.webp", "_head_face.png", "_head_mouth.png", *MATERIAL_ENDINGS)
+    optional = (
+        "_frontal.png",
+        "_turntable.webp",
+        "_head_face.png",
+        "_head_mouth.png",
+        *MATERIAL_ENDINGS,
+        *SAMPLE_ENDINGS,
+    )
     assert written == {f"photo{e}" for e in RESULT_ENDINGS if e not in optional}
     with np.load(tmp_path / "results/photo.npz") as arrays:
         assert {f"`{name}`" for name in arrays.files} <= set(re.findall(r"`\w+`", text))

@@ -18,7 +18,7 @@ _YAWS_DEG = (-40.0, 0.0, 40.0)
 
 
 def write_samples(directory: Path, name: str, result: TexturedFace, samples: ByteArray) -> list[Path]:
-    """Write ``NAME_1.png`` and so on, ``NAME_uncertainty.png`` and ``NAME_samples.html``.
+    """Write ``NAME_sample_1.png`` and so on, ``NAME_uncertainty.png`` and ``NAME_samples.html``.
 
     Args:
         directory: of the result.
@@ -31,7 +31,7 @@ def write_samples(directory: Path, name: str, result: TexturedFace, samples: Byt
     """
     written = []
     for number, sample in enumerate(samples, 1):
-        written.append(directory / f"{name}_{number}.png")
+        written.append(directory / f"{name}_sample_{number}.png")
         write_png(written[-1], sample.astype(np.float32) / 255)
     spread = uncertainty(samples)
     shown = np.repeat(np.clip(spread / WHITE, 0, 1)[..., None], 3, axis=2)
@@ -57,7 +57,7 @@ def _page(name: str, result: TexturedFace, samples: ByteArray, spread: FloatArra
     rows = []
     for number, texture in enumerate(textures):
         views = [renderer.portrait(result.face, texture, (0.0, yaw), _SIDE) for yaw in _YAWS_DEG]
-        title = f"{name}_{number}.png" if number else f"{name}.png"
+        title = f"{name}_sample_{number}.png" if number else f"{name}.png"
         flat = at_most(texture, _SIDE)
         rows.append(
             [{"title": title, "source": jpeg_url(flat)}, *({"title": "", "source": jpeg_url(v)} for v in views)]

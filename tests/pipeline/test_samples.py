@@ -40,14 +40,14 @@ def test_samples_differ_where_the_photo_shows_nothing_alone(face: CompletedFace)
 def test_what_was_asked_for_is_written_and_listed(face: CompletedFace, tmp_path: Path) -> None:
     face.save(tmp_path, "a")
     record = json.loads((tmp_path / "a.json").read_text())
-    names = ("_1.png", "_2.png", "_uncertainty.png", "_samples.html")
+    names = ("_sample_1.png", "_sample_2.png", "_uncertainty.png", "_samples.html")
     for ending in names:
         assert f"a{ending}" in record["files"]
         assert (tmp_path / f"a{ending}").is_file()
         assert ending in RESULT_ENDINGS
-    assert not (tmp_path / "a_3.png").exists()
+    assert not (tmp_path / "a_sample_3.png").exists()
     assert face.samples is not None
-    np.testing.assert_array_equal(np.round(read_image(tmp_path / "a_2.png") * 255), face.samples[1])
+    np.testing.assert_array_equal(np.round(read_image(tmp_path / "a_sample_2.png") * 255), face.samples[1])
     shown = read_image(tmp_path / "a_uncertainty.png")[..., 0] * WHITE
     np.testing.assert_allclose(shown, np.minimum(uncertainty(face.samples), WHITE), atol=WHITE / 255)
     page = (tmp_path / "a_samples.html").read_text()

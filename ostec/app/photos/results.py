@@ -25,7 +25,11 @@ HEAD_ENDINGS = tuple(
 """What follows NAME in the names of a full head's files."""
 MATERIAL_ENDINGS = ("_albedo.png", "_normal.png", "_normal_directx.png", "_orm.png", "_specular.png")
 """The same of the maps of a face's material."""
-SAMPLE_ENDINGS = ("_uncertainty.png", "_samples.html", *(f"_{number}.png" for number in range(1, MAX_SAMPLES + 1)))
+SAMPLE_ENDINGS = (
+    "_uncertainty.png",
+    "_samples.html",
+    *(f"_sample_{number}.png" for number in range(1, MAX_SAMPLES + 1)),
+)
 """The same of several completions."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
