@@ -8,6 +8,7 @@ over the joint. Behind all is the photo's background, filled where the person wa
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from ostec.complete.matte import background, continued, person_colours, refined_matte
 from ostec.complete.settings import TurnSettings
@@ -111,7 +112,7 @@ def frontal_picture(
 def _seen(layers: FloatArray, relief: Relief, head: DrawnHead, settings: TurnSettings) -> _Seen:
     """Turn ``layers`` [S, S, 7]: the person's colour and share, what is in the photo, inner part, share everywhere."""
     size = OVERSAMPLE * len(head.colour)
-    zoom = np.array([[OVERSAMPLE], [OVERSAMPLE], [1]], np.float32)
+    zoom = torch.tensor([[OVERSAMPLE], [OVERSAMPLE], [1.0]])
     large = Camera(head.camera.matrix * zoom, head.camera.rotation)
     there = Frame.of(large.matrix.double().numpy())
     turned = turn(relief, large, size, settings)
@@ -124,7 +125,7 @@ def _seen(layers: FloatArray, relief: Relief, head: DrawnHead, settings: TurnSet
     known = there_is * (1 - smoothstep(turned.stretch, *settings.stretched))
     hull = _hull(shape, relief, there, layers[..., 6]) * covers
     planes = _halved(np.dstack([found[..., :3] * person, person, known, there_is, found[..., 5], covers, hull]))
-    colour = planes[..., :3] / np.maximum(planes[..., 3:4], 1e-4)
+    colour: FloatArray = planes[..., :3] / np.maximum(planes[..., 3:4], np.float32(1e-4))
     return _Seen(colour, *(np.ascontiguousarray(plane) for plane in np.moveaxis(planes[..., 3:], -1, 0)))
 
 
@@ -176,8 +177,8 @@ def _filled(
     """
     import cv2
 
-    bare = (head.colour - head.ground * (1 - seen.head[..., None])) / np.maximum(seen.head, 1e-3)[..., None]
-    bare = pulled(np.clip(bare, 0, 1), (seen.head > 0.99).astype(np.float32))
+    alone = (head.colour - head.ground * (1 - seen.head[..., None])) / np.maximum(seen.head, 1e-3)[..., None]
+    bare = pulled(np.clip(alone, 0, 1), (seen.head > 0.99).astype(np.float32))
     change = shown - bare
     # What lies before the face where the photo shows it is taken to do so on the other side, too.
     unlike = np.abs(cv2.GaussianBlur(change, (0, 0), 2 / plan.mm)).mean(-1) * (held > SURE)

@@ -123,7 +123,7 @@ def relief_of(
     soft = cv2.GaussianBlur(whole, (0, 0), settings.soft / mm)
     face = smoothstep(cv2.GaussianBlur(_oval(marks[:, :2] / 2, half), (0, 0), settings.soft / mm / 2), 0.3, 0.7)
     grid = np.arange(0, side + 1, settings.step)
-    at = np.stack(np.meshgrid(grid, grid, indexing="ij")) / 2.0
+    at = np.stack(np.meshgrid(grid / 2, grid / 2, indexing="ij"))
     at = _below_hair(at, hit, matte[::2, ::2], marks[:, :2] / 2, settings) - 0.5
     depth = map_coordinates(soft + (whole - soft) * face, at, order=1, mode="nearest")
     rows = np.broadcast_to((grid[:, None] - marks[CHIN, 1]) / frame.scale, depth.shape)
@@ -167,7 +167,7 @@ def _below_hair(
     way = np.stack([np.sin(angles), np.cos(angles)])
     rays = middle[:, None, None] + way[..., None] * steps  # [2, RAYS, steps]
 
-    def reach(picture: Array) -> DoubleArray:
+    def reach(picture: "Array | BoolArray") -> DoubleArray:
         """How far along each ray the picture stays above a half."""
         values = map_coordinates(picture.astype(np.float32), rays - 0.5, order=1, cval=0)
         out = (values < 0.5) & (steps > 0.15 * face)
@@ -220,8 +220,8 @@ def turn(relief: Relief, front: Camera, size: int, settings: TurnSettings) -> Tu
     kept = facing & (stretch < settings.torn * whole)
     triangles, stretch = np.ascontiguousarray(triangles[kept]), stretch[kept] / whole
     drawn = draw_depth(moved, triangles, (size, size))
-    shared = np.bincount(triangles.ravel(), np.repeat(stretch, 3), len(moved))
-    shared /= np.maximum(np.bincount(triangles.ravel(), minlength=len(moved)), 1)
+    uses = np.bincount(triangles.ravel(), minlength=len(moved))
+    shared = np.bincount(triangles.ravel(), np.repeat(stretch, 3), len(moved)) / np.maximum(uses, 1)
     each = torch.from_numpy(np.c_[pixels.reshape(-1, 3)[:, :2], shared].astype(np.float32))
     found = interpolate(each[None], drawn.raster, torch.from_numpy(triangles))[0].numpy()
     stretched = np.where(np.isfinite(drawn.depth), found[..., 2], np.inf)
@@ -240,7 +240,7 @@ def _stretch(before: DoubleArray, after: DoubleArray, triangles: IntArray) -> tu
     return area > 0, larger
 
 
-def pulled(values: FloatArray, weight: FloatArray) -> FloatArray:
+def pulled(values: Array, weight: Array) -> FloatArray:
     """Values [H, W, C] kept where the weight [H, W] is 1, and smoothly filled elsewhere (pull-push)."""
     import cv2
 

@@ -8,22 +8,17 @@ import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
-from ostec.core.device import threads
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
 from ostec.core.types import (
     Completion,
-    FittedFace,
-    FloatArray,
     ObservedFace,
-    PhotoAround,
     ProjectedView,
     Provenance,
     TexturedFace,
     kinds_of,
 )
-from ostec.detect.iris import seen_eyes
 from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
 from ostec.export.surfaces import Surface, surfaces_of
@@ -31,9 +26,8 @@ from ostec.fit.regress import read_shape
 from ostec.heads.maker import HeadMaker, described
 from ostec.heads.rig import as_neutral
 from ostec.io.images import to_bytes
-from ostec.mask.person import photo_around
 from ostec.pipeline.figures import photo_figures
-from ostec.pipeline.frontal import FrontalSource, Sitter
+from ostec.pipeline.frontal import FrontalSource, Sitter, look_around
 from ostec.pipeline.materials import MaterialMaker
 from ostec.pipeline.models import Models
 from ostec.pipeline.result import CompletedFace
@@ -86,7 +80,7 @@ class Assembler:
         if self.heads is not None:
             read = self.models.regressor
             shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
-            around = self.around(observed.photo, face)
+            around = look_around(self.models, observed.photo, face)
             head = self.heads(_bare(textured), shape, around, settings.hair == "painted")
             head = replace(head, unlit=lit is not None)
             over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}
@@ -98,7 +92,6 @@ class Assembler:
         if portrait is not None:
             sitter = Sitter(face, texture.colour, self.models.topology, surfaces, around)
             frontal = portrait.portrait(renderer, sitter, settings.turn)
-            run.warnings.extend(frontal.warnings)
         pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, renderer, surfaces)
         picture = frontal.picture if frontal is not None else None
         textured = replace(textured, frontal=picture, stages=pictures | over_photo)
@@ -113,14 +106,6 @@ class Assembler:
         }
         run.enter("")
         return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
-
-    @threads(1)
-    def around(self, photo: FloatArray, face: FittedFace) -> PhotoAround | None:
-        """What the photo shows round the face; None without the networks that look for it."""
-        person, iris = self.models.person, self.models.iris
-        if person is None or iris is None:
-            return None
-        return replace(photo_around(photo, face, person), eyes=seen_eyes(photo, face, iris))
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""

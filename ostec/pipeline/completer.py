@@ -36,7 +36,7 @@ from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.load.networks import load_recogniser
 from ostec.pipeline.assemble import Assembler, as_written
-from ostec.pipeline.frontal import FrontalSource, Sitter
+from ostec.pipeline.frontal import FrontalSource, Sitter, look_around
 from ostec.pipeline.guesses import far_half
 from ostec.pipeline.keyframes import MOST
 from ostec.pipeline.materials import MaterialMaker
@@ -360,12 +360,12 @@ class Completer:
             completed, losses = CompletedTexture({"colour": texture}, provenance), record.get("losses") or {}
             image = self.observer.open(photo, PhotoRun(None))[0].image
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
-            around = self._assembler.around(image, face) if head else None
+            around = look_around(self.models, image, face) if head else None
             sitter = Sitter(face, texture, self.models.topology, head, around)
             portrait = made.portrait(self._renderer, sitter, self.settings.turn)
             frontal = portrait.picture
             write_png(directory / f"{name}_frontal.png", frontal)
-            record = with_warnings(cast("RunRecord", {**record, "frontal": portrait.record}), portrait.warnings)
+            record = cast("RunRecord", {**record, "frontal": portrait.record})
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
                 # What judged the views before stays named where this run has no such network.

@@ -1,5 +1,6 @@
 """The frontal portrait of a finished face: the whole photo turned, or the head on plain ground where that cannot be."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +11,13 @@ from ostec.complete.frontal import DrawnHead, FrontalPicture, frontal_picture
 from ostec.complete.settings import TurnSettings
 from ostec.core.device import threads
 from ostec.core.types import FittedFace, FloatArray, PhotoAround, ProjectedView, Topology
+from ostec.detect.iris import seen_eyes
 from ostec.export.pictures import FRONTAL_SIZE, GROUND, FaceRenderer, camera_of_portrait
 from ostec.export.surfaces import Surface, with_texture
+from ostec.mask.person import photo_around
+from ostec.pipeline.models import Models
+
+logger = logging.getLogger(__name__)
 
 TURNED, PLAIN, GENERATED = "turned photo", "plain ground", "generator"
 """How a portrait was made, as the record says it."""
@@ -50,11 +56,6 @@ class Portrait:
         said = {"way": self.way, "guessed": round(float(self.guess.mean()), 4)}
         return {**said, "reason": self.reason} if self.reason else said
 
-    @property
-    def warnings(self) -> list[str]:
-        """What the user should know, one sentence each."""
-        return [f"The frontal portrait shows the person on plain ground: {self.reason}."] if self.reason else []
-
 
 @dataclass(frozen=True)
 class FrontalSource:
@@ -79,6 +80,14 @@ class FrontalSource:
 
 
 @threads(1)
+def look_around(models: Models, photo: FloatArray, face: FittedFace) -> PhotoAround | None:
+    """What a photo [H, W, 3] shows round a face; None without the networks that look for it."""
+    if models.person is None or models.iris is None:
+        return None
+    return replace(photo_around(photo, face, models.person), eyes=seen_eyes(photo, face, models.iris))
+
+
+@threads(1)
 def turned_portrait(renderer: FaceRenderer, sitter: Sitter, settings: TurnSettings, size: int) -> Portrait:
     """Turn the photo to the front; its head alone where the photo is turned too far, or there is none."""
     face = sitter.face
@@ -89,6 +98,8 @@ def turned_portrait(renderer: FaceRenderer, sitter: Sitter, settings: TurnSettin
         most = f"{settings.most_yaw_deg:.0f}"
         reason = f"the face is turned by {yaw:.0f} degrees, and hair and background are turned up to {most}"
     if reason or sitter.around is None:
+        level = logging.INFO if reason == NO_HEAD_REASON else logging.WARNING
+        logger.log(level, "The frontal portrait shows the person on plain ground: %s.", reason)
         shown = (np.abs(drawn - GROUND).max(-1) > 0).astype(np.float32)
         return Portrait(drawn, shown, PLAIN, reason)
     corners = np.concatenate([surface.corners for surface in sitter.head])
