@@ -125,7 +125,7 @@ def _seen(layers: FloatArray, relief: Relief, head: DrawnHead, settings: TurnSet
     known = there_is * (1 - smoothstep(turned.stretch, *settings.stretched))
     hull = _hull(shape, relief, there, layers[..., 6]) * covers
     planes = _halved(np.dstack([found[..., :3] * person, person, known, there_is, found[..., 5], covers, hull]))
-    colour: FloatArray = planes[..., :3] / np.maximum(planes[..., 3:4], np.float32(1e-4))
+    colour = (planes[..., :3] / np.maximum(planes[..., 3:4], 1e-4)).astype(np.float32)
     return _Seen(colour, *(np.ascontiguousarray(plane) for plane in np.moveaxis(planes[..., 3:], -1, 0)))
 
 
