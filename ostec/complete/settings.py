@@ -62,6 +62,8 @@ class TurnSettings:
     """Thickness of hair at most, in heights of the face."""
     face_share: float = 0.75
     """Share of the way to the head's outline that is face, and is not moved by hair."""
+    middle: tuple[float, float, float] = (0.0, 20.0, -30.0)
+    """Canonical point in the middle of the skull."""
     upwards: tuple[float, float] = (-0.3, 0.3)
     """Sine of the direction from the head's middle, 1 straight up, from which hair can stand out, and does fully."""
     neck: tuple[float, float, float] = (0.0, -130.0, -40.0)

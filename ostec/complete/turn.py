@@ -124,7 +124,10 @@ def relief_of(
     face = smoothstep(cv2.GaussianBlur(_oval(marks[:, :2] / 2, half), (0, 0), settings.soft / mm / 2), 0.3, 0.7)
     grid = np.arange(0, side + 1, settings.step)
     at = np.stack(np.meshgrid(grid / 2, grid / 2, indexing="ij"))
-    at = _below_hair(at, hit, matte[::2, ::2], marks[:, :2] / 2, settings) - 0.5
+    middle = frame.pixels(frame.rotation @ np.array(settings.middle))[1::-1] / 2
+    tall = float(np.linalg.norm(marks[CHIN, :2] - marks[FOREHEAD, :2])) / 2
+    below = _below_hair(at, hit, matte[::2, ::2], middle, tall, settings)
+    at = below + (at - below) * map_coordinates(face, at - 0.5, order=1, mode="nearest") - 0.5
     depth = map_coordinates(soft + (whole - soft) * face, at, order=1, mode="nearest")
     rows = np.broadcast_to((grid[:, None] - marks[CHIN, 1]) / frame.scale, depth.shape)
     aside = np.abs(grid[None, :] - frame.pixels(frame.rotation @ np.array(settings.neck))[0]) / frame.scale
@@ -143,7 +146,7 @@ def _oval(marks: DoubleArray, side: int) -> FloatArray:
 
 
 def _below_hair(
-    at: DoubleArray, hit: BoolArray, matte: FloatArray, marks: DoubleArray, settings: TurnSettings
+    at: DoubleArray, hit: BoolArray, matte: FloatArray, middle: DoubleArray, tall: float, settings: TurnSettings
 ) -> DoubleArray:
     """Where places take their depth from: hair that stands out is the head's surface moved outwards.
 
@@ -154,27 +157,26 @@ def _below_hair(
         at: [2, N, N] rows and columns.
         hit: [S, S] where the head is.
         matte: [S, S] in [0, 1]: where the person is.
-        marks: [468, 2] landmarks (x, y).
+        middle: [2] row and column of the head's middle.
+        tall: height of the face in pixels.
         settings: of the relief.
 
     Returns:
         [2, N, N] rows and columns.
     """
-    top, bottom = marks[FOREHEAD][::-1], marks[CHIN][::-1]
-    middle, face = top + 0.25 * (bottom - top), float(np.linalg.norm(bottom - top))
     angles = np.linspace(-np.pi, np.pi, RAYS, endpoint=False)
-    steps = np.arange(0, 1.5 * face)
+    steps = np.arange(0, 1.5 * tall)
     way = np.stack([np.sin(angles), np.cos(angles)])
     rays = middle[:, None, None] + way[..., None] * steps  # [2, RAYS, steps]
 
     def reach(picture: "Array | BoolArray") -> DoubleArray:
         """How far along each ray the picture stays above a half."""
         values = map_coordinates(picture.astype(np.float32), rays - 0.5, order=1, cval=0)
-        out = (values < 0.5) & (steps > 0.15 * face)
+        out = (values < 0.5) & (steps > 0.15 * tall)
         return np.where(out.any(1), out.argmax(1), len(steps) - 1).astype(np.float64)
 
     of_head = reach(hit)
-    thick = np.clip(reach(matte) - of_head, 0, settings.thickest * face) * smoothstep(-way[0], *settings.upwards)
+    thick = np.clip(reach(matte) - of_head, 0, settings.thickest * tall) * smoothstep(-way[0], *settings.upwards)
     relative = at - middle[:, None, None]
     radius = np.hypot(*relative)
     turn = ((np.arctan2(relative[0], relative[1]) + np.pi) / (2 * np.pi) * RAYS)[None]
