@@ -34,7 +34,13 @@ CLASSES = {
         "complete.settings.PortraitSettings",
         "complete.settings.TurnSettings",
     ),
-    "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "Stitching": (
+        "stitch.settings.ViewSettings",
+        "stitch.settings.ColourSettings",
+        "stitch.settings.BlendSettings",
+        "stitch.settings.EyeSettings",
+        "stitch.settings.GrainSettings",
+    ),
     "Several photos": ("complete.settings.FuseSettings",),
     "Tracking": (
         "pipeline.settings.TrackSettings",

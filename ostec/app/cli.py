@@ -109,6 +109,8 @@ eval holdout: eval.holdout.EvalHoldout: photos with a part of the face hidden
     photos/ -o judged | photos/ -o judged --masks profile --baselines
 eval textures: eval.textures.EvalTextures: figures of a folder of textures
     results/ -o judged | textures/ -o judged --layout whole
+eval track: eval.track.EvalTrack: tracking of clips drawn of people's heads
+    photo.jpg -o judged | a.jpg b.jpg c.jpg -o judged --smooth 0.7
 eval compare: eval.compare.EvalCompare: two evaluations, paired; guards a change
     before after | before after -o compared --tolerance psnr_unseen=0.5
 train prior: train.prior.TrainPrior: fit the texture prior to portraits
