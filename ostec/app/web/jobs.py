@@ -1,10 +1,12 @@
 """Work that a page asks for: one job at a time, in the order of asking, each with its progress and a way to stop it."""
 
+import contextlib
+import ctypes
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +45,9 @@ class Job:
     ended: threading.Event = field(default_factory=threading.Event)
     _begun: float | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _thread: int | None = None
+    """That carries it out, while it may be stopped."""
 
     @property
     def cancelled(self) -> bool:
@@ -67,7 +72,7 @@ class Job:
         return self.seconds * (1 - self.fraction) / self.fraction
 
     def progress(self, stage: str, fraction: float) -> None:
-        """A stage has been reached; the work calls it at least every second. Raises Cancelled."""
+        """A stage has been reached. Raises Cancelled."""
         if self.cancelled:
             raise Cancelled
         self.stage, self.fraction = stage, max(self.fraction, min(fraction, 1.0))
@@ -77,13 +82,30 @@ class Job:
         self.lines = [*self.lines, sentence][-LAST_LINES:]
 
     def cancel(self) -> None:
-        """Stop it: before it begins, or at its next word on progress."""
-        self._cancelled.set()
+        """Stop it: before it begins, or wherever its thread is; one operation of PyTorch or NumPy is waited for."""
+        with self._lock:
+            if not self.cancelled and self._thread is not None:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(Cancelled))
+            self._cancelled.set()
+
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """What is done inside is finished even when the job is cancelled; the next word on progress ends it then."""
+        thread = self._thread
+        with self._lock:
+            self._thread = None
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._thread = thread
 
     def run(self) -> None:
-        """Carry it out."""
+        """Carry it out, in a thread of its own: an exception of :meth:`cancel` may reach it late."""
         self._begun = time.monotonic()
         try:
+            with self._lock:
+                self._thread = threading.get_ident()
             if not self.cancelled:
                 self.result = self.work(self)
         except Cancelled:
@@ -93,11 +115,15 @@ class Job:
             if not isinstance(error, OstecError):
                 logger.warning("A job failed: %s", self.error, exc_info=logger.isEnabledFor(logging.DEBUG))
         finally:
+            with contextlib.suppress(Cancelled):
+                with self._lock:
+                    self._thread = None
+                time.sleep(0)  # what was on its way arrives here
             self.ended.set()
 
 
 class Worker:
-    """One thread that carries out jobs in the order in which they came: the machine is busy with one."""
+    """Carries out jobs in the order in which they came, one after the other: the machine is busy with one."""
 
     def __init__(self) -> None:
         self._waiting: deque[Job] = deque()
@@ -144,4 +170,6 @@ class Worker:
                 if not self._waiting:
                     return
                 self._current = self._waiting.popleft()
-            self._current.run()
+            thread = threading.Thread(target=self._current.run, name="ostec-job", daemon=True)
+            thread.start()
+            thread.join()

@@ -38,6 +38,11 @@ _PRIVACY = (
 _ACCEPT = ",".join(("image/*", *sorted(IMAGE_SUFFIXES)))
 _VIDEOS = "video/*,.mp4,.mov,.webm,.mkv,.avi"
 _FIELDS = ("mode", "completer", "iterations", "frontalize", "materials")
+_GREENS = (
+    *("#eef7f4", "#d5ece5", "#aedacd", "#7fc4b0", "#4fa993", "#318f79"),
+    *("#247864", "#1f6f5c", "#175447", "#103d34", "#0a2822"),
+)
+"""Tints of the accent of the results' pages, light to dark."""
 Html = str
 Update = Any
 
@@ -59,9 +64,27 @@ def mount(app: "FastAPI", desk: "Desk", most_bytes: int) -> "FastAPI":
         enable_monitoring=False,
         mcp_server=False,
         pwa=False,
-        theme=gradio.themes.Default(),
+        theme=_theme(),
         css=(HERE / "page.css").read_text(encoding="utf-8"),
         head=f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+    )
+
+
+def _theme() -> Any:
+    """Gradio's own, whose fonts come with it, in the colours of the results' pages and with more contrast."""
+    import gradio
+
+    green = gradio.themes.Color(*_GREENS, name="ostec")
+    theme = gradio.themes.Default(primary_hue=green, secondary_hue=green)
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_text_color="white",
     )
 
 

@@ -148,24 +148,25 @@ class FolderRun(CompleteRun):
         self._journal = Journal(self.folder, str(self._completer.device))
 
     def on_progress(self, stage: str, fraction: float) -> None:
-        """The current photo has reached a stage. Raises KeyboardInterrupt: the run ends, and what is done is kept."""
+        """The current photo has reached a stage. Raises Cancelled."""
         self.stage = stage
-        ended = self.outcome.done + self.outcome.extended + self.outcome.skipped + self.outcome.failed
-        try:
-            self._job.progress(stage, (ended + fraction) / max(self.count, 1))
-        except Cancelled:
-            raise KeyboardInterrupt from None
+        self._job.progress(stage, (self.ended + fraction) / max(self.count, 1))
+
+    @property
+    def ended(self) -> int:
+        """Photos that are dealt with."""
+        return self.outcome.done + self.outcome.extended + self.outcome.skipped + self.outcome.failed
 
     def make(self, steps: Sequence[Step[Photo]]) -> Sequence[Any]:
         """Complete the next."""
-        ended = self.outcome.done + self.outcome.extended + self.outcome.skipped + self.outcome.failed
-        self._job.what = f"{ended + 1} of {self.count}: {steps[0].item.label}"
+        self._job.what = f"{self.ended + 1} of {self.count}: {steps[0].item.label}"
         self.on_progress("read", 0.0)
         return super().make(steps)
 
     def save(self, step: Step[Photo], made: Any) -> str:
         """Write a result and show it."""
-        said = super().save(step, made)
+        with self._job.whole():
+            said = super().save(step, made)
         picture = self.folder / f"{step.item.name}{THUMBNAIL}"
         if picture.is_file():
             place, address = self._session.preview(picture.name)
@@ -200,7 +201,12 @@ def complete_folder(
     with prepared(folder):
         run = FolderRun(folder, settings, loaded, session, job)
         run.count = len(photos)
-        run.run(photos)
+        try:
+            run.run(photos)
+        except Cancelled:
+            run.outcome.untried = run.count - run.ended
+            with job.whole():
+                run.end()
     if run.outcome.stopped:
         raise UsageError(f"The run stops early: {run.outcome.stopped}")
     return FolderDone(f"{run.outcome}. The results are in {folder}; its index.html shows them.")
