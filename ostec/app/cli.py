@@ -69,6 +69,8 @@ generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
 app: web.command.App: all of this in the browser, offline
      | --port 0 | --host 0.0.0.0
+completion: completion.Completion: commands and options for the shell to complete
+     | bash
 models list: models.models.ModelsList: models that can be added, which are here
      | -v
 models show: models.models.ModelsShow: all that is known of a model

@@ -1,4 +1,7 @@
-"""Stand-ins for networks, for tests of the page: a completer that does what a photo's text says."""
+"""Stand-ins for networks, for tests of the page: a completer that does what a photo's text says.
+
+``python -m tests.app.web_fake`` is ``ostec app`` with it.
+"""
 
 import json
 import time
@@ -63,11 +66,21 @@ class FakeCompleter:
 class FakeLoaded(Loaded):
     """Nothing is loaded."""
 
-    def __init__(self) -> None:
-        super().__init__("cpu")
+    def __init__(self, device: str = "cpu") -> None:
+        super().__init__(device)
 
     def completer(self, settings: CompleteSettings) -> Any:
         return FakeCompleter(settings)
 
     def any(self) -> Any:
         return FakeCompleter(CompleteSettings())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from ostec.app.cli import main
+    from ostec.app.web import server
+
+    server.Loaded = FakeLoaded  # type: ignore[misc]
+    sys.exit(main(["app", "--port", "0", "--no-browser"]))

@@ -477,7 +477,7 @@ class Page:
 
     def _models(self, tab: Any) -> None:
         gr, desk = self.gr, self.desk
-        table = gr.HTML("", elem_classes="wide")
+        table = gr.HTML(html.said("Looking at what is here ..."), elem_classes="wide")
         with gr.Row(visible=desk.local):
             chosen = gr.Dropdown([], label="Fetch from its publisher", info=_FETCH, interactive=True)
             start, stop = self._run_row("Fetch")
