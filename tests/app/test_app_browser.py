@@ -58,7 +58,7 @@ def serving(words: tuple[str, ...]) -> Iterator[Server]:
         assert server.temporary()
         yield server
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0
         assert server.temporary() == []
     finally:
         process.kill()

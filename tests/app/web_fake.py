@@ -66,7 +66,7 @@ class FakeCompleter:
 class FakeLoaded(Loaded):
     """Nothing is loaded."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: Any = "cpu") -> None:
         super().__init__(device)
 
     def completer(self, settings: CompleteSettings) -> Any:

@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostec.app.web import html, work
 from ostec.app.web.guard import MAX_UPLOAD_BYTES
@@ -45,6 +45,7 @@ _GREENS = (
 """Tints of the accent of the results' pages, light to dark."""
 Html = str
 Update = Any
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def mount(app: "FastAPI", desk: "Desk", most_bytes: int) -> "FastAPI":
@@ -115,14 +116,20 @@ class Page:
                 with gr.Tab("Models") as tab:
                     self._models(tab)
 
-            def closed(request: gr.Request) -> None:
+            @self._asking
+            def closed(request: Any) -> None:
                 desk.sessions.drop(request.session_hash)
 
             page.unload(closed)
         page.queue(api_open=False, max_size=WAITING_PAGES, default_concurrency_limit=None)
-        return page  # type: ignore[no-any-return]
+        return page
 
     # --- what tabs have in common ---
+
+    def _asking(self, call: Call) -> Call:
+        """A handler that is to know who asks: Gradio goes by the type of its argument ``request``."""
+        call.__annotations__["request"] = self.gr.Request
+        return call
 
     def _drop(self, label: str, accept: str, **more: bool) -> Any:
         """A place to drop files on; its value is a JSON list."""
@@ -190,13 +197,14 @@ class Page:
     def _cancels(self, stop: Any, tab: str) -> None:
         gr, desk = self.gr, self.desk
 
-        def cancel(request: gr.Request) -> Update:
+        @self._asking
+        def cancel(request: Any) -> Update:
             job = desk.sessions.of(request.session_hash).jobs.get(tab)
             if job is not None:
                 job.cancel()
             return gr.Button(interactive=False)
 
-        stop.click(cancel, None, stop, queue=False, api_visibility="private")
+        stop.click(cancel, None, stop, api_visibility="private", show_progress="hidden")
 
     # --- the tabs ---
 
@@ -217,10 +225,12 @@ class Page:
             with gr.Column(scale=2, min_width=300):
                 shown = gr.HTML("<p class='empty'>The head appears here.</p>")
 
-        async def look(value: str, request: gr.Request) -> AsyncIterator[tuple[Html, Update]]:
+        @self._asking
+        async def look(value: str, request: Any) -> AsyncIterator[tuple[Html, Update]]:
             async for found in self._look(desk.sessions.of(request.session_hash), value):
                 yield found
 
+        @self._asking
         async def complete(
             face: int,
             mode: str,
@@ -228,7 +238,7 @@ class Page:
             iterations: float,
             frontalize: bool,
             materials: bool,
-            request: gr.Request,
+            request: Any,
         ) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
             paths = session.photos.get("photo", [])
@@ -309,13 +319,15 @@ class Page:
                 progress = gr.HTML("")
                 shown = gr.HTML("")
 
-        def take(value: str, request: gr.Request) -> Html:
+        @self._asking
+        def take(value: str, request: Any) -> Html:
             try:
                 paths = desk.sessions.take(desk.sessions.of(request.session_hash), "folder", value)
             except UsageError as error:
                 return html.said(str(error), bad=True)
             return html.said(f"{len(paths)} photos are here.") if paths else ""
 
+        @self._asking
         async def complete(
             source: str,
             target: str,
@@ -324,7 +336,7 @@ class Page:
             iterations: float,
             frontalize: bool,
             materials: bool,
-            request: gr.Request,
+            request: Any,
         ) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
 
@@ -374,14 +386,16 @@ class Page:
             with gr.Column(scale=2, min_width=300):
                 shown = gr.HTML("")
 
-        def take(value: str, request: gr.Request) -> Html:
+        @self._asking
+        def take(value: str, request: Any) -> Html:
             try:
                 paths = desk.sessions.take(desk.sessions.of(request.session_hash), "track", value)
             except UsageError as error:
                 return html.said(str(error), bad=True)
             return html.said(f"{paths[0].name} is here.") if paths else ""
 
-        async def track(everybody: bool, request: gr.Request) -> AsyncIterator[Any]:
+        @self._asking
+        async def track(everybody: bool, request: Any) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
             paths = session.photos.get("track", [])
 
@@ -409,13 +423,15 @@ class Page:
             sides = [gr.Dropdown([], label=name, interactive=True) for name in ("A", "B")]
         shown = gr.HTML("", elem_classes="wide")
 
-        def names(request: gr.Request) -> list[Update]:
+        @self._asking
+        def names(request: Any) -> list[Update]:
             faces = work.faces_of(desk.sessions.of(request.session_hash))
             listed = [(f"{number}: {found.title}", number) for number, found in faces.items()]
             ends = ([*faces][-2:] * 2)[:2] if faces else [None, None]
             return [gr.Dropdown(listed, value=end) for end in ends]
 
-        def compare(one: int | None, other: int | None, request: gr.Request) -> Html:
+        @self._asking
+        def compare(one: int | None, other: int | None, request: Any) -> Html:
             faces = work.faces_of(desk.sessions.of(request.session_hash))
             if one not in faces or other not in faces:
                 return html.said("Complete a photo first; its results are offered here.")
@@ -447,7 +463,8 @@ class Page:
             with gr.Column(scale=2, min_width=300):
                 shown = gr.HTML("", elem_classes="wide")
 
-        async def show_it(folder: str, request: gr.Request) -> AsyncIterator[Any]:
+        @self._asking
+        async def show_it(folder: str, request: Any) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
 
             def job_of() -> Callable[[Job], Any]:
@@ -457,8 +474,9 @@ class Page:
             async for update in self._carry_out(session, "dataset", job_of, lambda job: html.dataset(job.result)):
                 yield update
 
+        @self._asking
         async def filter_it(
-            folder: str, yaw: float, flags: list[str], where: str, target: str, request: gr.Request
+            folder: str, yaw: float, flags: list[str], where: str, target: str, request: Any
         ) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
 
@@ -488,7 +506,8 @@ class Page:
             fetched = [one.manifest.name for one in found if one.state is State.MISSING]
             return html.models(found), gr.Dropdown(fetched, value=None)
 
-        async def fetch(name: str | None, request: gr.Request) -> AsyncIterator[Any]:
+        @self._asking
+        async def fetch(name: str | None, request: Any) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
 
             def job_of() -> Callable[[Job], Any]:

@@ -21,6 +21,7 @@ from ostec.app.web.sessions import Sessions
 from ostec.app.web.work import Loaded
 from ostec.core.assets import example_photos
 from ostec.core.errors import OutputError, UsageError
+from ostec.core.settings import Device
 
 if TYPE_CHECKING:
     import uvicorn
@@ -68,7 +69,7 @@ class Desk:
 
 
 @contextlib.contextmanager
-def open_desk(local: bool, device: str) -> Iterator[Desk]:
+def open_desk(local: bool, device: Device) -> Iterator[Desk]:
     """Begin: temporary folder, worker, and the networks in the background; all is gone afterwards."""
     sessions = Sessions()
     os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=str(sessions.uploads))
@@ -93,11 +94,11 @@ def application(desk: Desk, password: str = "") -> Guard:
     from ostec.app.web.page import mount
 
     app = fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    _add_results(app, desk.sessions)
+    add_results(app, desk.sessions)
     return Guard(mount(app, desk, MAX_UPLOAD_BYTES), desk.local, password)
 
 
-def _add_results(app: "FastAPI", sessions: Sessions) -> None:
+def add_results(app: "FastAPI", sessions: Sessions) -> None:
     """Routes to the files of a page's results, whose address only that page knows."""
     from fastapi.responses import FileResponse, PlainTextResponse, Response
 
@@ -134,7 +135,7 @@ def _add_results(app: "FastAPI", sessions: Sessions) -> None:
     app.add_api_route("/archives/{token}/{number}", archive, methods=["GET"])
 
 
-def serve(address: Address, password: str, device: str, browser: bool, quiet: bool) -> int:
+def serve(address: Address, password: str, device: Device, browser: bool, quiet: bool) -> int:
     """Run until Ctrl-C or SIGTERM; returns the exit code. Raises UsageError where the address cannot be had."""
     import uvicorn
 

@@ -22,6 +22,7 @@ from ostec.app.web.jobs import Cancelled, Job
 from ostec.app.web.sessions import Result, Session
 from ostec.core.errors import FaceError, OstecWarning, UsageError
 from ostec.core.progress import PhotoRun
+from ostec.core.settings import Device
 from ostec.core.text import counted, shown
 from ostec.export.page import THUMBNAIL
 from ostec.io.files import write_atomic
@@ -59,7 +60,7 @@ class Looked:
 class Loaded:
     """The networks, loaded once for each set of settings; used by the worker's thread alone."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: Device) -> None:
         self.device = device
         self._completers: OrderedDict[str, Completer] = OrderedDict()
 
@@ -303,7 +304,7 @@ def filter_dataset(folder: str, out: str, max_yaw: float, flags: Sequence[str], 
 
     job.progress("read", 0.0)
     chosen = {flag.replace(" ", "_"): True for flag in flags}
-    limits = PhotoLimits(max_yaw=max_yaw if max_yaw < ANY_YAW_DEG else None, **chosen)  # type: ignore[arg-type]
+    limits = PhotoLimits(max_yaw=max_yaw if max_yaw < ANY_YAW_DEG else None, **chosen)
     DatasetFilter(folder, out, tuple(where), limits, running=RunOptions(quiet=True)).run()
     count = len(FinishedDataset(Path(out)).faces_table())
     return f"{counted(count, 'face is', 'faces are')} in {out}; left_out.jsonl there says why the others are not."
