@@ -69,7 +69,7 @@ generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
 app: web.command.App: all of this in the browser, offline
      | --port 0 | --host 0.0.0.0
-completion: completion.Completion: commands and options for the shell to complete
+shell-completion: shell_completion.ShellCompletion: commands and options for the shell to complete
      | bash
 models list: models.models.ModelsList: models that can be added, which are here
      | -v

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostec.app.web import html, work
+from ostec.app.web.desk import Desk
 from ostec.app.web.guard import MAX_UPLOAD_BYTES
 from ostec.app.web.jobs import Job
 from ostec.app.web.sessions import Result, Session
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import gradio
     from fastapi import FastAPI
 
-    from ostec.app.web.server import Desk
 
 HERE = Path(__file__).parent
 POLL_S = 0.25
@@ -48,7 +48,7 @@ Update = Any
 Call = TypeVar("Call", bound=Callable[..., Any])
 
 
-def mount(app: "FastAPI", desk: "Desk", most_bytes: int) -> "FastAPI":
+def mount(app: "FastAPI", desk: Desk, most_bytes: int) -> "FastAPI":
     """Put the page at the application's root."""
     import gradio
 
@@ -92,7 +92,7 @@ def _theme() -> Any:
 class Page:
     """Builds the tabs."""
 
-    def __init__(self, desk: "Desk") -> None:
+    def __init__(self, desk: Desk) -> None:
         import gradio
 
         self.desk, self.gr = desk, gradio
@@ -221,8 +221,8 @@ class Page:
                 face = gr.Radio([1], value=1, label="Face", visible=False, elem_id="face")
                 settings = self._settings()
                 start, stop = self._run_row("Complete")
-                progress = gr.HTML("")
             with gr.Column(scale=2, min_width=300):
+                progress = gr.HTML("")
                 shown = gr.HTML("<p class='empty'>The head appears here.</p>")
 
         @self._asking
@@ -382,8 +382,8 @@ class Page:
                 drop = self._drop("Video of a face", _VIDEOS, many=False)
                 everybody = gr.Checkbox(False, label="Every face", info="Else the one that is largest at the start.")
                 start, stop = self._run_row("Track")
-                progress = gr.HTML("")
             with gr.Column(scale=2, min_width=300):
+                progress = gr.HTML("")
                 shown = gr.HTML("")
 
         @self._asking

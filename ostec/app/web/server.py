@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ostec.app.console import say
 from ostec.app.photos.runner import terminate_like_interrupt
+from ostec.app.web.desk import Desk
 from ostec.app.web.guard import HEALTH, MAX_UPLOAD_BYTES, RESULT_POLICY, Guard
 from ostec.app.web.jobs import Worker
 from ostec.app.web.sessions import Sessions
@@ -53,19 +54,6 @@ class Address:
     port: int
     local: bool
     """Whether only this machine can reach it."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What all pages share."""
-
-    sessions: Sessions
-    worker: Worker
-    loaded: Loaded
-    local: bool
-    """Whether the user sits at this machine, and may name its folders."""
-    examples: tuple[Path, ...] = ()
-    """Photos to try, among the uploads."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""``ostec completion``."""
+"""``ostec shell-completion``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,8 +33,8 @@ complete -o filenames -F _ostec ostec
 
 
 @dataclass(frozen=True)
-class Completion:
-    """Print what completes commands and options in the shell: eval "$(ostec completion bash)"."""
+class ShellCompletion:
+    """Print what completes commands and options in the shell: eval "$(ostec shell-completion bash)"."""
 
     shell: Annotated[Literal["bash"], Positional, option(metavar="SHELL")] = "bash"
     """bash; zsh reads it too."""
