@@ -69,6 +69,10 @@ relight: photos.commands.Relight: finished faces under another light
     results/ --light 45,30,white -o relit | results/a.json --light studio.hdr -o relit
 generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
+app: web.command.App: all of this in the browser, offline
+     | --port 0 | --host 0.0.0.0
+shell-completion: shell_completion.ShellCompletion: commands and options for the shell to complete
+     | bash
 models list: models.models.ModelsList: models that can be added, which are here
      | -v
 models show: models.models.ModelsShow: all that is known of a model
@@ -134,7 +138,7 @@ def _read_table() -> Iterator[tuple[tuple[str, ...], Command]]:
 
 COMMANDS = dict(_read_table())
 """Words on the command line -> the command."""
-BEGIN_WITH = (("complete",), ("models", "list"), ("dataset", "build"))
+BEGIN_WITH = (("app",), ("complete",), ("models", "list"), ("dataset", "build"))
 """What who is new needs first."""
 FAMILIES = {
     "": "Photos and faces",

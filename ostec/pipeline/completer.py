@@ -24,6 +24,7 @@ from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
+from ostec.core.text import counted
 from ostec.core.types import CompletedTexture, Evidence, FaceBox, FloatArray, ObservedFace
 from ostec.export.head import ENDING
 from ostec.export.mesh import read_npz
@@ -152,33 +153,39 @@ class Completer:
 
     @overload
     def __call__(
-        self, photo: list[PhotoLike] | tuple[PhotoLike, ...], progress: Progress | None = None
+        self, photo: list[PhotoLike] | tuple[PhotoLike, ...], progress: Progress | None = None, face: int = 1
     ) -> list[CompletedFace]: ...
 
     @overload
-    def __call__(self, photo: PhotoLike, progress: Progress | None = None) -> CompletedFace: ...
+    def __call__(self, photo: PhotoLike, progress: Progress | None = None, face: int = 1) -> CompletedFace: ...
 
     def __call__(
-        self, photo: "PhotoLike | list[PhotoLike] | tuple[PhotoLike, ...]", progress: Progress | None = None
+        self,
+        photo: "PhotoLike | list[PhotoLike] | tuple[PhotoLike, ...]",
+        progress: Progress | None = None,
+        face: int = 1,
     ) -> CompletedFace | list[CompletedFace]:
-        """Complete the largest face; what its user should know is also warned of (:class:`OstecWarning`).
+        """Complete one face, the largest; what its user should know is also warned of (:class:`OstecWarning`).
 
         Args:
             photo: a path, a file's bytes, a PIL image, an array or a tensor; a list of them gives a list.
             progress: called as the work goes on.
+            face: another one of several, by size: 2 is the second largest that was detected.
 
         Raises:
             ImageError: a file is no picture.
-            FaceError: there is no face that can be used.
-            TypeError, ValueError: an array is no picture.
+            FaceError: there is no face that can be used, or not so many.
+            TypeError, ValueError: an array is no picture, or ``face`` is below 1.
         """
         if isinstance(photo, list | tuple):
-            return [self(one, progress) for one in photo]
-        (outcome,) = self._complete([photo], progress, only_largest=True)
-        face = _faces_of(outcome)[0]
-        for sentence in face.warnings:
+            return [self(one, progress, face) for one in photo]
+        if face < 1:
+            raise ValueError(f"face must be 1 or more, got {face}.")
+        (outcome,) = self._complete([photo], progress, only_largest=True, first=face)
+        made = _faces_of(outcome)[0]
+        for sentence in made.warnings:
             warnings.warn(sentence, OstecWarning, stacklevel=2)
-        return face
+        return made
 
     def complete_all(self, photo: PhotoLike, progress: Progress | None = None) -> list[CompletedFace]:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError.
@@ -241,9 +248,9 @@ class Completer:
         return self._several
 
     def _complete(
-        self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool
+        self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool, first: int = 1
     ) -> list[PhotoOutcome]:
-        works = [_Work(photo, self, only_largest, progress) for photo in photos]
+        works = [_Work(photo, self, only_largest, progress, first) for photo in photos]
         for portion in _portions(works):
             while faces := [face for work in portion if (face := work.next_face()) is not None]:
                 self._complete_faces(faces)
@@ -435,6 +442,8 @@ class _Work:
     completer: Completer
     only_largest: bool
     progress: Progress | None
+    first: int = 1
+    """The face that is completed, or begun with, by size."""
     source: dict[str, str] = field(default_factory=dict)
     results: list[CompletedFace] = field(default_factory=list)
     errors: list[FaceError] = field(default_factory=list)
@@ -468,7 +477,9 @@ class _Work:
                 read, self._boxes = self.completer.observer.open(self.photo, self._run)
             self.source = read.source
             self._run.warnings.extend(read.notes)
-            self._image, self._left = read.image, list(self._boxes)
+            if self.first > len(self._boxes):
+                raise FaceError(f"The photo has {counted(len(self._boxes), 'face')}, so there is no face {self.first}.")
+            self._image, self._left = read.image, self._boxes[self.first - 1 :]
             return read.image.shape[0] * read.image.shape[1]
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error
@@ -518,7 +529,9 @@ class _Work:
     def _notes(self) -> list[str]:
         count, errors = len(self._boxes), self.errors
         notes = []
-        if self.only_largest and count > 1:
+        if self.first > 1:
+            notes.append(f"The photo has {count} faces; number {self.first} by size was asked for.")
+        elif self.only_largest and count > 1:
             notes.append(
                 f"{count} faces were detected; the largest that could be completed was (--faces all tries all)."
                 if errors
