@@ -33,6 +33,7 @@ CLASSES = {
         "project.settings.ProjectionSettings",
         "complete.settings.PortraitSettings",
         "complete.settings.DiffusionSettings",
+        "complete.settings.TurnSettings",
     ),
     "Stitching": (
         "stitch.settings.ViewSettings",

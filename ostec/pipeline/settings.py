@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ostec.complete.settings import DiffusionSettings, PortraitSettings
+from ostec.complete.settings import DiffusionSettings, PortraitSettings, TurnSettings
 from ostec.core.settings import (
     FACE_MODELS,
     MAX_SAMPLES,
@@ -129,6 +129,7 @@ class CompleteSettings:
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    turn: TurnSettings = field(default_factory=TurnSettings)
     head: FullHeadSettings = field(default_factory=FullHeadSettings)
     light: LightSettings = field(default_factory=LightSettings)
 

@@ -17,6 +17,7 @@ import torch
 from ostec.app.cli import main
 from ostec.app.photos.runner import Terminated
 from ostec.app.train import generator as train_generator
+from ostec.app.train import journal
 from ostec.core.assets import asset_path
 from ostec.io.weights import encode_safetensors, read_safetensors
 from ostec.load.topology import read_topology
@@ -122,7 +123,7 @@ def test_interrupted_training_goes_on_to_the_same_result(
     world: Path, prepared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     work = prepared("stopped")
-    spoken = train_generator._Journal.__call__
+    spoken = journal.Journal.__call__
 
     def interrupt(self: Any, state: Any, losses: dict[str, float]) -> None:
         if state.images == 12:
@@ -130,7 +131,7 @@ def test_interrupted_training_goes_on_to_the_same_result(
         spoken(self, state, losses)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train_generator._Journal, "__call__", interrupt)
+        patch.setattr(journal.Journal, "__call__", interrupt)
         assert main(words(world, "stopped")) == code
     assert torch.load(work / "checkpoint.pt", weights_only=True)["images"] == 12
     assert not (world / "stopped.safetensors").exists()
@@ -214,7 +215,7 @@ def test_options_that_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_second_interruption_ends_at_once() -> None:
-    with train_generator._finish_step_first() as stop:
+    with journal.finish_step_first() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert [type(error) for error in stop] == [KeyboardInterrupt]
         with pytest.raises(Terminated):
@@ -224,18 +225,18 @@ def test_second_interruption_ends_at_once() -> None:
 
 def test_checkpoint_is_written_every_ten_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(train_generator.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
     saved: list[float] = []
 
     def save(self: Any, _state: Any) -> None:
         saved.append(now[0])
         self._saved = now[0]
 
-    monkeypatch.setattr(train_generator._Journal, "save", save)
-    journal = train_generator._Journal(tmp_path / "checkpoint.pt", GeneratorTrainSettings(), 0, [])
+    monkeypatch.setattr(journal.Journal, "save", save)
+    keeper = journal.Journal(tmp_path / "checkpoint.pt", GeneratorTrainSettings(), 0, [])
     state = type("State", (), {"images": 12})()
     for now[0] in range(0, 2000, 50):
-        journal(state, {"reconstruction": 1.0})
+        keeper(state, {"reconstruction": 1.0})
     assert saved == [650, 1300, 1950]
 
 

@@ -99,7 +99,8 @@ def _decisive(settings: CompleteSettings) -> CompleteSettings:
     if settings.completer != "diffusion":
         settings = dataclasses.replace(settings, denoiser=usual.denoiser, diffusion=usual.diffusion)
         settings = settings if settings.samples else dataclasses.replace(settings, completer="auto", seed=usual.seed)
-    later = {name: getattr(usual, name) for name in ("frontalize", "turntable", "iterations_frontalize", "portrait")}
+    added = ("frontalize", "turntable", "iterations_frontalize", "portrait", "turn")
+    later = {name: getattr(usual, name) for name in added}
     return dataclasses.replace(settings, **later, save_views=False, faces="largest")
 
 
