@@ -121,12 +121,6 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
     parsing = load_parsing(device)
     for found in (perceptual, recogniser, parsing):
         hashes |= found.hashes if found else {}
-    albedo: AlbedoModel | None = None
-    if settings.materials != "none":
-        file = verified_path("albedo", "albedo.safetensors")
-        albedo = load_albedo(file)
-        hashes[file.name] = sha256_of(file)
-    denoiser = _denoiser(settings, topology, device, hashes)
     regressor = load_regressor(settings.fit, device) if settings.fit != "landmarks" else None
     hashes |= regressor.hashes if regressor else {}
     return Models(
@@ -145,9 +139,18 @@ def load_models(device: torch.device, settings: CompleteSettings | None = None, 
         regressor.network if regressor else None,
         load_person(device) if head else None,
         load_iris(device) if head else None,
-        albedo,
-        denoiser,
+        _albedo(settings, hashes),
+        _denoiser(settings, topology, device, hashes),
     )
+
+
+def _albedo(settings: CompleteSettings, hashes: dict[str, str]) -> AlbedoModel | None:
+    """The model of albedo, if light is to be taken out; its file's SHA-256 joins ``hashes``."""
+    if settings.materials == "none":
+        return None
+    file = verified_path("albedo", "albedo.safetensors")
+    hashes[file.name] = sha256_of(file)
+    return load_albedo(file)
 
 
 def _denoiser(
