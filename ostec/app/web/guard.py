@@ -22,9 +22,10 @@ _FORM_BYTES = 64 << 10
 """What a form adds to the file in it."""
 UPLOAD = "/gradio_api/upload"
 HEALTH = "/health"
+RESULTS = "/results/"
 _EXACT = frozenset(("/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", HEALTH, UPLOAD))
 _BELOW = (
-    *("/assets/", "/static/", "/results/", "/archives/"),
+    *("/assets/", "/static/", RESULTS, "/archives/"),
     *("/gradio_api/queue/", "/gradio_api/heartbeat/", "/gradio_api/startup-events", "/gradio_api/theme.css"),
 )
 """All that the page asks for. Gradio has more, such as a proxy, an API and a history, and none of that is reached."""
@@ -96,7 +97,8 @@ class Guard:
         if self.local and not _is_local_name(host):
             return 421, "This server is for this machine alone."
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        of_result = origin == "null" and path.startswith(RESULTS)  # a result's page, which has no origin
+        if origin is not None and not of_result and _place(origin) != host:
             return 403, "Another site's pages may not ask this server."
         if self.password and path != HEALTH and not _knows(headers.get("authorization", ""), self.password):
             if "authorization" in headers:
@@ -108,6 +110,13 @@ class Guard:
         if not length.isdecimal() or int(length) > _most(path):
             return 413, "That is more than 200 MB."
         return None
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _is_local_name(host: str) -> bool:
