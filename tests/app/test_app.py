@@ -343,6 +343,7 @@ def test_only_this_machines_own_pages_are_answered() -> None:
         "/gradio_api/vibe-edit",
         "/gradio_api/deep_link",
         "/monitoring",
+        "/assets/" + "a" * 256,
         "/runs",
         "/docs",
         "/login",

@@ -18,6 +18,8 @@ MAX_UPLOAD_BYTES = 200 << 20
 """Of one file."""
 _MAX_BODY_BYTES = 2 << 20
 """Of any other request."""
+_MAX_NAME_BYTES = 255
+"""Of a file: systems refuse longer ones."""
 _FORM_BYTES = 64 << 10
 """What a form adds to the file in it."""
 UPLOAD = "/gradio_api/upload"
@@ -104,7 +106,8 @@ class Guard:
             if "authorization" in headers:
                 await asyncio.sleep(_WRONG_PASSWORD_S)
             return 401, "Please give the password."
-        if path not in _EXACT and not path.startswith(_BELOW):
+        longest = max(map(len, path.encode("utf-8", "replace").split(b"/")))
+        if longest > _MAX_NAME_BYTES or (path not in _EXACT and not path.startswith(_BELOW)):
             return 404, "There is nothing here."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > _most(path):
