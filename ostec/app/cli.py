@@ -57,6 +57,8 @@ complete: photos.commands.Complete: photos to textured faces
     photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
 fuse: photos.fuse.Fuse: several photos or a video of one person to one face
     left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
+frontalize: photos.frontalize.Frontalize: photos to frontal portraits
+    photos/ -o frontal | photos/ -o aligned --size 112 --align arcface
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 transfer: photos.commands.Transfer: finished textures in other models' layouts
@@ -111,6 +113,8 @@ eval holdout: eval.holdout.EvalHoldout: photos with a part of the face hidden
     photos/ -o judged | photos/ -o judged --masks profile --baselines
 eval textures: eval.textures.EvalTextures: figures of a folder of textures
     results/ -o judged | textures/ -o judged --layout whole
+eval track: eval.track.EvalTrack: tracking of clips drawn of people's heads
+    photo.jpg -o judged | a.jpg b.jpg c.jpg -o judged --smooth 0.7
 eval compare: eval.compare.EvalCompare: two evaluations, paired; guards a change
     before after | before after -o compared --tolerance psnr_unseen=0.5
 train prior: train.prior.TrainPrior: fit the texture prior to portraits

@@ -36,7 +36,8 @@ from ostec.fit.dense import face_from_camera
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.load.networks import load_recogniser
-from ostec.pipeline.assemble import Assembler, Portrait, as_written
+from ostec.pipeline.assemble import Assembler, as_written
+from ostec.pipeline.frontal import FrontalSource, Sitter, look_around
 from ostec.pipeline.guesses import far_half
 from ostec.pipeline.keyframes import MOST
 from ostec.pipeline.materials import MaterialMaker
@@ -304,7 +305,7 @@ class Completer:
         report("prior", 0.0)
         completions = [as_written(c) for c in self.completer.complete(evidence, report)]
         report("export", 0.0)
-        portraits: Sequence[Portrait | None] = [None] * beside
+        portraits: Sequence[FrontalSource | None] = [None] * beside
         if self.settings.frontalize:
             finished = [
                 FinishedFace(o.face, c.texture, o.photo, o.identity) for o, c in zip(observed, completions, strict=True)
@@ -317,15 +318,15 @@ class Completer:
 
     def _portraits(
         self, faces: Sequence[FinishedFace], on_progress: Callable[[float], None] = lambda _: None
-    ) -> list[Portrait]:
+    ) -> list[FrontalSource]:
         """What the frontal portraits are drawn from, and the projections that corrected them if there were any.
 
         A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
         which is drawn on the person's own mesh.
         """
         if self._generator is None:
-            return [Portrait()] * len(faces)
-        return [Portrait(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
+            return [FrontalSource()] * len(faces)
+        return [FrontalSource(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
 
     def stage_weights(self) -> dict[str, float]:
         """How long the stages take that project, in units of the others."""
@@ -364,11 +365,14 @@ class Completer:
             if provenance.shape != texture.shape[:2]:
                 raise OutputError(f"{directory / name}_provenance.png is another texture's.")
             completed, losses = CompletedTexture({"colour": texture}, provenance), record.get("losses") or {}
-            natural = self._generator is not None and self._generator.draws_portraits
-            image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
+            image = self.observer.open(photo, PhotoRun(None))[0].image
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
-            frontal = made.drawn(self._renderer, face, texture, head)
+            around = look_around(self.models, image, face) if head else None
+            sitter = Sitter(face, texture, self.models.topology, head, around)
+            portrait = made.portrait(self._renderer, sitter, self.settings.turn)
+            frontal = portrait.picture
             write_png(directory / f"{name}_frontal.png", frontal)
+            record = cast("RunRecord", {**record, "frontal": portrait.record})
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
                 # What judged the views before stays named where this run has no such network.
