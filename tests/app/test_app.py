@@ -327,6 +327,8 @@ def test_only_this_machines_own_pages_are_answered() -> None:
     assert asked(guard, "/", host="evil.example:7860")[0] == 421
     assert asked(guard, "/", origin="http://evil.example")[0] == 403
     assert asked(guard, "/", origin="null")[0] == 403
+    assert asked(guard, "/results/token/1/a.png", origin="null")[0] == 200  # a picture of a result's page
+    assert asked(guard, "/", origin="http://[::1")[0] == 403
     assert asked(guard, "/", origin="http://127.0.0.1:8080")[0] == 403
 
 
@@ -341,6 +343,7 @@ def test_only_this_machines_own_pages_are_answered() -> None:
         "/gradio_api/vibe-edit",
         "/gradio_api/deep_link",
         "/monitoring",
+        "/assets/" + "a" * 256,
         "/runs",
         "/docs",
         "/login",

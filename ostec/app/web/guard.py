@@ -18,13 +18,16 @@ MAX_UPLOAD_BYTES = 200 << 20
 """Of one file."""
 _MAX_BODY_BYTES = 2 << 20
 """Of any other request."""
+_MAX_NAME_BYTES = 255
+"""Of a file: systems refuse longer ones."""
 _FORM_BYTES = 64 << 10
 """What a form adds to the file in it."""
 UPLOAD = "/gradio_api/upload"
 HEALTH = "/health"
+RESULTS = "/results/"
 _EXACT = frozenset(("/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", HEALTH, UPLOAD))
 _BELOW = (
-    *("/assets/", "/static/", "/results/", "/archives/"),
+    *("/assets/", "/static/", RESULTS, "/archives/"),
     *("/gradio_api/queue/", "/gradio_api/heartbeat/", "/gradio_api/startup-events", "/gradio_api/theme.css"),
 )
 """All that the page asks for. Gradio has more, such as a proxy, an API and a history, and none of that is reached."""
@@ -96,18 +99,27 @@ class Guard:
         if self.local and not _is_local_name(host):
             return 421, "This server is for this machine alone."
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        of_result = origin == "null" and path.startswith(RESULTS)  # a result's page, which has no origin
+        if origin is not None and not of_result and _place(origin) != host:
             return 403, "Another site's pages may not ask this server."
         if self.password and path != HEALTH and not _knows(headers.get("authorization", ""), self.password):
             if "authorization" in headers:
                 await asyncio.sleep(_WRONG_PASSWORD_S)
             return 401, "Please give the password."
-        if path not in _EXACT and not path.startswith(_BELOW):
+        longest = max(map(len, path.encode("utf-8", "replace").split(b"/")))
+        if longest > _MAX_NAME_BYTES or (path not in _EXACT and not path.startswith(_BELOW)):
             return 404, "There is nothing here."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > _most(path):
             return 413, "That is more than 200 MB."
         return None
+
+
+def _place(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _is_local_name(host: str) -> bool:

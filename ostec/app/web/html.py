@@ -77,14 +77,12 @@ def photos(looked: Sequence[Looked]) -> str:
 def result(found: Result, command: str = "", job: Job | None = None) -> str:
     """A result's page or video, and its files."""
     files = found.files()
-    pages = [name for name in files if name.endswith(".html") and name != "index.html"] or [
-        name for name in files if name == "index.html"
-    ]
+    page = next((name for name in (f"{found.title}.html", "index.html") if name in files), "")
     videos = [name for name in files if name.endswith(".webm")]
     return _html(
         "result",
         title=found.title,
-        page=found.place(pages[0]) if pages else "",
+        page=found.place(page) if page else "",
         video=found.place(videos[0]) if videos else "",
         archive=f"archives/{found.address.split('/', 1)[1].rstrip('/')}",
         files=[

@@ -104,6 +104,7 @@ def add_results(app: "FastAPI", sessions: Sessions) -> None:
         kind = mimetypes.guess_type(path.name)[0] if ending in _INLINE else None
         shown = "inline" if ending in _INLINE else "attachment"
         headers = {"cache-control": "private, no-store", "content-security-policy": RESULT_POLICY}
+        headers["cross-origin-resource-policy"] = "cross-origin"  # a result's page has no origin, and its pictures do
         media = kind or "application/octet-stream"
         return FileResponse(path, 200, headers, media, filename=path.name, content_disposition_type=shown)
 
