@@ -12,7 +12,7 @@ import torch
 
 from ostec.complete.matte import background, continued, person_colours, refined_matte
 from ostec.complete.settings import TurnSettings
-from ostec.complete.turn import CHIN, Frame, Relief, draw_depth, pulled, relief_of, turn
+from ostec.complete.turn import CHIN, FOREHEAD, Frame, Relief, draw_depth, pulled, relief_of, turn
 from ostec.core.types import Array, DoubleArray, FittedFace, FloatArray, PhotoAround
 from ostec.render.geometry import Camera, smoothstep
 
@@ -78,6 +78,8 @@ class _Plan:
     """Column about which the face is mirrored."""
     jaw: FloatArray
     """[P] of the rows, in [0, 1]: so low that beside the face there is neck or collar, and no more of the head."""
+    face: FloatArray
+    """[P] of the rows, in [0, 1]: lower than the forehead."""
     far: FloatArray
     """[P, P] in [0, 1]: the side that is turned away."""
 
@@ -138,7 +140,9 @@ def _plan(face: FittedFace, head: DrawnHead, settings: TurnSettings) -> _Plan:
     aside = smoothstep((at - middle) * mm * np.sign(yaw), -8.0, 8.0) * (abs(yaw) > settings.one_sided_deg)
     far = (1 - below)[:, None] * aside[None, :]
     jaw = smoothstep((at - chin) * mm, -40.0, -10.0)
-    return _Plan(mm, middle, jaw.astype(np.float32), far.astype(np.float32))
+    top = frame.pixels(face.vertices[FOREHEAD].astype(np.float64))[1]
+    lower = smoothstep((at - top) * mm, 0.0, 15.0)
+    return _Plan(mm, middle, jaw.astype(np.float32), lower.astype(np.float32), far.astype(np.float32))
 
 
 def _composed(seen: _Seen, plate: FloatArray, head: DrawnHead, plan: _Plan, settings: TurnSettings) -> FrontalPicture:
@@ -148,7 +152,9 @@ def _composed(seen: _Seen, plate: FloatArray, head: DrawnHead, plan: _Plan, sett
     mirror = _flipped(np.dstack([shown, seen.person, held, seen.hull]), plan.middle)
     cover = np.minimum(seen.hull, seen.head * (1 - plan.far) + mirror[..., 5] * plan.far)
     cover = np.maximum(cover, np.maximum(mirror[..., 3] * mirror[..., 4] * plan.far, seen.person * (1 - plan.far)))
-    cover = cover + (seen.person - cover) * held
+    near = cover + (seen.person - cover) * held
+    cover = near + (np.maximum(cover, seen.person * held) - near) * plan.far
+    cover = np.maximum(cover, _closed_above(cover, plan, settings))
     fill = _filled(shown, mirror, held, seen, head, plan, settings)
     person = fill + (shown - fill) * held[..., None]
     picture = plate + (person - plate) * cover[..., None]
@@ -187,7 +193,7 @@ def _filled(
     mesh = np.isfinite(_depth(head.face, Frame.of(head.camera.matrix.double().numpy()), len(bare)))
     within = cv2.distanceTransform(mesh.astype(np.uint8), cv2.DIST_L2, 5) * plan.mm
     own = smoothstep(within, *settings.rim) * (1 - _flipped(before, plan.middle)[..., 0] * other)
-    fill = bare + (shown - bare) * plan.jaw[:, None, None]
+    fill = bare + (shown - bare) * np.maximum(plan.jaw[:, None], 1 - seen.head)[..., None]
     fill = fill + (mirror[..., :3] - fill) * other[..., None]
     fill = fill + (bare - fill) * own[..., None]
     change = np.clip(shown - fill, -MOST_CHANGE, MOST_CHANGE)
@@ -240,6 +246,19 @@ def _feathered(weight: FloatArray, width: float) -> FloatArray:
     padded = np.pad((weight > SURE).astype(np.uint8), 1, mode="edge")
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
     return np.asarray(cv2.GaussianBlur(smoothstep(distance, 0, width).astype(np.float32), (0, 0), width / 6))
+
+
+def _closed_above(cover: Array, plan: _Plan, settings: TurnSettings) -> FloatArray:
+    """[P, P]: the person's share without dents in the outline of the hair; found at a quarter of the resolution."""
+    import cv2
+
+    size = len(cover)
+    small = cv2.resize(cover.astype(np.float32), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    pad = round(settings.dent / plan.mm / 4) + 1
+    side = 2 * (pad - 1) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    closed = cv2.morphologyEx(np.pad(small, pad, mode="edge"), cv2.MORPH_CLOSE, disc)[pad:-pad, pad:-pad]
+    return np.asarray(cv2.resize(closed, (size, size)) * (1 - plan.face)[:, None], np.float32)
 
 
 def _hull(shape: FloatArray, relief: Relief, there: Frame, share: FloatArray) -> FloatArray:

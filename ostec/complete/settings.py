@@ -92,6 +92,8 @@ class TurnSettings:
     """... and what is not even as wide as twice the first, or smaller than the second (mm^2), does not count either."""
     inner: tuple[float, float] = (1.0, 4.0)
     """Distance from the outline in the photo from which the side that is turned away begins to count, and counts."""
+    dent: float = 36.0
+    """Radius of dents in the outline above the eyes that are closed: the top of hair is seen at too flat an angle."""
     behind: float = 20.0
     """How far behind the head's surface what the photo shows may lie."""
     joint: float = 6.0

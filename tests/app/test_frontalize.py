@@ -44,7 +44,7 @@ def test_the_same_command_does_nothing_again(folder: Path, capsys: pytest.Captur
     words = [str(folder / "in/hopper.jpg"), "-o", str(folder / "out"), "--size", "112", "--align", "arcface"]
     before = (folder / "out/hopper_frontal.png").stat().st_mtime_ns
     assert main(["frontalize", *words]) == 0
-    assert "1 skipped" in capsys.readouterr().err
+    assert "1 skipped" in capsys.readouterr().out
     assert (folder / "out/hopper_frontal.png").stat().st_mtime_ns == before
     assert main(["frontalize", str(folder / "out"), "-o", str(folder / "out")]) == 2  # results are no photos
 
