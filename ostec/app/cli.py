@@ -57,6 +57,8 @@ complete: photos.commands.Complete: photos to textured faces
     photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
 fuse: photos.fuse.Fuse: several photos or a video of one person to one face
     left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
+fit: photos.fit.Fit: photos to faces fitted by their colours
+    photo.jpg -o fitted | photo.jpg -o fitted --face-model ict | photo.jpg -o fitted --published
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 transfer: photos.commands.Transfer: finished textures in other models' layouts

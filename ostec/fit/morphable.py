@@ -52,6 +52,18 @@ class FittedHead:
     """Mean distance of the landmarks from ``modelled``, weighted by their trust."""
 
 
+@dataclass(frozen=True)
+class LandmarkModel:
+    """The N landmarks of a fitted head and how they move with its coefficients, in canonical millimetres."""
+
+    points: DoubleArray
+    """[N, 3] of the coefficients alone."""
+    identity: DoubleArray
+    """[N, 3, K] per standard deviation."""
+    expression: DoubleArray
+    """[N, 3, E] per unit; zero where landmarks do not show it."""
+
+
 class HeadFitter:
     """Fits one model to landmarks; holds what is computed once."""
 
@@ -117,6 +129,14 @@ class HeadFitter:
             offset=offset,
             error_mm=float((trust * error).sum() / trust.sum()),
         )
+
+    def landmark_model(self, fitted: FittedHead) -> LandmarkModel:
+        """The landmarks of a fitted head as a linear model."""
+        values = np.concatenate([fitted.identity, fitted.expression]).astype(np.float64)
+        points = self._placed(values, fitted.scale, fitted.rotation, fitted.offset)
+        basis = fitted.scale * np.einsum("ij,njk->nik", fitted.rotation, self._basis)
+        count = len(fitted.identity)
+        return LandmarkModel(points, basis[..., :count], basis[..., count:])
 
     def spread(self, displacements: DoubleArray) -> DoubleArray:
         """Displacements of the landmarks [N, 3] in millimetres as those of all vertices, [V, 3]: smooth, fading out."""

@@ -93,7 +93,7 @@ def remove_light(
     photo = texels - strength * (bright + _enlarged(odd, model, size))
     probable = _enlarged(_image(light.albedo, model), model, size)
     reach = settings.broad * size
-    filled = texels - _broad(texels, inside, reach) + _broad(probable, inside, reach)
+    filled = texels - broad_colours(texels, inside, reach) + broad_colours(probable, inside, reach)
     mixed = photo + strength * (filled - photo) * (1 - believed[..., None])
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     albedo = from_linear(np.clip(np.exp(mixed) - FLOOR, 0, 1))[nearest[0], nearest[1]]
@@ -138,7 +138,7 @@ def _enlarged(image: FloatArray, model: AlbedoModel, size: int) -> FloatArray:
     return enlarge_inside(image, model.inside, size)
 
 
-def _broad(values: Array, inside: BoolArray, reach: float) -> FloatArray:
+def broad_colours(values: Array, inside: BoolArray, reach: float) -> FloatArray:
     """Values [S, S, 3] without detail, within the chart."""
     share = ndimage.gaussian_filter(inside.astype(np.float32), reach, truncate=2.5)
     held = ndimage.gaussian_filter(values * inside[..., None], (reach, reach, 0), truncate=2.5)

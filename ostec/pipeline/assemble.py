@@ -9,6 +9,7 @@ import torch
 
 from ostec.complete.terms import Judging
 from ostec.core.device import threads
+from ostec.core.morphable import ModelShape
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
@@ -88,6 +89,7 @@ class Assembler:
         completion: Completion,
         portrait: Portrait | None,
         run: PhotoRun,
+        shape: ModelShape | None = None,
     ) -> CompletedFace:
         """The finished face with the record of how it was made; ends ``run``'s stage.
 
@@ -97,6 +99,7 @@ class Assembler:
             completion: its texture, as :func:`as_written` gives it.
             portrait: of the frontal view, if asked for.
             run: times and warnings of the face.
+            shape: the face model's coefficients, where they are known already.
         """
         face, settings, texture = observed.face, self.settings, completion.texture
         views, renderer = completion.views, self.renderer
@@ -106,7 +109,8 @@ class Assembler:
         head, over_photo, surfaces = None, {}, list[Surface]()
         if self.heads is not None:
             read = self.models.regressor
-            shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
+            if shape is None and read is not None:
+                shape = read_shape(read, observed.photo, face.landmarks)
             head = self.heads(_bare(textured), shape, self._around(observed), settings.hair == "painted")
             head = replace(head, unlit=lit is not None)
             over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}

@@ -21,6 +21,7 @@ from ostec.complete.prior import PriorCompleter
 from ostec.complete.terms import Judging
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
+from ostec.core.morphable import ModelShape
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
@@ -284,8 +285,12 @@ class Completer:
         observed: Sequence[ObservedFace],
         evidence: Sequence[Evidence],
         runs: Sequence[PhotoRun],
+        shapes: Sequence[ModelShape | None] | None = None,
     ) -> list[CompletedFace]:
-        """Complete faces side by side and put their results together; ``observed`` is each one's picture."""
+        """Complete faces side by side and put their results together.
+
+        ``observed`` is each one's picture, ``shapes`` its face model's coefficients where they are known already.
+        """
         beside = len(observed)
 
         def report(stage: str, share: float) -> None:
@@ -303,9 +308,12 @@ class Completer:
                 FinishedFace(o.face, c.texture, o.photo, o.identity) for o, c in zip(observed, completions, strict=True)
             ]
             portraits = self._portraits(finished, lambda share: report("export", share))
+        known = shapes or [None] * beside
         return [
-            self._assembler.assemble(source, o, named(c, e), p, run)
-            for source, o, c, e, p, run in zip(sources, observed, completions, evidence, portraits, runs, strict=True)
+            self._assembler.assemble(source, o, named(c, e), p, run, shape)
+            for source, o, c, e, p, run, shape in zip(
+                sources, observed, completions, evidence, portraits, runs, known, strict=True
+            )
         ]
 
     def _portraits(

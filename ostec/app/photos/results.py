@@ -24,11 +24,18 @@ HEAD_ENDINGS = tuple(
 """What follows NAME in the names of a full head's files."""
 MATERIAL_ENDINGS = ("_albedo.png", "_normal.png", "_normal_directx.png", "_orm.png", "_specular.png")
 """The same of the maps of a face's material."""
+STAGE_ENDINGS = (
+    *(f"_stage{k}{ending}" for k in (1, 2, 3) for ending in (".png", "_uv.png")),
+    *(f"_stage{k}_{kind}{ending}" for k in (1, 2, 3) for kind in ("id", "exp") for ending in (".obj", ".mtl")),
+    "_stages.npz",
+)
+"""The same of the stages of a fit."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
     "_thumbnail.webp",
     *MATERIAL_ENDINGS,
     *HEAD_ENDINGS,
+    *STAGE_ENDINGS,
 )
 """What follows NAME in the names of a result's files."""
 EARLIER_TURNTABLE = "_turntable.gif"
