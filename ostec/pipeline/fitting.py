@@ -133,9 +133,11 @@ class FaceFitter(Completer):
         square = _square_of(observed, PUBLISHED_SIDE if self.settings.published else settings.resolution)
         head = self._first(observed, maker)
         second = self._second(observed, square, head)
-        face = self._linear_face(observed.face, head, maker, second.shadow)
+        face = self._linear_face(head, maker, second.shadow)
         target = self._target(observed, square)
-        fitter = RgbFitter(face, target, second.decoder, maker.model.expression_range, settings, self.settings.published)
+        fitter = RgbFitter(
+            face, target, second.decoder, maker.model.expression_range, settings, self.settings.published
+        )
         found = fitter.fit(second.state, one.run.advance)
         state = found.state
         camera = square.photo_camera(state)
@@ -160,9 +162,7 @@ class FaceFitter(Completer):
         shape = None if read is None else read_shape(read, observed.photo, observed.face.landmarks)
         return maker.fit(landmarks_by_symmetry(observed.face, self.models.topology), shape)
 
-    def _linear_face(
-        self, face: FittedFace, head: FittedHead, maker: HeadMaker, shadow: FloatArray
-    ) -> LinearFace:
+    def _linear_face(self, face: FittedFace, head: FittedHead, maker: HeadMaker, shadow: FloatArray) -> LinearFace:
         """The face's mesh as the head model moves it."""
         topology, marks = self.models.topology, maker.landmark_model(head)
 
@@ -184,7 +184,8 @@ class FaceFitter(Completer):
         """Stage 2: texture and light in closed form."""
         model, prior, settings = self.models.albedo, self.models.prior, self.settings.light
         completer = self.completer
-        assert model is not None and prior is not None and isinstance(completer, PriorCompleter)
+        assert model is not None and prior is not None
+        assert isinstance(completer, PriorCompleter)
         layout = self.observer.unwrapper.layout(model.size)
         transfer = light_transfer(observed.face.vertices, self.models.topology.triangles)
         light, _, _ = light_of_photo(observed.coarse, layout, transfer, model, settings)

@@ -164,13 +164,11 @@ class FitSettings(CompleteSettings):
     iterations: int = 0
     generator: str = "none"
     materials: Materials = "gltf"
-    decoder: str = "linear"
     published: bool = False
     rgb: RgbFitSettings = field(default_factory=RgbFitSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("decoder", self.decoder, ("linear",))
         if self.face_model == NO_HEAD or self.prior == "none" or self.materials == "none":
             raise ValueError("face_model, prior and materials must not be none: the fit needs them.")
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional
 
@@ -25,8 +25,6 @@ from ostec.pipeline.settings import FitSettings
 class FitOptions:
     """What decides the content of a fit."""
 
-    decoder: Literal["linear"] = "linear"
-    """What makes textures: linear is the albedo model and the texture prior that ship."""
     face_model: FaceModel = "head"
     """Model whose shape is fitted: head ships, the others' files must be there."""
     fit: Reader = "landmarks"
