@@ -162,7 +162,7 @@ class FaceFitter(Completer):
         shape = None if read is None else read_shape(read, observed.photo, observed.face.landmarks)
         return maker.fit(landmarks_by_symmetry(observed.face, self.models.topology), shape)
 
-    def _linear_face(self, face: FittedFace, head: FittedHead, maker: HeadMaker, shadow: FloatArray) -> LinearFace:
+    def _linear_face(self, head: FittedHead, maker: HeadMaker, shadow: FloatArray) -> LinearFace:
         """The face's mesh as the head model moves it."""
         topology, marks = self.models.topology, maker.landmark_model(head)
 
