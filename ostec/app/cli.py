@@ -61,6 +61,8 @@ fit: photos.fit.Fit: photos to faces fitted by their colours
     photo.jpg -o fitted | photo.jpg -o fitted --face-model ict | photo.jpg -o fitted --published
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
+edit: photos.edit.Edit: faces turned, made neutral, lit evenly in a generator
+    photo.jpg -o edited --light even --expression neutral --yaw 0 | inverted/a.npz -o edited --views front,left,right
 transfer: photos.commands.Transfer: finished textures in other models' layouts
     results/ --to ict | results/a.json --to flame -o flame --size 2048
 track: track.track.Track: a video or camera to a moving head
@@ -115,6 +117,8 @@ train prior: train.prior.TrainPrior: fit the texture prior to portraits
     --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
 train generator: train.generator.TrainGenerator: train the generator on portraits
     --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
+train edits: train.edits.TrainEdits: fit how a generator's latents are edited
+    -o edits.safetensors | -o edits.safetensors --generator stylegan2_ffhq --samples 5000
 """
 """Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
 

@@ -196,6 +196,7 @@ class RgbFitter:
         heavy = torch.ones(len(IBUG68))
         heavy[list(_HEAVY)] = self.settings.heavy_landmarks
         self._heavy = heavy / len(heavy)
+        self._said = torch.zeros(())
 
     def fit(self, start: FaceState, on_step: Callable[[float], None] = lambda _: None) -> RgbFit:
         """Fit from a start; ``on_step`` is told the share of the steps that are done."""
@@ -211,7 +212,7 @@ class RgbFitter:
         ramp = torch.optim.lr_scheduler.LambdaLR(adam, self._ramp)
         history: dict[str, list[float]] = {}
         for step in range(settings.steps):
-            terms = self._terms(free)
+            terms = self._terms(free, step)
             total = torch.stack(list(terms.values())).sum()
             for name, value in (*terms.items(), ("total", total)):
                 history.setdefault(name, []).append(float(value.detach()))
@@ -249,7 +250,7 @@ class RgbFitter:
         picture = srgb_tensor(albedo * drawn[..., 2:].clamp(min=self.settings.least_light))[0]
         return DrawnFace(picture, raster[0, ..., 3:] > 0, camera.project(vertices)[0])
 
-    def _terms(self, free: _Free) -> dict[str, torch.Tensor]:
+    def _terms(self, free: _Free, step: int) -> dict[str, torch.Tensor]:
         """Weighted losses."""
         settings, drawn = self.settings, self._draw(free)
         weight = self._weight * drawn.hit
@@ -265,9 +266,19 @@ class RgbFitter:
             "grey_light": settings.grey_light * (tint**2).mean(),
         }
         if self.target.identity is not None and settings.identity > 0:
-            pasted = torch.where(drawn.hit, drawn.picture, self._picture).permute(2, 0, 1)[None] * 2 - 1
-            terms["identity"] = settings.identity * self.target.identity(pasted).sum()
+            terms["identity"] = self._identity_term(drawn, step)
         return terms
+
+    def _identity_term(self, drawn: DrawnFace, step: int) -> torch.Tensor:
+        """Its value counts once, its gradient as often as it is left out."""
+        every = self.settings.identity_every
+        if step % every == 0:
+            assert self.target.identity is not None
+            pasted = torch.where(drawn.hit, drawn.picture, self._picture).permute(2, 0, 1)[None] * 2 - 1
+            value = self.settings.identity * self.target.identity(pasted).sum()
+            self._said = value.detach()
+            return value + (every - 1) * (value - self._said)
+        return self._said
 
 
 def _nearest(texture: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:

@@ -100,6 +100,8 @@ class RgbFitSettings:
     """Side in pixels of the face's square up to which the photo keeps its own resolution."""
     identity: float = 0.2
     """Weight of 1 - cosine of the face recogniser."""
+    identity_every: int = 4
+    """Steps between two looks of the recogniser, which costs as much as the rest; it weighs more in them."""
     colour: float = 1.6
     """Weight of the absolute difference, summed over RGB."""
     landmarks: float = 2e-3

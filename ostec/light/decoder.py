@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 
 from ostec.core.types import BoolArray, FloatArray
 from ostec.light.estimate import AlbedoModel, FittedLight
@@ -59,7 +60,9 @@ def albedo_decoder(model: AlbedoModel, probable: FloatArray, inside: BoolArray, 
     large = enlarge_inside(smooth, model.inside, size).reshape(size, size, 3, -1)
     gains = np.broadcast_to(np.eye(3, dtype=np.float32), (size, size, 3, 3))
     basis = np.concatenate([gains, large[..., 1:]], axis=-1)
-    return AlbedoDecoder(torch.from_numpy(large[..., 0] + detail), torch.from_numpy(basis))
+    row, column = distance_transform_edt(~inside, return_distances=False, return_indices=True)  # no border shows
+    mean = (large[..., 0] + detail)[row, column]
+    return AlbedoDecoder(torch.from_numpy(mean), torch.from_numpy(basis[row, column]))
 
 
 def latent_of(light: FittedLight) -> FloatArray:

@@ -184,7 +184,8 @@ class FaceFitter(Completer):
         """Stage 2: texture and light in closed form."""
         model, prior, settings = self.models.albedo, self.models.prior, self.settings.light
         completer = self.completer
-        assert model is not None and prior is not None
+        assert model is not None
+        assert prior is not None
         assert isinstance(completer, PriorCompleter)
         layout = self.observer.unwrapper.layout(model.size)
         transfer = light_transfer(observed.face.vertices, self.models.topology.triangles)

@@ -11,6 +11,7 @@ from ostec.core.errors import AssetError
 from ostec.core.settings import NO_HEAD
 from ostec.core.types import Topology
 from ostec.fit.joint import JointFitter
+from ostec.fit.morphable import HeadFitter
 from ostec.heads.maker import HeadMaker
 from ostec.io.weights import read_mtcnn, read_safetensors
 from ostec.light.estimate import AlbedoModel, albedo_from_tensors
@@ -42,6 +43,7 @@ from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import Regressor
+from ostec.pipeline.editing import AttributeReader, attribute_settings
 from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
 
@@ -180,3 +182,16 @@ def load_joint_fitter(heads: HeadMaker | None) -> JointFitter:
         return JointFitter(heads.model, heads.correspondence)
     model = read_morphable("head")
     return JointFitter(model, correspondence_of(model))
+
+
+def load_attribute_reader(device: torch.device) -> AttributeReader:
+    """What measures the pictures of a generator, with what ships.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+    """
+    model = read_morphable("head")
+    fitter = HeadFitter(model, correspondence_of(model), attribute_settings())
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    albedo = load_albedo(verified_path("albedo", "albedo.safetensors"))
+    return AttributeReader(load_facemesh(device), topology, fitter, albedo)
