@@ -41,7 +41,7 @@ class Edit:
     """Edit faces in a generator's latents: turn them, make them neutral, light them evenly.
 
     Directions are fitted to the generator's own samples (ostec train edits). After each step the picture is measured
-    and the step corrected. Leaves NAME.png, NAME_VIEW.png, NAME.npz with the latents and NAME.json with what was measured.
+    and the step corrected. Leaves NAME.png, NAME_VIEW.png, NAME.npz with the latents and NAME.json with the measures.
     """
 
     source: Annotated[tuple[str, ...], Positional, option(metavar="SOURCE...", help_behavior_hint="(required)")]

@@ -103,7 +103,7 @@ class FitRun(CompleteRun):
     def load(self) -> None:
         """Load the networks."""
         with told_if_it_takes_long("Loading models ..."):
-            from ostec.pipeline.fitting import FaceFitter  # torch and the networks: not before there is work for them
+            from ostec.pipeline import FaceFitter  # torch and the networks: not before there is work for them
 
             self._completer = FaceFitter.from_pretrained(self._settings, self._device)
         self._journal = Journal(self.folder, str(self._completer.device))
