@@ -25,6 +25,8 @@ from ostec.render.unwrap import Unwrapper
 
 MIN_CONFIDENCE = 0.5
 """FaceMesh's probability below which a picture shows no face."""
+QUICK = LandmarkSettings(looks=1)
+"""One look is enough where many pictures are measured."""
 ROUNDS = 5
 """Times that an edit is measured and corrected."""
 VIEWS_DEG = {"front": (0.0, 0.0), "left": (0.0, 30.0), "right": (0.0, -30.0), "up": (25.0, 0.0), "down": (-12.0, 0.0)}
@@ -51,16 +53,16 @@ class AttributeReader:
     def read(self, picture: FloatArray) -> DoubleArray:
         """The attributes [A] of a picture [R, R, 3] in [0, 1]. Raises FaceError where it shows no face."""
         height, width = picture.shape[:2]
-        found = detect_landmarks_in(picture, whole_image(width, height), self._facemesh, LandmarkSettings(looks=1))
+        found = detect_landmarks_in(picture, whole_image(width, height), self._facemesh, QUICK)
         if found.confidence < MIN_CONFIDENCE:
             raise FaceError("The generator's picture shows no face.")
         face = fit_dense(found, self._topology)
-        head = self._heads.fit(face.vertices[: len(face.landmarks)])
+        shown = self._heads.coefficients(face.vertices[: len(face.landmarks)]).expression
         light = grey_harmonics(self._unwrapper.unwrap(picture, face, self._albedo.size), face.rotation, self._albedo)
         pitch, yaw, _ = face.pose_deg
-        smile = float(np.mean(head.expression[self._smile]))
+        smile = float(np.mean(shown[self._smile]))
         of_light = light[1:] / max(float(light[0]), 1e-3)
-        return np.array([yaw, pitch, smile, float(head.expression[self._open]), *of_light])
+        return np.array([yaw, pitch, smile, float(shown[self._open]), *of_light])
 
     def unevenness(self, attributes: DoubleArray) -> float:
         """Deviation of the light over the face, relative to its mean."""
