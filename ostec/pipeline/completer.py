@@ -251,7 +251,7 @@ class Completer:
                 work.end()
         return [work.outcome for work in works]
 
-    def _complete_faces(self, faces: Sequence["_Face"]) -> None:
+    def _complete_faces(self, faces: Sequence["FaceInWork"]) -> None:
         """Complete one face of each of some photos; each work has its result or its failure then."""
         start, failure = time.perf_counter(), None
         try:
@@ -274,7 +274,7 @@ class Completer:
             one.run.warnings.append(f"C{reason}")
             self._complete_faces([one])
 
-    def _make(self, faces: Sequence["_Face"]) -> list[CompletedFace]:
+    def _make(self, faces: Sequence["FaceInWork"]) -> list[CompletedFace]:
         observed = [one.observed for one in faces]
         evidence = [fuse([one], self.observer.unwrapper, self.observer.guide) for one in observed]
         return self._finish([one.work.source for one in faces], observed, evidence, [one.run for one in faces])
@@ -481,7 +481,7 @@ class _Work:
             self._run.enter("")
             self.seconds += time.perf_counter() - start
 
-    def next_face(self) -> "_Face | None":
+    def next_face(self) -> "FaceInWork | None":
         """The next face that is to be completed; None if there is none.
 
         A false detection can be larger than the face: the next one is tried then.
@@ -500,7 +500,7 @@ class _Work:
                     continue
                 run.enter("")
                 run.warnings.extend((*far_half(observed.face), *observed.warnings))
-                return _Face(self, observed, run)
+                return FaceInWork(self, observed, run)
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error
         finally:
@@ -534,7 +534,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Face:
+class FaceInWork:
     """One face of a photo that is to be completed."""
 
     work: _Work

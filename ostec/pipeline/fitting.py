@@ -1,7 +1,7 @@
 """RGB fitting of photos: landmarks, then texture and light, then all together; the completion follows on that shape."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,7 +27,7 @@ from ostec.light.remove import light_of_photo
 from ostec.light.transfer import LightTransfer, light_transfer
 from ostec.load.networks import load_recogniser
 from ostec.nets.dlib_face import FaceRecogniser
-from ostec.pipeline.completer import Completer, _Face
+from ostec.pipeline.completer import STAGE_SECONDS, Completer, FaceInWork
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import FitSettings
 from ostec.project.identity import identity_crop, identity_loss
@@ -38,6 +38,8 @@ from ostec.render.uv import render_textured
 
 MARGIN = 1.15
 """Side of the square that is compared over that of the landmarks' box."""
+STEP_SECONDS = 0.12
+"""About what a step takes: for the progress alone."""
 RIM = 0.01
 """Share of the square that is left out inside the face's outline, where no gradient corrects it."""
 LEAST_SIDE = 64
@@ -115,7 +117,11 @@ class FaceFitter(Completer):
     settings: FitSettings
     _recogniser: FaceRecogniser | None = None
 
-    def _make(self, faces: Sequence[_Face]) -> list[CompletedFace]:
+    def stage_weights(self) -> dict[str, float]:
+        """How long the stages take that are long, in units of the others."""
+        return {**super().stage_weights(), "fit": self.settings.rgb.steps * STEP_SECONDS / STAGE_SECONDS}
+
+    def _make(self, faces: Sequence[FaceInWork]) -> list[CompletedFace]:
         made: list[CompletedFace] = []
         for one in faces:
             one.run.enter("fit")
@@ -123,12 +129,12 @@ class FaceFitter(Completer):
             evidence = fuse([fitted.observed], self.observer.unwrapper, self.observer.guide)
             (done,) = self._finish([one.work.source], [fitted.observed], [evidence], [one.run], [fitted.shape])
             record = cast("RunRecord", {**done.record, "fit": fitted.about})
-            values = {name: getattr(done, name) for name in CompletedFace.__dataclass_fields__}
+            values = {one.name: getattr(done, one.name) for one in fields(done)}
             made.append(FittedResult(**(values | {"record": record}), fit_stages=fitted.stages))
         return made
 
     @threads(1)  # small steps: more threads wait for each other
-    def _fitted(self, one: _Face) -> _Fitted:
+    def _fitted(self, one: FaceInWork) -> _Fitted:
         observed, maker, settings = one.observed, self._heads(), self.settings.rgb
         square = _square_of(observed, PUBLISHED_SIDE if self.settings.published else settings.resolution)
         head = self._first(observed, maker)

@@ -1,4 +1,4 @@
-"""The loop of ``LatentEditor`` on a generator whose pictures spell their attributes out, and the reader on a portrait."""
+"""``LatentEditor`` on a generator whose pictures spell their attributes out, and the reader on a portrait."""
 
 from dataclasses import dataclass, field
 

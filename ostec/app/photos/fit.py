@@ -11,7 +11,7 @@ from ostec.app.console import told_if_it_takes_long
 from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.app.photos.batch import CompleteRun, prepared
 from ostec.app.photos.journal import Journal
-from ostec.app.photos.options import BatchOptions, DeviceOptions
+from ostec.app.photos.options import BatchOptions, RunOptions
 from ostec.app.photos.results import read_record
 from ostec.app.photos.runner import Action, Step, terminate_like_interrupt
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
@@ -70,7 +70,9 @@ class Fit:
     save_dir: OutFolder
     """Folder of the results; made if it does not exist."""
     options: Flat[FitOptions] = field(default_factory=FitOptions)
-    running: Flat[DeviceOptions] = field(default_factory=DeviceOptions)
+    config: Annotated[str | None, option(metavar="FILE")] = None
+    """TOML file of settings, such as uv_size = 512 and [rgb] steps = 100; options of the command count more."""
+    running: Flat[RunOptions] = field(default_factory=RunOptions)
 
     def run(self) -> int:
         """Return the exit code."""
@@ -105,5 +107,5 @@ class FitRun(CompleteRun):
         with told_if_it_takes_long("Loading models ..."):
             from ostec.pipeline import FaceFitter  # torch and the networks: not before there is work for them
 
-            self._completer = FaceFitter.from_pretrained(self._settings, self._device)
+            self._completer = FaceFitter.from_pretrained(self._settings, "cpu")
         self._journal = Journal(self.folder, str(self._completer.device))
