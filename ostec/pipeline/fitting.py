@@ -223,7 +223,9 @@ class FaceFitter(Completer):
         return np.clip(np.maximum(passed.mean(1), least) / np.maximum(alone, least), *SHADOW).astype(np.float32)
 
     def _target(self, observed: ObservedFace, square: _Square) -> FaceTarget:
-        marks = square.crop.points_to_crop(observed.face.landmarks[:, :2].astype(np.float64))
+        face = observed.face
+        points = landmarks_by_symmetry(face, self.models.topology) @ face.camera_matrix[:2, :3].T
+        marks = square.crop.points_to_crop(points + face.camera_matrix[:2, 3])
         identity = None
         if self.settings.rgb.identity > 0:
             if self._recogniser is None:
