@@ -85,7 +85,9 @@ def main(words: Sequence[str] | None = None) -> None:
     edits = edits_from_tensors(read_safetensors(asked.edits), generator.shape.w_dim, str(asked.edits))
     editor = LatentEditor(generator, edits, load_attribute_reader(cpu), asked.rounds)
     facemesh, network = load_facemesh(cpu), load_recogniser(cpu).network
-    faces, codes, pairs = [], [], []
+    faces: list[EditedFace] = []
+    codes: list[list[FloatArray]] = []
+    pairs: list[FloatArray] = []
     for number in range(asked.count):
         z = np.random.RandomState(FIRST_SEED + number).randn(1, generator.shape.z_dim).astype(np.float32)
         with torch.no_grad():

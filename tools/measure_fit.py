@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ostec.core.types import BoolArray, FloatArray
+from ostec.core.types import Array, BoolArray, FloatArray
 from ostec.eval.head.albedo import AlbedoTruth
 from ostec.eval.head.full import SKIN_DISTANCE
 from ostec.eval.head.mesh import PartFiles, load_head
@@ -41,7 +41,7 @@ def shape_error(vertices: FloatArray, reader: FaceReader, studio: Studio, truth:
     head, triangles = studio.head.vertices.numpy().astype(np.float64), studio.head.triangles.numpy()
     points = reader.layout.attribute(torch.from_numpy(vertices)).numpy()[truth.valid][::EVERY].astype(np.float64)
     target = truth.position[truth.valid][::EVERY].astype(np.float64)
-    distance = np.zeros(len(points))
+    distance: Array = np.zeros(len(points))
     for _ in range(TURNS + 1):
         scale, rotation, offset = weighted_similarity(points, target, np.ones(len(points)))
         points = scale * points @ rotation.T + offset

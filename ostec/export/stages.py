@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ostec.core.types import FloatArray, Topology
+from ostec.core.types import Array, FloatArray, Topology
 from ostec.export.head import write_parts
 from ostec.heads.parts import HeadPart
 from ostec.io.files import write_atomic
@@ -28,7 +28,7 @@ class FitStage:
     """[S, S, 3] in [0, 1]: the decoder's map; None before there is one."""
     meshes: Mapping[str, FloatArray]
     """[V, 3] canonical millimetres: ``id`` without expression, ``exp`` with it."""
-    arrays: Mapping[str, FloatArray]
+    arrays: Mapping[str, Array]
     """Coefficients, pose, light and latent by name."""
     losses: Mapping[str, tuple[float, ...]]
     """Weighted terms, one value a step; empty where nothing was iterated."""

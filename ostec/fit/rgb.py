@@ -217,7 +217,7 @@ class RgbFitter:
             for name, value in (*terms.items(), ("total", total)):
                 history.setdefault(name, []).append(float(value.detach()))
             adam.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             adam.step()
             ramp.step()
             with torch.no_grad():
