@@ -18,7 +18,7 @@ from ostec.light.estimate import AlbedoModel
 from ostec.light.quick import grey_harmonics
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.stylegan2 import Generator
-from ostec.project.edit import ATTRIBUTES, LIGHT, LatentEdits, wanted
+from ostec.project.edit import ATTRIBUTES, LIGHT, Edits, wanted
 from ostec.render.geometry import vertex_normals
 from ostec.render.harmonics import harmonics
 from ostec.render.unwrap import Unwrapper
@@ -90,7 +90,7 @@ class LatentEditor:
     """Edits latents of one generator."""
 
     generator: Generator
-    edits: LatentEdits
+    edits: Edits
     reader: AttributeReader
     rounds: int = ROUNDS
 
@@ -136,7 +136,7 @@ class LatentEditor:
                 return
             target = wanted(measured, asked)
             yield latent, measured, float((((target - measured) / spread) ** 2).sum())
-            latent = latent + self.edits.shift(measured, target, len(latent))
+            latent = latent + self.edits.shift(latent, measured, target)
 
 
 def attribute_settings() -> MorphableFitSettings:

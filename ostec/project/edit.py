@@ -7,6 +7,7 @@ smallest change of W that their joint Gaussian asks for, S_wa inv(S_aa) (a_new -
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,6 +26,23 @@ _RIDGE = 1e-2
 _LEAST_SPREAD = 1e-3
 
 
+class Edits(Protocol):
+    """Says how latents of one generator are edited."""
+
+    @property
+    def spread(self) -> DoubleArray:
+        """[A] usual deviation of each attribute."""
+
+    def shift(self, latent: FloatArray, before: DoubleArray, after: DoubleArray) -> FloatArray:
+        """[num_ws, W]: what is added to W+ so that the attributes it shows become others.
+
+        Args:
+            latent: [num_ws, W].
+            before: [A] as measured.
+            after: [A] as asked.
+        """
+
+
 @dataclass(frozen=True)
 class LatentEdits:
     """What W gains with the attributes, for one generator."""
@@ -36,11 +54,12 @@ class LatentEdits:
     coefficients: DoubleArray
     """[P, W]: the change of W per feature of :func:`features`."""
 
-    def shift(self, before: DoubleArray, after: DoubleArray, num_ws: int) -> FloatArray:
-        """[num_ws, W]: what is added to W+ so that attributes [A] become others.
+    def shift(self, latent: FloatArray, before: DoubleArray, after: DoubleArray) -> FloatArray:
+        """[num_ws, W]: what is added to W+, a ``latent`` of that shape, so that attributes [A] become others.
 
         In a generator of 1024 px pose and light change only the rows that are published.
         """
+        num_ws = len(latent)
         moved = np.zeros((num_ws, self.coefficients.shape[1]))
         step = before.copy()
         for names, rows in ((POSE, "pose"), (FACE, "face"), (LIGHT, "light")):

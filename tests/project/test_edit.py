@@ -35,7 +35,7 @@ def test_regression_finds_how_latents_move() -> None:
     after = wanted(before, {"yaw_deg": before[0] - 0.2, "light3": 0.5})
     scaled = [(a - attributes.mean(0)) / attributes.std(0) for a in (before, after)]
     expected = (features(scaled[1]) - features(scaled[0])) @ truth
-    shift = edits.shift(before, after, 12)
+    shift = edits.shift(np.zeros((12, WIDTH), np.float32), before, after)
     assert shift.shape == (12, WIDTH)
     assert np.array_equal(shift[0], shift[11])
     error = np.linalg.norm(shift[0] - expected) / np.linalg.norm(expected)
@@ -52,7 +52,7 @@ def test_linear_edits_are_the_conditional_gaussians() -> None:
     change = np.zeros(A)
     change[ATTRIBUTES.index("smile")] = 1.5
     expected = joint[:WIDTH, WIDTH:] @ np.linalg.solve(joint[WIDTH:, WIDTH:], change)
-    found = fit_edits(latents, attributes).shift(attributes[5], attributes[5] + change, 4)[0]
+    found = fit_edits(latents, attributes).shift(latents[:4], attributes[5], attributes[5] + change)[0]
     assert np.linalg.norm(found - expected) < 0.15 * np.linalg.norm(expected)
 
 
@@ -60,8 +60,9 @@ def test_there_and_back_is_nothing() -> None:
     edits = fit_edits(*world()[:2])
     _, attributes, _ = world()
     there, back = attributes[1], wanted(attributes[1], {"yaw_deg": 3.0, "smile": 0.0})
-    assert edits.shift(there, back, 3) == pytest.approx(-edits.shift(back, there, 3), abs=1e-3)
-    assert not edits.shift(there, there, 3).any()
+    some = np.zeros((3, WIDTH), np.float32)
+    assert edits.shift(some, there, back) == pytest.approx(-edits.shift(some, back, there), abs=1e-3)
+    assert not edits.shift(some, there, there).any()
 
 
 def test_in_a_generator_of_1024_px_the_published_rows_move() -> None:
@@ -69,7 +70,8 @@ def test_in_a_generator_of_1024_px_the_published_rows_move() -> None:
     before = np.zeros(A)
 
     def rows(**asked: float) -> list[int]:
-        return np.flatnonzero(np.abs(edits.shift(before, wanted(before, asked), 18)).max(1)).tolist()
+        moved = edits.shift(np.zeros((18, WIDTH), np.float32), before, wanted(before, asked))
+        return np.flatnonzero(np.abs(moved).max(1)).tolist()
 
     assert rows(yaw_deg=10) == rows(pitch_deg=10) == [0, 1, 2, 3]
     assert rows(light1=0.5) == [7, 8, 9, 10, 11]

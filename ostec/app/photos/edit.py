@@ -61,7 +61,8 @@ class Edit:
     generator: Annotated[str, option(metavar="default|NAME|FILE")] = "default"
     """default, a name of ostec models list, or a generator's file."""
     edits: Annotated[str, option(metavar="default|FILE")] = "default"
-    """default for the generator that ships, or a file of ostec train edits."""
+    """default for the generator that ships, a file of ostec train edits, or StyleFlow's modellarge10k.pt for a
+    StyleGAN2 of FFHQ."""
     iterations: Annotated[int, option(aliases=["-i"])] = 200
     """Of the inversion of photos."""
     running: Flat[RunOptions] = field(default_factory=RunOptions)
@@ -157,15 +158,13 @@ class _Bench:
         import torch
 
         from ostec.core.assets import sha256_of
-        from ostec.io.weights import read_safetensors
         from ostec.load.networks import asset_file
         from ostec.pipeline.editing import LatentEditor
-        from ostec.pipeline.models import load_attribute_reader
-        from ostec.project.edit import edits_from_tensors
+        from ostec.pipeline.models import load_attribute_reader, load_edits
 
         path = asset_file("edits", self.command.edits)
         self._made_with[path.name] = sha256_of(path)
-        edits = edits_from_tensors(read_safetensors(path), self._generator.shape.w_dim, str(path))
+        edits = load_edits(path, self._generator.shape.w_dim)
         return LatentEditor(self._generator, edits, load_attribute_reader(torch.device("cpu")))
 
     def edit(self, item: _Item, folder: Path) -> None:
