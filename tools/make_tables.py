@@ -38,7 +38,13 @@ CLASSES = {
         "project.settings.ProjectionSettings",
         "complete.settings.PortraitSettings",
     ),
-    "Stitching": ("stitch.settings.ViewSettings", "stitch.settings.ColourSettings", "stitch.settings.BlendSettings"),
+    "Stitching": (
+        "stitch.settings.ViewSettings",
+        "stitch.settings.ColourSettings",
+        "stitch.settings.BlendSettings",
+        "stitch.settings.EyeSettings",
+        "stitch.settings.GrainSettings",
+    ),
     "Several photos": ("complete.settings.FuseSettings",),
     "Tracking": (
         "pipeline.settings.TrackSettings",

@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import ndimage
 
 from ostec.complete.progressive import UvState
-from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide
+from ostec.core.types import BoolArray, CompletedTexture, Evidence, FloatArray, LayoutGuide, Provenance
 from ostec.prior.linear import LinearPrior, PriorFill, fill_from_prior, prior_weight
 from ostec.prior.settings import PriorSettings
 from ostec.render.unwrap import enlarge_inside, resize_map
 from ostec.render.uv import UvLayout
 from ostec.stitch.blend import feathered, pad, photo_weight, slanted_recoloured, spread, stitch
+from ostec.stitch.eyes import MirroredEyes, mirror_eyes
 from ostec.stitch.merge import ViewFill
 from ostec.stitch.settings import BlendSettings
 
@@ -74,7 +76,8 @@ class UvCanvas:
         inside = self.inside(work)
         photo, weight = resize_map(evidence.seen.colour, work), resize_map(weight, work) * inside
         base = self.prior_texture(fill.texture, work) if fill is not None else spread(photo, weight)
-        first = stitch(photo, weight, base, inside, self.blend_settings, self._mirror(work))
+        eyes = self._eyes(photo, weight, base)
+        first = stitch(eyes.photo, weight, eyes.fill, inside, self.blend_settings, self._mirror(work))
         trust = feathered(weight, inside, self.blend_settings.feather * work) * inside
         return UvState(first.colour, trust.astype(np.float32), base, inside)
 
@@ -84,7 +87,23 @@ class UvCanvas:
         if mode == "hard":
             return pad(fill.texture, fill.provenance, seen.inside, settings.padding)
         photo = slanted_recoloured(seen.colour, weight, seen.cosine, fill.texture, settings)
-        return stitch(photo, weight, fill.texture, seen.inside, settings, self._mirror(seen.size), fill.provenance)
+        eyes = self._eyes(photo, weight, fill.texture)
+        given = np.where(eyes.taken, Provenance.MIRRORED, fill.provenance).astype(np.uint8)
+        mirror, skin = self._mirror(seen.size), self._skin(seen.size)
+        return stitch(eyes.photo, weight, eyes.fill, seen.inside, settings, mirror, given, skin)
+
+    def _skin(self, size: int) -> FloatArray:
+        """How far a texel is skin without features, [S, S]."""
+        bare = ndimage.gaussian_filter((~self.guide.features).astype(np.float32), len(self.guide.features) / 128)
+        return np.clip(resize_map(bare, size) * 2 - 1, 0, 1)
+
+    def _eyes(self, photo: FloatArray, weight: FloatArray, fill: FloatArray) -> MirroredEyes:
+        """Photo and fill [S, S, 3] with a hidden eye drawn from the other one."""
+        if self.prior is None:
+            return MirroredEyes(photo, fill, np.zeros(weight.shape, bool))
+        straight = self.prior_texture(self.prior.image(self.prior.mean), len(weight))
+        opening = resize_map(self.guide.eyes, len(weight))
+        return mirror_eyes(photo, weight, fill, opening, straight, self.blend_settings.eye)
 
     def _mirror(self, size: int) -> FloatArray:
         """How far a texel's detail may be the other half's, [S, S].

@@ -52,11 +52,11 @@ def albedo_decoder(model: AlbedoModel, probable: FloatArray, inside: BoolArray, 
     """
     size = len(inside)
     log = np.log(to_linear(probable) + FLOOR)
-    detail = log - broad_colours(log, inside, broad * size)
+    detail = log - broad_colours(log, inside, broad)
     flat = np.concatenate([model.mean[..., None], model.basis], axis=2).astype(np.float32)  # [T, 3, 1 + K]
     image = np.zeros((*model.inside.shape, flat.shape[1] * flat.shape[2]), np.float32)
     image[model.inside] = flat.reshape(len(flat), -1)
-    smooth = broad_colours(image, model.inside, broad * model.size)
+    smooth = broad_colours(image, model.inside, broad)
     large = enlarge_inside(smooth, model.inside, size).reshape(size, size, 3, -1)
     gains = np.broadcast_to(np.eye(3, dtype=np.float32), (size, size, 3, 3))
     basis = np.concatenate([gains, large[..., 1:]], axis=-1)

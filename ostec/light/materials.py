@@ -17,6 +17,7 @@ from torch.nn import functional
 from ostec.core.types import Array, BoolArray, FloatArray, Topology
 from ostec.render.colour import to_linear
 from ostec.render.geometry import in_polygon, smoothstep
+from ostec.render.unwrap import resize_map
 from ostec.render.uv import UvLayout
 
 DEEP_MM = 0.35
@@ -33,6 +34,8 @@ SHINY = 0.12
 """Roughness that a highlight takes away."""
 SOFT = 0.012
 """Deviation in UV over which places merge."""
+PLACES = 256
+"""Side of the layout on which places are found: they are soft."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +68,15 @@ def material_maps(
     inside, size = layout.inside.numpy(), layout.size
     log = np.log(to_linear(albedo).mean(-1) + 0.01)
     height, hair = detail_height(log, inside)
-    lips, brows, eyes = (_region(face, names, size) for names in (("lips",), _BROWS, _EYES))
-    height *= 1 - np.clip(np.maximum(hair, np.maximum(_soft(brows, 2), _soft(eyes, 2))), 0, 1)
+    lips, brows, eyes = (_region(face, names) for names in (("lips",), _BROWS, _EYES))
+    bare = resize_map(np.maximum(_soft(brows, 2), _soft(eyes, 2)), size)
+    height *= 1 - np.clip(np.maximum(hair, bare), 0, 1)
     normal = detail_normals(height, vertices, layout)
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     sky = layout.attribute(torch.from_numpy(open_sky[:, None])).numpy()[..., 0]
-    rough = _roughness(face, lips, size) - SHINY * smoothstep(shine, 0.05, 0.5)
+    rough = resize_map(_roughness(face, lips), size) - SHINY * smoothstep(shine, 0.05, 0.5)
     pores = np.clip(-height / 0.1, 0, 1)
-    specular = (1 - 0.5 * pores) * (1 - 0.5 * np.clip(hair + _soft(brows, 1), 0, 1))
+    specular = (1 - 0.5 * pores) * (1 - 0.5 * np.clip(hair + resize_map(_soft(brows, 1), size), 0, 1))
     maps = [values[..., None][nearest[0], nearest[1]].astype(np.float32) for values in (sky, rough, specular)]
     return MaterialMaps(normal[nearest[0], nearest[1]], *(np.clip(values, 0, 1) for values in maps))
 
@@ -113,8 +117,8 @@ def detail_normals(height: FloatArray, vertices: FloatArray, layout: UvLayout) -
     return np.asarray(0.5 + 0.5 * normal, np.float32)
 
 
-def _roughness(face: Topology, lips: FloatArray, size: int) -> FloatArray:
-    v, u = np.meshgrid(1 - (np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, indexing="ij")
+def _roughness(face: Topology, lips: FloatArray) -> FloatArray:
+    u, v = _places()
     brow = float(np.mean([face.regions[name][:, 1].min() for name in _BROWS]))
     lip = float(face.regions["lips"][:, 1].max())
     nose = (np.abs(u - 0.5) < 0.09) & (v > lip + 0.03) & (v < brow)
@@ -123,11 +127,17 @@ def _roughness(face: Topology, lips: FloatArray, size: int) -> FloatArray:
     return np.asarray(out + (LIPS - out) * _soft(lips, 0.5), np.float32)
 
 
-def _region(face: Topology, names: tuple[str, ...], size: int) -> FloatArray:
-    v, u = np.meshgrid(1 - (np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, indexing="ij")
-    return np.any([in_polygon(u, v, face.regions[name]) for name in names if name in face.regions], axis=0).astype(
-        np.float32
-    )
+def _region(face: Topology, names: tuple[str, ...]) -> FloatArray:
+    u, v = _places()
+    found = [in_polygon(u, v, face.regions[name]) for name in names if name in face.regions]
+    return np.any(found, axis=0).astype(np.float32)
+
+
+def _places() -> tuple[Array, Array]:
+    """U and v of the texels on which places are found, [S, S] each."""
+    along = (np.arange(PLACES) + 0.5) / PLACES
+    u, v = np.meshgrid(along, 1 - along)
+    return u, v
 
 
 def _soft(mask: FloatArray, times: float) -> FloatArray:

@@ -26,6 +26,9 @@ from ostec.render.uv import UvLayout
 FLOOR = 0.004
 """Added to linear light before its log: black holds no colour."""
 
+BROAD_SIDE = 256
+"""Side at which broad differences are found."""
+
 
 @dataclass(frozen=True)
 class Delit:
@@ -92,8 +95,7 @@ def remove_light(
     shine = _image(np.maximum(error.mean(-1, keepdims=True), 0) * weight[:, None], model)[..., 0]
     photo = texels - strength * (bright + _enlarged(odd, model, size))
     probable = _enlarged(_image(light.albedo, model), model, size)
-    reach = settings.broad * size
-    filled = texels - broad_colours(texels, inside, reach) + broad_colours(probable, inside, reach)
+    filled = texels - broad_colours(texels - probable, inside, settings.broad)
     mixed = photo + strength * (filled - photo) * (1 - believed[..., None])
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     albedo = from_linear(np.clip(np.exp(mixed) - FLOOR, 0, 1))[nearest[0], nearest[1]]
@@ -139,7 +141,9 @@ def _enlarged(image: FloatArray, model: AlbedoModel, size: int) -> FloatArray:
 
 
 def broad_colours(values: Array, inside: BoolArray, reach: float) -> FloatArray:
-    """Values [S, S, 3] without detail, within the chart."""
-    share = ndimage.gaussian_filter(inside.astype(np.float32), reach, truncate=2.5)
-    held = ndimage.gaussian_filter(values * inside[..., None], (reach, reach, 0), truncate=2.5)
-    return np.asarray(held / np.maximum(share, 1e-3)[..., None], np.float32)
+    """Values [S, S, C] without what is finer than ``reach`` (UV), within the chart."""
+    size = len(values)
+    small = min(size, BROAD_SIDE)
+    held = resize_map(np.dstack([values * inside[..., None], inside]).astype(np.float32), small)
+    held = ndimage.gaussian_filter(held, (reach * small, reach * small, 0), truncate=2.5)
+    return resize_map(held[..., :-1] / np.maximum(held[..., -1:], 1e-3), size)

@@ -16,7 +16,7 @@ from ostec.light.tone import ita_deg, skin_colour, toned
 from ostec.light.transfer import light_transfer
 from ostec.mask.skin import mask_guide
 from ostec.render.harmonics import light_harmonics
-from ostec.render.unwrap import enlarge_inside
+from ostec.render.unwrap import enlarge_inside, resize_map
 from ostec.render.uv import UvLayout
 
 SOFT = 0.008
@@ -56,7 +56,8 @@ class MaterialMaker:
         made = remove_light(
             texture.colour, believed, observed.coarse, (small, layout), transfer, self.model, self.settings
         )
-        skin = mask_guide(self.topology, layout.inside.numpy()).core & completion.believed
+        core = mask_guide(self.topology, small.inside.numpy()).core.astype(np.float32)
+        skin = (resize_map(core, layout.size) > 0.5) & completion.believed
         skin = skin if skin.any() else layout.inside.numpy()
         albedo = made.albedo
         if self.skin_tone != "keep":

@@ -4,6 +4,7 @@ import numpy as np
 from scipy import ndimage
 
 from ostec.core.types import BoolArray, ByteArray, CompletedTexture, FloatArray, Provenance, UvObservation
+from ostec.stitch.grain import skin_grain
 from ostec.stitch.settings import BlendSettings
 
 
@@ -97,6 +98,7 @@ def stitch(
     settings: BlendSettings | None = None,
     mirror: FloatArray | None = None,
     given: ByteArray | None = None,
+    skin: FloatArray | None = None,
 ) -> CompletedTexture:
     """Join photo and fill, give the fill the detail of the other half where that was seen, and pad.
 
@@ -108,6 +110,7 @@ def stitch(
         settings: the defaults if None.
         mirror: [S, S] in [0, 1], how far a texel's detail may be the other half's instead of the fill's; None if none.
         given: [S, S] where the fill came from, a :class:`Provenance` each; the prior if None.
+        skin: [S, S] in [0, 1] bare skin, which keeps its grain where nothing was seen; None adds none.
     """
     settings = settings or BlendSettings()
     size = len(inside)
@@ -121,6 +124,11 @@ def stitch(
         # Both details at once would draw every edge twice, for the halves never fit quite.
         own = fill - low_pass(fill, inside.astype(np.float32), sigma)
         fill = fill + detail - own * trust[..., None]
+        if skin is not None:
+            smooth, missing = low_pass(photo, alpha, sigma), (1 - alpha) * (1 - trust) * skin * inside
+            share = (photo - smooth) / np.maximum(smooth.mean(-1, keepdims=True), 0.05)
+            grain = skin_grain(share, (alpha > 0.95) & (skin > 0.95), missing > 0.01, settings.grain)
+            fill = fill + grain * fill.mean(-1, keepdims=True) * missing[..., None]
         provenance = np.where((alpha < 0.5) & (trust >= 0.5), Provenance.MIRRORED, provenance)
     texture = np.clip(fill + (photo - fill) * alpha[..., None], 0, 1).astype(np.float32)
     return pad(texture, np.where(inside, provenance, Provenance.OUTSIDE).astype(np.uint8), inside, settings.padding)

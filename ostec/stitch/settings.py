@@ -4,6 +4,37 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class EyeSettings:
+    """How a hidden eye is drawn from the other one; lengths in UV."""
+
+    seen: float = 0.85
+    """Mean belief in an eye's texels from which it is seen, and can be the model of one that is not."""
+    colour: float = 0.03
+    """Deviation of the low-pass within which the eye takes the fill's colour."""
+    gain: tuple[float, float] = (0.6, 1.5)
+    """Least and largest factor that this takes."""
+    turn: float = 1.0
+    """Way of the mirrored iris in units of the seen one's way from the middle: 2 if that were known exactly; half as
+    much scored best on held-out portraits."""
+    joint: float = 0.4
+    """Width of the joint within a half-hidden eye, in half widths of the opening: irises seldom meet exactly."""
+    most_turned: float = 0.45
+    """Largest way of an iris in half widths of the opening; the warp folds at 0.5."""
+
+
+@dataclass(frozen=True)
+class GrainSettings:
+    """How the grain of skin is continued; lengths in UV."""
+
+    patch: float = 0.03
+    """Side of a patch: a few pores wide, narrower than a wrinkle is long."""
+    calm: float = 1.7
+    """Strength of detail, over the median, up to which it is grain: wrinkles, stubble and moles are stronger."""
+    least: float = 0.002
+    """Share of the chart in which a patch must be able to begin, lest the same ones repeat."""
+
+
+@dataclass(frozen=True)
 class BlendSettings:
     """How photo and fill are joined; lengths in UV, so that they do not depend on the texture's size."""
 
@@ -28,6 +59,10 @@ class BlendSettings:
     """Deviation of the low-pass that separates colour (from the fill) from mirrored detail (from the photo)."""
     detail_limit: float = 0.15
     """Largest mirrored detail: brows and the lips' corners come over, a lamp's reflection does not."""
+    eye: EyeSettings = field(default_factory=EyeSettings)
+    """How a hidden eye is drawn from the other one."""
+    grain: GrainSettings = field(default_factory=GrainSettings)
+    """How the grain of skin is continued."""
     padding: float = 24 / 1024
     """Width of the padding outside the chart."""
 
@@ -42,7 +77,7 @@ class ColourSettings:
     """Least and largest factor of the deviation: an overlap of bare skin says little about contrast."""
     fade: float = 0.05
     """Weight of the overlap, seen through the low-pass, at which a carried difference has faded to half."""
-    least: float = 0.01
+    least: float = 0.002
     """Share of the texels below which nothing is matched, for want of an overlap."""
 
 
