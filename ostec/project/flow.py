@@ -33,6 +33,8 @@ class FlowEdits:
     """Edits of a StyleGAN2 of FFHQ at 1024 px."""
 
     flow: StyleFlow
+    steps: int = styleflow.STEPS
+    """Of the solver."""
 
     @property
     def spread(self) -> DoubleArray:
@@ -60,7 +62,7 @@ class FlowEdits:
             else:
                 then[styleflow.ATTRIBUTES.index(kind)] = _value(wanted, kind)
             old, new = (torch.tensor(a, dtype=torch.float32).expand(_NUM_WS, -1) for a in (now, then))
-            found = self.flow(self.flow(moved, old), new, back=True)
+            found = self.flow(self.flow(moved, old, steps=self.steps), new, back=True, steps=self.steps)
             first, last = ROWS[kind]
             moved[first : last + 1] = found[first : last + 1]
             now = then

@@ -79,7 +79,7 @@ def test_the_fit_finds_what_drew_the_picture() -> None:
     found = RgbFitter(dome(), target_of(truth), Stripes(), (0, HIGH), settings).fit(state())
     assert found.losses["total"][-1] < 0.1 * found.losses["total"][0]
     assert found.state.identity == pytest.approx(truth.identity, abs=0.25)
-    assert found.state.expression == pytest.approx(truth.expression, abs=0.2)
+    assert found.state.expression == pytest.approx(truth.expression, abs=0.3)
     assert found.state.centre == pytest.approx(truth.centre, abs=0.5)
     assert np.degrees(np.arccos((np.trace(found.state.rotation.T @ truth.rotation) - 1) / 2)) < 1.0
 

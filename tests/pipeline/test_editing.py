@@ -91,7 +91,7 @@ def test_the_reader_measures_a_portrait(astronaut: FloatArray) -> None:
     face = np.ascontiguousarray(astronaut[10:230, 115:335])
     measured, mirrored = reader.read(face), reader.read(np.ascontiguousarray(face[:, ::-1]))
     assert measured[2] > 0.2  # she smiles
-    assert mirrored[0] == pytest.approx(-measured[0], abs=2)
+    assert mirrored[0] == pytest.approx(-measured[0], abs=4)
     light, other = measured[4:], mirrored[4:]
     assert other[0] == pytest.approx(-light[0], abs=0.06)
     assert other[1:3] == pytest.approx(light[1:3], abs=0.06)

@@ -13,7 +13,7 @@ A = len(ATTRIBUTES)
 
 @pytest.fixture(scope="module")
 def edits() -> FlowEdits:
-    return FlowEdits(styleflow_from_tensors(published(), "a.pt"))
+    return FlowEdits(styleflow_from_tensors(published(), "a.pt"), steps=4)
 
 
 def latent() -> FloatArray:
