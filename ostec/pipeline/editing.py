@@ -29,6 +29,8 @@ QUICK = LandmarkSettings(looks=1)
 """One look is enough where many pictures are measured."""
 ROUNDS = 5
 """Times that an edit is measured and corrected."""
+TOLERANCE = {"yaw_deg": 1.5, "pitch_deg": 1.5, "smile": 0.05, "open": 0.05, **dict.fromkeys(LIGHT, 0.1)}
+"""Error of each attribute with which an edit is done: every further step costs the face contrast."""
 VIEWS_DEG = {"front": (0.0, 0.0), "left": (0.0, 30.0), "right": (0.0, -30.0), "up": (25.0, 0.0), "down": (-12.0, 0.0)}
 """Pitch and yaw of the views of an edited face, named after what they reveal."""
 NEUTRAL = {"smile": 0.0, "open": 0.0}
@@ -101,7 +103,7 @@ class LatentEditor:
         return (picture.permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
 
     def edit(self, latent: FloatArray, asked: Mapping[str, float]) -> EditedFace:
-        """Move a latent until its picture measures what is asked for, and keep the best of all rounds.
+        """Move a latent until its picture measures what is asked for, or keep the best of all rounds.
 
         Each round adds g(asked) - g(measured), so that what the last one left is corrected by the next.
 
@@ -126,7 +128,7 @@ class LatentEditor:
         self, latent: FloatArray, asked: Mapping[str, float]
     ) -> Iterator[tuple[FloatArray, DoubleArray, float]]:
         """Latents, what they measure, and how far that is from what is asked for, in deviations."""
-        spread = self.edits.spread
+        spread, tolerance = self.edits.spread, np.array([TOLERANCE[name] for name in ATTRIBUTES])
         for number in range(self.rounds + 1):
             try:
                 measured = self.reader.read(self.draw(latent))
@@ -136,6 +138,8 @@ class LatentEditor:
                 return
             target = wanted(measured, asked)
             yield latent, measured, float((((target - measured) / spread) ** 2).sum())
+            if (np.abs(target - measured) <= tolerance).all():
+                return
             latent = latent + self.edits.shift(latent, measured, target)
 
 
