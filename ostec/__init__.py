@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ostec.pipeline.result import CompletedFace
     from ostec.pipeline.settings import CompleteSettings, InvertSettings
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.2.0"
 __all__ = [
     "CompleteSettings",
     "CompletedFace",

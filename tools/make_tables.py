@@ -37,6 +37,7 @@ CLASSES = {
         "complete.generator.GeneratorSettings",
         "project.settings.ProjectionSettings",
         "complete.settings.PortraitSettings",
+        "complete.settings.TurnSettings",
     ),
     "Stitching": (
         "stitch.settings.ViewSettings",

@@ -59,6 +59,8 @@ fuse: photos.fuse.Fuse: several photos or a video of one person to one face
     left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
 fit: photos.fit.Fit: photos to faces fitted by their colours
     photo.jpg -o fitted | photo.jpg -o fitted --face-model ict | photo.jpg -o fitted --published
+frontalize: photos.frontalize.Frontalize: photos to frontal portraits
+    photos/ -o frontal | photos/ -o aligned --size 112 --align arcface
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
 edit: photos.edit.Edit: faces turned, made neutral, lit evenly in a generator
@@ -71,6 +73,10 @@ relight: photos.commands.Relight: finished faces under another light
     results/ --light 45,30,white -o relit | results/a.json --light studio.hdr -o relit
 generate: photos.generate.Generate: pictures of a face generator
     --seeds 0-9 -o pictures | --seeds 0-9 -o pictures --generator stylegan2_ffhq
+app: web.command.App: all of this in the browser, offline
+     | --port 0 | --host 0.0.0.0
+shell-completion: shell_completion.ShellCompletion: commands and options for the shell to complete
+     | bash
 models list: models.models.ModelsList: models that can be added, which are here
      | -v
 models show: models.models.ModelsShow: all that is known of a model
@@ -111,6 +117,8 @@ eval holdout: eval.holdout.EvalHoldout: photos with a part of the face hidden
     photos/ -o judged | photos/ -o judged --masks profile --baselines
 eval textures: eval.textures.EvalTextures: figures of a folder of textures
     results/ -o judged | textures/ -o judged --layout whole
+eval track: eval.track.EvalTrack: tracking of clips drawn of people's heads
+    photo.jpg -o judged | a.jpg b.jpg c.jpg -o judged --smooth 0.7
 eval compare: eval.compare.EvalCompare: two evaluations, paired; guards a change
     before after | before after -o compared --tolerance psnr_unseen=0.5
 train prior: train.prior.TrainPrior: fit the texture prior to portraits
@@ -136,7 +144,7 @@ def _read_table() -> Iterator[tuple[tuple[str, ...], Command]]:
 
 COMMANDS = dict(_read_table())
 """Words on the command line -> the command."""
-BEGIN_WITH = (("complete",), ("models", "list"), ("dataset", "build"))
+BEGIN_WITH = (("app",), ("complete",), ("models", "list"), ("dataset", "build"))
 """What who is new needs first."""
 FAMILIES = {
     "": "Photos and faces",

@@ -23,7 +23,7 @@ from tyro._errors import (
     UnrecognizedArgs,
     on_parse_error,
 )
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from ostec.app.checks import read_toml
 from ostec.core.errors import UsageError
@@ -74,6 +74,19 @@ def parse(kind: type[T], program: str, words: list[str]) -> T:
             return tyro.cli(shown, prog=program, args=words, config=config)
     except ValueError as error:  # a group of options refuses a value
         raise UsageError(f"{_dashed(str(error), kind)} (see {program} --help).") from error
+
+
+def option_names(kind: Any) -> list[str]:
+    """The long options of a command but for those of stages, ``--uv-size``; ``--no-browser`` for what is on."""
+    positions = {
+        _option(name)
+        for group in (kind, *(one for one in get_type_hints(kind).values() if dataclasses.is_dataclass(one)))
+        for name, hint in get_type_hints(group, include_extras=True).items()
+        if Positional[int].__metadata__[0] in getattr(hint, "__metadata__", ())  # type: ignore[attr-defined]
+    }
+    on = {_option(field.name) for field in dataclasses.fields(kind) if field.default is True}
+    names = [name for name in _names(kind) if "." not in name and name not in positions]
+    return [f"--no-{name[2:]}" if name in on else name for name in names]
 
 
 def after_help(kind: Any, program: str, examples: Sequence[str], showed_all: bool) -> str:

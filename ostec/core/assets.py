@@ -57,6 +57,12 @@ def asset_path(name: str) -> Path:
     return path
 
 
+def example_photos() -> list[Path]:
+    """The photos in the public domain that come with the program; none where somebody took them out."""
+    folder = _asset_root() / "examples"
+    return sorted(path for path in folder.glob("*") if path.suffix in (".jpg", ".png"))
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hexadecimal digits. Raises AssetError if the file cannot be read."""
     digest = hashlib.sha256()

@@ -71,6 +71,9 @@ class RunRecord(TypedDict, total=False):
     identity: str
     realism: str
     face_model: dict[str, Any]
+    frontal: dict[str, Any]
+    """Of the frontal portrait: ``way``, that it was made in, ``guessed``, the share of its pixels that are the person's
+    and not the photo's, and ``reason`` where it has no hair and background."""
     mask: dict[str, str] | None
     """Name and SHA-256 of the user's mask."""
     frames: dict[str, int]

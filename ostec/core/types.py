@@ -280,6 +280,8 @@ class PhotoAround:
     """[S, S] in [0, 1]: how likely each pixel is of a person, clothes and hair included; zero outside the photo."""
     camera: DoubleArray
     """[2, 4]: homogeneous canonical millimetres to the crop's pixels."""
+    within: FloatArray
+    """[S, S] in [0, 1]: how much of each pixel lies in the photo."""
     eyes: tuple[SeenEye | None, SeenEye | None] = (None, None)
     """Image-left eye first; None where its iris was not found."""
 

@@ -32,6 +32,12 @@ FIGURES: dict[str, Direction] = {
     "duplicates": "lower",
     "halves": "lower",
     "ita": "lower",
+    "pose": "lower",
+    "expression": "lower",
+    "gaze": "lower",
+    "jitter": "lower",
+    "blinks": "higher",
+    "lost": "lower",
 }
 """By the first word of a figure's name."""
 Perceptual = Callable[[FloatArray, FloatArray, BoolArray], float]

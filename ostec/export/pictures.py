@@ -42,6 +42,15 @@ def canonical_landmarks(face: FittedFace) -> FloatArray:
     return face.vertices[: len(face.landmarks)]
 
 
+def camera_of_portrait(
+    face: FittedFace, pose_deg: tuple[float, float] = (0.0, 0.0), size: int = FRONTAL_SIZE
+) -> Camera:
+    """What frames a face at (pitch, yaw) as FFHQ does, in ``size`` x ``size`` pixels."""
+    landmarks = canonical_landmarks(face)
+    eyes = np.stack([landmarks[list(pair)].mean(0) for pair in EYES])
+    return portrait_camera(eyes, landmarks[list(MOUTH_CORNERS)].mean(0), pose_deg, size)
+
+
 class FaceRenderer:
     """Draws one topology's textured faces, or the heads made with them, on the CPU."""
 
@@ -64,9 +73,7 @@ class FaceRenderer:
             head: drawn in place of the face alone.
             zoom: how much larger than FFHQ's all is.
         """
-        landmarks = canonical_landmarks(face)
-        eyes = np.stack([landmarks[list(pair)].mean(0) for pair in EYES])
-        camera = portrait_camera(eyes, landmarks[list(MOUTH_CORNERS)].mean(0), pose_deg, size)
+        camera = camera_of_portrait(face, pose_deg, size)
         middle = torch.tensor([[zoom, 0, (1 - zoom) * size / 2], [0, zoom, (1 - zoom) * size / 2], [0, 0, 1]])
         shown = head or [surface_of(face_part(face, self._topology, texture))]
         return draw(shown, Camera(middle @ camera.matrix, camera.rotation), size, GROUND)

@@ -68,6 +68,8 @@ class SeenHead:
     """[3] the hair's median; None where there is none, or the photo does not show it."""
     share: tuple[float, float]
     """In [0, 1]: how far what is seen of the scalp has hair, on top and at the sides."""
+    unlit: FloatArray | None = None
+    """[V, 3]: factor that takes the light out of the photo's colours, which ``colour`` has; None leaves them lit."""
 
 
 def seen_head(

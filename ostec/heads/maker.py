@@ -58,6 +58,8 @@ EYES = ("eye_left", "eye_right")
 EYE_JOINTS = {"eye_left": "RightEye", "eye_right": "LeftEye"}
 """Parts are named by the picture's side, joints by the head's."""
 EYE_ROUGHNESS, SKIN_ROUGHNESS = 0.15, 0.6
+UNLIT_REACH_MM = 60.0
+"""Length over which the light taken out of the face is taken out of what the photo shows round it."""
 HAIR_REACH_MM = 40.0
 """How far what the photo shows of hair is carried, before it has become the usual."""
 LASHES = "eyelashes_left"
@@ -146,6 +148,8 @@ class HeadMaker:
         fitted = self.fit(landmarks_by_symmetry(face, topology), shape)
         on_head = self.placed(face.vertices, topology, fitted.vertices)
         seen = None if photo is None else self._seen(photo, fitted)
+        if seen is not None and "albedo" in textured.completed.layers:
+            seen = self._unlit(seen, texture, fitted.vertices, on_head)
         base = self.carried(texture, fitted.vertices, on_head, seen)
         grown = self._hair(fitted, seen) if seen is not None and hair else None
         skins = {}
@@ -170,6 +174,17 @@ class HeadMaker:
         """What the photo shows of the skin."""
         vertices = fitted.vertices.astype(np.float64)
         return seen_head(photo, vertices, self.model.triangles, self._skin, self._scalp, self._own)
+
+    def _unlit(self, seen: SeenHead, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead) -> SeenHead:
+        """The same without the light that the face's texture is without: its factor is carried on from the face."""
+        known = np.log(np.maximum(skin_over.sample(texture.low, on_head.uv), 0.02) / np.maximum(seen.colour, 0.02))
+        held = on_head.weight * on_head.own_colour * seen.weight
+        mean = np.average(known, axis=0, weights=held + 1e-6)
+        factor = skin_over.screened(
+            vertices[self._skin], self._skin_triangles, known, held, mean[None].repeat(len(held), 0), UNLIT_REACH_MM
+        )
+        unlit = np.exp(np.clip(factor, -1, 1)).astype(np.float32)
+        return replace(seen, colour=np.clip(seen.colour * unlit, 0, 1).astype(np.float32), unlit=unlit)
 
     def _hair(self, fitted: FittedHead, seen: SeenHead) -> FloatArray | None:
         """[V, 4] at the skin's vertices: how far there is hair, and its colour; None where there is none."""
@@ -217,6 +232,8 @@ class HeadMaker:
         sharp = seen.sharp if grown is not None else seen.sharp * (1 - seen.hair)
         at = chart.attribute(np.c_[seen.pixel[where] / len(photo.person), sharp[where]])
         shown = skin_over.sample(photo.colour, np.stack([at[..., 0], 1 - at[..., 1]], axis=-1))
+        if seen.unlit is not None:
+            shown = np.clip(shown * chart.attribute(seen.unlit[where]), 0, 1)
         if grown is not None:
             hair = chart.attribute(grown[where])
             if (name, size) not in self._strands and chart.inside.ndim == 2:

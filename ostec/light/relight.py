@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ostec.core.types import Array, DoubleArray, FloatArray
+from ostec.core.types import Array, DoubleArray, FloatArray, IntArray
 from ostec.light.transfer import lamp_directions, light_transfer
 from ostec.render.colour import from_linear, to_linear
 from ostec.render.geometry import Camera, vertex_normals
@@ -100,15 +100,12 @@ def draw_relit(
         size: side of the picture.
     """
     points, triangles = torch.from_numpy(vertices), layout.triangles
-    transfer = light_transfer(vertices, triangles.numpy(), light.directions)
-    passed = transfer.scattered @ light.lamps
-    if light.even.any():  # its occlusion is that of all directions
-        passed = passed + light_transfer(vertices, triangles.numpy()).open[:, None] * light.even
+    passed = light_on(vertices, triangles.numpy(), light)
     normals = vertex_normals(points, triangles)
     large = Camera(torch.diag(torch.tensor([OVERSAMPLE, OVERSAMPLE, 1.0])) @ camera.matrix, camera.rotation)
     side = size * OVERSAMPLE
     raster = rasterize(large.clip(points, (side, side))[None], triangles, (side, side)).flip(1)
-    values = torch.cat([layout.uv, normals, torch.from_numpy(passed.astype(np.float32)), points], dim=1)
+    values = torch.cat([layout.uv, normals, torch.from_numpy(passed), points], dim=1)
     drawn = interpolate(values[None], raster, triangles)
     hit = raster[0, ..., 3] > 0
     maps = np.dstack([to_linear(material.albedo), material.normal, material.orm, material.specular[..., :1]])
@@ -116,23 +113,58 @@ def draw_relit(
     pixel = drawn[0][hit]
     plain = functional.normalize(pixel[:, 2:5], dim=-1)
     bent = _bent(plain, pixel[:, 8:11], pixel[:, :2], hit, texels[:, 3:6] * 2 - 1)
-    lamps, directions = (torch.from_numpy(x.astype(np.float32)) for x in (light.lamps, light.directions))
-    even = torch.from_numpy(light.even.astype(np.float32))
-
-    def open_light(normal: torch.Tensor) -> torch.Tensor:
-        return (normal @ directions.T).clamp(min=0) @ lamps + even + 0.02
-
-    came = pixel[:, 5:8].clamp(min=0)
-    detail = (open_light(bent) / open_light(plain)).clamp(0.5, 2)
-    share = (came.mean(-1, keepdim=True) / open_light(plain).mean(-1, keepdim=True)).clamp(0, 1)
-    glossy = _highlights(bent, large.towards_viewer(pixel[:, 8:11]), directions, lamps, texels[:, 7:8], texels[:, 9:10])
-    colour = texels[:, :3] * came * detail + glossy * share
+    viewer = large.towards_viewer(pixel[:, 8:11])
+    seen = LitPixels(texels[:, :3], pixel[:, 5:8], plain, bent, viewer, texels[:, 7:8], texels[:, 9:10])
+    colour = shade(seen, light)
     picture = torch.zeros(side, side, 4)
     picture[hit] = torch.cat([colour, torch.ones_like(colour[:, :1])], dim=1)
     pooled = functional.avg_pool2d(picture.permute(2, 0, 1)[None], OVERSAMPLE)[0].permute(1, 2, 0).numpy()
     cover = pooled[..., 3:]
     shown = from_linear(np.clip(pooled[..., :3] / np.maximum(cover, 1e-6), 0, 1))
     return np.asarray(np.dstack([shown, cover]), np.float32)
+
+
+@dataclass(frozen=True)
+class LitPixels:
+    """What N pixels show of a surface, and the light that comes to it."""
+
+    albedo: torch.Tensor
+    """[N, 3] linear RGB."""
+    came: torch.Tensor
+    """[N, 3]: what a white surface there scatters, its shadows included."""
+    plain: torch.Tensor
+    """[N, 3]: unit normals of the mesh."""
+    bent: torch.Tensor
+    """[N, 3]: the same with fine detail."""
+    viewer: torch.Tensor
+    """[N, 3]: unit, towards the viewer."""
+    roughness: torch.Tensor
+    """[N, 1]."""
+    specular: torch.Tensor
+    """[N, 1]: F0 in units of skin's."""
+
+
+def light_on(vertices: FloatArray, triangles: IntArray, light: Surroundings) -> FloatArray:
+    """What white vertices [V, 3] scatter of a light, with the shadows of the mesh, [V, 3]."""
+    passed = light_transfer(vertices, triangles, light.directions).scattered @ light.lamps
+    if light.even.any():  # its occlusion is that of all directions
+        passed = passed + light_transfer(vertices, triangles).open[:, None] * light.even
+    return np.asarray(passed, np.float32)
+
+
+def shade(pixels: LitPixels, light: Surroundings) -> torch.Tensor:
+    """Linear RGB [N, 3]: scattered light and highlights."""
+    lamps, directions = (torch.from_numpy(x.astype(np.float32)) for x in (light.lamps, light.directions))
+    even = torch.from_numpy(light.even.astype(np.float32))
+
+    def open_light(normal: torch.Tensor) -> torch.Tensor:
+        return (normal @ directions.T).clamp(min=0) @ lamps + even + 0.02
+
+    came = pixels.came.clamp(min=0)
+    detail = (open_light(pixels.bent) / open_light(pixels.plain)).clamp(0.5, 2)
+    share = (came.mean(-1, keepdim=True) / open_light(pixels.plain).mean(-1, keepdim=True)).clamp(0, 1)
+    glossy = _highlights(pixels.bent, pixels.viewer, directions, lamps, pixels.roughness, pixels.specular)
+    return pixels.albedo * came * detail + glossy * share
 
 
 def _bent(

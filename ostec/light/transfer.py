@@ -18,8 +18,10 @@ LAMPS = 100
 """Directions round the head; about 20 degrees lie between neighbours."""
 BACKMOST = -0.35
 """No lamp further behind the face than this: z of its direction."""
-DEPTH_SIDE = 160
-"""Side in pixels of the picture from a lamp."""
+DEPTH_MM = 1.6
+"""Side of a pixel of the picture from a lamp."""
+MOST_SIDE = 512
+"""Side in pixels of that picture at most."""
 TOLERANCE_MM = 2.5
 """What lies this far behind is in the shadow."""
 SOFT_MM = 3.0
@@ -71,17 +73,17 @@ def _shown(points: torch.Tensor, triangles: torch.Tensor, towards: DoubleArray) 
     right = right / max(float(np.linalg.norm(right)), 1e-6)
     rotation = np.stack([right, np.cross(towards, right), towards])
     low, high = points.amin(0).numpy(), points.amax(0).numpy()
-    scale = DEPTH_SIDE / float(np.linalg.norm(high - low))
+    length = float(np.linalg.norm(high - low))
+    side = min(MOST_SIDE, max(16, round(length / DEPTH_MM)))
+    scale = side / length
     x, y, _ = rotation @ ((low + high) / 2) * scale
-    camera = camera_from_matrix(
-        orthographic_matrix(rotation, scale, (DEPTH_SIDE / 2 - x, DEPTH_SIDE / 2 + y)), rotation
-    )
-    raster = rasterize(camera.clip(points, (DEPTH_SIDE, DEPTH_SIDE))[None], triangles, (DEPTH_SIDE, DEPTH_SIDE))
+    camera = camera_from_matrix(orthographic_matrix(rotation, scale, (side / 2 - x, side / 2 + y)), rotation)
+    raster = rasterize(camera.clip(points, (side, side))[None], triangles, (side, side))
     pixel, height = camera.project(points)
     depth = interpolate(height[None, :, None], raster, triangles)
     depth = torch.where(raster[..., 3:] > 0, depth, float(height.min())).flip(1).permute(0, 3, 1, 2)
     # The pixel's own surface rises towards the lamp where it is steep: of its neighbours the lowest counts.
     depth = -functional.max_pool2d(-depth, 3, 1, 1)
-    grid = (pixel / DEPTH_SIDE * 2 - 1)[None, None]
+    grid = (pixel / side * 2 - 1)[None, None]
     nearest = functional.grid_sample(depth, grid, mode="bilinear", padding_mode="border", align_corners=False)[0, 0, 0]
     return 1 - ((nearest - height - TOLERANCE_MM) / SOFT_MM).clamp(0, 1)

@@ -37,4 +37,4 @@ def photo_around(image: FloatArray, face: FittedFace, network: PersonNetwork) ->
     person = person * around[:, 3:]
     to_crop = crop.axes[:2, :2].T / crop.scale**2
     camera = np.c_[to_crop @ matrix[:2, :3], to_crop @ (matrix[:2, 3] - crop.offset[:2])]
-    return PhotoAround(around[0, :3].permute(1, 2, 0).numpy(), person[0, 0].numpy(), camera)
+    return PhotoAround(around[0, :3].permute(1, 2, 0).numpy(), person[0, 0].numpy(), camera, around[0, 3].numpy())

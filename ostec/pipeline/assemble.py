@@ -8,58 +8,31 @@ import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
-from ostec.core.device import threads
 from ostec.core.morphable import ModelShape
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
 from ostec.core.types import (
     Completion,
-    FittedFace,
-    FloatArray,
     ObservedFace,
-    PhotoAround,
     ProjectedView,
     Provenance,
     TexturedFace,
     kinds_of,
 )
-from ostec.detect.iris import seen_eyes
 from ostec.export.pictures import FaceRenderer, overlay_head, stage_pictures
 from ostec.export.record import versions
-from ostec.export.surfaces import Surface, surfaces_of, with_texture
+from ostec.export.surfaces import Surface, surfaces_of
 from ostec.fit.regress import read_shape
 from ostec.heads.maker import HeadMaker, described
 from ostec.heads.rig import as_neutral
 from ostec.io.images import to_bytes
-from ostec.mask.person import photo_around
 from ostec.pipeline.figures import photo_figures
+from ostec.pipeline.frontal import FrontalSource, Sitter, look_around
 from ostec.pipeline.materials import MaterialMaker
 from ostec.pipeline.models import Models
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import CompleteSettings
-
-
-@dataclass(frozen=True)
-class Portrait:
-    """What there is of a frontal portrait before face and head are drawn."""
-
-    picture: FloatArray | None = None
-    """[H, W, 3] in [0, 1]: the whole portrait, of a generator that draws such."""
-    texture: FloatArray | None = None
-    """[S, S, 3]: the face's texture as a projection corrected it for the portrait."""
-    view: ProjectedView | None = None
-    """The projection that made or corrected it, if there was one."""
-
-    def drawn(
-        self, renderer: FaceRenderer, face: FittedFace, texture: FloatArray, head: Sequence[Surface]
-    ) -> FloatArray:
-        """The portrait [H, W, 3] of a face with its texture, and with its head if it has one."""
-        if self.picture is not None:
-            return self.picture
-        if self.texture is None:
-            return renderer.portrait(face, texture, head=head)
-        return renderer.portrait(face, self.texture, head=with_texture(head, self.texture))
 
 
 @dataclass(frozen=True)
@@ -87,7 +60,7 @@ class Assembler:
         source: dict[str, str],
         observed: ObservedFace,
         completion: Completion,
-        portrait: Portrait | None,
+        portrait: FrontalSource | None,
         run: PhotoRun,
         shape: ModelShape | None = None,
     ) -> CompletedFace:
@@ -106,21 +79,26 @@ class Assembler:
         lit = self.materials(observed, completion) if self.materials is not None else None
         texture = lit.texture if lit is not None else texture
         textured = TexturedFace(face, self.models.topology, texture, views=views, identity=observed.identity)
-        head, over_photo, surfaces = None, {}, list[Surface]()
+        head, over_photo, surfaces, around = None, {}, list[Surface](), None
         if self.heads is not None:
             read = self.models.regressor
             if shape is None and read is not None:
                 shape = read_shape(read, observed.photo, face.landmarks)
-            head = self.heads(_bare(textured), shape, self._around(observed), settings.hair == "painted")
+            around = look_around(self.models, observed.photo, face)
+            head = self.heads(_bare(textured), shape, around, settings.hair == "painted")
             head = replace(head, unlit=lit is not None)
             over_photo = {"Fitted head": overlay_head(observed.photo, face, head)}
             head = as_neutral(head) if settings.expression == "neutral" else head
             surfaces = surfaces_of(head)
         frames = renderer.turntable(face, texture.colour, surfaces) if settings.turntable else None
         view = portrait.view if portrait is not None else None
-        frontal = portrait.drawn(renderer, face, texture.colour, surfaces) if portrait is not None else None
+        frontal = None
+        if portrait is not None:
+            sitter = Sitter(face, texture.colour, self.models.topology, surfaces, around)
+            frontal = portrait.portrait(renderer, sitter, settings.turn)
         pictures = stage_pictures(observed.photo, observed.seen, completion.prior, textured, renderer, surfaces)
-        textured = replace(textured, frontal=frontal, stages=pictures | over_photo)
+        picture = frontal.picture if frontal is not None else None
+        textured = replace(textured, frontal=picture, stages=pictures | over_photo)
         record = {
             **source,
             **self._made_with(),
@@ -128,18 +106,10 @@ class Assembler:
             **self.projected((*views, *([view] if view else []))),
             "face_model": described(head),
             **({"light": lit.light} if lit is not None else {}),
+            **({"frontal": frontal.record} if frontal is not None else {}),
         }
         run.enter("")
         return CompletedFace(textured, observed.photo, cast("RunRecord", record), run.seconds, frames, view, head)
-
-    @threads(1)
-    def _around(self, observed: ObservedFace) -> PhotoAround | None:
-        """What the photo shows round the face; None without the networks that look for it."""
-        person, iris = self.models.person, self.models.iris
-        if person is None or iris is None:
-            return None
-        around = photo_around(observed.photo, observed.face, person)
-        return replace(around, eyes=seen_eyes(observed.photo, observed.face, iris))
 
     def projected(self, views: Sequence[ProjectedView]) -> dict[str, Any]:
         """What the record says of projections."""

@@ -25,6 +25,7 @@ from ostec.core.morphable import ModelShape
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
+from ostec.core.text import counted
 from ostec.core.types import CompletedTexture, Evidence, FaceBox, FloatArray, ObservedFace
 from ostec.export.head import ENDING
 from ostec.export.mesh import read_npz
@@ -36,7 +37,8 @@ from ostec.fit.dense import face_from_camera
 from ostec.heads.maker import HeadMaker
 from ostec.io.images import read_image, read_palette_png, write_png
 from ostec.load.networks import load_recogniser
-from ostec.pipeline.assemble import Assembler, Portrait, as_written
+from ostec.pipeline.assemble import Assembler, as_written
+from ostec.pipeline.frontal import FrontalSource, Sitter, look_around
 from ostec.pipeline.guesses import far_half
 from ostec.pipeline.keyframes import MOST
 from ostec.pipeline.materials import MaterialMaker
@@ -152,33 +154,39 @@ class Completer:
 
     @overload
     def __call__(
-        self, photo: list[PhotoLike] | tuple[PhotoLike, ...], progress: Progress | None = None
+        self, photo: list[PhotoLike] | tuple[PhotoLike, ...], progress: Progress | None = None, face: int = 1
     ) -> list[CompletedFace]: ...
 
     @overload
-    def __call__(self, photo: PhotoLike, progress: Progress | None = None) -> CompletedFace: ...
+    def __call__(self, photo: PhotoLike, progress: Progress | None = None, face: int = 1) -> CompletedFace: ...
 
     def __call__(
-        self, photo: "PhotoLike | list[PhotoLike] | tuple[PhotoLike, ...]", progress: Progress | None = None
+        self,
+        photo: "PhotoLike | list[PhotoLike] | tuple[PhotoLike, ...]",
+        progress: Progress | None = None,
+        face: int = 1,
     ) -> CompletedFace | list[CompletedFace]:
-        """Complete the largest face; what its user should know is also warned of (:class:`OstecWarning`).
+        """Complete one face, the largest; what its user should know is also warned of (:class:`OstecWarning`).
 
         Args:
             photo: a path, a file's bytes, a PIL image, an array or a tensor; a list of them gives a list.
             progress: called as the work goes on.
+            face: another one of several, by size: 2 is the second largest that was detected.
 
         Raises:
             ImageError: a file is no picture.
-            FaceError: there is no face that can be used.
-            TypeError, ValueError: an array is no picture.
+            FaceError: there is no face that can be used, or not so many.
+            TypeError, ValueError: an array is no picture, or ``face`` is below 1.
         """
         if isinstance(photo, list | tuple):
-            return [self(one, progress) for one in photo]
-        (outcome,) = self._complete([photo], progress, only_largest=True)
-        face = _faces_of(outcome)[0]
-        for sentence in face.warnings:
+            return [self(one, progress, face) for one in photo]
+        if face < 1:
+            raise ValueError(f"face must be 1 or more, got {face}.")
+        (outcome,) = self._complete([photo], progress, only_largest=True, first=face)
+        made = _faces_of(outcome)[0]
+        for sentence in made.warnings:
             warnings.warn(sentence, OstecWarning, stacklevel=2)
-        return face
+        return made
 
     def complete_all(self, photo: PhotoLike, progress: Progress | None = None) -> list[CompletedFace]:
         """Complete the faces that ``settings.faces`` asks for, largest first. Raises ImageError, FaceError.
@@ -241,9 +249,9 @@ class Completer:
         return self._several
 
     def _complete(
-        self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool
+        self, photos: Sequence[PhotoLike], progress: Progress | None, only_largest: bool, first: int = 1
     ) -> list[PhotoOutcome]:
-        works = [_Work(photo, self, only_largest, progress) for photo in photos]
+        works = [_Work(photo, self, only_largest, progress, first) for photo in photos]
         for portion in _portions(works):
             while faces := [face for work in portion if (face := work.next_face()) is not None]:
                 self._complete_faces(faces)
@@ -302,7 +310,7 @@ class Completer:
         report("prior", 0.0)
         completions = [as_written(c) for c in self.completer.complete(evidence, report)]
         report("export", 0.0)
-        portraits: Sequence[Portrait | None] = [None] * beside
+        portraits: Sequence[FrontalSource | None] = [None] * beside
         if self.settings.frontalize:
             finished = [
                 FinishedFace(o.face, c.texture, o.photo, o.identity) for o, c in zip(observed, completions, strict=True)
@@ -318,15 +326,15 @@ class Completer:
 
     def _portraits(
         self, faces: Sequence[FinishedFace], on_progress: Callable[[float], None] = lambda _: None
-    ) -> list[Portrait]:
+    ) -> list[FrontalSource]:
         """What the frontal portraits are drawn from, and the projections that corrected them if there were any.
 
         A generator of natural photos gives the portrait itself; one of shape-normalised faces corrects the texture,
         which is drawn on the person's own mesh.
         """
         if self._generator is None:
-            return [Portrait()] * len(faces)
-        return [Portrait(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
+            return [FrontalSource()] * len(faces)
+        return [FrontalSource(m.portrait, m.texture, m.view) for m in portray(self._generator, faces, on_progress)]
 
     def stage_weights(self) -> dict[str, float]:
         """How long the stages take that project, in units of the others."""
@@ -365,11 +373,14 @@ class Completer:
             if provenance.shape != texture.shape[:2]:
                 raise OutputError(f"{directory / name}_provenance.png is another texture's.")
             completed, losses = CompletedTexture({"colour": texture}, provenance), record.get("losses") or {}
-            natural = self._generator is not None and self._generator.draws_portraits
-            image = self.observer.open(photo, PhotoRun(None))[0].image if natural else None
+            image = self.observer.open(photo, PhotoRun(None))[0].image
             (made,) = self._portraits([FinishedFace(face, completed, image, saved.identity)])
-            frontal = made.drawn(self._renderer, face, texture, head)
+            around = look_around(self.models, image, face) if head else None
+            sitter = Sitter(face, texture, self.models.topology, head, around)
+            portrait = made.portrait(self._renderer, sitter, self.settings.turn)
+            frontal = portrait.picture
             write_png(directory / f"{name}_frontal.png", frontal)
+            record = cast("RunRecord", {**record, "frontal": portrait.record})
             if made.view is not None:
                 about = self._assembler.projected((made.view,))
                 # What judged the views before stays named where this run has no such network.
@@ -439,6 +450,8 @@ class _Work:
     completer: Completer
     only_largest: bool
     progress: Progress | None
+    first: int = 1
+    """The face that is completed, or begun with, by size."""
     source: dict[str, str] = field(default_factory=dict)
     results: list[CompletedFace] = field(default_factory=list)
     errors: list[FaceError] = field(default_factory=list)
@@ -472,7 +485,9 @@ class _Work:
                 read, self._boxes = self.completer.observer.open(self.photo, self._run)
             self.source = read.source
             self._run.warnings.extend(read.notes)
-            self._image, self._left = read.image, list(self._boxes)
+            if self.first > len(self._boxes):
+                raise FaceError(f"The photo has {counted(len(self._boxes), 'face')}, so there is no face {self.first}.")
+            self._image, self._left = read.image, self._boxes[self.first - 1 :]
             return read.image.shape[0] * read.image.shape[1]
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error
@@ -522,7 +537,9 @@ class _Work:
     def _notes(self) -> list[str]:
         count, errors = len(self._boxes), self.errors
         notes = []
-        if self.only_largest and count > 1:
+        if self.first > 1:
+            notes.append(f"The photo has {count} faces; number {self.first} by size was asked for.")
+        elif self.only_largest and count > 1:
             notes.append(
                 f"{count} faces were detected; the largest that could be completed was (--faces all tries all)."
                 if errors

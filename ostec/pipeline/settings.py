@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ostec.complete.settings import PortraitSettings
+from ostec.complete.settings import PortraitSettings, TurnSettings
 from ostec.core.settings import (
     FACE_MODELS,
     MAX_UV_SIZE,
@@ -116,6 +116,7 @@ class CompleteSettings:
     views: ViewSettings = field(default_factory=ViewSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     portrait: PortraitSettings = field(default_factory=PortraitSettings)
+    turn: TurnSettings = field(default_factory=TurnSettings)
     head: FullHeadSettings = field(default_factory=FullHeadSettings)
     light: LightSettings = field(default_factory=LightSettings)
 

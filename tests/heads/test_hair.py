@@ -22,7 +22,10 @@ def _seen(hair: tuple[float, float, float], contrast: float) -> SeenHead:
     picture = np.where((y < -50 * ZOOM)[..., None], np.clip(np.array(hair) * noise, 0, 1), SKIN)
     person = np.hypot(x, y) < (RADIUS + 7) * ZOOM
     photo = PhotoAround(
-        np.where(person[..., None], picture, (0, 0.8, 0)).astype(np.float32), person.astype(np.float32), camera
+        np.where(person[..., None], picture, (0, 0.8, 0)).astype(np.float32),
+        person.astype(np.float32),
+        camera,
+        np.ones((SIZE, SIZE), np.float32),
     )
     face = (POINTS[:, 2] > 0.5 * RADIUS) & (POINTS[:, 1] < 40)
     return seen_head(photo, POINTS, BALL.triangles, np.arange(len(POINTS), dtype=np.int32), SCALP, face)

@@ -8,9 +8,11 @@ import pytest
 
 from ostec.core.assets import asset_path
 from ostec.core.errors import UsageError
+from ostec.export.pictures import GROUND
+from ostec.export.surfaces import Surface
 from ostec.light.relight import Material, draw_relit, from_harmonics, from_panorama, one_lamp
 from ostec.load.topology import read_topology
-from ostec.pipeline.relight import read_light
+from ostec.pipeline.relight import draw_head, read_light
 from ostec.render.geometry import orthographic_camera
 from ostec.render.harmonics import light_harmonics
 from ostec.render.uv import bake_layout
@@ -56,3 +58,24 @@ def test_lights_are_read_and_what_is_none_is_refused(tmp_path: Path) -> None:
         read_light(str(path))
     with pytest.raises(UsageError, match="YAW,PITCH,COLOUR"):
         read_light("bright")
+
+
+def test_a_head_is_lit_from_the_lamps_side_and_its_face_has_the_albedo() -> None:
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    vertices = np.asarray(topology.operator @ topology.mean_landmarks, np.float32)
+    corners, uv = vertices[topology.triangles], topology.uv[topology.triangles]
+    dark = np.full((8, 8, 3), 0.2, np.float32)
+    face = Surface(corners, np.ones_like(corners), uv, dark, of_face=True)
+    behind = Surface(corners - np.float32([0, 0, 80]), np.full_like(corners, 0.5))
+    flat, orm = np.full((8, 8, 3), np.float32([0.5, 0.5, 1])), np.full((8, 8, 3), np.float32([1, 0.5, 0]))
+    camera = orthographic_camera(np.eye(3), 2.0, (256.0, 224.0))
+    light = one_lamp(60, 10, np.ones(3))
+
+    def drawn(albedo: float) -> np.ndarray:
+        material = Material(np.full((8, 8, 3), albedo, np.float32), flat, orm, np.ones((8, 8, 1), np.float32))
+        return draw_head([face, behind], material, light, camera)
+
+    bright = drawn(0.7)
+    assert bright[250, 300:340].mean() > 1.3 * bright[250, 170:210].mean()
+    assert bright[250, 170:340].mean() > 1.2 * drawn(0.4)[250, 170:340].mean()
+    assert np.allclose(bright[0, 0], GROUND)

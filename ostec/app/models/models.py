@@ -140,7 +140,7 @@ class ModelsFetch:
         self.common.begin()
         if not self.models:
             raise UsageError("NAME[:FILE]... must be given (see ostec models list).")
-        chosen = [pair for model in dict.fromkeys(self.models) for pair in _to_fetch(model, self.all_files)]
+        chosen = [pair for model in dict.fromkeys(self.models) for pair in to_fetch(model, self.all_files)]
         jobs, code = [], 0
         for manifest, file in chosen:
             if file.path is not None and file.state is not State.DAMAGED:
@@ -172,7 +172,7 @@ class ModelsFetch:
                 display.begin(entry.name)
                 try:
                     teller = _Teller(display, entry.name, sys.stderr.isatty())
-                    self._say(f"Fetched {_fetch(manifest, entry, teller, self.allow_http)}")
+                    self._say(f"Fetched {fetch_file(manifest, entry, teller, self.allow_http)}")
                 except OstecError as error:
                     logger.warning("%s", error)
                     failed += 1
@@ -276,7 +276,8 @@ def _entry(manifest: Manifest, file: str) -> ManifestFile:
         raise UsageError(f"{manifest.name} has no file {file!r}; it has {names}.") from error
 
 
-def _to_fetch(model: str, all_files: bool) -> list[tuple[Manifest, FileStatus]]:
+def to_fetch(model: str, all_files: bool = False) -> list[tuple[Manifest, FileStatus]]:
+    """The files that ``NAME`` or ``NAME:FILE`` means, and their manifest. Raises UsageError: there is no such."""
     name, _, file = model.partition(":")
     manifest = named(name)
     every = inspect_model(manifest, thoroughly=True).files
@@ -289,7 +290,7 @@ def _to_fetch(model: str, all_files: bool) -> list[tuple[Manifest, FileStatus]]:
     return [(manifest, one) for one in files]
 
 
-def _fetch(manifest: Manifest, entry: ManifestFile, progress: Progress, allow_http: bool) -> str:
+def fetch_file(manifest: Manifest, entry: ManifestFile, progress: Progress, allow_http: bool = False) -> str:
     """Download one file; returns what is said of it."""
     place = place_of(entry)
     settings = DownloadSettings(patience=Patience(allow_http=allow_http))

@@ -96,7 +96,8 @@ def _decisive(settings: CompleteSettings) -> CompleteSettings:
         )
     if settings.face_model == NO_HEAD:
         settings = dataclasses.replace(settings, head=usual.head)
-    later = {name: getattr(usual, name) for name in ("frontalize", "turntable", "iterations_frontalize", "portrait")}
+    added = ("frontalize", "turntable", "iterations_frontalize", "portrait", "turn")
+    later = {name: getattr(usual, name) for name in added}
     return dataclasses.replace(settings, **later, completer="auto", save_views=False, faces="largest")
 
 

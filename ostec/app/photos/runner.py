@@ -6,6 +6,7 @@ import errno
 import itertools
 import logging
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -49,7 +50,7 @@ class Ending:
 
 @contextlib.contextmanager
 def terminate_like_interrupt() -> Iterator[Ending]:
-    """SIGTERM and SIGHUP end the run as Ctrl-C does, with the finished work kept; for the main thread."""
+    """SIGTERM and SIGHUP end the run as Ctrl-C does, with the finished work kept."""
     ending = Ending()
 
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is given
@@ -62,7 +63,10 @@ def terminate_like_interrupt() -> Iterator[Ending]:
 
 @contextlib.contextmanager
 def handling(signals: Sequence[int], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle those of some signals that are not ignored, as SIGHUP is below ``nohup``; for the main thread."""
+    """Handle those of some signals that are not ignored, as SIGHUP is below ``nohup``; other threads get none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {n: signal.signal(n, handler) for n in signals if signal.getsignal(n) is not signal.SIG_IGN}
     try:
         yield

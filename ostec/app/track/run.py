@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 MAX_SIDE = 1920
 """Longer frames are shrunk to this side."""
+PREVIEW_SHARE = 0.5
+"""Of the work, where a preview is drawn."""
 PICTURES_FPS = 30.0
 """Rate that pictures count as."""
 _CAMERA = re.compile(r"camera:(\d{1,3})")
@@ -106,6 +108,8 @@ class TrackRun:
         if asked.preview and self._source.camera is not None:
             raise UsageError("--preview is for videos and pictures: a camera's frames are not kept.")
         self._targets = self._addresses()
+        self._display = Display(1, 1, asked.running.quiet, "recordings")
+        self._previewing = PREVIEW_SHARE if asked.preview else 0.0
 
     def run(self) -> int:
         """Return the exit code: 0, 1 where nothing was seen or the video breaks off, 130 after Ctrl-C."""
@@ -122,9 +126,14 @@ class TrackRun:
                 stack.enter_context(contextlib.closing(kind(host, port, self._source.name)))
                 for kind, host, port in self._targets
             ]
-            return self._track(ending, senders)
+            return self.track(ending, senders)
 
-    def _track(self, ending: Ending, senders: Sequence[Sender]) -> int:
+    def on_progress(self, stage: str, fraction: float) -> None:
+        """A stage has been reached, and so much of all work is done; called for each frame."""
+        self._display.stage(stage, fraction)
+
+    def track(self, ending: Ending, senders: Sequence[Sender] = ()) -> int:
+        """Track it into the folder, which is there; as :meth:`run`."""
         from ostec.pipeline.tracking import Tracker
 
         with told_if_it_takes_long("Loading models ..."):
@@ -132,15 +141,16 @@ class TrackRun:
         code, count, begun = 0, 0, time.perf_counter()
         frames = self._source.open()
         try:
-            with Display(1, 1, self._asked.running.quiet, "recordings") as display:
-                display.begin(self._source.label)
+            with self._display:
+                self._display.begin(self._source.label)
                 for frame in frames:
                     rows = tracker.feed(frame, frames.live)
                     count += 1
                     if rows and rows[0] is not None:
                         for send in senders:
                             send(rows[0], frames.fps)
-                    display.stage("track", count / max(frames.declared, count + 1))
+                    seen = count / max(frames.declared, count + 1)
+                    self.on_progress("track", (1 - self._previewing) * seen)
         except KeyboardInterrupt as interrupt:
             code = getattr(interrupt, "exit_code", ending.exit_code)
         seconds = time.perf_counter() - begun
@@ -186,9 +196,16 @@ class TrackRun:
         written += write_moving(self._folder, stem, person.head, rows, self._asked.meshes)
         if self._asked.preview:
             frames = self._source.open()
-            write_preview(self._folder / f"{stem}.webm", frames, frames.fps, person.head, rows, FOCAL)
+            write_preview(self._folder / f"{stem}.webm", self._told(frames), frames.fps, person.head, rows, FOCAL)
             written.append(f"{stem}.webm")
         self._write_record(tracker, person, stem, [*written, f"{stem}.json"])
+
+    def _told(self, frames: "Video | Pictures") -> Iterator[Frame]:
+        """Frames that are drawn once more, for the preview."""
+        for count, frame in enumerate(frames):
+            share = min(count / max(frames.declared, 1), 1.0)
+            self.on_progress("preview", 1 - self._previewing * (1 - share))
+            yield frame
 
     def _write_record(self, tracker: "Tracker", person: "Person", stem: str, files: list[str]) -> None:
         from ostec.export.record import write_record
