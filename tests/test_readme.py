@@ -91,7 +91,8 @@ def test_settings_of_stages_in_the_texts_are_options(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    main(["complete", "--help-all"])
+    for command in ("complete", "fit"):
+        main([command, "--help-all"])
     offered = set(re.findall(r"--[a-z]+\.[a-z.-]+", capsys.readouterr().out))
     named = {name for path in TEXTS for name in re.findall(r"--[a-z]+\.[a-z-]+(?=[ `])", path.read_text("utf-8"))}
     assert named

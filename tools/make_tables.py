@@ -18,7 +18,12 @@ CLASSES = {
         "pipeline.settings.ObserveSettings",
     ),
     "Detection and landmarks": ("detect.settings.DetectSettings", "detect.settings.LandmarkSettings"),
-    "Fit": ("fit.settings.DenseFitSettings", "fit.settings.MorphableFitSettings", "fit.settings.JointFitSettings"),
+    "Fit": (
+        "fit.settings.DenseFitSettings",
+        "fit.settings.MorphableFitSettings",
+        "fit.settings.JointFitSettings",
+        "fit.settings.RgbFitSettings",
+    ),
     "Mask": (
         "mask.settings.MaskSettings",
         "mask.settings.SpectacleSettings",

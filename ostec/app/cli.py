@@ -57,10 +57,14 @@ complete: photos.commands.Complete: photos to textured faces
     photo.jpg -o results | photos/ -o results --frontalize | photos/ -o results --face-model ict --batch 8
 fuse: photos.fuse.Fuse: several photos or a video of one person to one face
     left.jpg front.jpg right.jpg --name anna -o results | turning.mp4 --name anna -o results
+fit: photos.fit.Fit: photos to faces fitted by their colours
+    photo.jpg -o fitted | photo.jpg -o fitted --face-model ict | photo.jpg -o fitted --published
 frontalize: photos.frontalize.Frontalize: photos to frontal portraits
     photos/ -o frontal | photos/ -o aligned --size 112 --align arcface
 invert: photos.commands.Invert: project photos into the face generator
     photos/ -o inverted | photos/ -o inverted --mask-dir masks
+edit: photos.edit.Edit: faces turned, made neutral, lit evenly in a generator
+    photo.jpg -o edited --light even --expression neutral --yaw 0 | inverted/a.npz -o edited --views front,left,right
 transfer: photos.commands.Transfer: finished textures in other models' layouts
     results/ --to ict | results/a.json --to flame -o flame --size 2048
 track: track.track.Track: a video or camera to a moving head
@@ -126,6 +130,8 @@ train generator: train.generator.TrainGenerator: train the generator on portrait
 train diffusion: train.diffusion.TrainDiffusion: train the diffusion model on portraits
     --portraits portraits --work work -o own.safetensors |
     --portraits portraits --work work -o own.safetensors --images 200000
+train edits: train.edits.TrainEdits: fit how a generator's latents are edited
+    -o edits.safetensors | -o edits.safetensors --generator stylegan2_ffhq --samples 5000
 """
 """Command: module and class in ``ostec.app``: purpose; below it examples of what follows the command, for its help."""
 

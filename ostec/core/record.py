@@ -59,6 +59,8 @@ class RunRecord(TypedDict, total=False):
     """What the photo is like: brightness, contrast, sharpness."""
     light: dict[str, Any]
     """Of the photo, where it was taken out: harmonics, lamps, strength, the skin's ITA."""
+    fit: dict[str, Any]
+    """Of an RGB fit: decoder, resolution, how its losses fell, how far the pose turned."""
     losses: dict[str, Any]
     iterations: int
     features: str | None

@@ -59,6 +59,32 @@ def fit_dense(landmarks: FaceLandmarks, topology: Topology, settings: DenseFitSe
     )
 
 
+def as_canonical(face: FittedFace, vertices: FloatArray, rotation: DoubleArray, camera: DoubleArray) -> FittedFace:
+    """A face whose mesh and camera have changed, in the canonical frame again.
+
+    Args:
+        face: as it was; its landmarks and residual are kept.
+        vertices: [V, 3] nearly canonical; the eye corners say where the frame is.
+        rotation: [3, 3].
+        camera: [3, 4] scaled orthography of these vertices.
+    """
+    left, right = (vertices[k].astype(np.float64) for k in EYE_CORNERS)
+    unit = EYE_CORNER_DISTANCE_MM / float(np.linalg.norm(left - right))
+    origin = (left + right) / 2 - np.array([0, 0, ORIGIN_SETBACK_MM]) / unit
+    matrix = camera.copy()
+    matrix[:2, :3] /= unit
+    matrix[:2, 3] += camera[:2, :3] @ origin
+    return FittedFace(
+        vertices=((vertices - origin) * unit).astype(np.float32),
+        landmarks=face.landmarks,
+        rotation=rotation,
+        camera_matrix=matrix,
+        pose_deg=pose_from_rotation(rotation),
+        scale=float(np.linalg.norm(matrix[0, :3])),
+        residual=face.residual,
+    )
+
+
 def stretch_of(landmarks: FloatArray, topology: Topology) -> float:
     """How much wider than high a photo shows a face than it is, as the landmarks [N, 3] have it; 1 if as it is.
 

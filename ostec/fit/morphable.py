@@ -52,6 +52,33 @@ class FittedHead:
     """Mean distance of the landmarks from ``modelled``, weighted by their trust."""
 
 
+@dataclass(frozen=True)
+class LandmarkModel:
+    """The N landmarks of a fitted head and how they move with its coefficients, in canonical millimetres."""
+
+    points: DoubleArray
+    """[N, 3] of the coefficients alone."""
+    identity: DoubleArray
+    """[N, 3, K] per standard deviation."""
+    expression: DoubleArray
+    """[N, 3, E] per unit; zero where landmarks do not show it."""
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """What the turns of a fit lead to."""
+
+    values: DoubleArray
+    """[K + E]."""
+    scale: float
+    rotation: DoubleArray
+    offset: DoubleArray
+    error: DoubleArray
+    """[N] millimetres."""
+    weight: DoubleArray
+    """[N]."""
+
+
 class HeadFitter:
     """Fits one model to landmarks; holds what is computed once."""
 
@@ -87,21 +114,9 @@ class HeadFitter:
             FaceError: the landmarks are not finite.
             ValueError: the model has another number of coefficients than ``shape``.
         """
-        target = np.asarray(landmarks, np.float64)
-        if target.shape != self._mean.shape:
-            raise ValueError(f"expected landmarks {self._mean.shape}, got {target.shape}")
-        if not np.isfinite(target).all():
-            raise FaceError("The landmarks of the face are degenerate, so no head can be fitted.")
-        trust = self.correspondence.trust.astype(np.float64)
-        weight = trust
-        values = np.zeros(self._basis.shape[2]) if shape is None else self._values(shape)
-        for _ in range(self.settings.iterations):
-            points = self._mean + self._basis @ values
-            scale, rotation, offset = weighted_similarity(points, target, weight)
-            if shape is None:
-                values = self._coefficients(scale, rotation, offset, target, weight)
-            error = np.linalg.norm(self._placed(values, scale, rotation, offset) - target, axis=1)
-            weight = trust / (1 + (error / self.settings.robust_mm) ** 2)
+        target, placed = np.asarray(landmarks, np.float64), self._solve(landmarks, shape)
+        values, scale, rotation, offset = placed.values, placed.scale, placed.rotation, placed.offset
+        trust, error, weight = self.correspondence.trust.astype(np.float64), placed.error, placed.weight
         count = self.model.identity.shape[2]
         identity, expression = values[:count].astype(np.float32), values[count:].astype(np.float32)
         modelled = scale * self.model.shape(identity, expression).astype(np.float64) @ rotation.T + offset
@@ -117,6 +132,38 @@ class HeadFitter:
             offset=offset,
             error_mm=float((trust * error).sum() / trust.sum()),
         )
+
+    def coefficients(self, landmarks: FloatArray) -> ModelShape:
+        """The coefficients alone that :meth:`fit` finds, which cost a fraction. Raises FaceError as that."""
+        values, count = self._solve(landmarks, None).values.astype(np.float32), self.model.identity.shape[2]
+        return ModelShape(values[:count], values[count:])
+
+    def _solve(self, landmarks: FloatArray, shape: ModelShape | None) -> _Solved:
+        """Similarity, coefficients and weights in turns."""
+        target = np.asarray(landmarks, np.float64)
+        if target.shape != self._mean.shape:
+            raise ValueError(f"expected landmarks {self._mean.shape}, got {target.shape}")
+        if not np.isfinite(target).all():
+            raise FaceError("The landmarks of the face are degenerate, so no head can be fitted.")
+        trust = self.correspondence.trust.astype(np.float64)
+        weight = trust
+        values = np.zeros(self._basis.shape[2]) if shape is None else self._values(shape)
+        for _ in range(self.settings.iterations):
+            points = self._mean + self._basis @ values
+            scale, rotation, offset = weighted_similarity(points, target, weight)
+            if shape is None:
+                values = self._coefficients(scale, rotation, offset, target, weight)
+            error = np.linalg.norm(self._placed(values, scale, rotation, offset) - target, axis=1)
+            weight = trust / (1 + (error / self.settings.robust_mm) ** 2)
+        return _Solved(values, scale, rotation, offset, error, weight)
+
+    def landmark_model(self, fitted: FittedHead) -> LandmarkModel:
+        """The landmarks of a fitted head as a linear model."""
+        values = np.concatenate([fitted.identity, fitted.expression]).astype(np.float64)
+        points = self._placed(values, fitted.scale, fitted.rotation, fitted.offset)
+        basis = fitted.scale * np.einsum("ij,njk->nik", fitted.rotation, self._basis)
+        count = len(fitted.identity)
+        return LandmarkModel(points, basis[..., :count], basis[..., count:])
 
     def spread(self, displacements: DoubleArray) -> DoubleArray:
         """Displacements of the landmarks [N, 3] in millimetres as those of all vertices, [V, 3]: smooth, fading out."""

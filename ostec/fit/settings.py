@@ -80,3 +80,43 @@ class JointFitSettings:
     """As ``MorphableFitSettings.expression_sparsity``."""
     displacement_prior: float = 0.3
     """Weight, in pictures that see a landmark, of the model's own place for it."""
+
+
+@dataclass(frozen=True)
+class RgbFitSettings:
+    """How texture, shape, expression, pose and light are found together; losses and rates are FFHQ-UV's."""
+
+    steps: int = 200
+    """Steps of Adam."""
+    rate: float = 0.01
+    """Of identity and expression; the others' are factors of it."""
+    slow: float = 0.05
+    """Factor for pose and light."""
+    texture_rate: float = 1.0
+    """Factor for the linear decoder's coefficients, which are in standard deviations."""
+    falling: float = 0.4
+    """Last part of the steps over which the rates fall to zero, by half a cosine."""
+    resolution: int = 320
+    """Side in pixels of the face's square up to which the photo keeps its own resolution."""
+    identity: float = 0.2
+    """Weight of 1 - cosine of the face recogniser."""
+    identity_every: int = 4
+    """Steps between two looks of the recogniser, which costs as much as the rest; it weighs more in them."""
+    colour: float = 1.6
+    """Weight of the absolute difference, summed over RGB."""
+    landmarks: float = 2e-3
+    """Weight of the squared distance of 68 landmarks, in pixels of 224."""
+    heavy_landmarks: float = 20.0
+    """How much more the bridge of the nose and the inner lips weigh."""
+    shape: float = 2e-4
+    """Weight of the squared identity coefficients."""
+    expression: float = 1.6e-3
+    """Weight of the squared expression coefficients, in standard deviations."""
+    texture: float = 2e-4
+    """Weight of the decoder's own measure."""
+    grey_light: float = 10.0
+    """Weight of the light's colour."""
+    expression_deviation: float = 0.35
+    """As ``MorphableFitSettings.expression_deviation``."""
+    least_light: float = 0.05
+    """Light below which nothing falls."""

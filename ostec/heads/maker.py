@@ -22,7 +22,7 @@ from ostec.core.types import (
     TexturedFace,
     Topology,
 )
-from ostec.fit.morphable import FittedHead, HeadFitter, skin_triangles
+from ostec.fit.morphable import FittedHead, HeadFitter, LandmarkModel, skin_triangles
 from ostec.fit.settings import MorphableFitSettings
 from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads import texture as skin_over
@@ -266,6 +266,10 @@ class HeadMaker:
     def fit(self, landmarks: FloatArray, shape: ModelShape | None = None) -> FittedHead:
         """Fit the model to landmarks [N, 3] in canonical millimetres; see :meth:`HeadFitter.fit`."""
         return self._fitter.fit(close_lips(landmarks), shape)
+
+    def landmark_model(self, fitted: FittedHead) -> LandmarkModel:
+        """How a fitted head's landmarks move with its coefficients."""
+        return self._fitter.landmark_model(fitted)
 
     @property
     def has_layout(self) -> bool:

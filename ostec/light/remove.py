@@ -95,7 +95,7 @@ def remove_light(
     shine = _image(np.maximum(error.mean(-1, keepdims=True), 0) * weight[:, None], model)[..., 0]
     photo = texels - strength * (bright + _enlarged(odd, model, size))
     probable = _enlarged(_image(light.albedo, model), model, size)
-    filled = texels - _broad(texels - probable, inside, settings.broad)
+    filled = texels - broad_colours(texels - probable, inside, settings.broad)
     mixed = photo + strength * (filled - photo) * (1 - believed[..., None])
     nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
     albedo = from_linear(np.clip(np.exp(mixed) - FLOOR, 0, 1))[nearest[0], nearest[1]]
@@ -140,10 +140,10 @@ def _enlarged(image: FloatArray, model: AlbedoModel, size: int) -> FloatArray:
     return enlarge_inside(image, model.inside, size)
 
 
-def _broad(values: Array, inside: BoolArray, reach: float) -> FloatArray:
-    """Values [S, S, 3] without what is finer than ``reach`` (UV), within the chart."""
+def broad_colours(values: Array, inside: BoolArray, reach: float) -> FloatArray:
+    """Values [S, S, C] without what is finer than ``reach`` (UV), within the chart."""
     size = len(values)
     small = min(size, BROAD_SIDE)
     held = resize_map(np.dstack([values * inside[..., None], inside]).astype(np.float32), small)
     held = ndimage.gaussian_filter(held, (reach * small, reach * small, 0), truncate=2.5)
-    return resize_map(held[..., :3] / np.maximum(held[..., 3:], 1e-3), size)
+    return resize_map(held[..., :-1] / np.maximum(held[..., -1:], 1e-3), size)

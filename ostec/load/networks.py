@@ -96,7 +96,7 @@ def _with_weights(network: _Network, name: str, device: torch.device) -> _Networ
 
 
 def asset_file(name: str, asked: str) -> Path:
-    """The file of ``prior`` or ``generator``: what ships if ``default`` is asked, else a path or one of the catalogue.
+    """The file of a ``prior``, ``generator`` or ``edits``: what ships for ``default``, a path or one of the catalogue.
 
     Raises AssetError if what ships or was fetched is missing or damaged, or a path leads to no file of weights.
     """

@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ostec.pipeline.completer import Completer
+    from ostec.pipeline.fitting import FaceFitter
     from ostec.pipeline.inversion import InvertedFace, Inverter
     from ostec.pipeline.models import Models, load_models, load_prior
     from ostec.pipeline.result import CompletedFace
 
-__all__ = ["CompletedFace", "Completer", "InvertedFace", "Inverter", "Models", "load_models", "load_prior"]
+__all__ = [
+    "CompletedFace",
+    "Completer",
+    "FaceFitter",
+    "InvertedFace",
+    "Inverter",
+    "Models",
+    "load_models",
+    "load_prior",
+]
 _MODULES = {
     "CompletedFace": "result",
     "Completer": "completer",
+    "FaceFitter": "fitting",
     "InvertedFace": "inversion",
     "Inverter": "inversion",
     "Models": "models",

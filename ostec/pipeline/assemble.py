@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ostec.complete.terms import Judging
+from ostec.core.morphable import ModelShape
 from ostec.core.progress import PhotoRun
 from ostec.core.record import RunRecord
 from ostec.core.settings import to_json
@@ -61,6 +62,7 @@ class Assembler:
         completion: Completion,
         portrait: FrontalSource | None,
         run: PhotoRun,
+        shape: ModelShape | None = None,
     ) -> CompletedFace:
         """The finished face with the record of how it was made; ends ``run``'s stage.
 
@@ -70,6 +72,7 @@ class Assembler:
             completion: its texture, as :func:`as_written` gives it.
             portrait: of the frontal view, if asked for.
             run: times and warnings of the face.
+            shape: the face model's coefficients, where they are known already.
         """
         face, settings, texture = observed.face, self.settings, completion.texture
         views, renderer = completion.views, self.renderer
@@ -79,7 +82,8 @@ class Assembler:
         head, over_photo, surfaces, around = None, {}, list[Surface](), None
         if self.heads is not None:
             read = self.models.regressor
-            shape = read_shape(read, observed.photo, face.landmarks) if read is not None else None
+            if shape is None and read is not None:
+                shape = read_shape(read, observed.photo, face.landmarks)
             around = look_around(self.models, observed.photo, face)
             head = self.heads(_bare(textured), shape, around, settings.hair == "painted")
             head = replace(head, unlit=lit is not None)

@@ -22,6 +22,7 @@ from ostec.complete.prior import PriorCompleter
 from ostec.complete.terms import Judging
 from ostec.core.device import pick_device
 from ostec.core.errors import FaceError, OstecError, OstecWarning, OutputError
+from ostec.core.morphable import ModelShape
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import RunRecord, with_warnings
 from ostec.core.settings import MAX_UV_MEGAPIXELS, NO_HEAD
@@ -259,7 +260,7 @@ class Completer:
                 work.end()
         return [work.outcome for work in works]
 
-    def _complete_faces(self, faces: Sequence["_Face"]) -> None:
+    def _complete_faces(self, faces: Sequence["FaceInWork"]) -> None:
         """Complete one face of each of some photos; each work has its result or its failure then."""
         start, failure = time.perf_counter(), None
         try:
@@ -282,7 +283,7 @@ class Completer:
             one.run.warnings.append(f"C{reason}")
             self._complete_faces([one])
 
-    def _make(self, faces: Sequence["_Face"]) -> list[CompletedFace]:
+    def _make(self, faces: Sequence["FaceInWork"]) -> list[CompletedFace]:
         observed = [one.observed for one in faces]
         evidence = [fuse([one], self.observer.unwrapper, self.observer.guide) for one in observed]
         return self._finish([one.work.source for one in faces], observed, evidence, [one.run for one in faces])
@@ -293,8 +294,12 @@ class Completer:
         observed: Sequence[ObservedFace],
         evidence: Sequence[Evidence],
         runs: Sequence[PhotoRun],
+        shapes: Sequence[ModelShape | None] | None = None,
     ) -> list[CompletedFace]:
-        """Complete faces side by side and put their results together; ``observed`` is each one's picture."""
+        """Complete faces side by side and put their results together.
+
+        ``observed`` is each one's picture, ``shapes`` its face model's coefficients where they are known already.
+        """
         beside = len(observed)
 
         def report(stage: str, share: float) -> None:
@@ -312,9 +317,12 @@ class Completer:
                 FinishedFace(o.face, c.texture, o.photo, o.identity) for o, c in zip(observed, completions, strict=True)
             ]
             portraits = self._portraits(finished, lambda share: report("export", share))
+        known = shapes or [None] * beside
         return [
-            self._assembler.assemble(source, o, named(c, e), p, run)
-            for source, o, c, e, p, run in zip(sources, observed, completions, evidence, portraits, runs, strict=True)
+            self._assembler.assemble(source, o, named(c, e), p, run, shape)
+            for source, o, c, e, p, run, shape in zip(
+                sources, observed, completions, evidence, portraits, runs, known, strict=True
+            )
         ]
 
     def _portraits(
@@ -494,7 +502,7 @@ class _Work:
             self._run.enter("")
             self.seconds += time.perf_counter() - start
 
-    def next_face(self) -> "_Face | None":
+    def next_face(self) -> "FaceInWork | None":
         """The next face that is to be completed; None if there is none.
 
         A false detection can be larger than the face: the next one is tried then.
@@ -513,7 +521,7 @@ class _Work:
                     continue
                 run.enter("")
                 run.warnings.extend((*far_half(observed.face), *observed.warnings))
-                return _Face(self, observed, run)
+                return FaceInWork(self, observed, run)
         except Exception as error:  # noqa: BLE001 - it costs the others nothing
             self.failure = error
         finally:
@@ -549,7 +557,7 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Face:
+class FaceInWork:
     """One face of a photo that is to be completed."""
 
     work: _Work

@@ -11,8 +11,9 @@ from ostec.core.errors import AssetError
 from ostec.core.settings import NO_HEAD
 from ostec.core.types import Topology
 from ostec.fit.joint import JointFitter
+from ostec.fit.morphable import HeadFitter
 from ostec.heads.maker import HeadMaker
-from ostec.io.weights import read_mtcnn, read_safetensors
+from ostec.io.weights import is_safetensors, read_mtcnn, read_safetensors, read_state
 from ostec.light.estimate import AlbedoModel, albedo_from_tensors
 from ostec.load.correspondence import correspondence_of
 from ostec.load.generators import read_card
@@ -45,8 +46,12 @@ from ostec.nets.mtcnn import Mtcnn
 from ostec.nets.parsing import BiSeNet
 from ostec.nets.person import PersonNetwork
 from ostec.nets.regressor import Regressor
+from ostec.nets.styleflow import styleflow_from_tensors
+from ostec.pipeline.editing import AttributeReader, attribute_settings
 from ostec.pipeline.settings import CompleteSettings, FullHeadSettings
 from ostec.prior.linear import LinearPrior, prior_from_tensors
+from ostec.project.edit import Edits, edits_from_tensors
+from ostec.project.flow import FlowEdits
 
 _Network = TypeVar("_Network", bound=torch.nn.Module)
 
@@ -201,3 +206,26 @@ def load_joint_fitter(heads: HeadMaker | None) -> JointFitter:
         return JointFitter(heads.model, heads.correspondence)
     model = read_morphable("head")
     return JointFitter(model, correspondence_of(model))
+
+
+def load_edits(path: Path, w_dim: int) -> Edits:
+    """Read how a generator's latents are edited: a file of ``ostec train edits``, or StyleFlow's flow.
+
+    Raises AssetError if it is missing, damaged or of another generator.
+    """
+    if is_safetensors(path):
+        return edits_from_tensors(read_safetensors(path), w_dim, str(path))
+    return FlowEdits(styleflow_from_tensors(read_state(path), str(path)))
+
+
+def load_attribute_reader(device: torch.device) -> AttributeReader:
+    """What measures the pictures of a generator, with what ships.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+    """
+    model = read_morphable("head")
+    fitter = HeadFitter(model, correspondence_of(model), attribute_settings())
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    albedo = load_albedo(verified_path("albedo", "albedo.safetensors"))
+    return AttributeReader(load_facemesh(device), topology, fitter, albedo)

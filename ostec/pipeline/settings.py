@@ -28,7 +28,7 @@ from ostec.core.settings import (
     to_json,
 )
 from ostec.detect.settings import DetectSettings, FollowSettings, LandmarkSettings
-from ostec.fit.settings import DenseFitSettings, MorphableFitSettings, TrackFitSettings
+from ostec.fit.settings import DenseFitSettings, MorphableFitSettings, RgbFitSettings, TrackFitSettings
 from ostec.heads.settings import HeadTextureSettings
 from ostec.light.settings import ITA_RANGE, LightSettings
 from ostec.mask.settings import CoverSettings, HandSettings, MaskSettings, MosaicSettings
@@ -170,6 +170,27 @@ class CompleteSettings:
             named = {"completer": self.completer} if self.completer in ONE_PASS else {"generator": "none"}
             lack = " ".join(*named.items()) if self.iterations else "iterations 0"
             raise ValueError(f"{lack} with prior none leaves nothing that could fill unseen texels.")
+
+
+@dataclass(frozen=True)
+class FitSettings(CompleteSettings):
+    """What decides the content of one RGB fit: a completion without generator and light, and the fit before it.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    completer: Way = "prior"
+    iterations: int = 0
+    generator: str = "none"
+    materials: Materials = "gltf"
+    published: bool = False
+    rgb: RgbFitSettings = field(default_factory=RgbFitSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.face_model == NO_HEAD or self.prior == "none" or self.materials == "none":
+            raise ValueError("face_model, prior and materials must not be none: the fit needs them.")
 
 
 def check_skin_tone(asked: str) -> None:

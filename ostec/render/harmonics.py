@@ -5,6 +5,7 @@ scatters is a sum of these functions of its normal (Ramamoorthi and Hanrahan 200
 """
 
 import numpy as np
+import torch
 
 from ostec.core.types import Array, DoubleArray
 
@@ -30,6 +31,12 @@ def harmonics(normals: Array) -> Array:
     """
     x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
     return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], axis=-1)
+
+
+def harmonics_tensor(normals: torch.Tensor) -> torch.Tensor:
+    """:func:`harmonics` of a tensor, differentiable."""
+    x, y, z = normals.unbind(-1)
+    return torch.stack([torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], dim=-1)
 
 
 def light_harmonics(directions: Array, lamps: Array, even: Array) -> DoubleArray:

@@ -170,10 +170,16 @@ class FakeCompleter:
                 stream.write(what + "\n")
 
 
+class FakeFitter(FakeCompleter):
+    def _complete(self, photo: Path, progress: Callable[[str, float], None]) -> list[FakeFace]:
+        return [replace(face, record={**face.record, "fit": {}}) for face in super()._complete(photo, progress)]
+
+
 def pipeline() -> types.ModuleType:
     """A module to stand in for ``ostec.pipeline``."""
     module = types.ModuleType("ostec.pipeline")
     module.Completer = FakeCompleter  # type: ignore[attr-defined]
+    module.FaceFitter = FakeFitter  # type: ignore[attr-defined]
     return module
 
 

@@ -31,6 +31,12 @@ SAMPLE_ENDINGS = (
     *(f"_sample_{number}.png" for number in range(1, MAX_SAMPLES + 1)),
 )
 """The same of several completions."""
+STAGE_ENDINGS = (
+    *(f"_stage{k}{ending}" for k in (1, 2, 3) for ending in (".png", "_uv.png")),
+    *(f"_stage{k}_{kind}{ending}" for k in (1, 2, 3) for kind in ("id", "exp") for ending in (".obj", ".mtl")),
+    "_stages.npz",
+)
+"""The same of the stages that a fit has in addition."""
 RESULT_ENDINGS = (
     *(".png", ".obj", ".mtl", ".glb", "_frontal.png", "_provenance.png", ".json", ".npz", ".html", "_turntable.webp"),
     "_thumbnail.webp",
@@ -79,7 +85,7 @@ def listed_files(folder: Path) -> set[str]:
     records = (read_record(path, RESULT_KINDS) for path in folder.glob("*.json"))
     files = {name for record in records if record is not None for name in record["files"]}
     for marker in markers:
-        endings = (*RESULT_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
+        endings = (*RESULT_ENDINGS, *STAGE_ENDINGS, EARLIER_TURNTABLE, *INVERSION_ENDINGS)
         named = [name + ending for name in _pending_names(marker) for ending in endings]
         files.update(named, map(safe_name, named))
     return files
