@@ -75,18 +75,18 @@ def slanted_recoloured(
     return np.clip(photo + (slant * (weight > 0))[..., None] * change, 0, 1).astype(np.float32)
 
 
-def mirrored_detail(photo: FloatArray, weight: FloatArray, sigma: float) -> tuple[FloatArray, FloatArray]:
+def mirrored_detail(photo: FloatArray, weight: FloatArray, smooth: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The photo's fine detail brought over from the other half of the face.
 
     Args:
         photo: [S, S, 3].
         weight: [S, S] belief in the photo's texels.
-        sigma: deviation of the low-pass in texels.
+        smooth: [S, S, 3] what a low-pass leaves of it.
 
     Returns:
         Detail [S, S, 3], zero mean and already times the weight, and that weight of the mirrored texel [S, S].
     """
-    detail = (photo - low_pass(photo, weight, sigma)) * weight[..., None]
+    detail = (photo - smooth) * weight[..., None]
     return np.ascontiguousarray(detail[:, ::-1]), np.ascontiguousarray(weight[:, ::-1])
 
 
@@ -118,14 +118,15 @@ def stitch(
     provenance = np.where(alpha >= 0.5, Provenance.PHOTO, Provenance.PRIOR if given is None else given)
     if mirror is not None:
         sigma = settings.detail * size
-        detail, trust = mirrored_detail(photo, alpha, sigma)
+        smooth = low_pass(photo, alpha, sigma)
+        detail, trust = mirrored_detail(photo, alpha, smooth)
         trust = trust * mirror
         detail = np.clip(detail, -settings.detail_limit, settings.detail_limit) * mirror[..., None]
         # Both details at once would draw every edge twice, for the halves never fit quite.
         own = fill - low_pass(fill, inside.astype(np.float32), sigma)
         fill = fill + detail - own * trust[..., None]
         if skin is not None:
-            smooth, missing = low_pass(photo, alpha, sigma), (1 - alpha) * (1 - trust) * skin * inside
+            missing = (1 - alpha) * (1 - trust) * skin * inside
             share = (photo - smooth) / np.maximum(smooth.mean(-1, keepdims=True), 0.05)
             grain = skin_grain(share, (alpha > 0.95) & (skin > 0.95), missing > 0.01, settings.grain)
             fill = fill + grain * fill.mean(-1, keepdims=True) * missing[..., None]

@@ -91,7 +91,7 @@ def test_names_with_leading_dashes_follow_two_dashes(parsed: list[Any]) -> None:
     [
         (["comlete"], "There is no command 'comlete' (did you mean complete? See ostec help)."),
         (["dataset", "buil"], "There is no command 'dataset buil' (did you mean dataset build? See ostec help)."),
-        (["sculpt"], "There is no command 'sculpt'; there is complete, fuse, invert"),
+        (["sculpt"], "There is no command 'sculpt'; there is complete, fuse, fit, frontalize, invert"),
         (["complete", "a.jpg"], "--save-dir DIR must be given (see ostec complete --help)."),
         (["complete", "--save-dir", "o"], "Name at least one photo, folder or glob to complete."),
         (["complete", "a", "--save-dir", ""], "--save-dir is empty."),
@@ -199,7 +199,7 @@ def test_help_texts_flow_at_the_width_of_the_terminal(ostec: Any, monkeypatch: p
     """Line breaks of the docstrings are not kept."""
     monkeypatch.setenv("COLUMNS", "400")
     shown = ostec("complete", "--help").out
-    assert "projects views of it into a StyleGAN2; auto is generator, unless there are 0 iterations or no" in shown
+    assert "projects views of it into a StyleGAN2, diffusion draws detail over the prior's; auto is" in shown
 
 
 def test_settings_come_from_a_file_and_the_command_counts_more(parsed: list[Any], tmp_path: Path) -> None:

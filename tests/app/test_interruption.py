@@ -65,6 +65,7 @@ def test_interrupted_run_keeps_its_work_and_the_same_command_goes_on(
     assert_whole(Path("out"), {"a", "b", "c"})
 
 
+@pytest.mark.slow
 def test_ctrl_c_from_a_terminal(start: Any, photos: Any, tmp_path: Path) -> None:
     photos({"a.jpg": "ok", "b.jpg": "wait"})
     process = start()

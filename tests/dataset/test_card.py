@@ -35,7 +35,7 @@ def test_the_card_counts_photos_faces_and_reasons(tmp_path: Path) -> None:
         "       0 to 128             4  ########################################",
         "Occluders: hand 3, none 1.",
         "| 2 | detect: No face was found. |",
-        "Settings: completer auto, mode auto, iterations 200,",
+        "Settings: completer auto, samples 0, seed 0, mode auto,",
     ):
         assert line in text, line
 

@@ -69,7 +69,7 @@ def test_a_head_is_lit_from_the_lamps_side_and_its_face_has_the_albedo() -> None
     behind = Surface(corners - np.float32([0, 0, 80]), np.full_like(corners, 0.5))
     flat, orm = np.full((8, 8, 3), np.float32([0.5, 0.5, 1])), np.full((8, 8, 3), np.float32([1, 0.5, 0]))
     camera = orthographic_camera(np.eye(3), 2.0, (256.0, 224.0))
-    light = one_lamp(60, 10, np.ones(3))
+    light = one_lamp(60, 10, np.ones(3), even=0.0)
 
     def drawn(albedo: float) -> np.ndarray:
         material = Material(np.full((8, 8, 3), albedo, np.float32), flat, orm, np.ones((8, 8, 1), np.float32))

@@ -55,6 +55,7 @@ def test_what_was_asked_for_is_written_and_listed(face: CompletedFace, tmp_path:
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_more_samples_begin_with_the_same_ones(
     face: CompletedFace, completer: Completer, astronaut: np.ndarray
 ) -> None:
@@ -102,6 +103,7 @@ def network_file(tmp_path: Path, completer: Completer) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_draws_over_the_prior(
     network_file: Path, face: CompletedFace, completer: Completer, astronaut: np.ndarray
 ) -> None:

@@ -176,6 +176,7 @@ def test_front_vertices_read_the_texture_at_their_place(models: UvIdmModels) -> 
     np.testing.assert_allclose(front_colours(models.layout, texture)[:, :2], models.layout.front_uv, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_photo_has_its_own_seed_unless_it_is_seeded_once(models: UvIdmModels, landmarks: np.ndarray) -> None:
     photo = ramp()
     own = UvIdmMaker(models, UvIdmSettings(ddim_steps=1))

@@ -194,7 +194,7 @@ def test_without_mirroring_nothing_is_mirrored(inside, weight, photo):
 
 def test_mirrored_detail_is_the_other_sides_detail_without_its_colour(inside, weight, photo):
     alpha = feathered(weight, inside, 3.0)
-    detail, trust = mirrored_detail(photo, alpha, sigma=2.0)
+    detail, trust = mirrored_detail(photo, alpha, low_pass(photo, alpha, 2.0))
     np.testing.assert_array_equal(trust, alpha[:, ::-1])
     well = ndimage.binary_erosion(trust == 1, iterations=6)
     assert well.sum() > 200
@@ -202,7 +202,7 @@ def test_mirrored_detail_is_the_other_sides_detail_without_its_colour(inside, we
     expected = (photo - ndimage.gaussian_filter(photo, (2, 2, 0)))[:, ::-1]
     np.testing.assert_allclose(detail[well], expected[well], atol=0.01)
     assert not detail[trust == 0].any()
-    brighter, _ = mirrored_detail(photo + 0.1, alpha, sigma=2.0)
+    brighter, _ = mirrored_detail(photo + 0.1, alpha, low_pass(photo + 0.1, alpha, 2.0))
     np.testing.assert_allclose(brighter[well], detail[well], atol=1e-4)
 
 

@@ -31,9 +31,15 @@ TOLERANCES = {
     "duplicates": 0.0,
     "halves": 0.01,
     "ita": 0.5,
+    "pose": 0.1,
+    "expression": 0.005,
+    "gaze": 0.3,
+    "jitter": 0.01,
+    "blinks": 0.05,
+    "lost": 0.005,
 }
 """How much worse the mean may get before it counts, in the figure's own unit (dB for psnr and energy, the natural
-logarithm for sharpness, cm² for surface, degrees for ita)."""
+logarithm for sharpness, cm² for surface, degrees for ita, pose and gaze)."""
 JUDGED_BY = {"perceptual": "perceptual", "identity": "identity", "spread": "identity"}
 """Figure -> the purpose in ``Evaluation.models`` whose judge gave it."""
 _CHUNK = 4_000_000
