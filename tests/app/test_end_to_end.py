@@ -131,6 +131,7 @@ def test_run_again_skips_what_is_done_and_tries_the_rest(batch: Batch) -> None:
     assert len((batch.out / "run.jsonl").read_text("utf-8").splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_result_folder_may_be_the_folder_of_the_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     astronaut().save(tmp_path / "a.jpg")
     command = ["complete", str(tmp_path), "--save-dir", str(tmp_path), *FAST]
@@ -159,6 +160,7 @@ def test_what_cannot_start_is_one_sentence(tmp_path: Path, refuses: Refuses) -> 
     assert (tmp_path / "a.png").read_bytes() == content
 
 
+@pytest.mark.slow
 def test_paper_command_with_its_own_options(tmp_path: Path) -> None:
     words = ("--source_dir", EXAMPLES, "--save_dir", tmp_path / "out", "-i", "0", "-f", "--uv_size", "256")
     said = run(*words, program=(str(ROOT / "run_ostec.py"),), cwd=tmp_path)

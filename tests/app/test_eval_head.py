@@ -99,6 +99,7 @@ def test_a_face_model_that_is_not_there_is_one_sentence(
     assert "ostec models fetch ict_facekit" in refused("--face-model", "ict", "--pairs", "0:0", "-i", "0")
 
 
+@pytest.mark.slow
 def test_a_head_from_the_command_to_the_files_and_again(
     part: PartFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

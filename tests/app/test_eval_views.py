@@ -10,6 +10,8 @@ from ostec.eval.report.record import read_evaluation
 from ostec.io.images import read_image, write_png
 from tests.app.conftest import Refuses
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 QUICK = ("--generator", "none", "--workers", "1")
 

@@ -191,6 +191,7 @@ def test_nobody_listens_any_more(photos: Any, start: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("words", [(), ("--batch", "3"), ("-f",)])
+@pytest.mark.slow
 def test_runs_into_one_folder_share_the_photos(
     photos: Any, start: Any, ostec: Any, calls: Any, tmp_path: Path, words: tuple[str, ...]
 ) -> None:

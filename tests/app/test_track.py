@@ -15,6 +15,8 @@ import pytest
 from ostec.app.cli import main
 from ostec.io.video import Video, VideoWriter, is_video_file
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "astronaut.png"
 FRAMES, SIDE = 48, 360
 COVERED = range(34, 42)

@@ -153,6 +153,7 @@ def test_changed_settings_are_named(
     assert json.loads((world / "changed.json").read_text("utf-8"))["images_seen"] == 24
 
 
+@pytest.mark.slow
 def test_other_portraits_are_read_anew(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("portraits", "photos", "first"):
         shutil.copytree(world / name, tmp_path / name)

@@ -179,6 +179,7 @@ def test_plans_without_sense_are_refused(name: str, value: int, least: int) -> N
 TINY = ("--resolution", "16", "--channel-base", "64", "--steps", "3", "--device", "cpu")
 
 
+@pytest.mark.slow
 def test_tool_writes_the_figures_and_takes_them_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ def pictures(network: Generator) -> torch.Tensor:
     return network(torch.randn(2, 16, generator=torch.Generator().manual_seed(3)))
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_network_is_found(network, pictures):
     found = search(network, pictures[:1], None, 120)
     error = (found.image - pictures[:1]).square().mean() / pictures[:1].var()

@@ -126,6 +126,7 @@ def test_a_portrait_is_the_photo_where_that_is_known_and_its_colours_are_carried
     assert steps < 1.5 * np.abs(np.diff(drawn.mean(2), axis=1)).max()
 
 
+@pytest.mark.slow
 def test_a_completion_runs_whole_and_its_portrait_keeps_hair_and_background(
     completer: Completer, tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_completion_runs_whole_and_its_portrait_keeps_hair_and_background(
     assert records[0]["realism"] == records[1]["realism"]
 
 
+@pytest.mark.slow
 def test_a_photo_is_inverted_as_ffhq_cuts_it(models: Models) -> None:
     inverter = Inverter(models, InvertSettings(iterations=2), torch.device("cpu"), [])
     photo = read_image(ASTRONAUT)

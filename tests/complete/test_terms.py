@@ -250,6 +250,7 @@ def extended(folder: Path, models: Models, projection: ProjectionSettings, **cha
     return json.loads(made.extend(folder, "astronaut", ASTRONAUT, frontalize=True, turntable=False).read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_a_judged_portrait_that_is_added_later_is_the_same(
     everybody: Models, judged: CompletedFace, tmp_path: Path
 ) -> None:

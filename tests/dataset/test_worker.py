@@ -90,6 +90,7 @@ def picture(made: Made, tmp_path: Path) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("two_views")
+@pytest.mark.slow
 def test_photos_side_by_side_are_done_as_alone(projecting: Completer, photos: list[Photo], tmp_path: Path) -> None:
     maker, sizes = FaceMaker(projecting), []
     with pytest.MonkeyPatch.context() as patch:
@@ -110,6 +111,7 @@ def test_photos_side_by_side_are_done_as_alone(projecting: Completer, photos: li
 
 
 @pytest.mark.usefixtures("two_views")
+@pytest.mark.slow
 def test_a_shared_projection_that_fails_is_done_again_one_by_one(
     projecting: Completer, photos: list[Photo], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,8 @@ from ostec.io.images import read_image
 from ostec.pipeline.settings import CompleteSettings
 from tests.eval.planted import SameMesh, write_planted
 
+pytestmark = pytest.mark.slow
+
 ALONE = CompleteSettings(mode="soft", iterations=0, face_model="none")
 SETTINGS = HeadSettings(lights=("hard",), pairs=(Pair(25, 0), Pair(25, -40)), baselines=True, completion=ALONE)
 

@@ -53,6 +53,7 @@ def _ignore(key: str, outcome: dict[str, Any], found: bool) -> None:
     return None
 
 
+@pytest.mark.slow
 def test_outcomes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     keys = ("bbb", "a", "fail-x", "cc")
     before = torch.get_num_threads()

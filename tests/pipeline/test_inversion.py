@@ -188,6 +188,7 @@ def test_a_hidden_half_is_not_trusted_and_the_other_is(inverted: InvertedFace, m
 
 
 @pytest.mark.usefixtures("same_fit")
+@pytest.mark.slow
 def test_hidden_pixels_have_no_say(
     inverter: Inverter, image: FloatArray, masked: InvertedFace, right_half: FloatArray
 ) -> None:

@@ -124,6 +124,7 @@ def test_every_file_is_listed_and_written(soft: CompletedFace, tmp_path: Path) -
             np.testing.assert_array_equal(arrays[f"w_{view.name}"], view.latent)
 
 
+@pytest.mark.slow
 def test_a_portrait_that_is_added_later_is_the_same(completer: Completer, soft: CompletedFace, tmp_path: Path) -> None:
     asked = with_settings(completer, frontalize=True)
     asked(ASTRONAUT).save(tmp_path / "at_once")

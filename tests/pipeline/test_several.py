@@ -94,6 +94,7 @@ def test_three_sides_show_more_than_one(
     assert fused.record["source"] == "yaw0.png"
 
 
+@pytest.mark.slow
 def test_neither_order_nor_doubles_matter(
     completer: Completer, views: dict[int, Path], fused: CompletedFace, tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def test_what_cannot_be_used_is_left_out_with_a_line(
         completer.fuse([])
 
 
+@pytest.mark.slow
 def test_reference_decides_light_and_pose(completer: Completer, views: dict[int, Path]) -> None:
     face = completer.fuse([*views.values()], reference=views[-35])
     assert face.pose_deg[1] < -15
@@ -197,6 +199,7 @@ def clip(draw: Callable[[float], FloatArray], tmp_path_factory: pytest.TempPathF
     return write_video(tmp_path_factory.mktemp("clip") / "turning.mp4", frames)
 
 
+@pytest.mark.slow
 def test_a_video_is_as_good_as_its_stills(
     completer: Completer, freckled: FloatArray, clip: Path, fused: CompletedFace
 ) -> None:
@@ -212,6 +215,7 @@ def test_a_video_is_as_good_as_its_stills(
     assert believed(face).sum() > 0.95 * believed(fused).sum()
 
 
+@pytest.mark.slow
 def test_a_video_that_phones_turn_is_seen_upright(completer: Completer, clip: Path, tmp_path: Path) -> None:
     lying = [np.rot90(frame) for frame in frames_of(clip)]
     stored = write_video(tmp_path / "stored.mp4", [np.ascontiguousarray(frame) for frame in lying])

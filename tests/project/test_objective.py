@@ -136,6 +136,7 @@ def test_stages_by_hand():
     assert stages(10, 256, settings, pyramid=True) == [Stage(64, 0, 3), Stage(256, 3, 7)]
 
 
+@pytest.mark.slow
 def test_coarse_to_fine_finds_what_full_size_finds_and_draws_less(network):
     target = whole_target(network.generator.synthesis(network.latents(7)).clamp(-2, 2))
     found, drawn = {}, {}

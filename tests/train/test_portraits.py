@@ -158,6 +158,7 @@ def test_folder_without_portraits(network: FaceMesh, topology: Topology, tmp_pat
         collect_texels((tmp_path,), frozenset(), network, topology, 32)
 
 
+@pytest.mark.slow
 def test_train_prior_writes_a_file_that_completes_photos(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, out = tmp_path / "portraits", tmp_path / "mine.safetensors"
     folder.mkdir()
