@@ -115,10 +115,14 @@ class UvCanvas:
 
     def _eyes(self, photo: FloatArray, weight: FloatArray, fill: FloatArray) -> MirroredEyes:
         """Photo and fill [S, S, 3] with a hidden eye drawn from the other one."""
-        if self.prior is None:
+        prior, size = self.prior, len(weight)
+        if prior is None:
             return MirroredEyes(photo, fill, np.zeros(weight.shape, bool))
-        straight = self.prior_texture(self.prior.image(self.prior.mean), len(weight))
-        opening = resize_map(self.guide.eyes, len(weight))
+        opening = resize_map(self.guide.eyes, size)
+
+        def straight() -> FloatArray:
+            return self.prior_texture(prior.image(prior.mean), size)
+
         return mirror_eyes(photo, weight, fill, opening, straight, self.blend_settings.eye)
 
     def _mirror(self, size: int) -> FloatArray:

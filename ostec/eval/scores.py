@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from ostec.core.types import BoolArray, FloatArray
+from ostec.render.colour import LUMA
 
 Direction = Literal["higher", "lower", "one", "none"]
 """Which values are good: high, low, near 1, or neither (the figure describes)."""
@@ -42,8 +43,6 @@ FIGURES: dict[str, Direction] = {
 """By the first word of a figure's name."""
 Perceptual = Callable[[FloatArray, FloatArray, BoolArray], float]
 """A judge of two pictures [H, W, 3] over a mask [H, W]; lower is better."""
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Of red, green and blue (BT.601)."""
 LEAST_SHARE = 0.02
 """Share of the face below which what is unseen has no figures of its own: a rim alone says nothing."""
 TONE_LIMITS_DEG = (10, 41)

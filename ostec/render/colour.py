@@ -5,6 +5,9 @@ import torch
 
 from ostec.core.types import Array
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Of red, green and blue (BT.601)."""
+
 
 def to_linear(values: Array) -> Array:
     """SRGB to linear light."""

@@ -5,16 +5,16 @@ person is the better guess, but mirrored as it is, it squints: both irises turn 
 other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 from ostec.core.types import BoolArray, FloatArray
+from ostec.render.colour import LUMA
 from ostec.stitch.blend import low_pass
 from ostec.stitch.settings import EyeSettings
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def mirror_eyes(
     trust: FloatArray,
     fill: FloatArray,
     eyes: FloatArray,
-    neutral: FloatArray,
+    neutral: Callable[[], FloatArray],
     settings: EyeSettings | None = None,
 ) -> MirroredEyes:
     """Draw an eye that was not seen as the mirror image of the other one that was, looking the same way.
@@ -52,7 +52,7 @@ def mirror_eyes(
         trust: [S, S] in [0, 1]: belief in the photo's texels, zero where it shows none.
         fill: [S, S, 3]: gives the mean colour about the eye.
         eyes: [S, S] in [0, 1]: both openings, softly.
-        neutral: [S, S, 3]: a face that looks straight ahead; its irises are where a gaze is measured from.
+        neutral: gives a face [S, S, 3] that looks straight ahead, from whose irises a gaze is measured.
         settings: the defaults if None.
     """
     settings = settings or EyeSettings()
@@ -65,7 +65,7 @@ def mirror_eyes(
             continue
         if trust[hidden.place][open_here].mean() >= settings.seen:
             continue
-        turned = _gaze(photo, eyes, seen) - _gaze(neutral, eyes, seen)
+        turned = _gaze(photo, eyes, seen) - _gaze(neutral(), eyes, seen)
         eye = _moved(np.ascontiguousarray(photo[:, ::-1]), hidden, settings.turn * turned, settings.most_turned)
         share = eyes * _window(eyes.shape, hidden)
         mirrored_trust = np.ascontiguousarray(trust[:, ::-1])
@@ -107,7 +107,7 @@ def _window(shape: tuple[int, ...], opening: _Opening) -> FloatArray:
 def _gaze(texture: FloatArray, eyes: FloatArray, opening: _Opening) -> float:
     """How far the dark of an eye lies to the right of the opening's middle, in half widths of the opening."""
     rows, columns = opening.place
-    luma = texture[opening.place] @ _LUMA
+    luma = texture[opening.place] @ LUMA
     weight = eyes[opening.place] > 0.5
     # Iris and pupil are the darkest third; the lids' shadows above and below run along the whole opening.
     height = rows.stop - rows.start

@@ -77,7 +77,7 @@ class ColourSettings:
     """Least and largest factor of the deviation: an overlap of bare skin says little about contrast."""
     fade: float = 0.05
     """Weight of the overlap, seen through the low-pass, at which a carried difference has faded to half."""
-    least: float = 0.002
+    least: float = 0.01
     """Share of the texels below which nothing is matched, for want of an overlap."""
 
 

@@ -9,6 +9,7 @@ from scipy import ndimage
 from ostec.core.types import BoolArray, FloatArray
 from ostec.nets.denoiser import TextureCondition, TextureDenoiser, sample_residual
 from ostec.prior.linear import TONE_FACTORS, LinearPrior, fill_from_prior, sample_from_prior
+from ostec.render.colour import LUMA
 from ostec.train.portraits import PortraitTexels
 
 SAMPLES = 8
@@ -17,7 +18,6 @@ _SCORED = 0.4
 """Weight above which a texel of a held-out portrait is taken for the truth."""
 _FEWEST = 100
 """Scored texels of a half that has figures."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,5 @@ def _psnr(image: FloatArray, half: HiddenHalf) -> float:
 
 def _sharpness(image: FloatArray, half: HiddenHalf) -> float:
     inner = ndimage.binary_erosion(half.scored, iterations=2)
-    made, true = (sum(ndimage.sobel(x @ _LUMA, axis)[inner] ** 2 for axis in (0, 1)) for x in (image, half.truth))
+    made, true = (sum(ndimage.sobel(x @ LUMA, axis)[inner] ** 2 for axis in (0, 1)) for x in (image, half.truth))
     return float(made.sum() / max(true.sum(), 1e-9))

@@ -41,7 +41,7 @@ def only(side: str) -> np.ndarray:
 @pytest.mark.parametrize("seen", ["left", "right"])
 def test_both_eyes_look_the_same_way(turn: float, seen: str) -> None:
     photo, smudge = face(turn, turn), np.full((SIZE, SIZE, 3), 0.6, np.float32)
-    eyes = mirror_eyes(photo, only(seen), smudge, openings(), face(0, 0), EyeSettings(turn=2, gain=(1, 1)))
+    eyes = mirror_eyes(photo, only(seen), smudge, openings(), lambda: face(0, 0), EyeSettings(turn=2, gain=(1, 1)))
     made, taken = eyes.fill, eyes.taken
     hidden = RIGHT if seen == "left" else LEFT
     assert iris(made, hidden) == pytest.approx(turn, abs=0.7)
@@ -50,7 +50,7 @@ def test_both_eyes_look_the_same_way(turn: float, seen: str) -> None:
 
 
 def test_an_eye_takes_the_colour_of_the_fill_about_it() -> None:
-    eyes = mirror_eyes(face(0, 0), only("left"), face(0, 0) * 0.7, openings(), face(0, 0))
+    eyes = mirror_eyes(face(0, 0), only("left"), face(0, 0) * 0.7, openings(), lambda: face(0, 0))
     made, taken = eyes.fill, eyes.taken
     assert made[taken].mean() == pytest.approx((face(0, 0) * 0.7)[taken].mean(), rel=0.02)
 
@@ -58,7 +58,7 @@ def test_an_eye_takes_the_colour_of_the_fill_about_it() -> None:
 @pytest.mark.parametrize("trust", [np.zeros((SIZE, SIZE), np.float32), np.ones((SIZE, SIZE), np.float32)])
 def test_nothing_changes_where_both_or_none_are_seen(trust: np.ndarray) -> None:
     fill = face(0, 0)
-    eyes = mirror_eyes(face(2, 2, 0.3), trust, fill, openings(), face(0, 0))
+    eyes = mirror_eyes(face(2, 2, 0.3), trust, fill, openings(), lambda: face(0, 0))
     assert np.array_equal(eyes.fill, fill)
     assert np.array_equal(eyes.photo, face(2, 2, 0.3))
     assert not eyes.taken.any()
@@ -67,7 +67,7 @@ def test_nothing_changes_where_both_or_none_are_seen(trust: np.ndarray) -> None:
 def test_an_eye_of_which_a_part_is_covered_is_no_model_for_the_other() -> None:
     trust = only("left")
     trust[44:50, 28:52] = 0
-    eyes = mirror_eyes(face(0, 0), trust, face(1, 1, 0.5), openings(), face(0, 0))
+    eyes = mirror_eyes(face(0, 0), trust, face(1, 1, 0.5), openings(), lambda: face(0, 0))
     assert not eyes.taken.any()
     assert np.array_equal(eyes.fill, face(1, 1, 0.5))
 
@@ -77,7 +77,7 @@ def test_a_half_hidden_eye_passes_smoothly_into_the_other_eyes_image() -> None:
     trust[:, LEFT[0] :] = 1
     photo = face(0, 0)
     photo[:, :64] = np.clip(photo[:, :64] + 0.1, 0, 1)
-    eyes = mirror_eyes(photo, trust, face(0, 0), openings(), face(0, 0), EyeSettings(gain=(1, 1)))
+    eyes = mirror_eyes(photo, trust, face(0, 0), openings(), lambda: face(0, 0), EyeSettings(gain=(1, 1)))
     row = (eyes.photo[LEFT[1]] * trust[LEFT[1], :, None] + eyes.fill[LEFT[1]] * (1 - trust[LEFT[1], :, None])).mean(-1)
     plain = (photo[LEFT[1]] * trust[LEFT[1], :, None] + eyes.fill[LEFT[1]] * (1 - trust[LEFT[1], :, None])).mean(-1)
     joint = slice(LEFT[0] - 1, LEFT[0] + 1)

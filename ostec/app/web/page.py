@@ -139,6 +139,20 @@ class Page:
             js_on_load=(HERE / "drop.js").read_text(encoding="utf-8"),
         )
 
+    def _taking(self, tab: str, told: Callable[[list[Path]], str]) -> Callable[[str, Any], Html]:
+        """A handler that keeps the files dropped on a tab and says what ``told`` says of them."""
+        sessions = self.desk.sessions
+
+        @self._asking
+        def take(value: str, request: Any) -> Html:
+            try:
+                paths = sessions.take(sessions.of(request.session_hash), tab, value)
+            except UsageError as error:
+                return html.said(str(error), bad=True)
+            return html.said(told(paths)) if paths else ""
+
+        return take
+
     def _run_row(self, label: str) -> tuple[Any, Any]:
         with self.gr.Row():
             start = self.gr.Button(label, variant="primary")
@@ -320,14 +334,6 @@ class Page:
                 shown = gr.HTML("")
 
         @self._asking
-        def take(value: str, request: Any) -> Html:
-            try:
-                paths = desk.sessions.take(desk.sessions.of(request.session_hash), "folder", value)
-            except UsageError as error:
-                return html.said(str(error), bad=True)
-            return html.said(f"{len(paths)} photos are here.") if paths else ""
-
-        @self._asking
         async def complete(
             source: str,
             target: str,
@@ -350,6 +356,7 @@ class Page:
             async for update in self._carry_out(session, "folder", job_of, show):
                 yield update
 
+        take = self._taking("folder", lambda paths: f"{len(paths)} photos are here.")
         drop.change(take, drop, progress, api_visibility="private", show_progress="hidden")
         start.click(
             complete,
@@ -387,14 +394,6 @@ class Page:
                 shown = gr.HTML("")
 
         @self._asking
-        def take(value: str, request: Any) -> Html:
-            try:
-                paths = desk.sessions.take(desk.sessions.of(request.session_hash), "track", value)
-            except UsageError as error:
-                return html.said(str(error), bad=True)
-            return html.said(f"{paths[0].name} is here.") if paths else ""
-
-        @self._asking
         async def track(everybody: bool, request: Any) -> AsyncIterator[Any]:
             session = desk.sessions.of(request.session_hash)
             paths = session.photos.get("track", [])
@@ -412,6 +411,7 @@ class Page:
             async for update in self._carry_out(session, "track", job_of, show):
                 yield update
 
+        take = self._taking("track", lambda paths: f"{paths[0].name} is here.")
         drop.change(take, drop, progress, api_visibility="private", show_progress="hidden")
         start.click(track, everybody, [progress, shown, start, stop], api_visibility="private", show_progress="hidden")
         self._cancels(stop, "track")

@@ -34,12 +34,13 @@ from ostec.core.types import BoolArray, ByteArray, DoubleArray, FloatArray, Prov
 from ostec.eval.jobs import Jobs, digest_of, program_digest
 from ostec.eval.judges import IdentityJudge, load_identity
 from ostec.eval.report.record import Evaluation, Row
-from ostec.eval.scores import LUMA, RIM_PX, gradient_energy
+from ostec.eval.scores import RIM_PX, gradient_energy
 from ostec.export.record import read_record, versions
 from ostec.io.files import make_folder, remove_leftovers
 from ostec.io.images import IMAGE_SUFFIXES, read_image, read_palette_png, resize_image, to_bytes, write_png
 from ostec.load.topology import read_topology
 from ostec.pipeline.models import load_prior
+from ostec.render.colour import LUMA
 from ostec.render.uv import bake_layout
 
 BLUR_TEXELS = 55
