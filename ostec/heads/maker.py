@@ -30,7 +30,7 @@ from ostec.heads.around import HAIRLINE, SeenHead, seen_head
 from ostec.heads.eyes import common_gaze, eye_opening, gaze, seen_eye, with_eyeballs
 from ostec.heads.hair import EAR_TINT, ear_of, hair_contrast, painted, scalp_of, strands, usual_hair
 from ostec.heads.iris import eye_turn, iris_texture
-from ostec.heads.mouth import INSIDE, between_lips, close_lips, mouth_light
+from ostec.heads.mouth import INSIDE, between_lips, close_lips, fading, mouth_light
 from ostec.heads.parts import Head, HeadPart
 from ostec.heads.rig import Rigger
 from ostec.heads.settings import HeadTextureSettings
@@ -166,7 +166,7 @@ class HeadMaker:
             skins[name] = made
         eyes = self.eyes(fitted, face.vertices, topology, whole)
         seen_eyes, turns = ({}, {}) if photo is None else self._seen_eyes(fitted, photo)
-        head = self.assembled(fitted, skins | eyes | seen_eyes, mouth_light(whole, topology), turns)
+        head = self.assembled(fitted, skins | eyes | seen_eyes, mouth_light(whole, topology, face.vertices), turns)
         head = replace(head, shares_texture=self._has_layout_of(topology))
         return self._with_mouth(head, face.vertices, topology, whole)
 
@@ -361,7 +361,11 @@ class HeadMaker:
                 middle = eyeball(vertices)[0]
                 turned = ((vertices - middle) @ turns[name].T + middle).astype(np.float32)
                 part = replace(part, vertices=turned, normals=(part.normals @ turns[name].T).astype(np.float32))
-            parts.append(replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made))
+            part = replace(part, texture=made) if self.has_layout else replace(part, vertex_colours=made)
+            if name in INSIDE:
+                faded = fading(name, vertices, part.normals, part.triangles, self._front(fitted.vertices))
+                part = replace(part, vertex_colours=faded)
+            parts.append(part)
         said = (
             (not self.has_layout, NO_LAYOUT),
             (self._made_eyes, MADE_EYES),
@@ -378,6 +382,12 @@ class HeadMaker:
             (*self.model.notes, *(note for applies, note in said if applies)),
             rig=replace(self._rigger(fitted), turns={EYE_JOINTS[name]: turn for name, turn in turns.items()}),
         )
+
+    def _front(self, vertices: FloatArray) -> float:
+        """The z of the foremost vertex of the teeth, or of what else is inside the mouth."""
+        within = [name for name in INSIDE if name in self.parts]
+        teeth = [name for name in within if name.startswith("teeth")]
+        return max(float(vertices[self.parts[name].ids, 2].max()) for name in teeth or within)
 
     def carried(
         self, texture: FaceTexture, vertices: FloatArray, on_head: FaceOnHead, seen: SeenHead | None = None

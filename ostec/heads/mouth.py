@@ -1,11 +1,11 @@
-"""The mouth of a head: lips that touch, and what the face shows between open ones, for heads without an inside."""
+"""The mouth of a head: lips that touch, how light fades within, and what the face shows between open lips."""
 
 import numpy as np
 
-from ostec.core.types import FloatArray, Topology
+from ostec.core.types import FloatArray, IntArray, Topology
 from ostec.heads.parts import HeadPart
 from ostec.heads.texture import sample, surface_normals
-from ostec.render.geometry import in_polygon
+from ostec.render.geometry import in_polygon, smoothstep
 
 INSIDE = ("gums", "mouth_socket", "teeth_lower", "teeth_upper", "tongue")
 """Parts of a model any of which fills its mouth."""
@@ -24,17 +24,32 @@ DARKEST = 0.45
 """The inside of a mouth is at least so bright, as a share of the usual."""
 _SIDE = 256
 """Texels of the layout at which that is measured."""
+HIGHLIGHT = 0.95
+"""Of a closed mouth, light is told by the face: share of its vertices that are darker than teeth would be."""
+FADES_MM = {"teeth_upper": (0.0, 30.0, 0.7), "teeth_lower": (0.0, 30.0, 0.7), "gums": (0.0, 30.0, 0.75)}
+INNER_FADES_MM = (-6.0, 34.0, 0.85)
+"""How deep behind the front teeth a part begins to darken, where it ends, and by how much; others as the second. Light
+enters between the lips alone, and viewers cast no shadows there."""
+GROOVE = 0.5
+"""How much darker a vertex is that lies as far below its neighbours as they are wide apart."""
 
 
-def mouth_light(texture: FloatArray, topology: Topology) -> tuple[float, float, float]:
+def mouth_light(texture: FloatArray, topology: Topology, vertices: FloatArray) -> tuple[float, float, float]:
     """The light inside a mouth, RGB in [``DARKEST``, 1]: of what is brightest between the lips, half of its tint.
+
+    A closed mouth has none of it to show, so that the face's highlights tell how bright it is.
 
     Args:
         texture: [S, S, 3] in the face's layout.
         topology: with the region ``mouth``; white light where it has none.
+        vertices: [W, 3] the face mesh, canonical millimetres.
     """
     if REGION not in topology.regions:
         return 1.0, 1.0, 1.0
+    if _closed(vertices):
+        bright = np.quantile(sample(texture, topology.uv).mean(-1), HIGHLIGHT)
+        grey = float(np.clip(bright / np.mean(TEETH), DARKEST, 1))
+        return grey, grey, grey
     at = (np.arange(_SIDE) + 0.5) / _SIDE
     u, v = np.meshgrid(at, at)
     within = in_polygon(u, v, topology.regions[REGION])
@@ -48,6 +63,32 @@ def mouth_light(texture: FloatArray, topology: Topology) -> tuple[float, float, 
     return red, green, blue
 
 
+def _closed(vertices: FloatArray) -> bool:
+    upper, lower = vertices[list(LIPS)]
+    return bool(np.linalg.norm(upper - lower) < OPEN_MM)
+
+
+def fading(name: str, vertices: FloatArray, normals: FloatArray, triangles: IntArray, front: float) -> FloatArray:
+    """Shares [V, 3] of its colour that the vertices [V, 3] of a part inside the mouth keep: less in depth and grooves.
+
+    Args:
+        name: of the part.
+        vertices: [V, 3] canonical millimetres.
+        normals: [V, 3] unit.
+        triangles: [F, 3] of the part.
+        front: how far in front the foremost teeth are, the z of their foremost vertex.
+    """
+    begins, ends, most = FADES_MM.get(name, INNER_FADES_MM)
+    deep = 1 - most * smoothstep(front - vertices[:, 2], begins, ends)
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    apart = (vertices[pairs[:, 1]] - vertices[pairs[:, 0]]).astype(np.float64)
+    above = np.bincount(pairs[:, 0], (apart * normals[pairs[:, 0]]).sum(1), len(vertices))
+    width = np.bincount(pairs[:, 0], np.linalg.norm(apart, axis=1), len(vertices))
+    groove = 1 - GROOVE * np.clip(above / np.maximum(width, 1e-9), 0, 1)
+    return np.repeat((deep * groove)[:, None], 3, axis=1).astype(np.float32)
+
+
 def between_lips(vertices: FloatArray, topology: Topology, texture: FloatArray, has_layout: bool) -> HeadPart | None:
     """The piece of the face mesh between the lips as a part of its own, or None where the mouth is closed.
 
@@ -57,8 +98,7 @@ def between_lips(vertices: FloatArray, topology: Topology, texture: FloatArray, 
         texture: [S, S, 3] in its layout.
         has_layout: whether the part gets a texture, or else colours at its vertices.
     """
-    upper, lower = vertices[list(LIPS)]
-    if REGION not in topology.regions or np.linalg.norm(upper - lower) < OPEN_MM:
+    if REGION not in topology.regions or _closed(vertices):
         return None
     within = in_polygon(topology.uv[:, 0], topology.uv[:, 1], topology.regions[REGION])
     ids, inverse = np.unique(topology.triangles[within[topology.triangles].any(axis=1)], return_inverse=True)

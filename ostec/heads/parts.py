@@ -25,13 +25,14 @@ class HeadPart:
     uv: FloatArray
     """[V, 2] within [0, 1], v up; [0, 2] where the model has no layout."""
     colour: tuple[float, float, float]
-    """RGB in [0, 1] (sRGB) of the whole part; white where there is a texture or a colour per vertex."""
+    """RGB in [0, 1] (sRGB) of the whole part; white where there is a texture."""
     roughness: float = 1.0
     """0 (mirror) to 1 (dull)."""
     texture: FloatArray | None = None
     """[S, S, 3] in [0, 1], or None."""
     vertex_colours: FloatArray | None = None
-    """[V, 3] RGB in [0, 1] (sRGB), in place of a texture where there is no layout."""
+    """[V, 3] RGB in [0, 1] (sRGB), times ``colour``: in place of a texture where there is no layout; how light fades in
+    the mouth."""
     ids: IntArray | None = None
     """[V]: the model's vertices; None for a part that is not the model's, which its head's rig does not move."""
     polygons: IntArray | None = None

@@ -196,7 +196,7 @@ class TextureTransfer:
             pictures |= dict.fromkeys(sheet.parts, sheet.joined(pictures, baking.charts))
         known = {name: at.weight for name, at in baking.at.items()} if maker.has_layout else {}
         shared = tuple(sheet.parts for sheet in sheets)
-        head = maker.assembled(fitted, pictures, mouth_light(result.texture, self.topology))
+        head = maker.assembled(fitted, pictures, mouth_light(result.texture, self.topology, result.vertices))
         return Transferred(head, shared, known, size if maker.has_layout else None)
 
     def _apart(self, texture: FloatArray, largest: int) -> FaceTexture:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ostec.core.types import FloatArray
-from ostec.heads.mouth import BEHIND_MM, DARKEST, TEETH, between_lips, mouth_light
+from ostec.heads.mouth import BEHIND_MM, DARKEST, TEETH, between_lips, fading, mouth_light
 from ostec.heads.texture import sample
 from ostec.render.geometry import in_polygon
 from tests.toy import toy_texture, toy_topology
@@ -76,6 +76,33 @@ def test_light_of_the_mouth_is_that_of_what_is_between_the_lips() -> None:
     ):
         texture = np.full((256, 256, 3), 0.1 if colour.mean() > 0.7 else 0.9, np.float32)
         texture[within] = colour
-        assert mouth_light(texture, TOPOLOGY) == pytest.approx(wanted, abs=1e-3)
+        assert mouth_light(texture, TOPOLOGY, _mesh(5.0)) == pytest.approx(wanted, abs=1e-3)
     elsewhere = replace(TOPOLOGY, regions={})
-    assert mouth_light(np.zeros((8, 8, 3), np.float32), elsewhere) == (1, 1, 1)
+    assert mouth_light(np.zeros((8, 8, 3), np.float32), elsewhere, _mesh(5.0)) == (1, 1, 1)
+
+
+def test_light_of_a_closed_mouth_is_grey_and_as_bright_as_the_face_not_the_lips() -> None:
+    at = (np.arange(256) + 0.5) / 256
+    u, v = np.meshgrid(at, 1 - at)
+    texture = np.full((256, 256, 3), np.mean(TEETH) * 0.8, np.float32)
+    texture[in_polygon(u, v, TOPOLOGY.regions["mouth"])] = 0.2, 0.1, 0.1
+    assert mouth_light(texture, TOPOLOGY, _mesh(0.5)) == pytest.approx([0.8] * 3, abs=1e-3)
+    assert max(mouth_light(texture, TOPOLOGY, _mesh(5.0))) < 0.7
+
+
+def test_what_lies_deeper_is_darker_and_a_groove_is_darker_than_its_sides() -> None:
+    depth = np.arange(0, 40, 2, np.float32)
+    vertices = np.stack([np.tile([-1, 0, 1], 20), np.zeros(60), -np.repeat(depth, 3)], axis=1).astype(np.float32)
+    up = np.tile(np.float32([0, 1, 0]), (60, 1))
+    ids = np.arange(60).reshape(20, 3)
+    one, two, three, four = ids[:-1, :-1], ids[1:, :-1], ids[1:, 1:], ids[:-1, 1:]
+    quads = np.stack([one, two, three, four], axis=-1).reshape(-1, 4)
+    triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
+    for name in ("teeth_upper", "tongue"):
+        flat = fading(name, vertices, up, triangles, 0.0)
+        assert (np.diff(flat[::3, 0]) <= 0).all()
+        assert flat[-1, 0] < 0.4 < 0.9 < flat[0, 0]
+        grooved = vertices.copy()
+        grooved[1::3, 1] -= 0.5
+        assert (fading(name, grooved, up, triangles, 0.0)[1::3] < flat[1::3]).all()
+        np.testing.assert_allclose(fading(name, grooved, up, triangles, 0.0)[::3], flat[::3])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from ostec.app.checks import need_files, refusal
 from ostec.app.options import Quiet, Verbose, option
 from ostec.core.errors import UsageError
-from ostec.core.settings import NO_HEAD, Mode
+from ostec.core.settings import NO_HEAD, Mode, Way
 from ostec.pipeline.settings import CompleteSettings
 
 
@@ -42,10 +42,14 @@ class CompletionOptions:
     """default, none (as 0 iterations), a name of ostec models list (stylegan2_ffhq), or a generator's file."""
     prior: Annotated[str, option(metavar="default|none|FILE")] = "default"
     """default, none, or a file of ostec train prior."""
+    completer: Way = "auto"
+    """auto, prior, generator or diffusion; see ostec complete."""
+    denoiser: Annotated[str, option(metavar="default|FILE")] = "default"
+    """Network of completer diffusion: default, or a file of ostec train diffusion."""
 
     def settings(self, **others: Any) -> CompleteSettings:
         """Settings of the completion, with others of their fields. Raises UsageError for values that mean nothing."""
-        need_files(generator=self.generator, prior=self.prior)
+        need_files(generator=self.generator, prior=self.prior, denoiser=self.denoiser)
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         try:
             return CompleteSettings(**{"face_model": NO_HEAD, **own, **others})

@@ -126,7 +126,7 @@ def draw_full_head(head: full.Head, camera: Camera) -> DrawnHead:
             y = np.clip((1 - part.uv[:, 1]) * rows, 0.5, rows - 0.5)
             uv, start = np.stack([x / width, 1 - y / height], axis=1), start + columns
         elif part.vertex_colours is not None:
-            colour = part.vertex_colours
+            colour = colour * part.vertex_colours
         values.append(np.c_[uv, colour, np.full(len(uv), part.texture is not None)])
         points.append(part.vertices)
         triangles.append(part.triangles + first)
