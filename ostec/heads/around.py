@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, minimum_filter
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
 from ostec.heads.texture import surface_normals
@@ -44,6 +46,8 @@ SHINE = 0.09, -0.45
 shine has 0.05, hair 0.13 and more."""
 FINE = 6.0
 """Deviation in pixels of the blur that contrast is measured against and averaged with."""
+BARE = 0.7
+"""Scalp with less hair is bare."""
 EVIDENCE = 5.0
 """Log odds for or against hair that colour brings at most."""
 
@@ -116,6 +120,7 @@ def seen_head(
     evidence = np.clip((of_skin - of_hair) / 2, -EVIDENCE, EVIDENCE)
     prior = np.clip(scalp, 0.02, 0.98)
     hair = (scalp > 0.01) / (1 + np.exp(-evidence - np.log(prior / (1 - prior))))
+    hair[holes(hair, scalp, weight, triangles, ids)] = 1
     known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, *HAIRLINE))
     return replace(
         seen,
@@ -125,6 +130,18 @@ def seen_head(
         hair_colour=_single(np.median(colour[hairy], axis=0)),
         share=(share[0], max(share)),  # who has hair on top has it at the sides
     )
+
+
+def holes(hair: DoubleArray, scalp: FloatArray, weight: DoubleArray, triangles: IntArray, ids: IntArray) -> BoolArray:
+    """[V]: bare scalp with hair all round: a highlight, or hair like skin. A bald head's reaches its brow."""
+    own = np.full(triangles.max() + 1, -1)
+    own[ids] = np.arange(len(ids))
+    bare = (hair < BARE) & ((weight > 0.05) | (scalp < 0.5))
+    edges = own[np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])]
+    one, other = edges[(edges >= 0).all(1) & bare[edges].all(1)].T
+    graph = coo_array((np.ones(len(one)), (one, other)), (len(ids), len(ids)))
+    piece = connected_components(graph, directed=False)[1]
+    return np.asarray(bare & ~np.isin(piece, piece[scalp < 0.5]))
 
 
 def _view(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ostec.core.types import FloatArray, PhotoAround
-from ostec.heads.around import SeenHead, seen_head
+from ostec.heads.around import SeenHead, holes, seen_head
 from ostec.heads.eyes import sphere
 from ostec.heads.hair import ear_of, painted, scalp_of, strands, usual_hair
 
@@ -52,6 +52,21 @@ def test_dark_hair_is_seen_in_its_colour_and_stands_in_for_what_is_hidden() -> N
     back = (POINTS[:, 2] < -60) & (SCALP > 0.95)
     assert (usual[back] > 0.9).all()
     assert (seen.weight[POINTS[:, 2] < -30] == 0).all()
+
+
+def test_bare_patch_with_hair_all_round_is_a_hole_but_not_one_that_reaches_the_brow() -> None:
+    ids = np.arange(400).reshape(20, 20)
+    corners = np.stack([ids[:-1, :-1], ids[1:, :-1], ids[1:, 1:], ids[:-1, 1:]], axis=-1).reshape(-1, 4)
+    triangles = np.concatenate([corners[:, [0, 1, 2]], corners[:, [0, 2, 3]]]).astype(np.int32)
+    scalp, hair, seen = np.ones((20, 20), np.float32), np.ones((20, 20)), np.ones((20, 20))
+    scalp[15:] = hair[15:] = 0  # the brow
+    hair[5:8, 3:6] = 0.2
+    hair[5:, 12] = 0.2
+    hair[1, 12:15] = seen[1, 12:15] = 0  # what is not seen is left to what people have
+    found = holes(hair.ravel(), scalp.ravel(), seen.ravel(), triangles, ids.ravel().astype(np.int32)).reshape(20, 20)
+    wanted = np.zeros((20, 20), bool)
+    wanted[5:8, 3:6] = True
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_bare_scalp_and_its_shine_are_no_hair() -> None:

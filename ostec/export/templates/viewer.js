@@ -26,7 +26,7 @@ void main() {
     vec3 n = normalize(facing) * (gl_FrontFacing ? 1.0 : -1.0);
     vec3 key = normalize(vec3(-0.5, 0.6, 0.8)), fill = normalize(vec3(0.9, 0.1, 0.4));
     float shine = pow(max(dot(n, normalize(key + vec3(0, 0, 1))), 0.0), mix(160.0, 8.0, roughness));
-    vec3 light = 0.22 + vec3(0.85, 0.82, 0.78) * max(dot(n, key), 0.0) + vec3(0.16, 0.19, 0.24) * max(dot(n, fill), 0.0);
+    vec3 light = 0.36 + vec3(0.71, 0.69, 0.66) * max(dot(n, key), 0.0) + vec3(0.14, 0.16, 0.20) * max(dot(n, fill), 0.0);
     vec3 linear = pow(flatColour, vec3(2.2)) * light + 0.5 * pow(1.0 - roughness, 2.0) * shine * colour.r;
     flatColour = pow(clamp(linear, 0.0, 1.0), vec3(1.0 / 2.2));
   }
