@@ -33,6 +33,8 @@ NECK_MM, COLLAR_MM = (-75.0, -55.0), (-140.0, -115.0)
 """Heights below which the photo's detail is a collar's, and below which its colours are a garment's."""
 LEAST_SPREAD = np.array([0.35, 0.05, 0.07])
 """Least deviation of skin's and hair's log brightness, log (red / green) and log (green / blue)."""
+MOST_SPREAD = np.array([1.0, 0.06, 0.085])
+"""The most: rouge, or lamps of two colours, must not make hair and collars skin."""
 UNLIKE = 9.0
 """Squared distance from skin's colours beyond which scalp is hair; and from both where something is neither."""
 LEAST_SEEN = 20
@@ -192,7 +194,7 @@ def _spread(some: DoubleArray, every: DoubleArray) -> tuple[DoubleArray, DoubleA
     """Median and robust deviation [3] of some values, of all where there are too few."""
     of = some if len(some) >= LEAST_SEEN else every
     middle = np.median(of, axis=0)
-    return middle, np.maximum(1.48 * np.median(np.abs(of - middle), axis=0), LEAST_SPREAD)
+    return middle, np.clip(1.48 * np.median(np.abs(of - middle), axis=0), LEAST_SPREAD, MOST_SPREAD)
 
 
 def _distance(value: DoubleArray, spread: tuple[DoubleArray, DoubleArray]) -> DoubleArray:
