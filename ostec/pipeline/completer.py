@@ -119,7 +119,7 @@ class Completer:
         model, settings = self.models.albedo, self.settings
         if model is None or settings.materials == "none":
             return None
-        layout = self.observer.unwrapper.layout
+        layout = self.observer.unwrapper.on_cpu.layout
         return MaterialMaker(self.models.topology, layout, model, settings.light, settings.skin_tone)
 
     @classmethod

@@ -193,7 +193,7 @@ class FaceFitter(Completer):
         assert model is not None
         assert prior is not None
         assert isinstance(completer, PriorCompleter)
-        layout = self.observer.unwrapper.layout(model.size)
+        layout = self.observer.unwrapper.on_cpu.layout(model.size)
         transfer = light_transfer(observed.face.vertices, self.models.topology.triangles)
         light, _, _ = light_of_photo(observed.coarse, layout, transfer, model, settings)
         fill = completer.canvas.fill(fuse([observed], self.observer.unwrapper, self.observer.guide))
@@ -229,7 +229,7 @@ class FaceFitter(Completer):
         identity = None
         if self.settings.rgb.identity > 0:
             if self._recogniser is None:
-                loaded = load_recogniser(self.device)
+                loaded = load_recogniser(torch.device("cpu"))  # as the fit itself is
                 self._recogniser = loaded.network
                 self.weights |= loaded.hashes
             network, crop = self._recogniser, identity_crop(marks, self._recogniser)
@@ -244,7 +244,7 @@ class FaceFitter(Completer):
         face, seen = observed.face, observed.seen
         mask = torch.from_numpy((seen.mask * seen.visible).astype(np.float32))[..., None]
         camera = camera_from_matrix(square.camera_of(face.camera_matrix), face.rotation)
-        layout, size = self.observer.unwrapper.layout(seen.size), (square.side, square.side)
+        layout, size = self.observer.unwrapper.on_cpu.layout(seen.size), (square.side, square.side)
         drawn = render_textured(torch.from_numpy(face.vertices), layout, mask, camera, size).colour
         reach = 2 * max(1, round(RIM * square.side)) + 1
         return np.asarray(ndimage.minimum_filter(drawn[..., 0].numpy(), reach), np.float32)

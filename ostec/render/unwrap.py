@@ -1,5 +1,7 @@
 """A photo through the fitted mesh into the UV layout."""
 
+import functools
+
 import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional
@@ -25,6 +27,11 @@ class Unwrapper:
         if size not in self._layouts:
             self._layouts[size] = bake_layout(self.topology, size, self.device)
         return self._layouts[size]
+
+    @functools.cached_property
+    def on_cpu(self) -> "Unwrapper":
+        """The same for what is computed on the CPU whatever the device: light and shape."""
+        return self if self.device.type == "cpu" else Unwrapper(self.topology)
 
     def unwrap(self, image: FloatArray, face: FittedFace, size: int) -> UvObservation:
         """Read the photo at every texel.

@@ -78,6 +78,13 @@ def test_a_layout_is_baked_once(unwrapper):
     assert unwrapper.layout(64).inside.shape == (64, 64)
 
 
+def test_what_is_computed_on_the_cpu_has_its_layout_there(unwrapper):
+    assert unwrapper.on_cpu is unwrapper
+    elsewhere = Unwrapper(toy_topology(), "meta")
+    assert elsewhere.on_cpu is elsewhere.on_cpu
+    assert elsewhere.on_cpu.layout(64).inside.numpy().any()
+
+
 @pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0), (5.0, 40.0, 0.0), (-5.0, -60.0, 10.0)])
 def test_nothing_of_the_background_enters_the_stitched_texture(unwrapper, texture, pose):
     # The fill is the truth, so any difference from it came in through the photo.
