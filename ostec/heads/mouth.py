@@ -26,10 +26,10 @@ _SIDE = 256
 """Texels of the layout at which that is measured."""
 HIGHLIGHT = 0.95
 """Of a closed mouth, light is told by the face: share of its vertices that are darker than teeth would be."""
-FADES_MM = {"teeth_upper": (0.0, 30.0, 0.7), "teeth_lower": (0.0, 30.0, 0.7), "gums": (0.0, 30.0, 0.75)}
-INNER_FADES_MM = (-6.0, 34.0, 0.85)
+FADES_MM = {"teeth_upper": (0.0, 30.0, 0.55), "teeth_lower": (0.0, 30.0, 0.55), "gums": (0.0, 30.0, 0.6)}
+INNER_FADES_MM = (-6.0, 34.0, 0.7)
 """How deep behind the front teeth a part begins to darken, where it ends, and by how much; others as the second. Light
-enters between the lips alone, and viewers cast no shadows there."""
+enters between the lips alone; renderers that cast shadows must still show something there."""
 GROOVE = 0.5
 """How much darker a vertex is that lies as far below its neighbours as they are wide apart."""
 
