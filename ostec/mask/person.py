@@ -28,13 +28,13 @@ def photo_around(image: FloatArray, face: FittedFace, network: PersonNetwork) ->
     angle = float(np.arctan2(up[0], -up[1]))
     crop = Crop((float(x), float(y)), SPAN_MM * face.scale, angle, SIZE)
     pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
-    within = torch.ones_like(pixels[:, :1])
-    around = warp(torch.cat([pixels, within], dim=1), [crop], border="zero")
-    small = torch.nn.functional.avg_pool2d(around[:, :3], SIZE // INPUT_SIZE).to(next(network.parameters()).device)
+    around = warp(pixels, [crop], border="zero")
+    within = warp(torch.ones(1, 1, 1, 1).expand_as(pixels[:, :1]), [crop], border="zero")
+    small = torch.nn.functional.avg_pool2d(around, SIZE // INPUT_SIZE).to(next(network.parameters()).device)
     person = torch.nn.functional.interpolate(
         network(small).cpu(), (SIZE, SIZE), mode="bilinear", align_corners=False
     )  # [1, 1, S, S]
-    person = person * around[:, 3:]
+    person = person * within
     to_crop = crop.axes[:2, :2].T / crop.scale**2
     camera = np.c_[to_crop @ matrix[:2, :3], to_crop @ (matrix[:2, 3] - crop.offset[:2])]
-    return PhotoAround(around[0, :3].permute(1, 2, 0).numpy(), person[0, 0].numpy(), camera, around[0, 3].numpy())
+    return PhotoAround(around[0].permute(1, 2, 0).numpy(), person[0, 0].numpy(), camera, within[0, 0].numpy())

@@ -14,6 +14,8 @@ from torch.nn import functional
 from ostec.core.errors import BackendError
 from ostec.render.zbuffer import rasterize_cpu
 
+_BAND_BYTES = 32 << 20
+
 
 @lru_cache(maxsize=1)
 def _cuda_context() -> Any:
@@ -89,6 +91,12 @@ def interpolate(attribute: torch.Tensor, raster: torch.Tensor, triangles: torch.
     Returns:
         [B, H, W, C], zero where nothing was hit.
     """
+    row = 3 * len(raster) * raster.shape[2] * attribute.shape[-1] * attribute.element_size()
+    bands = raster.split(max(1, _BAND_BYTES // max(row, 1)), dim=1)  # the corners of a large raster are large
+    return torch.cat([_interpolated(attribute, band, triangles) for band in bands], dim=1)
+
+
+def _interpolated(attribute: torch.Tensor, raster: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
     corners = _corners(attribute.expand(len(raster), -1, -1), raster, triangles)  # [B, H, W, 3, C]
     u, v = raster[..., 0:1], raster[..., 1:2]
     value = corners[..., 0, :] * u + corners[..., 1, :] * v + corners[..., 2, :] * (1 - u - v)
