@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ostec.core.types import BoolArray, FloatArray, UvObservation
 from ostec.mask.settings import CoverSettings
-from ostec.mask.skin import MaskGuide
+from ostec.mask.skin import MaskGuide, log_colour
 from ostec.nets.covers import SIZE, CoverNetwork
 from ostec.render.unwrap import resize_map
 
@@ -61,6 +61,7 @@ def find_cover(
         large = large | (guide.parts["eyes"] & seen.visible)
     if not large.any():
         return Cover()
+    large = large | _continued(seen, guide, large, settings)
     looked = seen.visible & guide.inside
     inner = looked & (guide.rim > settings.border)
     parts = []
@@ -91,6 +92,19 @@ def _unlike(
     with torch.no_grad():
         odds = network(planes, visible)[0, 0].cpu().numpy()
     return np.asarray(resize_map(_regions(odds, shown, settings).astype(np.float32), size) > 0.5)
+
+
+def _continued(seen: UvObservation, guide: MaskGuide, large: BoolArray, settings: CoverSettings) -> BoolArray:
+    """Texels [S, S] below the nose that a cover of one colour runs on into: the network takes them for a moustache."""
+    log, apart = log_colour(seen.colour), np.array(settings.alike)
+    covered, skin = large & seen.visible, guide.core & seen.visible & ~large
+    if not covered.any() or not skin.any():
+        return np.zeros_like(large)
+    of_cover, of_skin = (np.abs((log - np.median(log[where], axis=0)) / apart).max(-1) for where in (covered, skin))
+    like = covered | (seen.visible & guide.beard & (of_cover < 1) & (of_skin > 2))
+    reach = max(1, round(settings.margin * seen.size))  # between open lips nothing is seen
+    label, _ = ndimage.label(ndimage.binary_dilation(like, iterations=reach))
+    return like & np.isin(label, np.unique(label[covered]))
 
 
 def _blind(colour: FloatArray, shown: BoolArray, guide: MaskGuide, settings: CoverSettings) -> bool:

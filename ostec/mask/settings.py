@@ -61,6 +61,8 @@ class CoverSettings:
     """Smallest share of the face inside that border for a cover that hides no whole part of it."""
     margin: float = 2.5 / 128
     """Width in UV that a cover takes with it at its edge."""
+    alike: tuple[float, float, float] = (0.4, 0.12, 0.12)
+    """Log light and log tints by which a cover's own colour varies; skin is twice as far from it, or more."""
     white: float = 0.1
     """Log of the light beside an iris over the iris's below which there is none: of 1,624 portraits none has less than
     0.12 in both eyes; of drawn lids nine in ten have up to 0.02."""

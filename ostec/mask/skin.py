@@ -26,7 +26,7 @@ from ostec.render.harmonics import harmonics
 _FLOOR = 0.03
 """Added before the logarithm, so that black does not dominate."""
 _LEAST_SPREAD = np.array([0.12, 0.04, 0.04])
-"""Smallest deviation of a group of surrounding colours, in the log colours of :func:`_log_colour`."""
+"""Smallest deviation of a group of surrounding colours, in the log colours of :func:`log_colour`."""
 _LOG_VOLUME = 2.5
 """Volume of the log colours that occur at all: three nats of light, 0.9 of each tint."""
 
@@ -183,7 +183,7 @@ def face_mask(
     reach = max(3, round(settings.retreat * seen.size) | 1)
     smooth = ndimage.minimum_filter(np.where(weight > 0, smooth, np.inf), reach)
     mask = 1 / (1 + np.exp(-1.5 * np.clip(smooth, -20, 20)))
-    rims = spectacles(_log_colour(seen.colour), model.distance * (weight > 0), guide.rims, settings.spectacles)
+    rims = spectacles(log_colour(seen.colour), model.distance * (weight > 0), guide.rims, settings.spectacles)
     mask = np.where(guide.inside, np.where(weight > 0, mask, 1) * (1 - rims), 0)
     return FaceMask(mask.astype(np.float32), rims)
 
@@ -202,7 +202,7 @@ class _SkinModel:
     """[3]."""
 
 
-def _log_colour(colour: FloatArray) -> FloatArray:
+def log_colour(colour: FloatArray) -> FloatArray:
     """RGB [..., 3] to (light, red, blue) in logs [..., 3]; a change of exposure moves the first alone."""
     log = np.log(colour + _FLOOR)
     light = log.mean(-1)
@@ -211,7 +211,7 @@ def _log_colour(colour: FloatArray) -> FloatArray:
 
 def _skin_model(seen: UvObservation, seed: FloatArray, guide: MaskGuide) -> _SkinModel:
     """Shading by spherical harmonics and a constant tint, fitted robustly to the seed texels."""
-    log = _log_colour(seen.colour)
+    log = log_colour(seen.colour)
     functions = harmonics(seen.normal)
     known = seed > 0
     weight = seed
@@ -239,7 +239,7 @@ def _skin_model(seen: UvObservation, seed: FloatArray, guide: MaskGuide) -> _Ski
 def _other_likelihood(colour: FloatArray, surround: FloatArray, skin: _SkinModel, settings: MaskSettings) -> FloatArray:
     """Log density [S, S] of every colour under what is not skin: anything at all, or what surrounds the face."""
     anything = np.full(colour.shape[:2], -np.log(_LOG_VOLUME), np.float32)
-    log = _log_colour(surround)
+    log = log_colour(surround)
     log = log[(((log - skin.mean) / skin.spread) ** 2).sum(-1) > settings.skin_like]
     if len(log) < 20 * settings.components:
         return anything
@@ -251,7 +251,7 @@ def _other_likelihood(colour: FloatArray, surround: FloatArray, skin: _SkinModel
         warnings.simplefilter("ignore")  # an empty cluster is left out below
         _, label = kmeans2(scaled, start, iter=15, minit="matrix")
     groups = [log[label == k] for k in range(settings.components) if np.count_nonzero(label == k) >= 10]
-    texels = _log_colour(colour)
+    texels = log_colour(colour)
     density = np.zeros(colour.shape[:2])
     for group in groups:
         spread = np.maximum(group.std(0), _LEAST_SPREAD)

@@ -120,6 +120,26 @@ def test_what_is_known_to_be_covered_is(seen: UvObservation, guide: MaskGuide) -
     assert not cover.free[known].any()
 
 
+def test_a_cover_of_one_colour_runs_on_into_what_is_like_it_but_not_into_skin(
+    seen: UvObservation, guide: MaskGuide
+) -> None:
+    """As a microphone before mouth and moustache, with nothing seen between the lips."""
+    v, u = 1 - (np.arange(MASK_SIZE)[:, None] + 0.5) / MASK_SIZE, (np.arange(MASK_SIZE) + 0.5) / MASK_SIZE
+    level = float((v * guide.parts["mouth"]).sum() / guide.parts["mouth"].sum())
+    disc = np.hypot(u - 0.5, v - level) < 0.09
+    above = disc & (v > level + 0.015)
+    gap = disc & (np.abs(v - level) < 0.006)
+    visible = seen.visible & ~gap
+    shown = replace(seen, visible=visible, colour=np.where(disc[..., None], np.float32(0.12), seen.colour))
+    cover = found_for(disc & ~above, shown, guide)
+    assert cover.free is not None
+    assert not cover.free[above & visible & guide.beard].any()
+    assert cover.free[guide.parts["nose"] & ~guide.beard].all()
+    of_skin = find_cover(seen, guide, None, known=disc & ~above)
+    assert of_skin.free is not None
+    assert of_skin.free[(v > level + 0.07) & guide.beard & guide.inside & (np.abs(u - 0.5) > 0.15)].all()
+
+
 def test_pictures_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match="128 x 128 texels"):
         CoverNetwork()(torch.zeros(1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
