@@ -33,8 +33,6 @@ NECK_MM, COLLAR_MM = (-75.0, -55.0), (-140.0, -115.0)
 """Heights below which the photo's detail is a collar's, and below which its colours are a garment's."""
 LEAST_SPREAD = np.array([0.35, 0.05, 0.07])
 """Least deviation of skin's and hair's log brightness, log (red / green) and log (green / blue)."""
-MOST_SPREAD = np.array([1.0, 0.06, 0.085])
-"""The most: rouge, or lamps of two colours, must not make hair and collars skin."""
 UNLIKE = 9.0
 """Squared distance from skin's colours beyond which scalp is hair; and from both where something is neither."""
 LEAST_SEEN = 20
@@ -122,14 +120,18 @@ def seen_head(
     evidence = np.clip((of_skin - of_hair) / 2, -EVIDENCE, EVIDENCE)
     prior = np.clip(scalp, 0.02, 0.98)
     hair = (scalp > 0.01) / (1 + np.exp(-evidence - np.log(prior / (1 - prior))))
-    hair[holes(hair, scalp, weight, triangles, ids)] = 1
+    patch = holes(hair, scalp, weight, triangles, ids)
+    hair[patch] = 1
+    usual = np.median(colour[hairy], axis=0)
+    badge = patch & (of_hair > UNLIKE)  # on a cap, say: its colour is no hair's
     known = np.maximum(skin, np.exp(-np.maximum(of_hair - UNLIKE, 0) / UNLIKE) * smoothstep(scalp, *HAIRLINE))
     return replace(
         seen,
         sharp=_single(sharp * known),
         skin=_single(skin * (1 - hair)),
         hair=_single(hair),
-        hair_colour=_single(np.median(colour[hairy], axis=0)),
+        colour=_single(np.where(badge[:, None], usual, colour)),
+        hair_colour=_single(usual),
         share=(share[0], max(share)),  # who has hair on top has it at the sides
     )
 
@@ -194,7 +196,7 @@ def _spread(some: DoubleArray, every: DoubleArray) -> tuple[DoubleArray, DoubleA
     """Median and robust deviation [3] of some values, of all where there are too few."""
     of = some if len(some) >= LEAST_SEEN else every
     middle = np.median(of, axis=0)
-    return middle, np.clip(1.48 * np.median(np.abs(of - middle), axis=0), LEAST_SPREAD, MOST_SPREAD)
+    return middle, np.maximum(1.48 * np.median(np.abs(of - middle), axis=0), LEAST_SPREAD)
 
 
 def _distance(value: DoubleArray, spread: tuple[DoubleArray, DoubleArray]) -> DoubleArray:
