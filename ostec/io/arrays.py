@@ -151,7 +151,7 @@ def read_npy_header(stream: Any, name: str) -> NpyHeader:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
         return NpyHeader(version, *read(stream))
-    except (tokenize.TokenError, SyntaxError, MemoryError) as error:  # brackets that stay open, or nest without number
+    except (tokenize.TokenError, SyntaxError, TypeError, MemoryError) as error:  # open brackets, names that are none
         raise ValueError(f"the header of {name} is garbled") from error
 
 

@@ -51,6 +51,7 @@ def test_the_forged_header_with_an_honest_shape_is_read(tmp_path: Path) -> None:
         (b"\x93NUMPY\x01\x00" + struct.pack("<H", 14) + b"{'descr': (   ", "the header of w is garbled"),
         (b"\x93NUMPY\x01\x00" + struct.pack("<H", 9000) + b"-" * 9000, "the header of w is garbled"),
         (header("(2,)", ",i8") + bytes(16), "the header of w is garbled"),  # a type that NumPy takes for Python
+        (header("(2,)").replace(b" 'shape'", b"b'shape'") + bytes(8), "the header of w is garbled"),
         (bytes(80 << 20), "w would take 83886080 bytes"),
     ],
 )
