@@ -16,6 +16,8 @@ class DetectSettings:
     """From one level of the pyramid to the next: about half the area."""
     thresholds: tuple[float, float, float] = (0.6, 0.7, 0.8)
     """Least probability that a window needs to pass P-Net, R-Net and O-Net."""
+    weak: tuple[float, float, float] = (0.6, 0.6, 0.4)
+    """The same once more where no window passes: a mask over mouth and nose leaves the detector half in doubt."""
     nms: tuple[float, float, float, float] = (0.5, 0.7, 0.7, 0.7)
     """Largest overlap of two windows: within a level, between levels, after R-Net, after O-Net."""
     max_side: int = 1600
@@ -25,8 +27,8 @@ class DetectSettings:
     def __post_init__(self) -> None:
         if not self.min_face_size >= 1 or not 0 < self.scale_factor < 1 or self.max_side < CELL:
             raise ValueError(f"expected min_face_size >= 1, 0 < scale_factor < 1, max_side >= {CELL}, got {self}")
-        if not all(0 < share <= 1 for share in (*self.thresholds, *self.nms)):
-            raise ValueError(f"expected thresholds and nms above 0 and up to 1, got {self}")
+        if not all(0 < share <= 1 for share in (*self.thresholds, *self.weak, *self.nms)):
+            raise ValueError(f"expected thresholds, weak and nms above 0 and up to 1, got {self}")
 
 
 @dataclass(frozen=True)

@@ -95,16 +95,30 @@ def _unlike(
 
 
 def _continued(seen: UvObservation, guide: MaskGuide, large: BoolArray, settings: CoverSettings) -> BoolArray:
-    """Texels [S, S] below the nose that a cover of one colour runs on into: the network takes them for a moustache."""
-    log, apart = log_colour(seen.colour), np.array(settings.alike)
+    """Texels [S, S] that a cover runs on into, by the colours of both.
+
+    The network takes a microphone before the upper lip for a moustache, and the light check of a scarf at its edge for
+    skin.
+    """
+    log, apart = log_colour(seen.colour) / np.array(settings.alike), settings.reach * seen.size
     covered, skin = large & seen.visible, guide.core & seen.visible & ~large
     if not covered.any() or not skin.any():
         return np.zeros_like(large)
-    of_cover, of_skin = (np.abs((log - np.median(log[where], axis=0)) / apart).max(-1) for where in (covered, skin))
-    like = covered | (seen.visible & guide.beard & (of_cover < 1) & (of_skin > 2))
-    reach = max(1, round(settings.margin * seen.size))  # between open lips nothing is seen
-    label, _ = ndimage.label(ndimage.binary_dilation(like, iterations=reach))
+    near = ndimage.distance_transform_edt(~covered) < apart
+    of_cover, of_skin = (_unlikeness(log, where, count) for where, count in ((covered, settings.shades), (skin, 1)))
+    like = covered | (seen.visible & (guide.beard | near) & (of_cover < 1) & (of_skin > 1.5))
+    margin = max(1, round(settings.margin * seen.size))
+    # Between open lips nothing is seen: a cover goes on behind that.
+    open_to = ndimage.binary_dilation(like, iterations=margin) | (guide.parts["mouth"] & ~seen.visible)
+    label, _ = ndimage.label(open_to)
     return like & np.isin(label, np.unique(label[covered]))
+
+
+def _unlikeness(log: FloatArray, where: BoolArray, shades: int) -> FloatArray:
+    """How far each of [S, S, 3] is from the nearest of a region's shades, as its largest difference."""
+    values = log[where]
+    groups = np.array_split(values[np.argsort(values[:, 0], kind="stable")], min(shades, len(values)))
+    return np.min([np.abs(log - np.median(group, axis=0)).max(-1) for group in groups], axis=0)
 
 
 def _blind(colour: FloatArray, shown: BoolArray, guide: MaskGuide, settings: CoverSettings) -> bool:

@@ -62,7 +62,11 @@ class CoverSettings:
     margin: float = 2.5 / 128
     """Width in UV that a cover takes with it at its edge."""
     alike: tuple[float, float, float] = (0.4, 0.12, 0.12)
-    """Log light and log tints by which a cover's own colour varies; skin is twice as far from it, or more."""
+    """Log light and log tints by which a cover's own colour varies; skin is half as far again from the face's."""
+    shades: int = 4
+    """Shades of a cover, from dark to light, that are compared: it may be chequered."""
+    reach: float = 0.06
+    """Distance in UV from a cover within which it may run on anywhere on the face."""
     white: float = 0.1
     """Log of the light beside an iris over the iris's below which there is none: of 1,624 portraits none has less than
     0.12 in both eyes; of drawn lids nine in ten have up to 0.02."""

@@ -29,6 +29,7 @@ def guesses(
     face: FittedFace,
     box: FaceBox,
     doubt: float,
+    sure: bool,
     size: tuple[int, int],
     seen: UvObservation,
     cover: Cover,
@@ -41,6 +42,7 @@ def guesses(
         face: in its photo.
         box: where it was detected.
         doubt: how far detector, landmarks and fit disagree.
+        sure: whether detector and landmarks' network are both sure that it is a face.
         size: height and width of the photo.
         seen: the photo in the layout, masked.
         cover: what was found before the face.
@@ -63,6 +65,8 @@ def guesses(
     believed = (seen.mask > 0.5) & seen.visible
     if (dark := float((seen.colour[believed].mean(-1) < DARK).mean()) if believed.any() else 0.0) >= DARK_SHARE:
         said.append(f"{100 * dark:.0f} % of the face lies in deep shadow: its colours there are uncertain.")
+    if not sure:
+        said.append("The face is hard to recognise, so its landmarks may be wrong.")
     if doubt > DOUBTFUL:
         said.append("Detector and landmarks disagree: the landmarks may not be this face's.")
     stretch = stretch_of(face.landmarks, topology)

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ostec.core.errors import FaceError
+from ostec.core.progress import PhotoRun
 from ostec.core.types import FloatArray
 from ostec.pipeline import CompletedFace, Completer
 from plant_covers import PHOTO_SHARE, TEMPLE_LEVELS, Painter, judge
@@ -19,6 +21,7 @@ def bare(completer: Completer, astronaut: FloatArray) -> CompletedFace:
     ("kind", "parts"),
     [
         ("mask_blue", {"mouth", "chin"}),
+        ("mask_teal", {"mouth", "chin"}),
         ("mask_white", {"mouth", "chin"}),
         ("low_white", {"mouth", "chin"}),
         ("low_beige", {"mouth", "chin"}),
@@ -28,6 +31,7 @@ def bare(completer: Completer, astronaut: FloatArray) -> CompletedFace:
         ("sunglasses", {"eyes"}),
         ("mosaic", {"eyes"}),
         ("lids", {"eyes"}),
+        ("microphone", set()),
         ("fringe", {"forehead"}),
     ],
 )
@@ -49,6 +53,17 @@ def test_nothing_is_found_on_a_bare_face(completer: Completer, astronaut: FloatA
     without = blind.complete_all(astronaut)[0]
     assert "cover" not in bare.record["occluders"]
     np.testing.assert_array_equal(bare.textured.completed.colour, without.textured.completed.colour)
+
+
+def test_a_face_of_which_hardly_anything_is_left_is_refused(completer: Completer, astronaut: FloatArray) -> None:
+    from ostec.mask.covers import Cover
+
+    observer = completer.observer
+    hidden = Cover(np.zeros((256, 256), np.float32), ("eyes", "mouth", "nose", "chin"), 0.76)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ostec.pipeline.observe.find_cover", lambda *_: hidden)
+        with pytest.raises(FaceError, match=r"^Something covers nearly all of the face \(76 %\), or it is none\.$"):
+            observer.observe(astronaut, observer.detect(astronaut)[0], PhotoRun(None))
 
 
 def test_the_record_names_the_weights(completer: Completer) -> None:

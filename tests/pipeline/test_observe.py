@@ -125,3 +125,64 @@ def test_doubt_is_deviation_times_residual(upright: FoundFace) -> None:
     moved = replace(upright, box=apart, face=face)
     assert moved.deviation == pytest.approx(0.05)
     assert moved.doubt == pytest.approx(15)
+
+
+@pytest.mark.parametrize(
+    ("residual", "doubt", "refused"), [(2.4, 24.0, False), (2.4, 26.0, True), (2.6, 24.0, True), (2.6, 19.0, False)]
+)
+def test_more_doubt_is_allowed_where_the_mesh_fits(
+    observer: Observer,
+    upright: FoundFace,
+    photo: FloatArray,
+    monkeypatch: pytest.MonkeyPatch,
+    residual: float,
+    doubt: float,
+    refused: bool,
+) -> None:
+    exact = observe.five_points(upright.face.landmarks)[:, :2]
+    away = np.float32([doubt / 100 / residual * upright.box.side, 0])
+    given = replace(upright, box=replace(upright.box, points=exact + away))
+    given = replace(given, face=replace(given.face, residual=residual))
+    monkeypatch.setattr(observe, "_fit_face", lambda *_: given)
+    monkeypatch.setattr(observe, "turned_faces", lambda *_: [])
+    if refused:
+        with pytest.raises(FaceError, match=r"^The landmarks do not match"):
+            found_in(photo, observer)
+    else:
+        assert found_in(photo, observer).doubt == pytest.approx(doubt)
+
+
+@pytest.mark.parametrize(("detector", "refused"), [(0.94, True), (0.96, False)])
+def test_a_face_that_facemesh_does_not_know_counts_if_the_detector_is_certain(
+    observer: Observer,
+    upright: FoundFace,
+    photo: FloatArray,
+    monkeypatch: pytest.MonkeyPatch,
+    detector: float,
+    refused: bool,
+) -> None:
+    def unknown(*arguments: Any) -> FaceLandmarks:
+        return replace(detect_landmarks(*arguments), confidence=0.3)
+
+    monkeypatch.setattr(observe, "detect_landmarks", unknown)
+    monkeypatch.setattr(observe, "turned_faces", lambda *_: [])
+    box = replace(upright.box, confidence=detector)
+    if refused:
+        with pytest.raises(FaceError, match=r"does not look like a face \(confidence 0\.30\)"):
+            find_face(photo, box, observer.models, PhotoRun(None))
+    else:
+        assert not find_face(photo, box, observer.models, PhotoRun(None)).sure
+
+
+def test_what_might_be_a_face_is_looked_at_where_there_is_no_other(
+    observer: Observer, upright: FoundFace, photo: FloatArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cascade gives the face only at the lower thresholds."""
+    weak = replace(upright.box, confidence=0.5)
+
+    def half_sure(image: FloatArray, networks: Any, settings: Any, *_: Any) -> list[FaceBox]:
+        return [weak] if settings.thresholds == settings.weak else []
+
+    monkeypatch.setattr(observe, "detect_faces", half_sure)
+    monkeypatch.setattr(observe, "turned_faces", lambda *_: [])
+    assert observer.detect(photo) == [weak]
