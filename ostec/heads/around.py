@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter, map_coordinates, minimum_filter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from ostec.core.types import Array, BoolArray, DoubleArray, FloatArray, IntArray, PhotoAround
 from ostec.heads.texture import surface_normals
@@ -31,8 +32,12 @@ INWARDS = 19
 """Side in pixels of the square that must be all person: at the edge, the background's colour is mixed in."""
 NECK_MM, COLLAR_MM = (-75.0, -55.0), (-140.0, -115.0)
 """Heights below which the photo's detail is a collar's, and below which its colours are a garment's."""
+JAW_MM, CLEAR_MM = -30.0, (5.0, 20.0)
+"""Height below which garments and hair lie beside skin, and how far from them it begins to count and counts fully."""
 LEAST_SPREAD = np.array([0.35, 0.05, 0.07])
 """Least deviation of skin's and hair's log brightness, log (red / green) and log (green / blue)."""
+NECK_SPREAD = 2 * LEAST_SPREAD
+"""Most deviation of the neck's: a face half in coloured light varies more, but a collar is no skin."""
 UNLIKE = 9.0
 """Squared distance from skin's colours beyond which scalp is hair; and from both where something is neither."""
 LEAST_SEEN = 20
@@ -104,7 +109,10 @@ def seen_head(
     hairy = sure & (of_skin > UNLIKE)
     top = vertices[ids, 1] > 70
     share = [float(smoothstep(np.mean(hairy[sure & part]), *HAIRY)) for part in (top, ~top) if (sure & part).sum() > 5]
-    skin = np.exp(-np.maximum(of_skin - 4, 0) / 4)
+    low = ~face & (scalp < 0.01) & (vertices[ids, 1] < JAW_MM)
+    of_neck = _distance(value, (skins[0], np.minimum(skins[1], NECK_SPREAD)))
+    skin = np.exp(-np.maximum(np.where(low, of_neck, of_skin) - 4, 0) / 4)
+    skin *= clear_of(low & (of_neck > UNLIKE) & (visible * person > 0.05), low, vertices[ids])
     shines = False
     if hairy.any():
         contrast = np.median(map_coordinates(_contrast(photo), at[:, hairy], order=1))
@@ -134,6 +142,20 @@ def seen_head(
         hair_colour=_single(usual),
         share=(share[0], max(share)),  # who has hair on top has it at the sides
     )
+
+
+def clear_of(other: BoolArray, neck: BoolArray, places: DoubleArray) -> DoubleArray:
+    """[V] in [0, 1]: how far the neck's skin is from what is none, a collar or long hair: its edge is blurred into it.
+
+    Args:
+        other: [V]: what of the neck the photo shows covered.
+        neck: [V]: what is looked at.
+        places: [V, 3] in millimetres.
+    """
+    clear = np.ones(len(places))
+    if other.any():
+        clear[neck] = smoothstep(cKDTree(places[other]).query(places[neck])[0], *CLEAR_MM)
+    return clear
 
 
 def holes(hair: DoubleArray, scalp: FloatArray, weight: DoubleArray, triangles: IntArray, ids: IntArray) -> BoolArray:

@@ -1,6 +1,7 @@
 """Hair: where it grows, what of a photo is taken for it, and that a bare scalp stays bare."""
 
 import numpy as np
+import pytest
 
 from ostec.core.types import FloatArray, PhotoAround
 from ostec.heads.around import SeenHead, holes, seen_head
@@ -11,15 +12,20 @@ SIZE, ZOOM, RADIUS = 768, 2.0, 90.0
 BALL = sphere()
 POINTS = BALL.points * RADIUS
 SCALP = scalp_of(POINTS.astype(np.float32), np.empty((0, 3), np.float32))
+COLLAR = -60.0
 SKIN, BLACK = (0.75, 0.55, 0.45), (0.06, 0.05, 0.05)
 
 
-def _seen(hair: tuple[float, float, float], contrast: float) -> SeenHead:
-    """A ball for a head in front of green, ``hair`` above its equator's front, skin below; lit evenly."""
+def _seen(
+    hair: tuple[float, float, float], contrast: float, collar: tuple[float, float, float] = SKIN, tint: float = 0.0
+) -> SeenHead:
+    """A ball for a head in front of green: ``hair``, skin below, reddened by ``tint`` at one side, then a collar."""
     camera = np.array([[ZOOM, 0, 0, SIZE / 2], [0, -ZOOM, 0, SIZE / 2]])
     x, y = np.meshgrid(np.arange(SIZE) + 0.5 - SIZE / 2, np.arange(SIZE) + 0.5 - SIZE / 2)
     noise = np.exp(contrast * np.random.default_rng(0).normal(size=(SIZE, SIZE, 1)))
     picture = np.where((y < -50 * ZOOM)[..., None], np.clip(np.array(hair) * noise, 0, 1), SKIN)
+    picture = picture * np.exp(tint * np.where(x > 0, 1, -1)[..., None] * [1, 0, -1])
+    picture = np.where((y > -COLLAR * ZOOM)[..., None], collar, picture)
     person = np.hypot(x, y) < (RADIUS + 7) * ZOOM
     photo = PhotoAround(
         np.where(person[..., None], picture, (0, 0.8, 0)).astype(np.float32),
@@ -27,7 +33,7 @@ def _seen(hair: tuple[float, float, float], contrast: float) -> SeenHead:
         camera,
         np.ones((SIZE, SIZE), np.float32),
     )
-    face = (POINTS[:, 2] > 0.5 * RADIUS) & (POINTS[:, 1] < 40)
+    face = (POINTS[:, 2] > 0.5 * RADIUS) & (POINTS[:, 1] < 40) & (POINTS[:, 1] > COLLAR)
     return seen_head(photo, POINTS, BALL.triangles, np.arange(len(POINTS), dtype=np.int32), SCALP, face)
 
 
@@ -72,6 +78,19 @@ def test_bare_patch_with_hair_all_round_is_a_hole_but_not_one_that_reaches_the_b
 def test_bare_scalp_and_its_shine_are_no_hair() -> None:
     assert _seen(SKIN, 0.0).hair_colour is None
     assert _seen((0.95, 0.9, 0.88), 0.01).hair_colour is None
+
+
+@pytest.mark.parametrize("tint", [0.0, 0.15])
+def test_a_collar_gives_the_neck_no_colour_beside_it_either(tint: float) -> None:
+    """Even where a face lit in two colours varies more than the collar differs from it."""
+    seen = _seen(SKIN, 0.0, collar=(0.55, 0.55, 0.62), tint=tint)
+    neck = (seen.weight > 0.5) & (POINTS[:, 2] < 0.5 * RADIUS) & (POINTS[:, 1] < -30) & (SCALP < 0.01)
+    above = POINTS[:, 1] - COLLAR
+    assert (neck & (above < 0)).any()
+    assert (neck & (above > 22)).any()
+    assert seen.skin[neck & (above < 0)].max() < 0.2
+    assert seen.skin[neck & (abs(above) < 4)].max() < 0.9
+    assert seen.skin[neck & (above > 22)].min() > 0.5
 
 
 def test_hair_covers_where_it_is_and_nothing_else() -> None:
