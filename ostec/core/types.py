@@ -158,7 +158,7 @@ class UvObservation:
     mask: FloatArray
     """[S, S] in [0, 1]: how far the texel is unoccluded face (1) rather than hair, hand, glasses or background (0)."""
     margin_mm: FloatArray
-    """[S, S]: distance in the picture from the outline of the whole mesh."""
+    """[S, S]: distance in the picture from the outline of the whole mesh; from folds within it twice the distance."""
     normal: FloatArray
     """[S, S, 3]: unit normals in camera axes."""
     inside: BoolArray
@@ -215,7 +215,7 @@ class GeneratedView:
     visible: BoolArray
     """[S, S]: in the chart and not hidden by another part of the face."""
     margin_mm: FloatArray
-    """[S, S]: distance in the picture from the outline of the mesh."""
+    """[S, S]: as of :class:`UvObservation`."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 from torch.nn import functional
@@ -12,6 +13,11 @@ from ostec.render.rasterize import interpolate, rasterize, sample_texture
 
 VISIBILITY_SIDE = 768
 """Longer side in pixels of the depth image that decides what hides what."""
+FOLD_MM = 9.0
+"""Step in depth from a pixel of the depth image to the next that is a fold: a turned nose before its cheek. What lies
+beside it in the photo is the other surface's where the landmarks err a little."""
+FOLD_MARGIN = 2.0
+"""Distance from a fold over the distance from the outline of the mesh that is as good."""
 DEPTH_TOLERANCE_MM = 1.2
 """How far behind the nearest surface a texel may lie and still count as seen; a lip's or nostril's wall is thicker."""
 
@@ -62,7 +68,8 @@ class SurfaceView:
     visible: torch.Tensor
     """[S, S] bool: in the chart, facing the viewer, nothing of the face in front."""
     margin_mm: torch.Tensor
-    """[S, S] distance in the picture from the outline of the whole mesh, millimetres; 0 outside the chart."""
+    """[S, S] distance in the picture from the outline of the whole mesh, or twice that from a fold within it if that is
+    less, in millimetres; 0 outside the chart."""
 
 
 def view_surface(
@@ -104,7 +111,7 @@ class _DepthFrame:
     millimetres: float
     """Per pixel of the depth image."""
     margin: torch.Tensor
-    """[h, w] distance from the outline of the mesh, millimetres."""
+    """[h, w] distance from the outline of the mesh and its folds, millimetres."""
 
     def to_grid(self, pixel: torch.Tensor) -> torch.Tensor:
         return (pixel - self.low) / self.span * 2 - 1
@@ -130,8 +137,23 @@ def _depth_image(
     millimetres = float((vertices @ camera.rotation[0]).max() - (vertices @ camera.rotation[0]).min()) / size[0]
     # A frame of one empty pixel, so that the window's own edge counts as outline.
     covered = functional.pad(torch.isfinite(depth).cpu(), (1, 1, 1, 1)).numpy()
-    margin = torch.from_numpy(distance_transform_edt(covered)[1:-1, 1:-1]).to(depth) * millimetres
+    distance, folds = distance_transform_edt(covered)[1:-1, 1:-1], _folds(depth).cpu().numpy()
+    if folds.any():
+        distance = np.minimum(distance, FOLD_MARGIN * distance_transform_edt(~folds))
+    margin = torch.from_numpy(distance).to(depth) * millimetres
     return depth, _DepthFrame(low, high - low, millimetres, margin)
+
+
+def _folds(depth: torch.Tensor) -> torch.Tensor:
+    """[h, w] bool: pixels beside which the surface steps back, as a nose before its cheek."""
+    fold = torch.zeros_like(depth, dtype=torch.bool)
+    for axis in (0, 1):
+        apart = depth.diff(dim=axis).abs()
+        step = (apart > FOLD_MM) & apart.isfinite()  # at the outline one side is infinitely far
+        one, other = fold.narrow(axis, 0, fold.shape[axis] - 1), fold.narrow(axis, 1, fold.shape[axis] - 1)
+        one |= step
+        other |= step
+    return fold
 
 
 def sample_image(image: torch.Tensor, pixel: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -197,3 +197,25 @@ def test_camera_records_are_float32():
     camera = camera_from_matrix(np.zeros((3, 4)), np.eye(3))
     assert isinstance(camera, Camera)
     assert camera.matrix.dtype == camera.rotation.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("step", "fold"), [(30.0, True), (5.0, False)])
+def test_a_fold_within_the_mesh_counts_half_as_far_as_the_outline(step: float, fold: bool) -> None:
+    """A square of 40 mm ``step`` before one of 120 mm, seen square on; each has half of the layout."""
+    corner = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], np.float32)
+    place = np.concatenate([corner * 0.2 + [0.25, 0.5], corner * 0.2 + [0.75, 0.5]]).astype(np.float32)
+    sides = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    topology = dataclasses.replace(toy_topology(), uv=place, triangles=np.concatenate([sides, sides + 4]))
+    heights = np.repeat([[step], [0.0]], 4, axis=0)
+    points = np.concatenate([np.concatenate([20 * corner, 60 * corner]), heights], axis=1)
+    vertices, layout = torch.from_numpy(points.astype(np.float32)), bake_layout(topology, 64)
+    view = view_surface(vertices, orthographic_camera(rotation_from_pose(0, 0), 2.0, (200.0, 200.0)), layout)
+    x, y = layout.attribute(vertices)[..., :2].abs().unbind(-1)
+    across = torch.maximum(x, y)  # from the middle of both
+    front = layout.inside & (torch.arange(64) < 32)[None]
+    to_outline, to_fold = 60 - across, (across - 20).abs()
+    # Beside the corners of the front square the nearest point of the fold is its corner, not its side.
+    near = layout.inside & view.visible & (front | (torch.minimum(x, y) < 15))
+    expected = torch.minimum(to_outline, 2 * to_fold) if fold else to_outline
+    assert near.sum() > 200
+    torch.testing.assert_close(view.margin_mm[near], expected[near], atol=0.6, rtol=0)
