@@ -77,7 +77,9 @@ class RunRecord(TypedDict, total=False):
     mask: dict[str, str] | None
     """Name and SHA-256 of the user's mask."""
     frames: dict[str, int]
-    """Of a track: ``count``, ``seen``, and ``texture``, the frame that was completed."""
+    """Of a track: ``count``, ``seen``, and ``texture``, the frame that was completed; -1 if none was by itself."""
+    focal: float
+    """Of a track: the camera's focal length that was assumed, in longer sides of the picture."""
     result: dict[str, str]
     """Of a transfer: name of each file of the result -> SHA-256."""
     size: int | None

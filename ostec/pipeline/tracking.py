@@ -46,6 +46,7 @@ from ostec.nets.iris import INPUT_SIZE as IRIS_SIZE
 from ostec.nets.tflite import scripted
 from ostec.pipeline.completer import Completer
 from ostec.pipeline.models import load_head_maker
+from ostec.pipeline.observe import PhotoLike
 from ostec.pipeline.settings import CompleteSettings, TrackSettings
 from ostec.pipeline.transfer import read_result
 from ostec.render.crops import warp_bytes
@@ -143,6 +144,7 @@ class Tracker:
             raise UsageError(f"The face model {maker.model.name} has none of ARKit's expressions: take head or ict.")
         self.models, self.maker, self.settings = completer.models, maker, settings
         self._completer, self._finished = completer, finished
+        self._fused: RunRecord = {}
         iris = load_iris(torch.device("cpu")).to(memory_format=torch.channels_last)
         self._iris = scripted(iris, torch.zeros(1, 3, IRIS_SIZE, IRIS_SIZE).to(memory_format=torch.channels_last))
         self._network = FrozenFaceMesh(self.models.facemesh)
@@ -169,6 +171,15 @@ class Tracker:
             None if result is None else finished_face(Path(result).with_suffix(".json"), completer.models.topology)
         )
         return cls(completer, load_head_maker(settings.face_model), settings, finished)
+
+    def take_texture(self, photos: Sequence[PhotoLike]) -> None:
+        """Fuse and complete the recording's best frames before it is tracked; their texture is everybody's.
+
+        Raises:
+            FaceError, ImageError: none can be used.
+        """
+        made = self._completer.fuse(photos)
+        self._finished, self._fused = made.textured, made.record
 
     @threads(1)
     def feed(self, frame: Frame, live: bool = False) -> list[TrackRow | None]:
@@ -392,7 +403,9 @@ class Tracker:
 
     def record(self, person: Person) -> RunRecord:
         """What NAME_track.json says of a person's track."""
+        fused: RunRecord = {"photos": self._fused["photos"]} if "photos" in self._fused else {}
         return {
+            **fused,
             "settings": to_json(self.settings),
             "device": str(self._completer.device),
             "threads": 1,
@@ -408,7 +421,8 @@ class Tracker:
                 "seen": sum(row.seen for row in person.rows),
                 "texture": -1 if self._finished is not None else person.texture_frame,
             },
-            "warnings": person.warnings,
+            "focal": FOCAL,
+            "warnings": [*self._fused.get("warnings", ()), *person.warnings],
         }
 
 

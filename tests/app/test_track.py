@@ -142,6 +142,12 @@ def test_wrong_use_is_one_sentence(
     assert sentence in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_a_camera_has_no_clip_to_fuse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["track", "camera:0", "-o", str(tmp_path), "--texture", "clip"]) == 2
+    sentence = "--texture clip is for videos and pictures: a camera's frames are not kept."
+    assert sentence in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_text_is_no_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.mp4").write_text("#EXTM3U\nhttp://example.org/x.ts\n")
     assert not is_video_file(tmp_path / "a.mp4")
@@ -169,3 +175,14 @@ def test_pictures_of_a_folder_are_frames_in_order(tmp_path: Path) -> None:
     assert main(["track", str(folder), "-o", str(tmp_path / "out"), "-q", "--uv-size", "256"]) == 0
     rows = rows_of(tmp_path / "out" / "pictures_track.csv")
     assert [row["ok"] for row in rows] == ["1", "0", "1"]
+
+
+def test_the_texture_may_be_fused_of_the_whole_clip(clip: Path, tmp_path: Path) -> None:
+    options = ["--texture", "clip", "--uv-size", "256", "--learn-frames", "20", "-q"]
+    assert main(["track", str(clip), "-o", str(tmp_path), *options]) == 0
+    record = json.loads((tmp_path / "a_track.json").read_text())
+    assert len(record["photos"]) > 1
+    assert all(one["source"].startswith("a.webm at ") for one in record["photos"])
+    assert record["frames"]["texture"] == -1
+    assert record["focal"] == 0.8
+    assert len(rows_of(tmp_path / "a_track.csv")) == FRAMES

@@ -20,8 +20,9 @@ class TrackOptions:
     """A video, a picture, a folder or glob of pictures (in sorted order), or camera:0."""
     save_dir: OutFolder
     """Folder of the results; made if it does not exist."""
-    texture: Annotated[str | None, option(metavar="RESULT")] = None
-    """A result of ostec complete (NAME.json) whose head moves; else the best frame is completed."""
+    texture: Annotated[str | None, option(metavar="clip|RESULT")] = None
+    """clip: the whole recording's best frames are fused first, as by ostec fuse; RESULT: a result of ostec complete
+    (NAME.json) whose head moves; else the best of the first frames is completed."""
     preview: Flag = False
     """Also write a video of the head over the frames."""
     meshes: Literal["none", "obj", "ply"] = "none"

@@ -35,6 +35,10 @@ PREVIEW_SHARE = 0.5
 """Of the work, where a preview is drawn."""
 PICTURES_FPS = 30.0
 """Rate that pictures count as."""
+CLIP = "clip"
+"""``--texture`` of the recording's own best frames."""
+FUSED = 24
+"""Pictures that are fused at most."""
 _CAMERA = re.compile(r"camera:(\d{1,3})")
 
 
@@ -56,6 +60,10 @@ class Source:
         if self.camera is not None:
             return Video(self.camera, MAX_SIDE)
         return Video(self.video or Path(), MAX_SIDE)
+
+    def best(self) -> list[Path]:
+        """What its texture may be fused of: the video, or pictures evenly chosen."""
+        return [self.video] if self.video is not None else [*self.pictures[:: len(self.pictures) // FUSED + 1]]
 
 
 class Pictures:
@@ -103,7 +111,9 @@ class TrackRun:
             raise UsageError("--save-dir is empty.")
         self._asked, self._folder = asked, Path(asked.save_dir)
         self._source = find_source(asked.source)
-        if asked.texture is not None:
+        if asked.texture == CLIP and self._source.camera is not None:
+            raise UsageError("--texture clip is for videos and pictures: a camera's frames are not kept.")
+        if asked.texture not in (None, CLIP):
             need_file(asked.texture, "The result")
         if asked.preview and self._source.camera is not None:
             raise UsageError("--preview is for videos and pictures: a camera's frames are not kept.")
@@ -137,7 +147,11 @@ class TrackRun:
         from ostec.pipeline.tracking import Tracker
 
         with told_if_it_takes_long("Loading models ..."):
-            tracker = Tracker.from_pretrained(self._asked.settings, self._asked.running.device, self._asked.texture)
+            result = None if self._asked.texture == CLIP else self._asked.texture
+            tracker = Tracker.from_pretrained(self._asked.settings, self._asked.running.device, result)
+        if self._asked.texture == CLIP:
+            with told_if_it_takes_long("Fusing the best frames ..."):
+                tracker.take_texture(self._source.best())
         code, count, begun = 0, 0, time.perf_counter()
         frames = self._source.open()
         try:
@@ -212,7 +226,7 @@ class TrackRun:
 
         record: RunRecord = {"source": self._source.label, "files": files, **tracker.record(person)}
         write_record(self._folder, stem, record, TRACK)
-        for sentence in person.warnings:
+        for sentence in record["warnings"]:
             logger.warning("%s", sentence)
 
     def _say(self, text: str) -> None:
