@@ -71,6 +71,8 @@ def read_image(
         raise ImageError(f"{path} is a folder, not a picture.") from error
     except PermissionError as error:
         raise ImageError(f"{path} cannot be read (permission denied).") from error
+    except ValueError as error:  # a zero in the name
+        raise ImageError(f"{path} cannot be read ({error}).") from error
     except OSError as error:
         raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
