@@ -82,7 +82,7 @@ def test_a_list_has_no_other_folder_searched(tmp_path: Path, monkeypatch: pytest
     taken = found(tmp_path, tmp_path / "in [1]/list.txt")
     assert all(c.error.endswith("source of its own.") for c in taken[: len(searched)])
     assert [bool(c.error) for c in taken[len(searched) :]] == [True, True, *[False] * 6]
-    assert [c.source for c in taken[-6:]] == ["d/b.jpg", "a.jpg", "d/b.jpg", "d/b.jpg", "c.jpg", "c.jpg"]
+    assert [c.source for c in taken[-6:]] == ["d/b.jpg", "a.jpg", "d/b.jpg", "d/b.jpg", "other/c.jpg", "c.jpg"]
 
 
 def test_a_tar_archive_is_read_without_unpacking(tmp_path: Path) -> None:
