@@ -13,7 +13,9 @@ TRANSFER = "ostec transfer"
 """The same where a result's texture was brought into another model's layout."""
 TRACK = "ostec track"
 """The same where a recording was tracked."""
-RESULT_KINDS = (RESULT, INVERSION, TRANSFER, TRACK)
+EDIT = "ostec edit"
+"""The same where a latent was edited."""
+RESULT_KINDS = (RESULT, INVERSION, TRANSFER, TRACK, EDIT)
 
 
 class RunRecord(TypedDict, total=False):

@@ -4,6 +4,7 @@ Sources may be somebody else's: nothing is unpacked, no name in an archive becom
 anything is read.
 """
 
+import glob
 import io
 import itertools
 import logging
@@ -128,9 +129,11 @@ class Search:
                 if not name.strip() or name.startswith("#"):
                     continue
                 target = base / name
-                label = _label(target, base)
+                label = _label(target, base) or shown(path.name)
                 try:
-                    found = expand(str(target), label)
+                    _check_searched(base, name, label)
+                    known = os.path.lexists(target)  # else a pattern, and the folder is none
+                    found = expand(str(target) if known else str(Path(glob.escape(str(base))) / name), label)
                 except UsageError as error:  # one wrong line among many is a photo that fails
                     yield Candidate(label, Place(str(target.absolute())), error=str(error))
                     continue
@@ -237,6 +240,25 @@ class _Archive(io.FileIO):
         if size is None or not 0 <= size <= _MAX_HEADER:
             raise ValueError(f"a header claims {size} bytes")
         return super().read(size) or b""
+
+
+def _check_searched(base: Path, name: str, label: str) -> None:
+    """Raise UsageError if a line of a list in the folder ``base`` would have another folder searched.
+
+    The list may be somebody else's: one line is not to search the whole machine. Single files may lie anywhere.
+    """
+    fixed = list(itertools.takewhile(lambda part: not glob.has_magic(part), Path(name).parts))
+    rest = Path(name).parts[len(fixed) :]
+    there = os.path.isdir(base / name)  # noqa: PTH112 - False for names that are impossible
+    if not there and (not rest or os.path.lexists(base / name)):
+        return
+    try:
+        real, inside = (os.path.realpath(p) for p in (base / name if there else base.joinpath(*fixed), base))
+    except ValueError:  # of an impossible name; that is said where it is looked for
+        return
+    if ".." in rest or os.path.commonpath([real, inside]) != inside:
+        what = "the list's folder; name it as a source of its own"
+        raise UsageError(f"{label} would search a folder outside {what}.")
 
 
 def _label(path: Path, base: Path) -> str:

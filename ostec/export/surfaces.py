@@ -12,7 +12,9 @@ import torch
 
 from ostec.core.errors import AssetError, ImageError, OutputError
 from ostec.core.plain import read_plain
-from ostec.core.record import safe_name
+from ostec.core.record import is_file_of, safe_name
+from ostec.core.settings import MAX_UV_MEGAPIXELS
+from ostec.core.text import shown
 from ostec.core.types import Array, FloatArray
 from ostec.export.head import ENDING
 from ostec.heads.parts import Head, HeadPart
@@ -75,8 +77,14 @@ def read_surfaces(directory: Path, name: str) -> list[Surface]:
         mesh = read_obj(path)
         lines = read_plain(path, _MAX_BYTES).splitlines()
         materials = _read_materials(path.with_suffix(".mtl"))
-        pictures = {file: read_image(directory / file) for _, file in materials.values() if file is not None}
+        files = {file for _, file in materials.values() if file is not None}
+        foreign = sorted(file for file in files if not is_file_of(name, file))
+        if foreign:  # the head may be somebody else's, and a name be a path
+            raise ValueError(f"{shown(foreign[0])} is no file of this result")
+        pictures = {file: read_image(directory / file, MAX_UV_MEGAPIXELS) for file in files}
         tints = np.array([line.split()[4:7] or (1, 1, 1) for line in lines if line.startswith(b"v ")], np.float32)
+        if not np.isfinite(tints).all():
+            raise ValueError("a colour is no number")
         triangles, triangles_uv, polygon = mesh.triangulate()
         own = {safe_name(f"{name}.png"), f"{name}.png"}
         found = []

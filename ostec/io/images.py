@@ -6,6 +6,7 @@ What Pillow reads with 16 bits per colour channel arrives with 8 (its modes hold
 import io
 import logging
 import math
+import re
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -33,6 +34,9 @@ _TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTA
 _FILTERS = {"area": "BOX", "bilinear": "BILINEAR", "lanczos": "LANCZOS"}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _MAX_RADIANCE_BYTES = 256 << 20
+_MAX_RADIANCE_MEGAPIXELS = 64
+_MAX_RADIANCE_HEAD = 1 << 16
+_RADIANCE_SIZE = re.compile(rb"\n[-+]Y +(\d{1,9}) +[-+]X +(\d{1,9})\n")
 _SAMPLE_FORMAT, _FLOATING = 339, 3  # TIFF tag, and its value for floating numbers
 _DARK_PEAK = 16383
 """16-bit pictures without a brighter value hold at most 14 bits."""
@@ -71,6 +75,8 @@ def read_image(
         raise ImageError(f"{path} is a folder, not a picture.") from error
     except PermissionError as error:
         raise ImageError(f"{path} cannot be read (permission denied).") from error
+    except ValueError as error:  # a zero in the name
+        raise ImageError(f"{path} cannot be read ({error}).") from error
     except OSError as error:
         raise ImageError(f"{path} is damaged and cannot be read ({error or type(error).__name__}).") from error
 
@@ -394,13 +400,17 @@ def read_radiance(path: Path) -> FloatArray:
         raise ImageError(f"{path} cannot be read ({error.strerror or error}).") from error
     if not data.startswith((b"#?RADIANCE", b"#?RGBE")):
         raise ImageError(f"{path} is no Radiance picture (.hdr).")
+    size = _RADIANCE_SIZE.search(data, 0, _MAX_RADIANCE_HEAD)
+    if size and int(size[1]) * int(size[2]) > _MAX_RADIANCE_MEGAPIXELS * 1e6:
+        found = f"{int(size[2])} x {int(size[1])} pixels, more than {_MAX_RADIANCE_MEGAPIXELS} megapixels"
+        raise ImageError(f"{path} has {found}; please make it smaller.")
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     except cv2.error:
         picture = None
-    if picture is None or not np.isfinite(picture).all():
+    if not size or picture is None or not np.isfinite(picture).all():
         raise ImageError(f"{path} is damaged.")
-    return np.ascontiguousarray(picture[..., ::-1], np.float32)
+    return np.asarray(picture[..., ::-1], np.float32)
 
 
 def to_bytes(image: FloatArray) -> ByteArray:

@@ -142,7 +142,7 @@ def albedo_from_tensors(tensors: dict[str, torch.Tensor]) -> AlbedoModel:
     """Build the model from a file's tensors: inside [S, S] u8, mean [T, 3], basis [T, 3, K] (half), noise [T].
 
     Raises:
-        WeightsError: a tensor is missing or has another shape.
+        WeightsError: a tensor is missing, has another shape or holds what is no number.
     """
     try:
         inside = tensors["inside"].numpy().astype(bool)
@@ -150,6 +150,9 @@ def albedo_from_tensors(tensors: dict[str, torch.Tensor]) -> AlbedoModel:
     except KeyError as error:
         raise WeightsError(f"The albedo model's file has no tensor {error}.") from error
     count = int(inside.sum())
-    if mean.shape != (count, 3) or basis.shape[:2] != (count, 3) or noise.shape != (count,):
+    square = inside.ndim == 2 and len(set(inside.shape)) == 1 and basis.ndim == 3
+    if not square or mean.shape != (count, 3) or basis.shape[:2] != (count, 3) or noise.shape != (count,):
         raise WeightsError(f"The albedo model's tensors do not fit its chart of {count} texels.")
+    if not all(np.isfinite(values).all() for values in (mean, basis, noise)):
+        raise WeightsError("The albedo model's tensors hold something that is no finite number.")
     return AlbedoModel(inside, mean, basis, noise)

@@ -62,12 +62,13 @@ def from_panorama(picture: Array) -> Surroundings:
     height, width = picture.shape[:2]
     pitch = np.pi * (0.5 - (np.arange(height) + 0.5) / height)
     yaw = 2 * np.pi * ((np.arange(width) + 0.5) / width - 0.5)
-    pitch, yaw = np.meshgrid(pitch, yaw, indexing="ij")
-    at = np.stack([np.sin(yaw) * np.cos(pitch), np.sin(pitch), np.cos(yaw) * np.cos(pitch)], axis=-1)
     directions = lamp_directions(AROUND, -1.0)
-    nearest = (at.reshape(-1, 3) @ directions.T).argmax(1)
-    share = (np.cos(pitch) * (np.pi / height) * (2 * np.pi / width) / np.pi).reshape(-1, 1) * picture.reshape(-1, 3)
-    lamps = np.stack([np.bincount(nearest, channel, AROUND) for channel in share.T], axis=1)
+    lamps = np.zeros((AROUND, 3))
+    for row, up in zip(picture, pitch, strict=True):  # all at once would take 1.6 kB a pixel
+        at = np.stack([np.sin(yaw) * np.cos(up), np.full(width, np.sin(up)), np.cos(yaw) * np.cos(up)], axis=-1)
+        nearest = (at @ directions.T).argmax(1)
+        share = np.cos(up) * (np.pi / height) * (2 * np.pi / width) / np.pi * row
+        lamps += np.stack([np.bincount(nearest, channel, AROUND) for channel in share.T], axis=1)
     facing = np.maximum(directions[:, 2:], 0)
     return Surroundings(directions, lamps / max(float((lamps * facing).sum(0)[1]), 1e-9), np.zeros(3))
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ostec.core.errors import OutputError, UsageError
 from ostec.core.plain import read_json
+from ostec.core.settings import MAX_UV_MEGAPIXELS
 from ostec.core.types import EYES, MOUTH_CORNERS, FloatArray, Topology
 from ostec.export.head import ENDING
 from ostec.export.pictures import FRONTAL_SIZE, GROUND
@@ -45,20 +46,27 @@ def read_light(asked: str) -> Surroundings:
         return from_harmonics(_coefficients(path))
     yaw, pitch, colour = [*asked.split(","), "white", "white"][:3]
     try:
-        return one_lamp(float(yaw), float(pitch), np.array(named_colour(colour.strip())))
+        angles = float(yaw), float(pitch)
+        if not np.isfinite(angles).all():
+            raise ValueError("expected angles")
+        return one_lamp(*angles, np.array(named_colour(colour.strip())))
     except ValueError as error:
         raise UsageError(
-            f"--light must be YAW,PITCH,COLOUR as 45,30,white, a file .json or a panorama .hdr, not {asked!r}."
+            f"--light must be YAW,PITCH,COLOUR as 45,30,white, a file .json or a panorama .hdr, not {asked[:80]!r}."
         ) from error
+
+
+_BRIGHTEST = 1e6
+"""Of a light's harmonics, where 1 is a white surface that is fully lit."""
 
 
 def _coefficients(path: Path) -> FloatArray:
     try:
         values = read_json(path)
         found = np.asarray(values.get("light", values)["harmonics"], np.float64)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise UsageError(f"{path} has no harmonics of a light.") from error
-    if found.shape != (9, 3) or not np.isfinite(found).all():
+    if found.shape != (9, 3) or not (np.abs(found) < _BRIGHTEST).all():
         raise UsageError(f"{path}: harmonics of a light are [9, 3] numbers, got {list(found.shape)}.")
     return found.astype(np.float32)
 
@@ -79,7 +87,10 @@ class Relighter:
         maps = {kind: record.with_name(f"{record.stem}_{kind}.png") for kind in ("albedo", "normal", "orm", "specular")}
         if not all(path.is_file() for path in maps.values()):
             raise OutputError(f"{record} has no materials; ostec complete --materials gltf makes them.")
-        material = Material(**{kind: read_image(path) for kind, path in maps.items()})
+        material = Material(**{kind: read_image(path, MAX_UV_MEGAPIXELS) for kind, path in maps.items()})
+        shapes = {values.shape for values in vars(material).values()}
+        if len(shapes) > 1 or material.albedo.shape[0] != material.albedo.shape[1]:
+            raise OutputError(f"{record} has materials that are not squares of one size.")
         landmarks = result.vertices[: self.topology.operator.shape[1]]
         eyes = np.stack([landmarks[list(pair)].mean(0) for pair in EYES])
         camera = portrait_camera(eyes, landmarks[list(MOUTH_CORNERS)].mean(0), (0.0, 0.0), FRONTAL_SIZE)

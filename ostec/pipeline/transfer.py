@@ -51,6 +51,10 @@ class SavedResult:
     """NAME.json."""
 
 
+_FARTHEST_MM = 1e4
+"""Of a vertex from the origin."""
+
+
 def read_result(record: Path, topology: Topology) -> SavedResult:
     """Read ``NAME.json``, ``NAME.npz`` and ``NAME.png``.
 
@@ -70,11 +74,14 @@ def read_result(record: Path, topology: Topology) -> SavedResult:
         )
     if saved.vertices.shape != (len(topology.uv), 3):
         raise OutputError(f"{mesh} has vertices of the shape {saved.vertices.shape}, not {(len(topology.uv), 3)}.")
+    vertices = saved.vertices.astype(np.float32)
+    if not np.abs(vertices).max() < _FARTHEST_MM or np.ptp(vertices, axis=0).max() < 1:
+        raise OutputError(f"{mesh} has vertices that are no face's.")
     texture = read_image(picture, MAX_UV_MEGAPIXELS)
     if texture.shape[0] != texture.shape[1]:
         raise OutputError(f"{picture} is no texture: it has {texture.shape[1]} x {texture.shape[0]} texels.")
     hashes = {path.name: sha256_of(path) for path in (picture, mesh)}
-    return SavedResult(record.stem, texture, saved.vertices, hashes, about)
+    return SavedResult(record.stem, texture, vertices, hashes, about)
 
 
 @dataclass(frozen=True)

@@ -375,7 +375,7 @@ def prior_from_tensors(tensors: dict[str, torch.Tensor], topology_sha256: str, d
     """Build the model from a file's tensors: inside [S, S] u8, mean [T, 3], basis [T, 3, K] (half), noise [T].
 
     Raises:
-        WeightsError: a tensor is missing or has another shape.
+        WeightsError: a tensor is missing, has another shape or holds what is no number.
     """
     try:
         inside = tensors["inside"].numpy().astype(bool)
@@ -383,6 +383,9 @@ def prior_from_tensors(tensors: dict[str, torch.Tensor], topology_sha256: str, d
     except KeyError as error:
         raise WeightsError(f"The prior's file has no tensor {error}.") from error
     count = int(inside.sum())
-    if mean.shape != (count, 3) or basis.shape[:2] != (count, 3) or noise.shape != (count,):
+    square = inside.ndim == 2 and len(set(inside.shape)) == 1 and basis.ndim == 3
+    if not square or mean.shape != (count, 3) or basis.shape[:2] != (count, 3) or noise.shape != (count,):
         raise WeightsError(f"The prior's tensors do not fit its chart of {count} texels.")
+    if not all(bool(torch.isfinite(values).all()) for values in (mean, basis, noise)):
+        raise WeightsError("The prior's tensors hold something that is no finite number.")
     return LinearPrior(inside, mean, basis, noise, topology_sha256)

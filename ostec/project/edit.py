@@ -128,6 +128,8 @@ def edits_from_tensors(tensors: Mapping[str, torch.Tensor], w_dim: int, source: 
         if found is None or tuple(found.shape) != shape or not bool(torch.isfinite(found.float()).all()):
             lack = "is missing" if found is None else f"is {list(found.shape)}"
             raise WeightsError(f"{source} holds no edits for this generator: {name} {lack}, expected {list(shape)}.")
+    if not bool((tensors["spread"] > 0).all()):
+        raise WeightsError(f"{source} holds no edits for this generator: a spread is not above 0.")
     return LatentEdits(*(tensors[name].double().numpy() for name in _SHAPES))
 
 

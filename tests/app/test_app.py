@@ -164,6 +164,14 @@ def test_equal_names_stay_apart(sessions: Sessions) -> None:
     assert [path.read_bytes() for path in found] == [b"\0", b"\1", b"\2"]
 
 
+def test_endings_are_as_names_neither_long_nor_turned(sessions: Sessions) -> None:
+    names = [f"a.{'x' * 240}\u202e", f"a.{'x' * 241}", "\u00e4" * 100 + "." + "y" * 50, "b.\u202egpj"]
+    listed = [json.loads(uploaded(sessions, name, b"1"))[0] for name in names]
+    found = sessions.take(sessions.of("a"), "photo", json.dumps(listed))
+    assert len({path.name for path in found}) == len(names)
+    assert all("\u202e" not in path.name for path in found)
+
+
 @pytest.mark.parametrize(
     "value",
     [

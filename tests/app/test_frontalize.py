@@ -10,6 +10,7 @@ from ostec.app.cli import main
 from ostec.app.photos.frontalize import COLUMNS, TABLE, read_rows
 from ostec.io.images import read_image
 
+HEAD = ",".join(COLUMNS) + "\n"
 HOPPER = Path(__file__).resolve().parents[2] / "examples/grace_hopper.jpg"
 
 
@@ -57,7 +58,7 @@ def test_a_result_of_another_photo_is_not_replaced(folder: Path, tmp_path: Path)
     assert (folder / "out/hopper_frontal.png").read_bytes() == before
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", ",".join(COLUMNS) + "\nhopper,too short\n"])
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", f"{HEAD}hopper,too short\n", f"{HEAD}{'x' * 200_000},a\n"])
 def test_a_damaged_table_has_no_rows(tmp_path: Path, text: str) -> None:
     (tmp_path / TABLE).write_text(text)
     assert read_rows(tmp_path / TABLE) == {}

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from ostec.core.errors import ImageError, UsageError
 from ostec.dataset.files import read_lines
 from ostec.dataset.records import Place
 from ostec.dataset.sources import PhotoReader, Search, image_column
+from ostec.io.photos import walk_photos
 from tests.dataset.test_build import rows_of
 from tests.dataset.toy import build, write_photos
 
@@ -62,6 +64,25 @@ def test_a_list_names_paths_below_its_folder(tmp_path: Path) -> None:
     counts = build(tmp_path / "ds", tmp_path / "in/list.txt")
     assert (counts.done, counts.failed) == (3, 1)
     assert rows_of(tmp_path / "ds")[2]["stage"] == "plan"
+
+
+def test_a_list_has_no_other_folder_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be somebody else's, and one line would search the whole machine; single files may lie anywhere."""
+    write_photos(tmp_path, {"in [1]/a.jpg": "1", "in [1]/d/b.jpg": "2", "other/c.jpg": "3"})
+    (tmp_path / "in [1]/up").symlink_to(tmp_path / "other")
+    searched = ["/", "/**", "..", ".//..", "../other", "../oth*/*", "*/../../**/*", "up", "up/*", str(tmp_path)]
+    inside = ("d", "*.jpg", "d/*", "*/b.jpg", "../other/c.jpg", str(tmp_path / "other/c.jpg"))
+    (tmp_path / "in [1]/list.txt").write_text("\n".join((*searched, "\0*", "x/../..", *inside)))
+
+    def walked(folder: Path) -> Iterator[Path]:
+        assert folder.name == "d"
+        return walk_photos(folder)
+
+    monkeypatch.setattr("ostec.dataset.sources.walk_photos", walked)
+    taken = found(tmp_path, tmp_path / "in [1]/list.txt")
+    assert all(c.error.endswith("source of its own.") for c in taken[: len(searched)])
+    assert [bool(c.error) for c in taken[len(searched) :]] == [True, True, *[False] * 6]
+    assert [c.source for c in taken[-6:]] == ["d/b.jpg", "a.jpg", "d/b.jpg", "d/b.jpg", "other/c.jpg", "c.jpg"]
 
 
 def test_a_tar_archive_is_read_without_unpacking(tmp_path: Path) -> None:
@@ -140,7 +161,8 @@ def test_what_is_no_parquet_file_fails_as_one_photo(tmp_path: Path) -> None:
     assert "cannot be read as a Parquet file" in taken.error
 
 
-def test_no_damage_to_a_parquet_file_ends_the_process_or_the_search(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", ["one of three", pytest.param("three", marks=pytest.mark.slow)])
+def test_no_damage_to_a_parquet_file_ends_the_process_or_the_search(tmp_path: Path, bits: str) -> None:
     """Arrow's look for a column's size threw through Python for some of these."""
     cells = [{"bytes": b"1" * 20, "path": "é"}, None, {"bytes": b"2" * 20, "path": "x"}]
     pq.write_table(pa.table({"image": cells, "file": ["a", "é", "c"], "age": [1, 2, None]}), tmp_path / "p.parquet")
@@ -158,7 +180,7 @@ look = Search(lambda _: (), folder / "out", beside=True, quiet=True)
 (folder / "in").mkdir()
 path = folder / "in/p.parquet"
 for at in range(footer, len(whole)):
-    for change in (0x01, 0x10, 0x80):
+    for change in (0x01, 0x10, 0x80) if sys.argv[2] == "three" else ((0x01, 0x10, 0x80)[at % 3],):
         data = bytearray(whole)
         data[at] ^= change
         path.write_bytes(data)
@@ -172,7 +194,7 @@ print("ended")
 """
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     run = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", program, str(tmp_path), bits], env=environment, capture_output=True, text=True
     )
     assert (run.returncode, run.stdout) == (0, "ended\n"), run.stderr
 

@@ -89,6 +89,24 @@ def test_damaged_files_are_one_sentence(tmp_path: Path, file: str, damage: str) 
         read_surfaces(tmp_path, "a")
 
 
+@pytest.mark.parametrize("named", ["{folder}/private.png", "../private.png", "private.png", "b_head.png"])
+def test_a_material_names_no_picture_but_those_of_its_result(tmp_path: Path, named: str) -> None:
+    """The files may be somebody else's, and what a material names be drawn and handed on."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in (tmp_path / "private.png", folder / "private.png", folder / "b_head.png", folder / "a.png"):
+        write_png(path, TEXTURE)
+    write_head(folder, "a", toy_head())
+    materials = folder / "a_head.mtl"
+    text = materials.read_text()
+    assert "map_Kd a_head_head.png" in text
+    materials.write_text(text.replace("map_Kd a_head_head.png", f"map_Kd {named.format(folder=tmp_path)}"))
+    with pytest.raises(OutputError, match=r"private\.png is no file of this result|b_head\.png is no file"):
+        read_surfaces(folder, "a")
+    materials.write_text(text)
+    assert read_surfaces(folder, "a")
+
+
 def test_turntable_of_a_head_shows_both_profiles() -> None:
     frames = FaceRenderer(TOPOLOGY).turntable(FACE.face, TEXTURE, surfaces_of(toy_head()), count=4)
     assert frames.shape == (4, 384, 384, 3)

@@ -278,6 +278,8 @@ def test_absent_folder_and_forbidden_are_named(tmp_path: Path, monkeypatch: pyte
         images.read_image(tmp_path / "none.jpg")
     with pytest.raises(ImageError, match=r"is a folder, not a picture\.$"):
         images.read_image(tmp_path)
+    with pytest.raises(ImageError, match=r"cannot be read \(embedded null byte\)\.$"):
+        images.read_image(tmp_path / "a\0.jpg")
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")

@@ -149,6 +149,8 @@ def test_a_damaged_model_is_refused(missing: str) -> None:
         albedo_from_tensors({name: tensor for name, tensor in tensors.items() if name != missing})
     with pytest.raises(WeightsError, match="do not fit its chart"):
         albedo_from_tensors({**tensors, "noise": tensors["noise"][1:]})
+    with pytest.raises(WeightsError, match="no finite number"):
+        albedo_from_tensors({**tensors, "basis": tensors["basis"] * torch.nan})
 
 
 def test_ita_of_known_colours_and_tones_that_are_asked_for() -> None:

@@ -1,21 +1,26 @@
 """Faces under another light."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ostec.core.assets import asset_path
-from ostec.core.errors import UsageError
+from ostec.core.errors import ImageError, OutputError, UsageError
 from ostec.export.pictures import GROUND
 from ostec.export.surfaces import Surface
+from ostec.io.images import write_png
 from ostec.light.relight import Material, draw_relit, from_harmonics, from_panorama, one_lamp
 from ostec.load.topology import read_topology
-from ostec.pipeline.relight import draw_head, read_light
+from ostec.pipeline.relight import Relighter, draw_head, read_light
+from ostec.pipeline.transfer import SavedResult
 from ostec.render.geometry import orthographic_camera
 from ostec.render.harmonics import light_harmonics
 from ostec.render.uv import bake_layout
+
+HDR = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n"
 
 
 def test_the_side_of_the_lamp_is_bright_and_grey_stays_grey() -> None:
@@ -56,8 +61,43 @@ def test_lights_are_read_and_what_is_none_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"harmonics": [1, 2]}))
     with pytest.raises(UsageError, match=r"\[9, 3\] numbers"):
         read_light(str(path))
-    with pytest.raises(UsageError, match="YAW,PITCH,COLOUR"):
-        read_light("bright")
+    for number in (10**400, 1e300, 1e30):
+        path.write_text(json.dumps({"harmonics": [[number] * 3] * 9}))
+        with pytest.raises(UsageError, match="harmonics of a light"):
+            read_light(str(path))
+    for asked in ("bright", "nan,0", "0,1e999"):
+        with pytest.raises(UsageError, match="YAW,PITCH,COLOUR"):
+            read_light(asked)
+
+
+def test_a_panorama_takes_little_more_memory_than_its_file_and_its_claims_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdr"
+    path.write_bytes(HDR + b"-Y 30000 +X 60000\n" + bytes(400))
+    with pytest.raises(ImageError, match="60000 x 30000 pixels, more than 64 megapixels"):
+        read_light(str(path))
+    path.write_bytes(HDR + b"-Y 256 +X 512\n" + bytes([128, 128, 128, 129]) * (256 * 512))
+    tracemalloc.start()
+    light = read_light(str(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert light.lamps.sum() > 0
+    assert peak < 16 << 20  # of 131072 pixels; 1.6 kB a pixel before
+
+
+@pytest.mark.parametrize("kind", ["albedo", "normal", "orm", "specular"])
+def test_foreign_results_end_in_a_sentence(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    vertices = np.asarray(topology.operator @ topology.mean_landmarks, np.float32)
+    flat = np.full((8, 8, 3), 0.5, np.float32)
+    result = SavedResult("a", flat, vertices, {}, {})
+    monkeypatch.setattr("ostec.pipeline.relight.read_result", lambda *_: result)
+    relight = Relighter(topology, one_lamp(0, 0, np.ones(3)))
+    for each in ("albedo", "normal", "orm", "specular"):
+        write_png(tmp_path / f"a_{each}.png", flat)
+    assert relight(tmp_path / "a.json").shape == (512, 512, 3)
+    write_png(tmp_path / f"a_{kind}.png", flat[:4])
+    with pytest.raises(OutputError, match="materials that are not squares of one size"):
+        relight(tmp_path / "a.json")
 
 
 def test_a_head_is_lit_from_the_lamps_side_and_its_face_has_the_albedo() -> None:

@@ -216,6 +216,14 @@ def test_files_of_another_mesh_and_other_programs_are_refused(tmp_path: Path) ->
     other = replace(TOPOLOGY, uv=TOPOLOGY.uv[:, ::-1].copy())
     with pytest.raises(OutputError, match=r"a\.npz has a mesh .* only textures in its layout can be transferred\.$"):
         read_result(record, other)
+    with np.load(tmp_path / "a.npz") as held:
+        arrays = dict(held)
+    for factor in (0.0, 1e30):
+        np.savez(tmp_path / "a.npz", **{**arrays, "vertices": arrays["vertices"] * np.float32(factor)})
+        with pytest.raises(OutputError, match=r"a\.npz has vertices that are no face's\.$"):
+            read_result(record, TOPOLOGY)
+    np.savez(tmp_path / "a.npz", **{**arrays, "vertices": arrays["vertices"].astype(np.float64)})
+    assert read_result(record, TOPOLOGY).vertices.dtype == np.float32
     write_png(tmp_path / "a.png", np.zeros((256, 128, 3), np.float32))
     with pytest.raises(OutputError, match=r"a\.png is no texture: it has 128 x 256 texels\.$"):
         read_result(record, TOPOLOGY)

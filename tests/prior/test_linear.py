@@ -269,6 +269,17 @@ def test_tensors_that_do_not_fit_the_chart_are_a_weights_error(prior, short):
         prior_from_tensors(tensors, "", torch.device("cpu"))
 
 
+@pytest.mark.parametrize("name", ["mean", "basis", "noise"])
+def test_tensors_that_are_no_numbers_or_no_model_are_a_weights_error(prior, name):
+    tensors = tensors_of(prior)
+    with pytest.raises(WeightsError, match="no finite number"):
+        prior_from_tensors({**tensors, name: tensors[name] * torch.nan}, "", torch.device("cpu"))
+    flat = {"inside": tensors["inside"].reshape(-1), "basis": tensors["basis"][..., 0]}
+    for changed in flat:
+        with pytest.raises(WeightsError, match="do not fit"):
+            prior_from_tensors({**tensors, changed: flat[changed]}, "", torch.device("cpu"))
+
+
 def test_samples_have_the_posteriors_mean_and_deviation(prior, truth):
     loud = replace(prior, noise=torch.full_like(prior.noise, 0.05))
     trust = 0.05 * half_seen(prior)  # so little that hardly a residual is carried

@@ -90,8 +90,9 @@ def test_a_file_gives_the_edits_back_and_others_are_refused() -> None:
         edits_from_tensors(tensors, WIDTH + 1, "a.safetensors")
     with pytest.raises(WeightsError, match="centre is missing"):
         edits_from_tensors({name: t for name, t in tensors.items() if name != "centre"}, WIDTH, "a")
-    with pytest.raises(WeightsError):
-        edits_from_tensors({**tensors, "spread": torch.full((A,), torch.nan)}, WIDTH, "a")
+    for spread in (torch.nan, 0.0, -1.0):
+        with pytest.raises(WeightsError):
+            edits_from_tensors({**tensors, "spread": torch.full((A,), spread)}, WIDTH, "a")
 
 
 def test_too_few_samples_are_refused() -> None:

@@ -12,8 +12,10 @@ from ostec.app.checks import need_file, need_files, need_sources
 from ostec.app.console import Display, say, shown, told_if_it_takes_long
 from ostec.app.options import Flat, OutFolder, option
 from ostec.app.photos.options import RunOptions
-from ostec.app.photos.sources import assign_names, find_photos
-from ostec.core.errors import OstecError, UsageError
+from ostec.app.photos.results import is_foreign, read_record
+from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
+from ostec.core.errors import OstecError, OutputError, UsageError
+from ostec.core.record import EDIT
 
 if TYPE_CHECKING:
     from ostec.core.types import FloatArray
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KIND = "ostec edit"
-"""Value of ``kind`` in the record."""
 LATENTS = (".npz", ".pt")
 
 
@@ -72,11 +72,19 @@ class Edit:
         self.running.begin()
         self._check()
         items, folder = list(self._items()), Path(self.save_dir)
-        to_do = [item for item in items if self.running.overwrite or not (folder / f"{item.name}.json").exists()]
+        to_do = [item for item in items if self.running.overwrite or not _is_done(folder / f"{item.name}.json")]
+        self._refuse_replacing(items, to_do, folder)
         if self.running.dry_run:
             say(f"{len(to_do)} of {len(items)} would be edited into {shown(folder)}.")
             return 0
         return self._carry_out(to_do, len(items) - len(to_do), folder)
+
+    def _refuse_replacing(self, items: "list[_Item]", to_do: "list[_Item]", folder: Path) -> None:
+        """Raise UsageError if a file would replace a source, or a picture that no run has made."""
+        endings = (".npz", ".json", ".png", *(f"_{view}.png" for view in self.asked_views))
+        refuse_replacing([Photo(item.path, item.name) for item in items], folder, "largest", True, endings)
+        sources = [Photo(item.path, item.name) for item in to_do]
+        refuse_replacing(sources, folder, "largest", self.running.overwrite, (".png",))
 
     def _carry_out(self, items: "list[_Item]", skipped: int, folder: Path) -> int:
         failed = 0
@@ -133,11 +141,19 @@ class Edit:
         files = [Path(source) for source in self.source if Path(source).suffix.lower() in LATENTS]
         for path in files:
             need_file(path, "The file of latents")
-            for index in range(len(read_latents(path).values)):
-                yield _Item(f"{path.stem}_{index:04d}", path, index)
+        for file in assign_names(files, [""]):
+            for index in range(len(read_latents(file.path).values)):
+                yield _Item(f"{file.name}_{index:04d}", file.path, index)
         photos = [source for source in self.source if Path(source).suffix.lower() not in LATENTS]
         for photo in assign_names(find_photos(photos)) if photos else ():
             yield _Item(photo.name, photo.path, None)
+
+
+def _is_done(record: Path) -> bool:
+    """Raises OutputError where another command has written the file."""
+    if is_foreign(record, (EDIT,)):
+        raise OutputError(f"{shown(record)} is no record of ostec edit; choose another --save-dir, or use --overwrite.")
+    return read_record(record, (EDIT,)) is not None
 
 
 class _Bench:
@@ -182,11 +198,11 @@ class _Bench:
             pitch, yaw = VIEWS_DEG[name]
             views[name] = self._editor.edit(made.latent, {"yaw_deg": yaw, "pitch_deg": pitch})
         make_folder(folder)
-        write_png(folder / f"{item.name}.png", made.picture)
-        for name, view in views.items():
-            write_png(folder / f"{item.name}_{name}.png", view.picture)
         arrays: dict[str, Any] = {"w": made.latent[None], **{f"w_{name}": view.latent for name, view in views.items()}}
         write_atomic(folder / f"{item.name}.npz", lambda stream: np.savez_compressed(stream, **arrays))
+        write_png(folder / f"{item.name}.png", made.picture)  # after the latents: the next run sees whose it is
+        for name, view in views.items():
+            write_png(folder / f"{item.name}_{name}.png", view.picture)
         record = {
             "source": item.path.name,
             "asked": self.command.asked,
@@ -198,7 +214,7 @@ class _Bench:
             "versions": versions(),
             "files": [f"{item.name}{e}.png" for e in ("", *(f"_{name}" for name in views))] + [f"{item.name}.npz"],
         }
-        write_record(folder, item.name, record, KIND)
+        write_record(folder, item.name, record, EDIT)
 
     def _latent(self, item: _Item) -> "FloatArray":
         """W+ [num_ws, W] of an item."""

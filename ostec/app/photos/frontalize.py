@@ -176,6 +176,9 @@ def read_rows(path: Path) -> dict[str, dict[str, str]]:
     except OSError:
         return {}
     rows = csv.DictReader(io.StringIO(text))
-    if tuple(rows.fieldnames or ()) != COLUMNS:
+    try:
+        if tuple(rows.fieldnames or ()) != COLUMNS:
+            return {}
+        return {row["name"]: row for row in rows if None not in row and None not in row.values()}
+    except csv.Error:  # a cell of more than 128 kB
         return {}
-    return {row["name"]: row for row in rows if None not in row and None not in row.values()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ostec.app.console import say, shown
 from ostec.app.photos.options import RunOptions
-from ostec.app.photos.transfers import find_results
+from ostec.app.photos.transfers import find_results, need_different_names
 from ostec.core.assets import asset_path
 from ostec.core.errors import OstecError
 from ostec.io.files import make_folder
@@ -25,6 +25,7 @@ def relight_results(results: Sequence[str], light: str, save_dir: str, options: 
     from ostec.pipeline.relight import Relighter, read_light
 
     records, folder = find_results(results), Path(save_dir)
+    need_different_names(records, "--save-dir")
     relighter = Relighter(read_topology(asset_path("topology/facemesh.npz")), read_light(light))
     failed = 0
     for record in records:

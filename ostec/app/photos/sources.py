@@ -149,7 +149,7 @@ def refuse_replacing(
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # of a name with a zero in it
         return None
     return status.st_dev, status.st_ino
 

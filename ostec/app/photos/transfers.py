@@ -38,7 +38,7 @@ def transfer_results(results: Sequence[str], to: str, out: str | None, size: int
     if size is not None and not MIN_UV_SIZE <= size <= MAX_UV_SIZE:
         raise UsageError(f"--size must be {MIN_UV_SIZE} to {MAX_UV_SIZE}, got {size}.")
     if out is not None:
-        _need_different_names(found)
+        need_different_names(found, "--out")
     from ostec.pipeline.transfer import TextureTransfer  # torch and the model: not before there is work for them
 
     items = [Finished(record, f"{record.stem}_{to}") for record in found]
@@ -71,12 +71,13 @@ def find_results(asked: Sequence[str]) -> list[Path]:
     return list(found.values())
 
 
-def _need_different_names(found: Sequence[Path]) -> None:
+def need_different_names(found: Sequence[Path], option: str) -> None:
+    """Raise UsageError where results of several folders would share a file in the folder of ``option``."""
     names: dict[str, Path] = {}
     for record in found:
         other = names.setdefault(record.stem.casefold(), record)
         if other is not record:
-            raise UsageError(f"{shown(other)} and {shown(record)} have the same name, so --out cannot hold both.")
+            raise UsageError(f"{shown(other)} and {shown(record)} have the same name, so {option} cannot hold both.")
 
 
 class Finished(Photo):

@@ -9,6 +9,7 @@ from ostec.app.checks import need_file
 from ostec.app.console import Display, say, shown
 from ostec.app.options import Flat, option
 from ostec.app.photos.options import RunOptions
+from ostec.app.photos.sources import Photo, clean_name, comparable, refuse_replacing
 from ostec.core.errors import UsageError
 from ostec.core.settings import NO_HEAD, Device, to_json
 from ostec.pipeline.settings import CompleteSettings, UvIdmSettings
@@ -79,11 +80,14 @@ class UvIdm:
         photos = [Path(line.strip()) for line in lines if line.strip()]
         names: dict[str, Path] = {}
         for photo in photos:
-            other = names.setdefault(photo.stem.casefold(), photo)
+            other = names.setdefault(comparable(clean_name(photo.stem)), photo)
             if other != photo:
                 raise UsageError(f"{shown(other)} and {shown(photo)} have the same name.")
         if not photos:
             raise UsageError(f"{shown(self.images_list_file)} names no photo.")
+        for ending in ("_uv", "_mesh"):
+            folder = Path(f"{self.outdir}{ending}")
+            refuse_replacing([Photo(path, clean_name(path.stem)) for path in photos], folder, "largest", True, [".png"])
         return list(names.values())
 
     def _make_all(self, photos: list[Path], observer: "Observer", maker: "UvIdmMaker", models: "UvIdmModels") -> int:
@@ -92,7 +96,7 @@ class UvIdm:
         failed = skipped = 0
         with Display(len(photos), len(photos), self.running.quiet, "photos") as display:
             for photo in photos:
-                if (Path(self.outdir) / f"{photo.stem}.json").exists() and not self.running.overwrite:
+                if (Path(self.outdir) / f"{clean_name(photo.stem)}.json").exists() and not self.running.overwrite:
                     skipped += 1
                     display.end(photo.name, "skipped")
                     continue
@@ -125,7 +129,7 @@ class UvIdm:
         from ostec.heads.parts import HeadPart
         from ostec.io.images import write_png
 
-        name, layout, meshes = photo.stem, models.layout, Path(f"{self.outdir}_mesh")
+        name, layout, meshes = clean_name(photo.stem), models.layout, Path(f"{self.outdir}_mesh")
         textures = Path(f"{self.outdir}_uv")
         record = Path(self.outdir) / f"{name}.json"
         record.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from ostec.app.checks import need_file
 from ostec.app.console import Display, say, shown, told_if_it_takes_long
 from ostec.app.photos.results import read_record
 from ostec.app.photos.runner import Ending, terminate_like_interrupt
+from ostec.app.photos.sources import clean_name
 from ostec.app.track.senders import LiveLinkSender, Sender, VmcSender
 from ostec.core.errors import FaceError, ImageError, UsageError
 from ostec.core.record import TRACK, RunRecord
@@ -93,12 +94,12 @@ def find_source(given: str) -> Source:
         return Source(f"camera{camera[1]}", given, camera=int(camera[1]))
     found = expand(given)
     if len(found) == 1 and found[0].is_file() and is_video_file(found[0]):
-        return Source(found[0].stem, shown(found[0].name), video=found[0])
+        return Source(clean_name(found[0].stem), shown(found[0].name), video=found[0])
     files = [file for path in found for file in (walk_photos(path) if path.is_dir() else [path])]
     pictures = tuple(sorted(file for file in files if is_photo(file)))
     if not pictures:
         raise UsageError(f"{shown(given)} is neither a video nor a picture, nor a folder with pictures in it.")
-    name = found[0].stem if found[0].is_file() else found[0].resolve().name
+    name = clean_name(found[0].stem if found[0].is_file() else found[0].resolve().name)
     return Source(name, shown(given), pictures=pictures)
 
 

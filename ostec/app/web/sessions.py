@@ -27,6 +27,8 @@ MOST_BYTES = 4 << 30
 """Of the files that a page holds at once."""
 UPLOADS_KEPT_S = 900.0
 """How long an upload that nobody took up stays."""
+_MOST_OF_ENDING = 16
+"""Characters of a file's ending, with its dot; what kind it is its content says."""
 MOST_CHARACTERS = 1 << 20
 """Of the list of files that a page sends."""
 
@@ -159,7 +161,7 @@ class Sessions:
         if sources:
             kept = make_folder(folder)
             for item, source in zip(assign_names(sources, [""]), sources, strict=True):
-                place = kept / f"{clean_name(item.name)}{source.suffix.lower()}"
+                place = kept / f"{clean_name(item.name)}{clean_name(source.suffix.lower())[:_MOST_OF_ENDING]}"
                 shutil.copyfile(source, place)
                 session.photos[tab].append(place)
         self._sweep()
