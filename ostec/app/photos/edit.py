@@ -158,14 +158,17 @@ class _Bench:
         import torch
 
         from ostec.core.assets import sha256_of
-        from ostec.load.networks import asset_file
+        from ostec.load.networks import asset_file, load_recogniser
         from ostec.pipeline.editing import LatentEditor
         from ostec.pipeline.models import load_attribute_reader, load_edits
 
         path = asset_file("edits", self.command.edits)
         self._made_with[path.name] = sha256_of(path)
         edits = load_edits(path, self._generator.shape.w_dim)
-        return LatentEditor(self._generator, edits, load_attribute_reader(torch.device("cpu")))
+        cpu = torch.device("cpu")
+        judge = load_recogniser(cpu)
+        self._made_with |= judge.hashes
+        return LatentEditor(self._generator, edits, load_attribute_reader(cpu), recogniser=judge.network)
 
     def edit(self, item: _Item, folder: Path) -> None:
         """Edit one face and write its files."""
@@ -193,6 +196,7 @@ class _Bench:
             "before": made.before,
             "after": made.after,
             "rounds": made.rounds,
+            "likeness": made.likeness,
             "views": {name: view.after for name, view in views.items()},
             "weights": self._made_with,
             "versions": versions(),
