@@ -59,8 +59,7 @@ def resolved(conditions: Sequence[str], faces: Any, tell: Callable[[str], None])
 
 
 def write_measures(out: Path, name: str, attributes: Mapping[str, Any]) -> None:
-    """``lights/NAME.npy`` [1, 9, 1, 1] over the light of order 0, and ``attributes/NAME.json``; nothing where the recipe
-    did not measure them."""
+    """``lights/NAME.npy`` [1, 9, 1, 1], over the light of order 0, and ``attributes/NAME.json``, if measured."""
     if not all(light in attributes for light in _LIGHT):
         return
     stream = io.BytesIO()

@@ -117,6 +117,10 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
     """
     read = read_generator(path)
     model = read.model
+    if read.card.get("draws"):
+        raise AssetError(
+            f"{path} draws UV {read.card['draws']}, no views: ostec fit --decoder and ostec generate take it."
+        )
     if not model.frame.own_shape and read.card.get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
     return model.to(device)

@@ -184,6 +184,7 @@ class FitSettings(CompleteSettings):
     iterations: int = 0
     generator: str = "none"
     materials: Materials = "gltf"
+    decoder: str = "default"
     published: bool = False
     rgb: RgbFitSettings = field(default_factory=RgbFitSettings)
 

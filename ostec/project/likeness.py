@@ -45,7 +45,7 @@ def like_before(
     for _ in range(STEPS):
         picture = generator.synthesis((start + moved)[None])
         apart = loss(picture).sum()
-        if float(apart) < 1 - ENOUGH:
+        if float(apart.detach()) < 1 - ENOUGH:
             break
         total = apart + HOLD * (functional.avg_pool2d(picture, reach) - held).square().mean()
         (moved.grad,) = torch.autograd.grad(total, moved)
