@@ -221,16 +221,16 @@ class Normaliser(Completer):
         return _Look(observed, self._view(seen, face.pose_deg[1], SURE[name]))
 
     def _view(self, seen: UvObservation, yaw_deg: float, sure: float) -> FaceView:
-        """What may be used of a picture in the layout: no eyes, which are the template's."""
-        eyes = np.logical_or.reduce(self.regions.repaired[:2])
-        bare = (photo_weight(seen, yaw_deg) > BELIEVED) & ~eyes
+        """What may be used of a picture in the layout: not eyes and mouth, which are the template's."""
+        bare = (photo_weight(seen, yaw_deg) > BELIEVED) & ~np.logical_or.reduce(self.regions.repaired[:3])
         return FaceView(seen.colour, bare, seen.cosine > NEAR, seen.cosine > sure)
 
     def _completion(self, made: Extraction, labels: ByteArray, views: tuple[ProjectedView, ...]) -> Completion:
         inside = self.regions.inside
         provenance = np.where(inside, labels, Provenance.OUTSIDE).astype(np.uint8)
         texture: CompletedTexture = pad(made.texture, provenance, inside, self.settings.blend.padding)
-        return Completion(texture, made.filled, "normalised", "edited and extracted", views)
+        of_reference = made.filled & (made.source == made.source.max())  # whose light is fitted
+        return Completion(texture, of_reference, "normalised", "views over a template", views)
 
     def _about(self, edited: EditedFace, drawn: Mapping[str, EditedFace], made: Extraction) -> dict[str, Any]:
         """For the record: what was measured, and the attributes by which a dataset is filtered."""
