@@ -113,7 +113,9 @@ class LatentEditor:
             picture = self.generator.synthesis(torch.from_numpy(latent)[None])[0]
         return (picture.permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
 
-    def edit(self, latent: FloatArray, asked: Mapping[str, float]) -> EditedFace:
+    def edit(
+        self, latent: FloatArray, asked: Mapping[str, float], unmeasured: Mapping[str, float] | None = None
+    ) -> EditedFace:
         """Move a latent until its picture measures what is asked for, or keep the best of all rounds.
 
         Each round adds g(asked) - g(measured), so that what the last one left is corrected by the next.
@@ -121,10 +123,14 @@ class LatentEditor:
         Args:
             latent: [num_ws, W].
             asked: some of ``ATTRIBUTES``.
+            unmeasured: attributes that are not measured, such as ``glasses``; edited first, once.
 
         Raises:
             FaceError: its picture shows no face.
+            WeightsError: the edits have no direction for one that is not measured.
         """
+        if unmeasured:
+            latent = latent + self.edits.unmeasured(latent, self.reader.read(self.draw(latent)), unmeasured)
         tried = list(self._rounds(latent, asked))
         best = min(range(len(tried)), key=lambda k: tried[k][2])
         (moved, measured, _), (_, first, _) = tried[best], tried[0]
