@@ -16,8 +16,17 @@ from ostec.pipeline.decoder import load_decoder
 from ostec.render.uv import bake_layout
 
 SETTINGS = {
-    **{"size": 32, "grow": 8, "images": 16, "batch": 4, "latent": 6, "channel-base": 128, "channel-max": 8},
-    **{"adversarial-from": 12, "patch": 16, "photos": 1, "device": "cpu"},
+    "size": 32,
+    "grow": 8,
+    "images": 16,
+    "batch": 4,
+    "latent": 6,
+    "channel-base": 128,
+    "channel-max": 8,
+    "adversarial-from": 12,
+    "patch": 16,
+    "photos": 1,
+    "device": "cpu",
 }
 WORDS = [word for name, value in SETTINGS.items() for word in (f"--{name}", str(value))]
 
