@@ -106,12 +106,14 @@ class LatentEditor:
     rounds: int = ROUNDS
     recogniser: FaceRecogniser | None = None
     """Brings the person back after an edit; None leaves it at what the edit made."""
+    device: torch.device | str = "cpu"
+    """Of the generator and the recogniser."""
 
     def draw(self, latent: FloatArray) -> FloatArray:
         """[num_ws, W] -> [R, R, 3] in [0, 1]."""
         with torch.no_grad():
-            picture = self.generator.synthesis(torch.from_numpy(latent)[None])[0]
-        return (picture.permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
+            picture = self.generator.synthesis(torch.from_numpy(latent)[None].to(self.device))[0]
+        return (picture.permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).cpu().numpy()
 
     def edit(
         self, latent: FloatArray, asked: Mapping[str, float], unmeasured: Mapping[str, float] | None = None

@@ -1,7 +1,7 @@
 """FFHQ-UV's recipe: observe, invert, edit in the latents, three views, one even texture; its light taken out after.
 
 A photo is inverted, its latent edited to even light, a neutral face and no turn, and drawn from three sides. These
-views are unwrapped by their own landmarks and joined over the template: the generator's mean face, edited the same way.
+views are unwrapped by their own landmarks and joined over the template: the generator's mean face at rest.
 """
 
 import functools
@@ -15,6 +15,7 @@ from scipy import ndimage
 from ostec.complete.fuse import fuse
 from ostec.complete.generator import GeneratorCompleter
 from ostec.complete.portrait import invert_photo
+from ostec.core.assets import sha256_of
 from ostec.core.device import threads
 from ostec.core.errors import FaceError
 from ostec.core.progress import PhotoRun, Progress, never_falling
@@ -95,7 +96,9 @@ class Normaliser(Completer):
         """Load what ships, or what the settings name, and a file of ``ostec train edits``."""
         made = cast("Normaliser", cls.from_pretrained(settings, device))
         made.edits = edits
-        assert made.editor
+        path = asset_file("edits", edits)
+        made.weights[path.name] = sha256_of(path)
+        assert made.editor  # so that a wrong file is told of now
         return made
 
     @functools.cached_property
@@ -107,7 +110,7 @@ class Normaliser(Completer):
         path = asset_file("edits", self.edits)
         edits = load_edits(path, generator.generator.shape.w_dim)
         reader, judge = load_attribute_reader(self.device), self.models.recogniser
-        return LatentEditor(generator.generator, edits, reader, recogniser=judge)
+        return LatentEditor(generator.generator, edits, reader, recogniser=judge, device=self.device)
 
     @functools.cached_property
     def regions(self) -> ExtractionRegions:
@@ -234,9 +237,8 @@ class Normaliser(Completer):
 
     def _about(self, edited: EditedFace, drawn: Mapping[str, EditedFace], made: Extraction) -> dict[str, Any]:
         """For the record: what was measured, and the attributes by which a dataset is filtered."""
-        before = {
-            name: value for name, value in edited.before.items() if name not in POSE
-        }  # the manifest has the photo's
+        # The manifest has the pose of the photo itself.
+        before = {name: value for name, value in edited.before.items() if name not in POSE}
         figures = {"residual_smile": edited.after["smile"], "uneven_after": edited.after["unevenness"]}
         return {
             "normalised": {

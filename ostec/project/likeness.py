@@ -35,8 +35,9 @@ def like_before(
         [num_ws, W].
     """
     crop = identity_crop(points, network)
-    loss = identity_loss(network, torch.from_numpy(wanted), crop)
-    start = torch.from_numpy(latent)
+    device = generator.mapping.w_avg.device
+    loss = identity_loss(network, torch.from_numpy(wanted).to(device), crop)
+    start = torch.from_numpy(latent).to(device)
     reach = max(1, generator.shape.resolution * BROAD // 128)
     with torch.no_grad():
         held = functional.avg_pool2d(generator.synthesis(start[None]), reach)
@@ -50,4 +51,4 @@ def like_before(
         total = apart + HOLD * (functional.avg_pool2d(picture, reach) - held).square().mean()
         (moved.grad,) = torch.autograd.grad(total, moved)
         optimiser.step()
-    return np.asarray((start + moved.detach()).numpy(), np.float32)
+    return np.asarray((start + moved.detach()).cpu().numpy(), np.float32)
