@@ -77,14 +77,16 @@ def main(words: Sequence[str] | None = None) -> None:
     options.add_argument("--edits", type=Path, required=True)
     options.add_argument("--count", type=int, default=100)
     options.add_argument("--rounds", type=int, default=LatentEditor.rounds)
+    options.add_argument("--no-identity", action="store_true", help="leave out the steps that bring the person back")
     options.add_argument("--out", type=Path, required=True)
     asked = options.parse_args(words)
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
     generator = read_generator(asset_file("generator", asked.generator)).model.generator
     edits = edits_from_tensors(read_safetensors(asked.edits), generator.shape.w_dim, str(asked.edits))
-    editor = LatentEditor(generator, edits, load_attribute_reader(cpu), asked.rounds)
     facemesh, network = load_facemesh(cpu), load_recogniser(cpu).network
+    keeper = None if asked.no_identity else network
+    editor = LatentEditor(generator, edits, load_attribute_reader(cpu), asked.rounds, keeper)
     faces: list[EditedFace] = []
     codes: list[list[FloatArray]] = []
     pairs: list[FloatArray] = []

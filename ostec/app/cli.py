@@ -127,6 +127,8 @@ train prior: train.prior.TrainPrior: fit the texture prior to portraits
     --portraits portraits -o prior.safetensors | --portraits portraits --exclude photos --components 60
 train generator: train.generator.TrainGenerator: train the generator on portraits
     --portraits portraits --work work | --portraits portraits --work work --device cuda --images 1000000
+train decoder: train.decoder.TrainDecoder: train a generator of UV maps on a dataset
+    faces --work work -o decoder.safetensors | faces --work work -o decoder.safetensors --member albedo.png --size 256
 train diffusion: train.diffusion.TrainDiffusion: train the diffusion model on portraits
     --portraits portraits --work work -o own.safetensors |
     --portraits portraits --work work -o own.safetensors --images 200000

@@ -63,6 +63,10 @@ class RunRecord(TypedDict, total=False):
     """Of the photo, where it was taken out: harmonics, lamps, strength, the skin's ITA."""
     fit: dict[str, Any]
     """Of an RGB fit: decoder, resolution, how its losses fell, how far the pose turned."""
+    normalised: dict[str, Any]
+    """Of FFHQ-UV's recipe: what was measured of the latent's picture before and after the edit, and of the views."""
+    attributes: dict[str, Any]
+    """By which datasets are filtered."""
     losses: dict[str, Any]
     iterations: int
     features: str | None

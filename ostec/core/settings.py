@@ -9,6 +9,7 @@ from ostec.core.assets import face_models
 Mode = Literal["auto", "soft", "hard"]
 Schedule = Literal["progressive", "waves"]
 Fit = Literal["landmarks", "deep3d", "faceverse"]
+Encoder = Literal["default", "e4e"]
 Way = Literal["auto", "prior", "generator", "diffusion"]
 Faces = Literal["largest", "all"]
 Expression = Literal["photo", "neutral"]

@@ -24,6 +24,7 @@ from ostec.dataset.files import write_json
 from ostec.dataset.finished import FRONT, FRONTAL, FinishedDataset, need, read_face, read_latents
 from ostec.dataset.manifest import COLUMNS, Row, schema_of
 from ostec.dataset.plan import licence_at
+from ostec.dataset.recipe import write_measures
 from ostec.dataset.records import MESH, PORTRAIT, PROVENANCE, RECORD, TEXTURE, file_name, renamed
 from ostec.dataset.store import record_bytes
 from ostec.io.files import make_folder, write_atomic
@@ -139,6 +140,7 @@ def _ffhq_uv(faces: Faces, source: FinishedDataset, out: Path) -> list[str]:
             shapes.add(latents[view].shape)
             folder = make_folder(out / "face-latents" / f"{number // _PER_FOLDER:03d}" / name)
             write_atomic(folder / f"{name}_{view}_latent.pt", encode_latent(latents[view]))
+        write_measures(out, name, loaded(row))
         meta[name] = {key: loaded(row).get(key) for key in _FFHQ_UV_FIELDS}
         lines.append(json.dumps({"number": name, **{key: row[key] for key in ("key", "source", "licence")}}) + "\n")
     write_json(out / "meta-info.json", meta, indent=4, sort_keys=True)

@@ -49,6 +49,8 @@ class DatasetConfig:
     shard_size: int = 500  # photos to a shard
     batch: int = 1  # photos whose faces are projected at once: the last digits depend on it too
     group: str = ""  # attribute that says who is on a photo: those of one person are fused to one face
+    recipe: str = "complete"  # or ffhq-uv: what is made of a photo
+    edits: str = "default"  # file of edits that the recipe ffhq-uv takes
 
 
 def write_config(folder: Path, config: DatasetConfig) -> None:
@@ -65,7 +67,8 @@ def read_config(folder: Path) -> DatasetConfig | None:
             raise UsageError(f"{path} is not of ostec dataset build, or not of version {VERSION}.")
         settings = from_json(CompleteSettings, values["settings"])
         numbers = int(values["threads"]), int(values["shard_size"]), int(values.get("batch", 1))
-        config = DatasetConfig(settings, *numbers, str(values.get("group", "")))
+        recipe = str(values.get("recipe", "complete")), str(values.get("edits", "default"))
+        config = DatasetConfig(settings, *numbers, str(values.get("group", "")), *recipe)
         if min(config.threads, config.shard_size, config.batch) < 1:
             raise ValueError("threads, shard_size and batch must be 1 or more")
         return config

@@ -19,6 +19,7 @@ from ostec.core.errors import AssetError, ImageError, OstecError, OutputError, o
 from ostec.core.progress import STAGES
 from ostec.core.text import shown
 from ostec.dataset.manifest import row_of
+from ostec.dataset.recipe import RECIPES, load
 from ostec.dataset.records import (
     ID_DIGITS,
     Face,
@@ -194,7 +195,7 @@ def _named(face: Face, item: Item, number: int, count: int) -> Face:
         "item": item.number,
         "source": item.source,
         "source_sha256": item.sha256,
-        **({"attributes": dict(item.attributes)} if item.attributes else {}),
+        **({"attributes": {**face.record.get("attributes", {}), **item.attributes}} if item.attributes else {}),
     }
     return Face({**face.record, **place}, face.files)
 
@@ -208,17 +209,17 @@ class LoadFaceMaker:
     threads: int  # of one worker, on the CPU; the last digits of results depend on it
     models_folder: str = ""  # ``$OSTEC_MODELS`` where the build was started; empty if there was none
     fuses: bool = False  # the photos of a group are of one person
+    recipe: str = RECIPES[0]
+    edits: str = "default"
 
     def __call__(self) -> Maker:
         """Load. Raises AssetError, BackendError."""
         import torch
 
-        from ostec.pipeline import Completer
-
         if self.models_folder:
             use_models_folder(self.models_folder)
         torch.set_num_threads(self.threads)
-        return FaceMaker(Completer.from_pretrained(self.settings, self.device), self.fuses)
+        return FaceMaker(load(self.recipe, self.edits, self.settings, self.device), self.fuses)
 
 
 class FaceMaker:

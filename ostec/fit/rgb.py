@@ -48,6 +48,12 @@ class TextureDecoder(Protocol):
     def unlikely(self, latent: torch.Tensor) -> torch.Tensor:
         """How far the latent is from what faces have: a number to be kept low; differentiable."""
 
+    def plain(self, latent: FloatArray) -> FloatArray:
+        """The latent without what is one face's own but its tone."""
+
+    def texture(self, latent: FloatArray) -> FloatArray:
+        """Latent -> [S, S, 3] sRGB in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class LinearFace:
@@ -230,13 +236,23 @@ class RgbFitter:
         with torch.no_grad():
             return self._draw(_Free(state, self._unit))
 
+    def errors(self, state: FaceState, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of another latent, in which they are differentiable: colours and identity, 0 without a recogniser."""
+        free = _Free(state, self._unit).requires_grad_(False)
+        drawn = self._draw(free, latent)
+        weight = self._weight * drawn.hit
+        colour = ((drawn.picture - self._picture).abs() * weight).sum() / weight.sum().clamp(min=1.0)
+        if self.target.identity is None:
+            return colour, torch.zeros(())
+        return colour, self.target.identity(self._pasted(drawn)).sum()
+
     def _ramp(self, step: int) -> float:
         """Constant, then down to zero by half a cosine over the last part of the steps."""
         rest = self.settings.falling
         share = (step / self.settings.steps - (1 - rest)) / rest
         return 0.5 * (1 + math.cos(math.pi * min(max(share, 0.0), 1.0)))
 
-    def _draw(self, free: _Free) -> DrawnFace:
+    def _draw(self, free: _Free, latent: torch.Tensor | None = None) -> DrawnFace:
         at = self.face.at
         vertices = self._base + self._identity @ (free.identity - torch.tensor(at.identity))
         vertices = vertices + self._expression @ (free.expression * self._unit - torch.tensor(at.expression))
@@ -245,7 +261,7 @@ class RgbFitter:
         light = harmonics_tensor(vertex_normals(vertices, self._triangles)) @ free.harmonics * self._shadow
         drawn = interpolate(torch.cat([self._uv, light], dim=1)[None], raster, self._triangles)
         uv = drawn[..., :2]
-        texture = self.decoder.decode(free.latent)
+        texture = self.decoder.decode(free.latent if latent is None else latent)
         albedo = _nearest(texture, uv) if self.nearest else sample_texture(texture, uv)
         picture = srgb_tensor(albedo * drawn[..., 2:].clamp(min=self.settings.least_light))[0]
         return DrawnFace(picture, raster[0, ..., 3:] > 0, camera.project(vertices)[0])
@@ -269,13 +285,16 @@ class RgbFitter:
             terms["identity"] = self._identity_term(drawn, step)
         return terms
 
+    def _pasted(self, drawn: DrawnFace) -> torch.Tensor:
+        """The render on the picture, [1, 3, R, R] in [-1, 1]."""
+        return torch.where(drawn.hit, drawn.picture, self._picture).permute(2, 0, 1)[None] * 2 - 1
+
     def _identity_term(self, drawn: DrawnFace, step: int) -> torch.Tensor:
         """Its value counts once, its gradient as often as it is left out."""
         every = self.settings.identity_every
         if step % every == 0:
             assert self.target.identity is not None
-            pasted = torch.where(drawn.hit, drawn.picture, self._picture).permute(2, 0, 1)[None] * 2 - 1
-            value = self.settings.identity * self.target.identity(pasted).sum()
+            value = self.settings.identity * self.target.identity(self._pasted(drawn)).sum()
             self._said = value.detach()
             return value + (every - 1) * (value - self._said)
         return self._said

@@ -34,6 +34,10 @@ class AlbedoDecoder:
         """Squared length of the components; any gain is as likely as another."""
         return (latent[3:] ** 2).sum()
 
+    def plain(self, latent: FloatArray) -> FloatArray:
+        """[3 + K]: the gains alone."""
+        return np.concatenate([latent[:3], np.zeros_like(latent[3:])])
+
     def texture(self, latent: FloatArray) -> FloatArray:
         """[3 + K] -> [S, S, 3] sRGB in [0, 1]."""
         with torch.no_grad():

@@ -21,7 +21,7 @@ from ostec.core.assets import (
     sha256_of,
     verified_path,
 )
-from ostec.core.errors import AssetError
+from ostec.core.errors import AssetError, WeightsError
 from ostec.core.manifests import Manifest
 from ostec.core.plain import open_plain
 from ostec.core.types import Topology
@@ -36,6 +36,7 @@ from ostec.nets.checkpoint import PortraitGenerator
 from ostec.nets.covers import CoverNetwork
 from ostec.nets.denoiser import TextureDenoiser, denoiser_from_tensors
 from ostec.nets.dlib_face import FaceRecogniser, dlib_face_from_tensors
+from ostec.nets.e4e import ROWS, WIDTHS, E4eEncoder, e4e_from_tensors
 from ostec.nets.efficientnet import EfficientFeatures, PerceptualNetwork
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.hands import HandNetworks
@@ -117,9 +118,27 @@ def load_generator(path: Path, topology: Topology, device: torch.device) -> Port
     """
     read = read_generator(path)
     model = read.model
+    if read.card.get("draws"):
+        raise AssetError(
+            f"{path} draws UV {read.card['draws']}, no views: ostec fit --decoder and ostec generate take it."
+        )
     if not model.frame.own_shape and read.card.get("topology_sha256") != topology.sha256:
         raise AssetError(f"{path} was trained with another mean shape than topology/{topology.name}.npz.")
     return model.to(device)
+
+
+def load_e4e(device: torch.device) -> tuple[E4eEncoder, torch.Tensor, dict[str, str]]:
+    """The encoder of ``e4e_ffhq_encode.pt``, the mean latent [18, 512] that it adds to, and the file's SHA-256.
+
+    Raises AssetError if the file is missing or damaged.
+    """
+    path = asset_file("generator", "e4e")
+    content = read_objects(path)
+    mean = content.get("latent_avg") if isinstance(content, dict) else None
+    if not isinstance(mean, torch.Tensor) or tuple(mean.shape) != (ROWS, WIDTHS[-1]):
+        raise WeightsError(f"{path} holds no latent_avg of [{ROWS}, {WIDTHS[-1]}].")
+    network = e4e_from_tensors(read_state(path, "encoder."), str(path)).to(device)
+    return network, mean.float().to(device), {path.name: sha256_of(path)}
 
 
 def denoiser_file(asked: str) -> Path:

@@ -8,7 +8,7 @@ import torch
 
 from ostec.core.device import threads
 from ostec.core.errors import FaceError
-from ostec.core.types import DoubleArray, FloatArray, Topology
+from ostec.core.types import DoubleArray, FittedFace, FloatArray, Topology
 from ostec.detect.landmarks import detect_landmarks_in, whole_image
 from ostec.detect.settings import LandmarkSettings
 from ostec.fit.dense import fit_dense
@@ -16,9 +16,12 @@ from ostec.fit.morphable import HeadFitter
 from ostec.fit.settings import MorphableFitSettings
 from ostec.light.estimate import AlbedoModel
 from ostec.light.quick import grey_harmonics
+from ostec.nets.dlib_face import FaceRecogniser
 from ostec.nets.facemesh import FaceMesh
 from ostec.nets.stylegan2 import Generator
 from ostec.project.edit import ATTRIBUTES, LIGHT, Edits, wanted
+from ostec.project.identity import identity_of
+from ostec.project.likeness import like_before
 from ostec.render.geometry import vertex_normals
 from ostec.render.harmonics import harmonics
 from ostec.render.unwrap import Unwrapper
@@ -54,17 +57,21 @@ class AttributeReader:
     @threads(1)
     def read(self, picture: FloatArray) -> DoubleArray:
         """The attributes [A] of a picture [R, R, 3] in [0, 1]. Raises FaceError where it shows no face."""
-        height, width = picture.shape[:2]
-        found = detect_landmarks_in(picture, whole_image(width, height), self._facemesh, QUICK)
-        if found.confidence < MIN_CONFIDENCE:
-            raise FaceError("The generator's picture shows no face.")
-        face = fit_dense(found, self._topology)
+        face = self.fitted(picture)
         shown = self._heads.coefficients(face.vertices[: len(face.landmarks)]).expression
         light = grey_harmonics(self._unwrapper.unwrap(picture, face, self._albedo.size), face.rotation, self._albedo)
         pitch, yaw, _ = face.pose_deg
         smile = float(np.mean(shown[self._smile]))
         of_light = light[1:] / max(float(light[0]), 1e-3)
         return np.array([yaw, pitch, smile, float(shown[self._open]), *of_light])
+
+    def fitted(self, picture: FloatArray) -> FittedFace:
+        """The face of a picture [R, R, 3] in [0, 1]. Raises FaceError where it shows none."""
+        height, width = picture.shape[:2]
+        found = detect_landmarks_in(picture, whole_image(width, height), self._facemesh, QUICK)
+        if found.confidence < MIN_CONFIDENCE:
+            raise FaceError("The generator's picture shows no face.")
+        return fit_dense(found, self._topology)
 
     def unevenness(self, attributes: DoubleArray) -> float:
         """Deviation of the light over the face, relative to its mean."""
@@ -85,6 +92,8 @@ class EditedFace:
     after: dict[str, float]
     rounds: int
     """Times that the latent was moved to the best one."""
+    likeness: float | None = None
+    """Cosine of who is seen to who was seen before; None where nothing says who that is."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +104,20 @@ class LatentEditor:
     edits: Edits
     reader: AttributeReader
     rounds: int = ROUNDS
+    recogniser: FaceRecogniser | None = None
+    """Brings the person back after an edit; None leaves it at what the edit made."""
+    device: torch.device | str = "cpu"
+    """Of the generator and the recogniser."""
 
     def draw(self, latent: FloatArray) -> FloatArray:
         """[num_ws, W] -> [R, R, 3] in [0, 1]."""
         with torch.no_grad():
-            picture = self.generator.synthesis(torch.from_numpy(latent)[None])[0]
-        return (picture.permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).numpy()
+            picture = self.generator.synthesis(torch.from_numpy(latent)[None].to(self.device))[0]
+        return (picture.permute(1, 2, 0) / 2 + 0.5).clamp(0, 1).cpu().numpy()
 
-    def edit(self, latent: FloatArray, asked: Mapping[str, float]) -> EditedFace:
+    def edit(
+        self, latent: FloatArray, asked: Mapping[str, float], unmeasured: Mapping[str, float] | None = None
+    ) -> EditedFace:
         """Move a latent until its picture measures what is asked for, or keep the best of all rounds.
 
         Each round adds g(asked) - g(measured), so that what the last one left is corrected by the next.
@@ -110,14 +125,44 @@ class LatentEditor:
         Args:
             latent: [num_ws, W].
             asked: some of ``ATTRIBUTES``.
+            unmeasured: attributes that are not measured, such as ``glasses``; edited first, once.
 
         Raises:
             FaceError: its picture shows no face.
+            WeightsError: the edits have no direction for one that is not measured.
         """
+        if unmeasured:
+            latent = latent + self.edits.unmeasured(latent, self.reader.read(self.draw(latent)), unmeasured)
         tried = list(self._rounds(latent, asked))
         best = min(range(len(tried)), key=lambda k: tried[k][2])
         (moved, measured, _), (_, first, _) = tried[best], tried[0]
-        return EditedFace(moved, self.draw(moved), self.told(first), self.told(measured), best)
+        if best and self.recogniser is not None:
+            moved, measured = self._like_before(latent, moved, measured, wanted(measured, asked))
+        picture, likeness = self.draw(moved), None
+        if self.recogniser is not None:
+            likeness = round(float(self._person(self.draw(latent)) @ self._person(picture)), 4)
+        return EditedFace(moved, picture, self.told(first), self.told(measured), best, likeness)
+
+    def _person(self, picture: FloatArray) -> FloatArray:
+        found = identity_of(self.recogniser, picture, self.reader.fitted(picture))
+        assert found is not None
+        return found
+
+    def _like_before(
+        self, before: FloatArray, edited: FloatArray, measured: DoubleArray, target: DoubleArray
+    ) -> tuple[FloatArray, DoubleArray]:
+        """A latent that shows the person again, and what it measures; the edited one where that loses the edit."""
+        assert self.recogniser is not None
+        points = self.reader.fitted(self.draw(edited)).landmarks
+        moved = like_before(self.generator, edited, self._person(self.draw(before)), points, self.recogniser)
+        try:
+            found = self.reader.read(self.draw(moved))
+        except FaceError:
+            return edited, measured
+        allowed = np.maximum(2 * np.array([TOLERANCE[name] for name in ATTRIBUTES]), np.abs(target - measured))
+        asked = target != measured
+        kept = (np.abs(target - found) <= allowed)[asked].all()
+        return (moved, found) if kept else (edited, measured)
 
     def told(self, attributes: DoubleArray) -> dict[str, float]:
         """Attributes by name."""

@@ -1,5 +1,6 @@
 """RGB fitting of photos: landmarks, then texture and light, then all together; the completion follows on that shape."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 from ostec.complete.fuse import fuse
 from ostec.complete.prior import PriorCompleter
+from ostec.core.assets import sha256_of
 from ostec.core.device import threads
 from ostec.core.morphable import ModelShape
 from ostec.core.record import RunRecord
@@ -19,7 +21,7 @@ from ostec.export.stages import FitStage, write_stages
 from ostec.fit.dense import as_canonical
 from ostec.fit.morphable import FittedHead
 from ostec.fit.regress import read_shape
-from ostec.fit.rgb import PUBLISHED_SIDE, FaceState, FaceTarget, LinearFace, RgbFit, RgbFitter
+from ostec.fit.rgb import PUBLISHED_SIDE, FaceState, FaceTarget, LinearFace, RgbFit, RgbFitter, TextureDecoder
 from ostec.fit.symmetry import landmarks_by_symmetry
 from ostec.heads.maker import HeadMaker
 from ostec.light.decoder import AlbedoDecoder, albedo_decoder, latent_of
@@ -28,6 +30,7 @@ from ostec.light.transfer import LightTransfer, light_transfer
 from ostec.load.networks import load_recogniser
 from ostec.nets.dlib_face import FaceRecogniser
 from ostec.pipeline.completer import STAGE_SECONDS, Completer, FaceInWork
+from ostec.pipeline.decoder import GeneratorDecoder, load_decoder, search
 from ostec.pipeline.result import CompletedFace
 from ostec.pipeline.settings import FitSettings
 from ostec.project.identity import identity_crop, identity_loss
@@ -75,7 +78,7 @@ class _Fitted:
 class _Lit:
     """What the second stage finds."""
 
-    decoder: AlbedoDecoder
+    decoder: TextureDecoder
     state: FaceState
     shadow: FloatArray
     """[V]: factor of the light where the face is in its own shadow."""
@@ -141,9 +144,13 @@ class FaceFitter(Completer):
         second = self._second(observed, square, head)
         face = self._linear_face(head, maker, second.shadow)
         target = self._target(observed, square)
-        fitter = RgbFitter(
-            face, target, second.decoder, maker.model.expression_range, settings, self.settings.published
-        )
+        limits, published = maker.model.expression_range, self.settings.published
+        if self._maps is not None:
+            assert isinstance(second.decoder, AlbedoDecoder)
+            start = replace(second.state, latent=self._maps.start(second.decoder.texture(second.state.latent)))
+            search_in = RgbFitter(face, target, self._maps, limits, settings, published)
+            second = replace(second, decoder=self._maps, state=search(search_in, self._maps, start))
+        fitter = RgbFitter(face, target, second.decoder, limits, settings, published)
         found = fitter.fit(second.state, one.run.advance)
         state = found.state
         camera = square.photo_camera(state)
@@ -156,6 +163,16 @@ class FaceFitter(Completer):
         )
         stages = _stages(fitter, second, found, square)
         return _Fitted(again, state.shape, stages, _about(fitter, second, found, square))
+
+    @functools.cached_property
+    def _maps(self) -> GeneratorDecoder | None:
+        """The decoder that is no linear one. Raises AssetError, UsageError."""
+        asked = self.settings.decoder
+        if asked in ("default", "linear"):
+            return None
+        path, layout = Path(asked), self.observer.unwrapper.on_cpu.layout
+        self.weights |= {path.name: sha256_of(path)}
+        return load_decoder(path, lambda size: layout(size).inside.numpy(), self.models.topology.sha256)
 
     def _heads(self) -> HeadMaker:
         heads = self._assembler.heads
@@ -264,7 +281,7 @@ def _square_of(observed: ObservedFace, side: int) -> _Square:
 def _stages(fitter: RgbFitter, second: _Lit, found: RgbFit, square: _Square) -> tuple[FitStage, ...]:
     """What is written of each stage."""
     photo, start, decoder = fitter.target.picture, second.state, second.decoder
-    mean = np.concatenate([start.latent[:3], np.zeros_like(start.latent[3:])])
+    mean = decoder.plain(start.latent)
 
     def stage(number: int, state: FaceState, losses: dict[str, tuple[float, ...]] | None = None) -> FitStage:
         drawn = fitter.draw(state)
@@ -293,7 +310,7 @@ def _about(fitter: RgbFitter, second: _Lit, found: RgbFit, square: _Square) -> d
     """What the record says of the fit."""
     begun, ended = (pose_from_rotation(state.rotation) for state in (second.state, found.state))
     return {
-        "decoder": "linear",
+        "decoder": "linear" if isinstance(second.decoder, AlbedoDecoder) else "maps",
         "side_px": square.side,
         "look_up": "nearest" if fitter.nearest else "bilinear",
         "losses": {

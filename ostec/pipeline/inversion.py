@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from ostec.complete.fuse import fuse
 from ostec.complete.generator import GeneratorCompleter
 from ostec.complete.portrait import invert_photo
 from ostec.core.assets import sha256_of
 from ostec.core.device import pick_device
-from ostec.core.errors import ImageError
+from ostec.core.errors import ImageError, UsageError
 from ostec.core.progress import PhotoRun, Progress, never_falling
 from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
@@ -22,10 +23,14 @@ from ostec.core.types import FaceBox, FloatArray, ObservedFace, ProjectedView, P
 from ostec.export.record import versions, write_record
 from ostec.io.files import make_folder, write_atomic
 from ostec.io.images import read_image, write_png
+from ostec.load.networks import load_e4e
+from ostec.nets.e4e import ROWS, SIDE, WIDTHS
 from ostec.pipeline.completer import ITERATION_SECONDS, STAGE_SECONDS, face_generator, texture_completer
 from ostec.pipeline.models import Models, load_models
 from ostec.pipeline.observe import HIDDEN, WHOLE_MEGAPIXELS, Observer, Tried
 from ostec.pipeline.settings import CompleteSettings, InvertSettings
+from ostec.project.objective import LatentSpace
+from ostec.project.space import FileGenerator
 from ostec.project.studio import View
 
 TOLD_DEG = 2.0
@@ -81,9 +86,29 @@ class Inverter:
         self._pose_range_deg = models.generator.frame.pose_range_deg
         complete = _stages(settings)
         self._observer = Observer(models, complete.uv_size, device, complete.observe)
-        completer = texture_completer(models, complete, self._observer, face_generator(models), device)
+        generator = face_generator(models)
+        assert generator is not None
+        self._hashes = dict(models.hashes)
+        if settings.encoder == "e4e":
+            assert isinstance(generator, FileGenerator)
+            generator = replace(generator, space=self._by_e4e(generator.space))
+        completer = texture_completer(models, complete, self._observer, generator, device)
         assert isinstance(completer, GeneratorCompleter)
         self._completer = completer
+
+    def _by_e4e(self, space: LatentSpace) -> LatentSpace:
+        """The generator's latents, whose search begins where e4e puts a picture. Raises AssetError, UsageError."""
+        if tuple(space.mean.shape) != (ROWS, WIDTHS[-1]):
+            raise UsageError(f"--encoder e4e gives W+ of [18, 512], and this generator has {list(space.mean.shape)}.")
+        network, mean, hashes = load_e4e(self.device)
+        self._hashes |= hashes
+
+        def encode(image: torch.Tensor, trust: torch.Tensor) -> torch.Tensor:
+            shown = image * (trust > 0)
+            small = functional.interpolate(shown, size=(SIDE, SIDE), mode="area")
+            return network(small) + mean
+
+        return replace(space, encode=encode)
 
     @classmethod
     def from_pretrained(cls, settings: InvertSettings | None = None, device: str = "auto") -> "Inverter":
@@ -183,7 +208,7 @@ class Inverter:
             "device": str(self.device),
             "threads": torch.get_num_threads(),
             "versions": versions(),
-            "weights": self.models.hashes,
+            "weights": self._hashes,
             "face_box": [round(float(v), 2) for v in found.box.box],
             "face_confidence": round(float(found.confidence), 4),
             "pose_deg": [round(v, 2) for v in found.face.pose_deg],

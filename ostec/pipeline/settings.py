@@ -14,6 +14,7 @@ from ostec.core.settings import (
     MAX_UV_SIZE,
     MIN_UV_SIZE,
     NO_HEAD,
+    Encoder,
     Expression,
     FaceModel,
     Faces,
@@ -184,6 +185,7 @@ class FitSettings(CompleteSettings):
     iterations: int = 0
     generator: str = "none"
     materials: Materials = "gltf"
+    decoder: str = "default"
     published: bool = False
     rgb: RgbFitSettings = field(default_factory=RgbFitSettings)
 
@@ -214,6 +216,9 @@ class InvertSettings:
 
     generator: Annotated[str, arg(metavar="default|NAME|FILE")] = "default"
     """default, a name of ostec models list (stylegan2_ffhq), or a generator's file."""
+    encoder: Encoder = "default"
+    """What gives the starting latent: default, the generator's own encoder or mean latent; e4e, for a StyleGAN2 of FFHQ
+    at 1024 px, in one pass where there are 0 iterations."""
     iterations: Annotated[int, arg(aliases=["-i"])] = 200
     """Iterations at most; 0 takes the starting latent as it is."""
     observe: ObserveSettings = field(default_factory=ObserveSettings)
@@ -222,8 +227,11 @@ class InvertSettings:
     blend: BlendSettings = field(default_factory=BlendSettings)
 
     def __post_init__(self) -> None:
+        check_choice("encoder", self.encoder, ("default", "e4e"))
         if self.generator == "none":
             raise ValueError("generator must be default or a file, got 'none'.")
+        if self.encoder == "e4e" and self.generator == "default":
+            raise ValueError("encoder e4e needs a StyleGAN2 of FFHQ: generator e4e or stylegan2_ffhq.")
         if self.iterations < 0:
             raise ValueError(f"iterations must be 0 or more, got {self.iterations}.")
 

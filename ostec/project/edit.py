@@ -33,6 +33,13 @@ class Edits(Protocol):
     def spread(self) -> DoubleArray:
         """[A] usual deviation of each attribute."""
 
+    def unmeasured(self, latent: FloatArray, measured: DoubleArray, asked: Mapping[str, float]) -> FloatArray:
+        """[num_ws, W]: what is added to W+ for attributes by name that no picture is measured for, such as glasses.
+
+        Raises:
+            WeightsError: there is no direction for one of them, or the latent is of another generator.
+        """
+
     def shift(self, latent: FloatArray, before: DoubleArray, after: DoubleArray) -> FloatArray:
         """[num_ws, W]: what is added to W+ so that the attributes it shows become others.
 
@@ -53,6 +60,12 @@ class LatentEdits:
     """[A] their standard deviations."""
     coefficients: DoubleArray
     """[P, W]: the change of W per feature of :func:`features`."""
+
+    def unmeasured(self, latent: FloatArray, measured: DoubleArray, asked: Mapping[str, float]) -> FloatArray:
+        """Nothing of the kind was measured on this generator's samples. Raises WeightsError."""
+        del latent, measured
+        what = " and ".join(asked)
+        raise WeightsError(f"This generator's edits have no direction for {what}: StyleFlow's flow has (--edits FILE).")
 
     def shift(self, latent: FloatArray, before: DoubleArray, after: DoubleArray) -> FloatArray:
         """[num_ws, W]: what is added to W+, a ``latent`` of that shape, so that attributes [A] become others.

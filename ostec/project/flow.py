@@ -4,6 +4,7 @@ Each edit takes the latent to its code with the attributes it has and back with 
 light first, then yaw, pitch and expression; of each only the published rows of W+ change.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,14 @@ from ostec.nets.styleflow import StyleFlow
 from ostec.project.edit import ATTRIBUTES, LIGHT
 from ostec.render.harmonics import harmonics
 
-ROWS = {"light": (7, 11), "yaw": (0, 3), "pitch": (0, 3), "expression": (0, 17)}
+ROWS = {
+    "light": (7, 11),
+    "yaw": (0, 3),
+    "pitch": (0, 3),
+    "expression": (0, 17),
+    "glasses": (2, 3),
+    "baldness": (0, 5),
+}
 """First and last row of W+ of each edit. Published but for the expression, for which FFHQ-UV has a direction."""
 EVEN_LEVEL = 1.0
 """Order 0 of the light that is asked for."""
@@ -41,15 +49,31 @@ class FlowEdits:
         """[A] of the attributes, as :class:`ostec.project.edit.LatentEdits` has it."""
         return np.array([_SPREAD.get(name, _LIGHT_SPREAD) for name in ATTRIBUTES])
 
+    def unmeasured(self, latent: FloatArray, measured: DoubleArray, asked: Mapping[str, float]) -> FloatArray:
+        """[18, 512]: what is added to W+ for attributes that nothing measures here, one after the other.
+
+        The face is taken to wear glasses where they are to go, and to have hair as the training's faces have.
+
+        Raises:
+            WeightsError: the latent is of another generator.
+        """
+        moved, now = self._checked(latent), published_attributes(measured)
+        for kind, value in asked.items():
+            place = styleflow.ATTRIBUTES.index(kind)
+            now[place] = 1.0 if kind == "glasses" else now[place]
+            then = now.copy()
+            then[place] = value
+            moved = self._moved(moved, now, then, kind)
+            now = then
+        return (moved - torch.from_numpy(latent)).numpy()
+
     def shift(self, latent: FloatArray, before: DoubleArray, after: DoubleArray) -> FloatArray:
         """[18, 512]: what is added to W+ so that attributes [A] become others.
 
         Raises:
             WeightsError: the latent is of another generator.
         """
-        if latent.shape != (_NUM_WS, styleflow.WIDTH):
-            raise WeightsError(f"StyleFlow edits W+ of [18, 512], and this generator has {list(latent.shape)}.")
-        moved, now = torch.from_numpy(latent.copy()), published_attributes(before)
+        moved, now = self._checked(latent), published_attributes(before)
         wanted = published_attributes(after)
         changed = {
             "light": not np.array_equal(before[-len(LIGHT) :], after[-len(LIGHT) :]),
@@ -61,12 +85,23 @@ class FlowEdits:
                 then[:9] = wanted[:9] * EVEN_LEVEL / wanted[0]
             else:
                 then[styleflow.ATTRIBUTES.index(kind)] = _value(wanted, kind)
-            old, new = (torch.tensor(a, dtype=torch.float32).expand(_NUM_WS, -1) for a in (now, then))
-            found = self.flow(self.flow(moved, old, steps=self.steps), new, back=True, steps=self.steps)
-            first, last = ROWS[kind]
-            moved[first : last + 1] = found[first : last + 1]
+            moved = self._moved(moved, now, then, kind)
             now = then
         return (moved - torch.from_numpy(latent)).numpy()
+
+    def _checked(self, latent: FloatArray) -> torch.Tensor:
+        if latent.shape != (_NUM_WS, styleflow.WIDTH):
+            raise WeightsError(f"StyleFlow edits W+ of [18, 512], and this generator has {list(latent.shape)}.")
+        return torch.from_numpy(latent.copy())
+
+    def _moved(self, latent: torch.Tensor, now: DoubleArray, then: DoubleArray, kind: str) -> torch.Tensor:
+        """W+ [18, 512] with the rows of one edit as the flow has them for other attributes [17]."""
+        old, new = (torch.tensor(a, dtype=torch.float32).expand(_NUM_WS, -1) for a in (now, then))
+        found = self.flow(self.flow(latent, old, steps=self.steps), new, back=True, steps=self.steps)
+        first, last = ROWS[kind]
+        moved = latent.clone()
+        moved[first : last + 1] = found[first : last + 1]
+        return moved
 
 
 def published_attributes(measured: DoubleArray) -> DoubleArray:

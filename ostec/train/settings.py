@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MAPS = "maps"
+"""What the card of a generator of UV maps says under ``draws``."""
 DISCRIMINATOR_GROUP = 4
 """Patches whose deviation the discriminator sees."""
 

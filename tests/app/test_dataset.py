@@ -47,6 +47,36 @@ def test_a_build_from_beginning_to_end(tmp_path: Path, photos: Path, capsys: pyt
     assert capsys.readouterr().err == ""
 
 
+def test_a_recipe_belongs_to_the_dataset_and_says_how_to_filter(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "ds")
+    words = ["dataset", "build", str(photos), "--out", out, "-i", "3"]
+    assert main([*words, "--recipe", "ffhq-uv"]) == 1
+    assert f"ostec dataset filter {out} --out DIR --where 'symmetry<=90%'" in capsys.readouterr().out
+    config = json.loads((tmp_path / "ds/config.json").read_text())
+    assert (config["recipe"], config["edits"], config["settings"]["materials"]) == ("ffhq-uv", "default", "gltf")
+    assert main(words) == 2
+    assert "recipe ffhq-uv (asked for: complete)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["-i", "0"], "needs a generator, a prior and --iterations above 0"),
+        (["--generator", "examples/astronaut.png"], "are of the generator that ships"),
+        (["--edits", "nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_a_recipe_that_cannot_be_carried_out_is_refused(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    out = tmp_path / "ds"
+    assert main(["dataset", "build", str(photos), "--out", str(out), "--recipe", "ffhq-uv", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_attributes_come_from_a_table(tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, table = tmp_path / "ds", tmp_path / "t.csv"
     table.write_text("name,Age\na,30\n")

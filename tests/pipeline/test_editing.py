@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ostec.core.errors import FaceError
+from ostec.core.errors import FaceError, WeightsError
 from ostec.core.types import DoubleArray, FloatArray
 from ostec.pipeline.editing import EVEN, NEUTRAL, LatentEditor
 from ostec.pipeline.models import load_attribute_reader
@@ -68,6 +68,12 @@ def test_nothing_asked_for_changes_nothing() -> None:
     made = one.edit(latent, {})
     assert np.array_equal(made.latent, latent)
     assert made.rounds == 0
+
+
+def test_what_the_edits_have_no_direction_for_is_refused() -> None:
+    one, latent = editor()
+    with pytest.raises(WeightsError, match="no direction for glasses and baldness"):
+        one.edit(latent, {}, {"glasses": 0.0, "baldness": 1.0})
 
 
 def test_a_round_that_loses_the_face_ends_the_edit() -> None:

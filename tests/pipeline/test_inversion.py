@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ostec.core.assets import sha256_of
-from ostec.core.errors import FaceError, ImageError, OutputError
+from ostec.core.errors import FaceError, ImageError, OutputError, UsageError
 from ostec.core.progress import STAGES
 from ostec.core.record import INVERSION
 from ostec.core.settings import to_json
@@ -18,6 +18,8 @@ from ostec.core.types import FloatArray
 from ostec.detect.faces import detect_faces
 from ostec.export.record import read_record
 from ostec.io.images import encode_png, read_image, resize_image
+from ostec.nets.checkpoint import natural_generator
+from ostec.nets.stylegan2 import Generator, GeneratorShape
 from ostec.pipeline import InvertedFace, Inverter
 from ostec.pipeline.observe import FoundFace
 from ostec.pipeline.settings import InvertSettings
@@ -287,3 +289,37 @@ def test_a_folder_that_cannot_be_written(inverted: InvertedFace, tmp_path: Path)
     with pytest.raises(OutputError, match=r"astronaut\.npz cannot be written"):
         inverted.save(tmp_path)
     assert not (tmp_path / "astronaut.json").exists()
+
+
+class _Constant(torch.nn.Module):
+    """Stands in for e4e's encoder."""
+
+    seen: list[torch.Size]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen = [images.shape]
+        return torch.arange(18 * 512).reshape(1, 18, 512) / 1e5
+
+
+def test_e4e_gives_the_latent_in_one_pass(inverter: Inverter, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = GeneratorShape(resolution=1024, z_dim=8, w_dim=512, mapping_layers=1, channel_base=2048, channel_max=4)
+    torch.manual_seed(0)
+    natural = natural_generator(Generator(shape).eval().requires_grad_(False))
+    network = _Constant()
+    found = network, torch.full((18, 512), 0.25), {"e4e.pt": "0" * 64}
+    monkeypatch.setattr("ostec.pipeline.inversion.load_e4e", lambda _: found)
+    settings = InvertSettings(generator="e4e", encoder="e4e", iterations=0)
+    one = Inverter(replace(inverter.models, generator=natural), settings, torch.device("cpu"))
+    made = one(ASTRONAUT)
+    assert network.seen == [(1, 3, 256, 256)]
+    assert made.view.latent == pytest.approx(np.arange(18 * 512).reshape(18, 512) / 1e5 + 0.25, abs=1e-6)
+    assert made.record["weights"]["e4e.pt"] == "0" * 64
+    with pytest.raises(UsageError, match=r"W\+ of \[18, 512\]"):
+        Inverter(inverter.models, settings, torch.device("cpu"))
+
+
+def test_e4e_is_of_no_other_generator() -> None:
+    with pytest.raises(ValueError, match="needs a StyleGAN2 of FFHQ"):
+        InvertSettings(encoder="e4e")
+    with pytest.raises(ValueError, match="encoder must be"):
+        InvertSettings(encoder="pSp")  # type: ignore[arg-type]

@@ -51,6 +51,16 @@ def test_the_published_rows_change_and_nothing_asked_changes_none(edits: FlowEdi
     assert rows(smile=0.0) == list(range(18))
 
 
+def test_glasses_and_hair_change_their_published_rows_alone(edits: FlowEdits) -> None:
+    def rows(**asked: float) -> list[int]:
+        return np.flatnonzero(np.abs(edits.unmeasured(latent(), np.zeros(A), asked)).max(1) > 1e-6).tolist()
+
+    assert rows(glasses=0.0) == [2, 3]
+    assert rows(baldness=1.0) == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(WeightsError, match="has"):
+        edits.unmeasured(np.zeros((12, 256), np.float32), np.zeros(A), {"glasses": 0.0})
+
+
 def test_another_generators_latents_are_refused(edits: FlowEdits) -> None:
     with pytest.raises(WeightsError, match=r"\[18, 512\], and this generator has \[12, 256\]"):
         edits.shift(np.zeros((12, 256), np.float32), np.zeros(A), np.ones(A))

@@ -5,19 +5,20 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional
 
-from ostec.app.checks import out_path
+from ostec.app.checks import need_file, out_path
 from ostec.app.console import begin, say
 from ostec.app.options import DatasetFolder, Flag, Flat, NewDataset, Quiet, Verbose, option
 from ostec.core.assets import MODELS_VARIABLE
 from ostec.core.errors import AssetError, OstecError, OutputError, UsageError
 from ostec.core.settings import NO_HEAD, Device, from_json, to_json
 from ostec.core.text import counted, shown
+from ostec.dataset.recipe import FILTER
 from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class DatasetBuild:
     their own, as columns or as NAME.json. They can be personal data."""
     group: Annotated[str, option(metavar="COLUMN")] = ""
     """Attribute that says who is on a photo: photos of one person are fused to one face, as by ostec fuse."""
+    recipe: Literal["complete", "ffhq-uv"] = "complete"
+    """complete as ostec complete does; ffhq-uv: edit each face in the generator to even light, a neutral face and no
+    turn, and make one texture of three views of that, its albedo, and the light and attributes that were measured."""
+    edits: Annotated[str, option(metavar="default|FILE")] = "default"
+    """Of the recipe ffhq-uv: default for the generator that ships, or a file of ostec train edits for another one."""
     shard_size: int = 500
     """Photos to a shard."""
     threads_per_worker: int = 1
@@ -107,12 +113,15 @@ class DatasetBuild:
             raise UsageError("--group needs --attributes, and takes the largest face of each photo.")
         if self.attributes:
             Labels(self.attributes)  # so that a wrong table is refused before anything is written
-        settings = absolute(self.settings)
+        settings, edits = absolute(self.settings), self.edits
+        if self.recipe == "ffhq-uv":
+            settings, edits = recipe_settings(settings), absolute_edits(self.edits, settings.generator)
         _resources(self.work, self.threads_per_worker)
         need_here(settings, self.work.device, self.work.address)
         need_photos(self.source, out)
         batch = 1 if self.group else self.batch or batch_for(settings)
-        config = DatasetConfig(settings, self.threads_per_worker, self.shard_size, batch, self.group)
+        numbers = self.threads_per_worker, self.shard_size, batch
+        config = DatasetConfig(settings, *numbers, self.group, self.recipe, edits)
         if self.dry_run:
             return self._preview(Dataset.at(out, config))
         dataset = Dataset.create(out, config)
@@ -209,6 +218,8 @@ def carry_out(dataset: "Dataset", options: WorkerOptions, note: Callable[[], Non
     counts = dataset.count()
     if code >= 128:
         logger.warning("Interrupted: what is done is kept, and ostec dataset resume goes on with the rest.")
+    if counts.faces and dataset.config.recipe == "ffhq-uv":
+        report.say(f"To leave out the worst tenth: ostec dataset filter {shown(dataset.folder)} --out DIR {FILTER}")
     where = f" The reasons are in {shown(dataset.folder / 'failures')}." if counts.failed else ""
     report.say(f"{_told(counts)}{where}")
     return code or int(counts.failed > 0)
@@ -232,7 +243,8 @@ def _build(
             logger.info("Tried again: %s that failed.", counted(dataset.retry_failed(), "photo"))
         models = os.environ.get(MODELS_VARIABLE, "")
         config = dataset.config
-        make = LoadFaceMaker(config.settings, options.device, config.threads, models, bool(config.group))
+        made = config.recipe, config.edits
+        make = LoadFaceMaker(config.settings, options.device, config.threads, models, bool(config.group), *made)
         job = Job(dataset.folder, config.shard_size, make, options.copy_failed)
         dataset.run(RayExecutor(job, _resources(options, config.threads)), report)
     except KeyboardInterrupt:
@@ -249,6 +261,23 @@ def _build(
             raise
         logger.debug("%s", error)  # the disk is full, as was said
     return code
+
+
+def recipe_settings(settings: CompleteSettings) -> CompleteSettings:
+    """Settings for FFHQ-UV's recipe, which takes the light out. Raises UsageError where nothing can be inverted."""
+    if not settings.projects or settings.prior == "none":
+        raise UsageError("--recipe ffhq-uv needs a generator, a prior and --iterations above 0.")
+    return settings if settings.materials != "none" else replace(settings, materials="gltf")
+
+
+def absolute_edits(edits: str, generator: str) -> str:
+    """A file of edits that is found from any folder. Raises UsageError where it is missing, or of another generator."""
+    if edits == "default":
+        if generator != "default":
+            raise UsageError("The edits that ship are of the generator that ships: ostec train edits makes others.")
+        return edits
+    need_file(edits, "The file of edits")
+    return str(Path(edits).absolute())
 
 
 def absolute(settings: CompleteSettings) -> CompleteSettings:

@@ -18,6 +18,7 @@ from ostec.app.photos.runner import terminate_like_interrupt
 from ostec.core.errors import OstecError, UsageError
 from ostec.core.text import counted, shown
 from ostec.dataset.finished import FacePlace, FinishedDataset, need, read_face
+from ostec.dataset.recipe import resolved
 from ostec.dataset.records import PROVENANCE, TEXTURE
 from ostec.dataset.selection import (
     Rule,
@@ -109,7 +110,8 @@ class DatasetFilter:
     out: NewDataset
     """Folder of the new dataset; it must not exist, or be empty."""
     where: Annotated[tuple[str, ...], option(metavar="NAME=VALUE...")] = ()
-    """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >."""
+    """What attributes, or columns of the manifest, must be, such as Gender=female 'Age>=18'; also !=, <=, < and >. A
+    share, as in 'symmetry<=90%', stands for that quantile of the dataset."""
     photo: Flat[PhotoLimits] = field(default_factory=PhotoLimits)
     texture: Flat[TextureLimits] = field(default_factory=TextureLimits)
     running: Flat[RunOptions] = field(default_factory=RunOptions)
@@ -119,18 +121,19 @@ class DatasetFilter:
         self.running.begin()
         out = out_path(self.out)
         limits, of_textures = _limits(self.photo), _limits(self.texture)
-        rules = [*(limit(**one) for one in limits), *map(condition, self.where)]
+        source = FinishedDataset(Path(self.dataset))
+        where = resolved(self.where, source.faces_table(), (lambda _: None) if self.running.quiet else say)
+        rules = [*(limit(**one) for one in limits), *map(condition, where)]
         others = {name: rule for name, rule in _others().items() if {**vars(self.photo), **vars(self.texture)}[name]}
         rules += [*(limit(**one) for one in of_textures), *others.values()]
         if not rules:
             raise UsageError("Name at least one limit; ostec dataset filter --help lists them.")
-        source = FinishedDataset(Path(self.dataset))
         faces = with_values(source.faces_table(), rules)
         with terminate_like_interrupt(), whole_folder(out) as part:
             if of_textures or self.texture.no_twins:
                 faces = _measure(source, self.texture.work, self.running).beside(faces)
             what = {"kind": "ostec dataset filter", "limits": limits + of_textures, "others": list(others)}
-            what |= {"where": list(self.where)}
+            what |= {"where": where}
             kept = write_selection(source, part, reasons_of(faces, rules), what)
             if not kept:
                 raise UsageError(f"None of the {len(faces)} faces meets all limits; nothing was written.")

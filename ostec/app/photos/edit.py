@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from ostec.app.checks import need_file, need_files, need_sources
 from ostec.app.console import Display, say, shown, told_if_it_takes_long
-from ostec.app.options import Flat, OutFolder, option
+from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.app.photos.options import RunOptions
 from ostec.app.photos.results import is_foreign, read_record
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
@@ -56,6 +56,10 @@ class Edit:
     """neutral closes the mouth and takes the smile away."""
     light: Literal["keep", "even"] = "keep"
     """even takes out what of the light changes over the face."""
+    glasses: Literal["keep", "off"] = "keep"
+    """off takes glasses away, with StyleFlow's flow and a StyleGAN2 of FFHQ; the generator that ships draws none."""
+    bald: Flag = False
+    """Take the hair away, with the same; the generator that ships draws none."""
     views: Annotated[str | None, option(metavar="front,left,right,up,down")] = None
     """Further pictures of the edited face, named after the side that they reveal."""
     generator: Annotated[str, option(metavar="default|NAME|FILE")] = "default"
@@ -117,8 +121,12 @@ class Edit:
         unknown = [view for view in self.asked_views if view not in VIEWS_DEG]
         if unknown:
             raise UsageError(f"--views must be of {','.join(VIEWS_DEG)}, got {unknown[0]!r}.")
-        if not self.asked and not self.asked_views:
-            raise UsageError("Ask for an edit: --yaw, --pitch, --expression neutral, --light even or --views.")
+        if self.unmeasured and self.generator == "default":
+            raise UsageError("The generator that ships draws faces without glasses and hair: nothing is to be edited.")
+        if not self.asked and not self.asked_views and not self.unmeasured:
+            raise UsageError(
+                "Ask for an edit: --yaw, --pitch, --expression neutral, --light even, --glasses off, --bald or --views."
+            )
 
     @property
     def asked_views(self) -> tuple[str, ...]:
@@ -134,6 +142,11 @@ class Edit:
         found = {name: value for name, value in pose.items() if value is not None}
         found |= NEUTRAL if self.expression == "neutral" else {}
         return found | (EVEN if self.light == "even" else {})
+
+    @property
+    def unmeasured(self) -> dict[str, float]:
+        """Attributes that are asked for and that nothing measures."""
+        return ({"glasses": 0.0} if self.glasses == "off" else {}) | ({"baldness": 1.0} if self.bald else {})
 
     def _items(self) -> "Iterator[_Item]":
         from ostec.pipeline.generation import read_latents
@@ -174,14 +187,17 @@ class _Bench:
         import torch
 
         from ostec.core.assets import sha256_of
-        from ostec.load.networks import asset_file
+        from ostec.load.networks import asset_file, load_recogniser
         from ostec.pipeline.editing import LatentEditor
         from ostec.pipeline.models import load_attribute_reader, load_edits
 
         path = asset_file("edits", self.command.edits)
         self._made_with[path.name] = sha256_of(path)
         edits = load_edits(path, self._generator.shape.w_dim)
-        return LatentEditor(self._generator, edits, load_attribute_reader(torch.device("cpu")))
+        cpu = torch.device("cpu")
+        judge = load_recogniser(cpu)
+        self._made_with |= judge.hashes
+        return LatentEditor(self._generator, edits, load_attribute_reader(cpu), recogniser=judge.network)
 
     def edit(self, item: _Item, folder: Path) -> None:
         """Edit one face and write its files."""
@@ -192,7 +208,7 @@ class _Bench:
         from ostec.io.images import write_png
         from ostec.pipeline.editing import VIEWS_DEG
 
-        made = self._editor.edit(self._latent(item), self.command.asked)
+        made = self._editor.edit(self._latent(item), self.command.asked, self.command.unmeasured)
         views: dict[str, EditedFace] = {}
         for name in self.command.asked_views:
             pitch, yaw = VIEWS_DEG[name]
@@ -205,10 +221,11 @@ class _Bench:
             write_png(folder / f"{item.name}_{name}.png", view.picture)
         record = {
             "source": item.path.name,
-            "asked": self.command.asked,
+            "asked": self.command.asked | self.command.unmeasured,
             "before": made.before,
             "after": made.after,
             "rounds": made.rounds,
+            "likeness": made.likeness,
             "views": {name: view.after for name, view in views.items()},
             "weights": self._made_with,
             "versions": versions(),

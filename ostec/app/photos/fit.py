@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from ostec.app.checks import need_files, need_sources
+from ostec.app.checks import need_file, need_files, need_sources
 from ostec.app.console import told_if_it_takes_long
 from ostec.app.options import Flag, Flat, OutFolder, option
 from ostec.app.photos.batch import CompleteRun, prepared
@@ -30,6 +30,8 @@ class FitOptions:
     fit: Reader = "landmarks"
     """What the first stage begins with: landmarks, or a published network that reads the coefficients from the photo
     (deep3d for bfm, faceverse for faceverse)."""
+    decoder: Annotated[str, option(metavar="default|linear|FILE")] = "default"
+    """What makes the evenly lit texture: the linear decoder, which is the default, or a file of ostec train decoder."""
     published: Flag = False
     """Compare at 224 pixels and take the nearest texel, as FFHQ-UV's code does; else at the photo's own resolution,
     with interpolation."""
@@ -80,6 +82,8 @@ class Fit:
         need_sources(self.source, self.save_dir, "fit")
         settings, folder = self.options.settings(), Path(self.save_dir)
         need_files(prior=settings.prior)
+        if settings.decoder not in ("default", "linear"):
+            need_file(settings.decoder, "The decoder")
         photos = assign_names(find_photos(self.source))
         refuse_replacing(photos, folder, settings.faces, self.running.overwrite)
         run = FitRun(folder, settings, BatchOptions(**asdict(self.running)))

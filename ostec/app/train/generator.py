@@ -17,9 +17,11 @@ from ostec.train.settings import GeneratorTrainSettings, level_at
 if TYPE_CHECKING:
     import torch
 
-    from ostec.core.types import Topology
+    from ostec.core.types import Topology, ViewFrame
     from ostec.nets.checkpoint import PortraitGenerator
-    from ostec.train.prepare import TextureSources
+    from ostec.prior.linear import LinearPrior
+    from ostec.train.prepare import PreparedTextures, TextureSources
+    from ostec.train.renders import PoseBank
 
 log = logging.getLogger(__name__)
 
@@ -64,43 +66,27 @@ class TrainGenerator:
         from ostec.core.types import ViewFrame
         from ostec.io.files import make_folder, remove_leftovers
         from ostec.load.topology import read_topology
-        from ostec.train.generator import start_training, train_generator, z_dimension
-        from ostec.train.prepare import prepare_textures
-        from ostec.train.renders import make_pose_bank, on_device
-        from ostec.train.report import report_generator
-        from ostec.train.result import finish_training
+        from ostec.train.prepare import PreparedTextures, prepare_textures
+        from ostec.train.renders import make_pose_bank
 
-        for folder in (self.work, self.out.parent):
-            remove_leftovers(make_folder(folder))
+        remove_leftovers(make_folder(self.work))
         topology = read_topology(asset_path("topology/facemesh.npz"))
         sources = self._sources(topology)
-        state = start_training(settings, z_dimension(sources.prior.basis.shape[-1]), device)
-        checkpoint = self.work / "checkpoint.pt"
-        resume(checkpoint, state, settings)
-        prepared = prepare_textures(sources, settings, self.work, lambda: _read(sources), log.info)
-        textures = on_device(prepared.textures, device)
-        trained, judged = _rows(~prepared.held_out), _rows(prepared.held_out)
-        if not len(trained):
-            raise UsageError(f"{self.portraits} holds no portrait that may be trained on.")
-        log.info("Training on %d portraits; %d are held out.", len(trained), len(judged))
+
+        def prepare() -> PreparedTextures:
+            made = prepare_textures(sources, settings, self.work, lambda: _read(sources), log.info)
+            if made.held_out.all():
+                raise UsageError(f"{self.portraits} holds no portrait that may be trained on.")
+            return made
+
         frame = ViewFrame(own_shape=False, ffhq_crop=False)
-        bank = on_device(make_pose_bank(topology, frame, settings.resolution, settings.poses, settings.seed), device)
-        with finish_step_first() as stop:
-            journal = Journal(
-                checkpoint, settings, state.images, stop, lambda images: f", {level_at(images, settings)} px"
-            )
-            train_generator(state, textures, prepared.rows, bank, settings, frame.ground, journal)
-            journal.save(state)
-        model = finish_training(state, textures, trained, bank, settings, frame)
+        bank = make_pose_bank(topology, frame, settings.resolution, settings.poses, settings.seed)
         facts = {
             "topology_sha256": topology.sha256,
             "prior_sha256": sources.prior_sha256,
             "settings": to_json(settings),
-            "portraits_trained": len(trained),
-            "portraits_held_out": len(judged),
-            "images_seen": state.images,
         }
-        self._write(model, facts, lambda shipped: report_generator(shipped, textures, judged, bank, sources.prior))
+        write_generator(self.out, train_on(prepare, bank, frame, settings, self.work, sources.prior, device), facts)
         return 0
 
     def _sources(self, topology: "Topology") -> "TextureSources":
@@ -112,30 +98,77 @@ class TrainGenerator:
 
         path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
         prior = load_prior(path, topology, torch.device("cpu"))
-        texels = max(_TEXELS, self.settings.resolution * 3 // 2)
+        texels = training_texels(self.settings.resolution)
         if texels % prior.size:
             raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
         excluded = excluded_numbers(self.running.exclude)
         return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), texels)
 
-    def _write(
-        self,
-        model: "PortraitGenerator",
-        facts: dict[str, Any],
-        judge: "Callable[[PortraitGenerator], dict[str, float]]",
-    ) -> None:
-        """Write the generator as it is judged: with half floats' precision, and the discriminator if it fits in."""
-        from ostec.io.weights import encode_safetensors
-        from ostec.nets.checkpoint import generator_from_tensors, generator_to_tensors
 
-        stored = generator_to_tensors(model)
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves."""
+
+    model: "PortraitGenerator"
+    facts: dict[str, Any]
+    """For the card."""
+    judge: "Callable[[PortraitGenerator], dict[str, float]]"
+    """Gives the figures on what was held out."""
+
+
+def training_texels(resolution: int) -> int:
+    """Side of the training textures for pictures of so many pixels."""
+    return max(_TEXELS, resolution * 3 // 2)
+
+
+def train_on(
+    prepare: "Callable[[], PreparedTextures]",
+    bank: "PoseBank",
+    frame: "ViewFrame",
+    settings: GeneratorTrainSettings,
+    work: Path,
+    prior: "LinearPrior",
+    device: "torch.device",
+) -> Trained:
+    """Train on textures drawn with a bank of poses; goes on from the checkpoint in ``work``, which is read first."""
+    from ostec.io.files import make_folder
+    from ostec.train.generator import start_training, train_generator, z_dimension
+    from ostec.train.renders import on_device
+    from ostec.train.report import report_generator
+    from ostec.train.result import finish_training
+
+    state = start_training(settings, z_dimension(prior.basis.shape[-1]), device)
+    checkpoint = make_folder(work) / "checkpoint.pt"
+    resume(checkpoint, state, settings)
+    prepared = prepare()
+    textures, bank = on_device(prepared.textures, device), on_device(bank, device)
+    trained, judged = _rows(~prepared.held_out), _rows(prepared.held_out)
+    log.info("Training on %d portraits; %d are held out.", len(trained), len(judged))
+    with finish_step_first() as stop:
+        journal = Journal(checkpoint, settings, state.images, stop, lambda images: f", {level_at(images, settings)} px")
+        train_generator(state, textures, prepared.rows, bank, settings, frame.ground, journal)
+        journal.save(state)
+    facts = {"portraits_trained": len(trained), "portraits_held_out": len(judged), "images_seen": state.images}
+    model = finish_training(state, textures, trained, bank, settings, frame)
+    return Trained(model, facts, lambda shipped: report_generator(shipped, textures, judged, bank, prior))
+
+
+def write_generator(out: Path, trained: Trained, facts: dict[str, Any]) -> None:
+    """Write the generator as it is judged: with half floats' precision, and the discriminator if it fits in."""
+    from ostec.io.files import make_folder, remove_leftovers
+    from ostec.io.weights import encode_safetensors
+    from ostec.nets.checkpoint import generator_from_tensors, generator_to_tensors
+
+    remove_leftovers(make_folder(out.parent))
+    model = trained.model
+    stored = generator_to_tensors(model)
+    content = encode_safetensors(stored.tensors)
+    if model.discriminator is not None and len(content) > _FILE_LIMIT:
+        log.info("The discriminator is left out: with it, the file would have %.1f MB.", len(content) / 1e6)
+        stored = generator_to_tensors(dataclasses.replace(model, discriminator=None))
         content = encode_safetensors(stored.tensors)
-        if model.discriminator is not None and len(content) > _FILE_LIMIT:
-            log.info("The discriminator is left out: with it, the file would have %.1f MB.", len(content) / 1e6)
-            stored = generator_to_tensors(dataclasses.replace(model, discriminator=None))
-            content = encode_safetensors(stored.tensors)
-        figures = judge(generator_from_tensors(stored.tensors, stored.card, self.out.name))
-        write_trained(self.out, content, {**stored.card, **facts, "held_out_figures_db": figures})
+    figures = trained.judge(generator_from_tensors(stored.tensors, stored.card, out.name))
+    write_trained(out, content, {**stored.card, **facts, **trained.facts, "held_out_figures_db": figures})
 
 
 def _read(sources: "TextureSources") -> Any:

@@ -165,7 +165,7 @@ def uv_truth(studio: Studio, reader: FaceReader) -> UvTruth:
     average, total = _weighted([u.position for u in found], weights)
     position, normal = _onto_head(average, views)
     valid = reader.layout.inside & (total > 1e-4) & ((position - average).norm(dim=-1) < SNAP_MM)
-    textures, shown = _gather_colours(position, normal, views)
+    textures, shown = gathered_colours(position, normal, views)
     valid &= shown > 1e-4
     regions, size = reader.topology.regions, reader.layout.size
     valid &= ~torch.from_numpy(_polygon(regions["mouth"], size))
@@ -233,7 +233,7 @@ def _onto_head(position: torch.Tensor, views: list[HeadView]) -> tuple[torch.Ten
     return snapped, normal
 
 
-def _gather_colours(
+def gathered_colours(
     position: torch.Tensor, normal: torch.Tensor, views: list[HeadView]
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Weighted colours [S, S, 3] by light of points of the head in all views that see them; sum of weights [S, S]."""

@@ -38,13 +38,12 @@ from ostec.eval.scores import RIM_PX, gradient_energy
 from ostec.export.record import read_record, versions
 from ostec.io.files import make_folder, remove_leftovers
 from ostec.io.images import IMAGE_SUFFIXES, read_image, read_palette_png, resize_image, to_bytes, write_png
+from ostec.light.quick import symmetry_error
 from ostec.load.topology import read_topology
 from ostec.pipeline.models import load_prior
 from ostec.render.colour import LUMA
 from ostec.render.uv import bake_layout
 
-BLUR_TEXELS = 55
-"""Side of FFHQ-UV's Gaussian window at 1024 texels; in proportion at other sizes."""
 DUPLICATE_RMS = 2 / 255
 """Textures whose small copies differ by less in root mean square are near-identical. A copy shrunk to half and enlarged
 again differs by 0.2 / 255, the nearest two of 24 completed faces by 17 / 255."""
@@ -266,34 +265,6 @@ def _rows(good: Sequence[tuple[TextureFile, Mapping[str, Any]]]) -> tuple[Row, .
     labels = {"textures": len(good), "twins": [[good[k][0].name for k in pair] for pair in pairs]}
     labels["one_person"] = [[good[k][0].name for k in pair] for pair in one_person(codes)]
     return (*rows, Row(WHOLE_SET, SET, figures, labels))
-
-
-def symmetry_error(image: FloatArray, valid: BoolArray) -> float:
-    """Brightness symmetry error, FFHQ-UV's BS Error: ||B(Y) - F(B(Y))||_1, the mean over the texels, 0 to 255.
-
-    Y is the luma (BT.601, 0 to 255), F the flip left to right, B a Gaussian blur of 55 x 55 texels at 1024. Light that
-    comes from one side makes it large; a texture equal to its mirror image has 0. Their repository holds no code
-    of it: the luma, the window's deviation (OpenCV's, 8.6 texels) and its growth with the size, and that texels outside
-    ``valid`` neither count nor blur into those inside are choices made here, so compare with the paper's table with
-    care.
-
-    Args:
-        image: [S, S, 3] in [0, 1].
-        valid: [S, S]: the chart; texels whose mirror image is not in it do not count.
-    """
-    import cv2
-
-    both = valid & valid[:, ::-1]
-    if not both.any():
-        return math.nan
-    side = round(BLUR_TEXELS * len(image) / 1024) | 1
-    weight = both.astype(np.float32)
-
-    def blurred(plane: FloatArray) -> FloatArray:
-        return np.asarray(cv2.GaussianBlur(plane, (side, side), 0, borderType=cv2.BORDER_CONSTANT), np.float32)
-
-    luma = blurred(255 * (image @ LUMA) * weight) / np.maximum(blurred(weight), 1e-6)
-    return float(np.abs(luma - luma[:, ::-1])[both].mean(dtype=np.float64))
 
 
 def energy_db(image: FloatArray, valid: BoolArray) -> float:
