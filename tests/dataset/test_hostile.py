@@ -85,7 +85,7 @@ def into(path: Path, make: Callable[[Path], object]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-@pytest.mark.parametrize("where", ["state/sealed", "failures", "state/timings", "shards"])
+@pytest.mark.parametrize("where", ["state/sealed", "state/plan", "shards"])
 def test_whatever_is_in_it_ends_with_a_sentence(base: Path, tmp_path: Path, where: str, seed: int) -> None:
     ds, out, draw = tmp_path / "ds", tmp_path / "out", random.Random(f"{where} {seed}")
     shutil.copytree(base, ds)
