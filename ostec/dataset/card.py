@@ -90,7 +90,7 @@ def write_card(
     own = "what the sources brought" if mixed is None else "the classes, and what each face was mixed of"
     given = dict.fromkeys(build.attributes for build in builds if build.attributes)
     stats = stats_of(table).values
-    numbers = {n.removeprefix(ATTRIBUTE): about for n, about in stats["figures"].items() if n.startswith(ATTRIBUTE)}
+    measured = {n.removeprefix(ATTRIBUTE): about for n, about in stats["figures"].items() if n.startswith(ATTRIBUTE)}
     text = render(
         "card.md.j2",
         form=form,
@@ -109,7 +109,7 @@ def write_card(
         models=[(name, digest, licence_at(name, digest)) for name, digest in models],
         made=sorted({_made_with(record) for record in records} - {""}),
         fitted=sorted({_face_model(record) for record in records} - {""}),
-        measured={name: about for name, about in numbers.items() if name not in stats["attributes"]},
+        measured={name: about for name, about in measured.items() if name not in stats["attributes"]},
         title_of=title_of,
         attributes_from=[own if source == OF_SOURCES else shown(source) for source in given],
         ordered=ordered,

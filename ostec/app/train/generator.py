@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.options import Flat, option
 from ostec.app.train.journal import Journal, finish_step_first, resume
-from ostec.app.train.prior import TrainOptions, excluded_numbers, read_portraits, write_trained
+from ostec.app.train.prior import TrainOptions, read_sources, texture_sources, write_trained
 from ostec.core.errors import UsageError
 from ostec.core.settings import to_json
 from ostec.train.settings import GeneratorTrainSettings, level_at
@@ -17,9 +17,7 @@ from ostec.train.settings import GeneratorTrainSettings, level_at
 if TYPE_CHECKING:
     import torch
 
-    from ostec.core.types import Topology
     from ostec.nets.checkpoint import PortraitGenerator
-    from ostec.train.prepare import TextureSources
 
 log = logging.getLogger(__name__)
 
@@ -60,10 +58,8 @@ class TrainGenerator:
         settings, device = self.settings, self.running.begin(*self.portraits)
         if self.out.suffix != ".safetensors":
             raise UsageError(f"--out must end in .safetensors, got {self.out}.")
-        from ostec.core.assets import asset_path
         from ostec.core.types import ViewFrame
         from ostec.io.files import make_folder, remove_leftovers
-        from ostec.load.topology import read_topology
         from ostec.train.generator import start_training, train_generator, z_dimension
         from ostec.train.prepare import prepare_textures
         from ostec.train.renders import make_pose_bank, on_device
@@ -72,12 +68,13 @@ class TrainGenerator:
 
         for folder in (self.work, self.out.parent):
             remove_leftovers(make_folder(folder))
-        topology = read_topology(asset_path("topology/facemesh.npz"))
-        sources = self._sources(topology)
+        texels = max(_TEXELS, settings.resolution * 3 // 2)
+        sources = texture_sources(self.portraits, self.prior, self.running.exclude, texels)
+        topology = sources.topology
         state = start_training(settings, z_dimension(sources.prior.basis.shape[-1]), device)
         checkpoint = self.work / "checkpoint.pt"
         resume(checkpoint, state, settings)
-        prepared = prepare_textures(sources, settings, self.work, lambda: _read(sources), log.info)
+        prepared = prepare_textures(sources, settings, self.work, lambda: read_sources(sources), log.info)
         textures = on_device(prepared.textures, device)
         trained, judged = _rows(~prepared.held_out), _rows(prepared.held_out)
         if not len(trained):
@@ -103,21 +100,6 @@ class TrainGenerator:
         self._write(model, facts, lambda shipped: report_generator(shipped, textures, judged, bank, sources.prior))
         return 0
 
-    def _sources(self, topology: "Topology") -> "TextureSources":
-        import torch
-
-        from ostec.core.assets import sha256_of, verified_path
-        from ostec.pipeline import load_prior
-        from ostec.train.prepare import TextureSources
-
-        path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
-        prior = load_prior(path, topology, torch.device("cpu"))
-        texels = max(_TEXELS, self.settings.resolution * 3 // 2)
-        if texels % prior.size:
-            raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
-        excluded = excluded_numbers(self.running.exclude)
-        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), texels)
-
     def _write(
         self,
         model: "PortraitGenerator",
@@ -136,10 +118,6 @@ class TrainGenerator:
             content = encode_safetensors(stored.tensors)
         figures = judge(generator_from_tensors(stored.tensors, stored.card, self.out.name))
         write_trained(self.out, content, {**stored.card, **facts, "held_out_figures_db": figures})
-
-
-def _read(sources: "TextureSources") -> Any:
-    return read_portraits(sources.portraits, sources.excluded, sources.topology, sources.size)
 
 
 def _rows(which: Any) -> "torch.Tensor":
