@@ -2,11 +2,11 @@
 
 from typing import Any
 
-__all__ = ["TextureDataset", "TextureStream"]
+__all__ = ["TextureDataset"]
 
 
 def __getattr__(name: str) -> Any:
-    """Give the classes of :mod:`ostec.dataset.textures`, loaded on use: only they need PyTorch."""
+    """Give the class of :mod:`ostec.dataset.textures`, loaded on use: only it needs PyTorch."""
     if name in __all__:
         from ostec.dataset import textures
 

@@ -13,7 +13,7 @@ from ostec.core.settings import to_json
 from ostec.dataset.attributes import OF_SOURCES, Labels
 from ostec.dataset.card import SELECTION, write_card
 from ostec.dataset.files import read_lines, write_lines
-from ostec.dataset.manifest import Row, join_tables, read_tables, read_timings, write_manifest, write_timings
+from ostec.dataset.manifest import Row, join_tables, read_tables, write_manifest, write_timings
 from ostec.dataset.plan import (
     Added,
     DatasetConfig,
@@ -74,17 +74,17 @@ class Dataset:
         self._named: dict[str, Any] | None = None  # what this process has noted to be planned
 
     @classmethod
-    def open(cls, folder: Path, lost_state: bool = False) -> "Dataset":
-        """Open one that exists; ``lost_state``: also one with shards that its plan does not know.
+    def open(cls, folder: Path) -> "Dataset":
+        """Open one that exists.
 
-        Raises UsageError if there is none in the folder, AssetError if it is damaged.
+        Raises UsageError if there is none in the folder, AssetError if it is damaged, or its state is lost.
         """
         dataset = cls(folder, need_config(folder))
-        if not lost_state and (dataset.store.last_shard() >= dataset.plan.shards or dataset.plan.is_lost()):
+        if dataset.store.last_shard() >= dataset.plan.shards or dataset.plan.is_lost():
             # Planning anew would replace them.
             raise AssetError(
-                f"{folder / 'state'} does not know all shards of the dataset; please run: "
-                f"ostec dataset verify {folder} --repair"
+                f"{folder / 'state'} does not know all shards of the dataset. Its faces can still be read, exported, "
+                "filtered and split, but it takes no further photos."
             )
         return dataset
 
@@ -314,17 +314,8 @@ class Dataset:
         return "".join(f"{h.sha256}  {self.store.shard_path(h.shard).name}\n" for h in heads if h.sha256).encode()
 
     def timings(self) -> Iterator[dict[str, Any]]:
-        """The seconds of the photos in the shards that are sealed; where a list was lost, as the file knows them."""
-        path = self.folder / "timings.parquet"
-        known: dict[int, list[dict[str, Any]]] = {}
-        if path.exists() and not all(self.store.timings_path(shard).exists() for shard in self._sealed()):
-            try:
-                lines = itertools.groupby(read_timings(path), lambda line: int(line["item"]) // self.config.shard_size)
-                known = {shard: list(own) for shard, own in lines}
-            except AssetError as error:
-                logger.warning("%s Seconds are lost.", error)
-        for shard in self._sealed():
-            yield from self.store.timings(shard) or known.get(shard, [])
+        """The seconds of the photos in the shards that are sealed."""
+        return (line for shard in self._sealed() for line in self.store.timings(shard))
 
     def write_results(self) -> None:
         """Write manifest, timings, checksums, licences and data card anew. Raises AssetError, OutputError."""

@@ -3,10 +3,8 @@
 It tells what the faces come from (photos, other datasets, models with their licences) and how they are distributed.
 """
 
-import hashlib
+import contextlib
 import json
-import logging
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,38 +18,25 @@ from ostec.core.assets import asset_path, load_manifest, manifest_names, sha256_
 from ostec.core.errors import AssetError
 from ostec.core.plain import open_plain, read_json
 from ostec.core.text import shown
-from ostec.dataset.attributes import OF_SOURCES, Scalar, are_few, as_text, is_number
+from ostec.dataset.attributes import OF_SOURCES
+from ostec.dataset.finished import FacePlace, read_face
 from ostec.dataset.manifest import Row
 from ostec.dataset.plan import LOST, NOT_GIVEN, Build
 from ostec.dataset.records import PORTRAIT, PROVENANCE, RECORD, TEXTURE
-from ostec.dataset.stats import attributes_of, ordered, stats_of
+from ostec.dataset.stats import ATTRIBUTE, ordered, stats_of, title_of
 from ostec.export.templates import render
 from ostec.io.files import write_atomic
-from ostec.io.shards import read_member, read_members
 from ostec.pipeline.settings import told
 
-logger = logging.getLogger(__name__)
-
 NAME = "README.md"
-ASIDE = "README.new.md"  # where the card goes if somebody has changed the one that is there
 INTERPOLATION, SELECTION = "interpolation.json", "selection.json"
 """What a dataset has besides if its faces are between those of another one, or a part of those of another one."""
 BEFORE = "before"  # key of a selection under which the one stands that its source is
 PICTURES = (TEXTURE, PROVENANCE, PORTRAIT)  # members that ``datasets`` shows as pictures
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_BINS = {
-    "yaw_deg": ("Yaw, degrees (positive: the nose to the image's right)", 15.0),
-    "pitch_deg": ("Pitch, degrees (positive: up)", 10.0),
-    "roll_deg": ("Roll, degrees", 10.0),
-    "face_size_px": ("Side of the face in the photo, pixels", 128.0),
-    "brightness": ("Brightness of the photo's texels, 0 to 1", 0.1),
-    "photo_share": ("Share of the texels that is from the photo", 0.1),
-}
-"""Column -> title, width of a bar."""
-_BAR = 40
 _MAX_BYTES = 16 << 20
-_END = "<!-- ostec {digest}: up to here the card is written anew by each build; what follows is kept. -->\n"
-_ENDS = re.compile(rb"^<!-- ostec ([0-9a-f]{64}):[^\r\n]*-->\r?\n?", re.MULTILINE)
+_END = b"<!-- ostec: up to here the card is written anew by each build; what follows is kept. -->\n"
+_ENDS = re.compile(rb"^<!-- ostec.*: up to here .*-->\r?\n", re.MULTILINE)
 _NOT_KNOWN, _OWN = "not known here", "part of ostec"
 _SELECTED = {"kept": int, "left_out": int, "shares": dict, "limits": list, "where": list, "others": list}
 _MAX_NAME = 300
@@ -79,7 +64,7 @@ class Form:
 def write_card(
     path: Path, table: Any, builds: Sequence[Build], config: Mapping[str, Any], form: Form | None = None
 ) -> None:
-    """Write the data card; equal rows give equal bytes. What its reader wrote below the last comment is kept.
+    """Write the data card; equal rows give equal bytes. What its reader wrote below the comment at its end is kept.
 
     ``table`` has rows of the manifest, ``config`` is as in ``config.json``; without a ``form`` the card is of the
     dataset that the file lies in. Raises OutputError if it cannot be written, AssetError if the manifest of a model is
@@ -88,7 +73,7 @@ def write_card(
     import pyarrow.compute as pc
 
     form = form or Form(path.parent)
-    columns = ["status", "item", "shard", "key", "offset", "size", "weights", "attributes", *_BINS]
+    columns = ["status", "item", "shard", "key", "offset", "size", "weights"]
     faces = table.select(columns).filter(pc.field("status") == "done")
     starts = [build.first_shard * config["shard_size"] for build in builds[1:]]
     build_of = np.searchsorted(starts, faces["item"].to_numpy(), "right")
@@ -96,7 +81,7 @@ def write_card(
     licences = Counter[str]() if len(faces) else Counter({build.licence: 0 for build in builds})
     for number, count in zip(numbers, counts.tolist(), strict=True) if builds else ():
         licences[builds[number].licence] += count
-    records = [record_in(form.origin / "shards", row) for row in faces.take(firsts).to_pylist()]
+    records = [_record_in(form.origin / "shards", row) for row in faces.take(firsts).to_pylist()]
     weights = [json.loads(text or "{}") for text in pc.unique(faces["weights"]).to_pylist()]
     models = sorted({(str(name), str(digest)) for one in weights for name, digest in one.items()})
     mixed, licence_at = _read(form.origin / INTERPOLATION), licence_of()
@@ -104,12 +89,14 @@ def write_card(
     features = [ending for ending in pictures if not form.members or ending in form.members]
     own = "what the sources brought" if mixed is None else "the classes, and what each face was mixed of"
     given = dict.fromkeys(build.attributes for build in builds if build.attributes)
+    stats = stats_of(table).values
+    measured = {n.removeprefix(ATTRIBUTE): about for n, about in stats["figures"].items() if n.startswith(ATTRIBUTE)}
     text = render(
         "card.md.j2",
         form=form,
         config=config,
         settings=_settings(told(config["settings"]), dict(models)),
-        stats=stats_of(table).values,
+        stats=stats,
         size=next((name for most, name in _SIZES if len(faces) < most), "1M<n<10M"),
         hub=hub_licence(sorted(licences)),
         licences=sorted(licences.items()),
@@ -122,9 +109,9 @@ def write_card(
         models=[(name, digest, licence_at(name, digest)) for name, digest in models],
         made=sorted({_made_with(record) for record in records} - {""}),
         fitted=sorted({_face_model(record) for record in records} - {""}),
-        attributes=[(name, len(found), _told(found)) for name, found in sorted(attributes_of(faces).items())],
+        measured={name: about for name, about in measured.items() if name not in stats["attributes"]},
+        title_of=title_of,
         attributes_from=[own if source == OF_SOURCES else shown(source) for source in given],
-        histograms=[_histogram(faces[n], *about) for n, about in _BINS.items() if faces[n].null_count < len(faces)],
         ordered=ordered,
     )
     write_readme(path, text)
@@ -154,31 +141,6 @@ def _face_model(record: Mapping[str, Any]) -> str:
     if not isinstance(model, dict) or "name" not in model:
         return ""
     return f"{model['name']} ({model.get('licence', 'licence not known')})"
-
-
-def _told(found: Mapping[int, Scalar]) -> str:
-    """A few values with how many faces have them, the range of numbers, or how many values there are."""
-    counts = Counter(as_text(value) for value in found.values())
-    if are_few(len(counts), len(found)):
-        return ", ".join(f"{shown(text)} ({count})" for text, count in ordered(counts))
-    numbers = [float(value) for value in found.values() if is_number(value)]
-    if len(numbers) == len(found):
-        return f"{min(numbers):g} to {max(numbers):g}, mean {sum(numbers) / len(numbers):.4g}"
-    return f"{len(counts)} different values"
-
-
-def _histogram(column: Any, title: str, width: float) -> tuple[str, list[str]]:
-    """Title and lines: from, to, how many, a bar."""
-    import pyarrow.compute as pc
-
-    known = pc.floor(pc.divide(column.drop_null().cast("float64"), width)).cast("int64")
-    bins = {each["values"]: each["counts"] for each in pc.value_counts(known).to_pylist()}
-    lines = []
-    for number in range(min(bins), max(bins) + 1):
-        count = bins.get(number, 0)
-        bar = "#" * math.ceil(_BAR * count / max(bins.values()))
-        lines.append(f"{number * width:8.4g} to {(number + 1) * width:<8.4g} {count:8d}  {bar}".rstrip())
-    return title, lines
 
 
 def selection_in(folder: Path) -> dict[str, Any] | None:
@@ -238,19 +200,14 @@ def licence_of() -> Callable[[str, str], str]:
     return find
 
 
-def record_in(shards: Path, row: Row) -> Mapping[str, Any]:
+def _record_in(shards: Path, row: Row) -> Mapping[str, Any]:
     """A face's record (``KEY.json``) from its shard; empty if it is not there or cannot be read."""
+    place = FacePlace(row["key"], shards / str(row["shard"]), row["offset"] or 0, row["size"] or 0)
     try:
-        path = shards / str(row["shard"])
-        if path.parent != shards:
-            return {}
-        for member in read_members(path, int(row["offset"]), int(row["offset"]) + int(row["size"])):
-            if member.key == row["key"] and member.ending == RECORD and member.size <= _MAX_BYTES:
-                found = json.loads(read_member(path, member))
-                return found if isinstance(found, dict) else {}
-    except (AssetError, OSError, ValueError, TypeError, RecursionError):
-        pass
-    return {}
+        found = json.loads(read_face(place, {RECORD})[RECORD]) if place.shard.parent == shards else {}
+        return found if isinstance(found, dict) else {}
+    except (AssetError, KeyError, ValueError, RecursionError):
+        return {}
 
 
 def hub_licence(given: Iterable[str]) -> tuple[list[str], str]:
@@ -272,21 +229,8 @@ def hub_licence(given: Iterable[str]) -> tuple[list[str], str]:
 
 
 def write_readme(path: Path, content: bytes) -> None:
-    """Write a card; what stands below it stays, and a card that was changed is not replaced. Raises OutputError."""
-    ended = content + _END.format(digest=hashlib.sha256(content).hexdigest()).encode("ascii")
-    try:
-        with open_plain(path) as stream:
-            before = stream.read(_MAX_BYTES)
-    except OSError:  # nothing is there that could be kept
-        write_atomic(path, ended)
-        return
-    end = _ENDS.search(before)
-    if end and hashlib.sha256(before[: end.start()]).hexdigest().encode() == end[1]:
-        write_atomic(path, ended + before[end.end() :])
-        return
-    write_atomic(path.with_name(ASIDE), ended)
-    logger.warning(
-        "%s was changed by hand and stays as it is; the new card is in %s, where text below the last comment is kept.",
-        path,
-        ASIDE,
-    )
+    """Write a card; what stands below it stays, and so does a text that is no card. Raises OutputError."""
+    before = b""
+    with contextlib.suppress(OSError), open_plain(path) as stream:  # else there is nothing that could be kept
+        before = stream.read(_MAX_BYTES)
+    write_atomic(path, content + _END + _ENDS.split(before, 1)[-1])

@@ -166,22 +166,22 @@ def _write(path: Path, columns: Mapping[str, str], rows: Iterable[Row]) -> None:
     write_atomic(path, write)
 
 
-def read_tables(path: Path, columns: Mapping[str, str] = COLUMNS) -> Iterator[Any]:
+def read_tables(path: Path) -> Iterator[Any]:
     """The tables of a manifest's row groups, in their columns' types, one in memory at a time.
 
     Raises AssetError if the file is missing, damaged, too large or lacks a column.
     """
     try:
-        with opened(path, columns) as file:
-            if missing := set(columns) - set(file.schema_arrow.names):
+        with opened(path, COLUMNS) as file:
+            if missing := set(COLUMNS) - set(file.schema_arrow.names):
                 raise AssetError(f"{path} is not of a dataset (it has no column {min(missing)}).")
             for group in range(file.metadata.num_row_groups):
                 table = None
                 if claimed_bytes(file, group) <= _MAX_GROUP_BYTES:
-                    table = file.read_row_group(group, columns=list(columns)).select(list(columns))
+                    table = file.read_row_group(group, columns=list(COLUMNS)).select(list(COLUMNS))
                 if table is None or text_bytes(table) > _MAX_GROUP_BYTES:
                     raise AssetError(f"{path} has a group of more than {_MAX_GROUP_BYTES >> 20} MB of rows.")
-                yield table.cast(schema_of(columns))
+                yield table.cast(schema_of())
     except FileNotFoundError as error:
         raise AssetError(f"{path} is missing.") from error
     except OSError as error:
@@ -200,10 +200,3 @@ def join_tables(tables: Iterable[Any]) -> Any:
 def read_manifest(path: Path) -> Iterator[Row]:
     """The manifest's rows. Raises AssetError as :func:`read_tables` does."""
     return (row for table in read_tables(path) for row in table.to_pylist())
-
-
-def read_timings(path: Path) -> Iterator[dict[str, Any]]:
-    """The seconds as :func:`write_timings` got them: ``item``, ``id``, ``seconds`` by stage. Raises AssetError."""
-    rows = (row for table in read_tables(path, TIMING_COLUMNS) for row in table.to_pylist())
-    for (item, name), own in itertools.groupby(rows, lambda row: (row["item"], row["id"])):
-        yield {"item": item, "id": name, "seconds": {row["stage"]: row["seconds"] for row in own}}

@@ -178,7 +178,7 @@ class Plan:
     def read(self, shard: int) -> list[Item]:
         """The photos of a shard, in order. Raises AssetError."""
         path = self._list(shard)
-        with told_if_damaged(path, "{path} is damaged ({error}); ostec dataset verify --repair may help."):
+        with told_if_damaged(path, "{path} is damaged ({error})."):
             with open_plain(path) as stream:
                 lines = iter(lambda: stream.readline(MAX_BYTES), b"")
                 items = [_from_json(json.loads(line.decode("ascii"))) for line in lines]
@@ -229,23 +229,6 @@ class Plan:
         """Make the lists of the builds count. Raises OutputError."""
         write_builds(self._index, builds)
         self.builds = list(builds)
-
-    def restore(self, shards: int) -> bool:
-        """Make the lists of the first ``shards`` count alone; returns whether all their licences are known.
-
-        Raises AssetError if a list is damaged, OutputError if the index cannot be written.
-        """
-        builds = [
-            replace(b, shards=min(b.shards, shards - b.first_shard)) for b in self.builds if b.first_shard < shards
-        ]
-        known = builds[-1].first_shard + builds[-1].shards if builds else 0
-        builds += [Build(known, shards - known, 0, 0, LOST)] if known < shards else []
-        for number, build in enumerate(builds):
-            if build not in self.builds:  # copies are not told from photos any more
-                own = range(build.first_shard, build.first_shard + build.shards)
-                builds[number] = replace(build, photos=sum(len(self.read(shard)) for shard in own), copies=0)
-        self.commit(builds)
-        return known == shards
 
     def _list(self, shard: int) -> Path:
         return self._folder / f"{shard:05d}.jsonl"

@@ -34,7 +34,6 @@ LIST_SUFFIX, TAR_SUFFIX, PARQUET_SUFFIX = ".txt", ".tar", ".parquet"
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "bytes", "image_bytes", "data", "content")
 """Names of a Parquet file's column of pictures, the preferred first; a sole column of bytes is taken by any name."""
 _PACKED_SUFFIXES = (".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
-_PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")  # first bytes of compressed files
 _RANKS = [f"{stem}{ending}" for stem in ("", "image.", "img.") for ending in ("jpg", "jpeg", "png", "webp")]
 """Of a sample ``x`` of an archive, the picture is the first of ``x.jpg``, ``x.jpeg``, ..., ``x.image.jpg``, ..."""
 _MAX_HEADER = 4 << 20  # of a member of a tar file, with its long names
@@ -56,18 +55,9 @@ class Candidate:
 def check_sources(sources: Sequence[str]) -> None:
     """See that all sources are there, before anything is done. Raises UsageError."""
     for source in sources:
-        tars = [path for path in expand(source) if path.suffix.lower() == TAR_SUFFIX and path.is_file()]
-        packed = source.lower().endswith(_PACKED_SUFFIXES) and not Path(source).is_dir()
-        if packed or any(map(_is_packed, tars)):
+        expand(source)
+        if source.lower().endswith(_PACKED_SUFFIXES) and not Path(source).is_dir():
             raise UsageError(f"{shown(source)} is compressed; please unpack it, or make it a plain .tar.")
-
-
-def _is_packed(path: Path) -> bool:
-    try:
-        with open_plain(path) as stream:
-            return stream.read(8).startswith(_PACKED)
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,6 @@ class Search:
     leave_out: LeaveOut  # of files in folders
     output: Path  # the dataset's folder, which is never searched
     beside: bool = False
-    quiet: bool = False  # warn of nothing
 
     def find(self, sources: Sequence[str]) -> Iterator[Candidate]:
         """What the sources hold, in their order; files that several of them name come more than once.
@@ -99,8 +88,7 @@ class Search:
 
     def empty(self, sources: Sequence[str]) -> list[str]:
         """The sources without anything that is taken for a photo. Raises UsageError as :meth:`find`."""
-        look = replace(self, quiet=True)
-        return [source for source in sources if next(look.find([source]), None) is None]
+        return [source for source in sources if next(self.find([source]), None) is None]
 
     def _in_path(self, path: Path, base: Path, named: bool) -> Iterator[Candidate]:
         """The photos of a file or folder; ``named``: it was, so that it is taken whatever it looks like."""
@@ -146,12 +134,8 @@ class Search:
 
     def _damaged(self, path: Path, what: str) -> Candidate:
         """An archive that fails as if it were a photo, so that the manifest tells of it."""
-        self._warn(f"{shown(path)} {what}.")
+        logger.warning("%s %s.", shown(path), what)
         return Candidate(shown(path.name), Place(str(path.absolute())), error=f"{shown(path.name)} {what}.")
-
-    def _warn(self, sentence: str) -> None:
-        if not self.quiet:
-            logger.warning("%s", sentence)
 
     def _in_tar(self, path: Path) -> Iterator[Candidate]:
         """The photos in a tar file: of a sample with several pictures, the one that is it."""
@@ -170,7 +154,7 @@ class Search:
         parts = [f"{left_out} pictures of samples that have a photo besides"] * bool(left_out)
         parts += [f"{textures} samples that are finished textures"] * bool(textures)
         if parts:
-            self._warn(f"{shown(path)}: left out were {' and '.join(parts)}.")
+            logger.warning("%s: left out were %s.", shown(path), " and ".join(parts))
 
     def _members(self, path: Path) -> Iterator[tuple[str, str, Candidate | bytes]]:
         """Key, ending and place of the pictures in a tar file; also the JSON that lies beside one, if asked for."""
@@ -202,9 +186,7 @@ class Search:
                     raise ValueError("garbage")
         except (OSError, tarfile.TarError, ValueError, OverflowError) as error:
             what = f"cannot be read as a tar file ({getattr(error, 'strerror', None) or error})"
-            if _is_packed(path):
-                what = "is compressed"
-            elif str(error) == "garbage":
+            if str(error) == "garbage":
                 what = f"is damaged from byte {end} on"
             yield "", "", self._damaged(path, what)
 

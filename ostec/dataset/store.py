@@ -2,7 +2,7 @@
 
 A worker stages what came of a photo as one file, ``state/staged/SHARD/ITEM``: a line of JSON, then the photo's part of
 the shard. When all photos of a shard are staged it is sealed: the parts are joined in the order of the plan to
-``shards/SHARD.tar``, the failures and seconds are listed, and ``state/sealed/SHARD.jsonl`` is renamed into place, which
+``shards/SHARD.tar``, the failures are listed, and ``state/sealed/SHARD.jsonl`` is renamed into place, which
 means done; then the staged files go. Each file appears whole or not at all, and a sealing that was cut short is done
 again to the same bytes.
 """
@@ -10,8 +10,6 @@ again to the same bytes.
 import hashlib
 import itertools
 import json
-import logging
-import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,9 +28,8 @@ from ostec.export.record import to_text
 from ostec.io.files import make_folder, part_of, remove_leftovers, write_atomic
 from ostec.io.shards import DamagedPart, pack_members, read_blocks, write_shard
 
-logger = logging.getLogger(__name__)
-
 Parts = dict[str, tuple[int, int, str]]  # item -> first byte, number of bytes and SHA-256 of its part of the shard
+Seconds = dict[str, dict[str, float]]  # item -> stage -> seconds
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,7 @@ class Sealed:
     failed: int
     skipped: int
     parts: Parts = field(default_factory=dict)
+    seconds: Seconds = field(default_factory=dict)
 
 
 class Store:
@@ -73,7 +71,7 @@ class Store:
     @property
     def folders(self) -> list[Path]:
         """All that are there from the beginning."""
-        below = [self.state / name for name in ("plan", "sealed", "timings", "staged")]
+        below = [self.state / name for name in ("plan", "sealed", "staged")]
         return [self.folder, self.shards, self.failures, self.state, *below]
 
     def shard_path(self, shard: int) -> Path:
@@ -83,10 +81,6 @@ class Store:
     def failures_path(self, shard: int) -> Path:
         """The list of a shard's failures."""
         return self.failures / f"{shard:05d}.jsonl"
-
-    def timings_path(self, shard: int) -> Path:
-        """The list of a shard's seconds."""
-        return self.state / "timings" / f"{shard:05d}.jsonl"
 
     def sealed_path(self, shard: int) -> Path:
         """The list that means that a shard is done."""
@@ -172,14 +166,14 @@ class Store:
         something cannot be written.
         """
         path, end = self.shard_path(shard), 0
-        rows, failures, timings, parts = list[Row](), list[Row](), list[Row](), Parts()
+        rows, failures, seconds, parts = list[Row](), list[Row](), Seconds(), Parts()
         places: list[tuple[Path, int, int]] = []
         for item in items:
             outcome, start = Outcome(item.number, item.status or "done", stage="plan", reason=item.reason), 0
             if item.status is None:
                 outcome, start = self.read_staged(item.number)
             if outcome.seconds:
-                timings.append({"item": item.number, "id": item.id, "seconds": outcome.seconds})
+                seconds[str(item.number)] = outcome.seconds
             if outcome.status != "done":
                 rows.append(_failed(item, outcome))
                 failures.append({**rows[-1], "path": item.place.path})
@@ -197,11 +191,12 @@ class Store:
             error.file.unlink(missing_ok=True)
             raise AssetError(f"{error} It was removed; ostec dataset resume does its photo again.") from error
         write_lines(self.failures_path(shard), failures)
-        write_lines(self.timings_path(shard), timings)
-        self.write_sealed(shard, digest, rows, parts)
+        self.write_sealed(shard, digest, rows, parts, seconds)
         shutil.rmtree(self.staged_folder(shard), ignore_errors=True)
 
-    def write_sealed(self, shard: int, sha256: str, rows: Sequence[Row], parts: Parts) -> None:
+    def write_sealed(
+        self, shard: int, sha256: str, rows: Sequence[Row], parts: Parts, seconds: Seconds | None = None
+    ) -> None:
         """Write the list of a shard, which means that it is done; its tar file is there if ``sha256`` is not empty.
 
         The rows of the manifest are in the order of the plan. Raises OutputError.
@@ -209,7 +204,9 @@ class Store:
         size = self.shard_path(shard).stat().st_size if sha256 else 0
         photos = Counter({row["item"]: row["status"] for row in rows}.values())
         faces = sum(row["status"] == "done" for row in rows)
-        head = Sealed(shard, sha256, size, faces, photos["done"], photos["failed"], photos["skipped"], parts)
+        head = Sealed(
+            shard, sha256, size, faces, photos["done"], photos["failed"], photos["skipped"], parts, seconds or {}
+        )
         write_lines(self.sealed_path(shard), [asdict(head), *rows])
 
     def read_sealed(self, shard: int) -> Sealed:
@@ -219,7 +216,12 @@ class Store:
             values = next(read_lines(path), {})
             parts = {str(int(key)): (int(a), int(b), str(c)) for key, (a, b, c) in dict(values.pop("parts")).items()}
             digest = str(values.pop("sha256"))
-            sealed = Sealed(sha256=digest, parts=parts, **{name: int(value) for name, value in values.items()})
+            seconds = {
+                str(int(item)): {str(stage): float(value) for stage, value in own.items()}
+                for item, own in dict(values.pop("seconds", {})).items()
+            }
+            numbers = {name: int(value) for name, value in values.items()}
+            sealed = Sealed(sha256=digest, parts=parts, seconds=seconds, **numbers)
             if sealed.shard != shard:
                 raise ValueError(f"it is of shard {sealed.shard}")
             return sealed
@@ -238,17 +240,10 @@ class Store:
         with told_if_damaged(self.sealed_path(shard)):
             return rows, table_of(rows)
 
-    def timings(self, shard: int) -> list[dict[str, Any]]:
-        """The seconds of a shard's photos: ``item``, ``id``, ``seconds`` by stage; none where the list is damaged."""
-        path = self.timings_path(shard)
-        try:
-            lines = list(read_lines(path))
-            if not all(map(_is_timing, lines)):
-                raise AssetError("it holds something else than seconds")
-            return lines
-        except AssetError as error:
-            logger.warning("%s is damaged and left out (%s).", path, error)
-            return []
+    def timings(self, shard: int) -> Iterator[dict[str, Any]]:
+        """The seconds of a sealed shard's photos: ``item``, ``id``, ``seconds`` by stage. Raises AssetError."""
+        seconds, ids = self.read_sealed(shard).seconds, {row["item"]: row["id"] for row in self.rows(shard)}
+        return ({"item": item, "id": ids[item], "seconds": seconds[str(item)]} for item in ids if str(item) in seconds)
 
     def reopen(self, shard: int, keep: Iterable[int]) -> None:
         """Undo a sealing: the outcomes of the items to keep are staged again, the others are to be done.
@@ -256,11 +251,11 @@ class Store:
         Raises AssetError if the shard cannot be read, OutputError if something cannot be written.
         """
         rows = self.rows(shard)
-        seconds = {line["item"]: line["seconds"] for line in self.timings(shard)}
+        seconds = self.read_sealed(shard).seconds
         for item in keep:
             own = tuple(row for row in rows if row["item"] == item)
             parts = [b"".join(_blocks(self.shard_path(shard), row["offset"], row["size"])) for row in own]
-            self._stage(Outcome(item, "done", own, seconds=seconds.get(item, {})), parts)
+            self._stage(Outcome(item, "done", own, seconds=seconds.get(str(item), {})), parts)
         self.sealed_path(shard).unlink()
 
 
@@ -300,13 +295,6 @@ def _failed(item: Item, outcome: Outcome) -> Row:
         "reason": shown(outcome.reason),  # Arrow takes no text that is not UTF-8
         **({"attributes": dumped(item.attributes)} if item.attributes else {}),
     }
-
-
-def _is_timing(line: Mapping[str, Any]) -> bool:
-    item, seconds = line.get("item"), line.get("seconds")
-    if type(item) is not int or abs(item) >= 2**63 or not isinstance(line.get("id"), str):
-        return False
-    return isinstance(seconds, dict) and all(isinstance(s, int | float) and math.isfinite(s) for s in seconds.values())
 
 
 def _members(face: Face) -> Iterator[tuple[str, bytes]]:

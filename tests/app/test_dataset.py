@@ -13,9 +13,7 @@ from tests.dataset.toy import Loop, write_photos
 
 @pytest.fixture(autouse=True)
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "ostec.dataset.executors.RayExecutor", lambda job, _: Loop(Dataset.open(job.folder, lost_state=True))
-    )
+    monkeypatch.setattr("ostec.dataset.executors.RayExecutor", lambda job, _: Loop(Dataset.open(job.folder)))
 
 
 @pytest.fixture

@@ -78,18 +78,9 @@ def test_the_first_line_is_of_its_shard(tmp_path: Path) -> None:
         ({**HEAD, "parts": 5}, "TypeError"),
         ({**HEAD, "parts": {}, "size": float("inf")}, "OverflowError"),
         ({**HEAD, "parts": {}, "more": 1}, "TypeError"),
+        ({**HEAD, "parts": {}, "seconds": {"3": {"total": "x"}}}, "ValueError"),
+        ({**HEAD, "parts": {}, "seconds": {"3": 5}}, "AttributeError"),
         (HEAD, "KeyError"),
     ):
         with pytest.raises(AssetError, match=sentence):
             read(values)
-
-
-@pytest.mark.parametrize("change", [{"seconds": 5}, {"seconds": {"total": "x"}}, {"item": "3"}, {"id": None}])
-def test_seconds_are_numbers_by_stage(tmp_path: Path, change: dict[str, Any]) -> None:
-    store = Store(tmp_path, 8)
-    store.make()
-    line = {"item": 3, "id": "ab", "seconds": {"total": 0.5}}
-    store.timings_path(0).write_text(json.dumps(line) + "\n")
-    assert store.timings(0) == [line]
-    store.timings_path(0).write_text(json.dumps({**line, **change}) + "\n")
-    assert store.timings(0) == []

@@ -8,7 +8,8 @@ import pytest
 
 from ostec.core.errors import AssetError, OutputError, UsageError
 from ostec.dataset.build import Dataset
-from ostec.dataset.manifest import read_manifest, write_timings
+from ostec.dataset.finished import FinishedDataset
+from ostec.dataset.manifest import read_manifest
 from ostec.dataset.verify import verify
 from tests.dataset.toy import build, content, many_photos
 
@@ -42,48 +43,7 @@ def test_a_lost_manifest_is_called_missing(dataset: Path) -> None:
     assert verify(dataset, repair=False).problems == [f"{dataset}/manifest.parquet is missing."]
 
 
-@pytest.mark.parametrize("lost", ["state", "state/timings"])
-def test_seconds_outlive_the_loss_of_their_lists(dataset: Path, lost: str) -> None:
-    before = (dataset / "timings.parquet").read_bytes()
-    shutil.rmtree(dataset / lost)
-    if lost == "state":
-        verify(dataset, repair=True)
-    else:
-        build(dataset)
-    assert (dataset / "timings.parquet").read_bytes() == before
-
-
-@pytest.mark.parametrize("how", ["garbage", "other"])
-def test_seconds_that_were_changed_are_found(dataset: Path, tmp_path: Path, how: str) -> None:
-    before = (dataset / "timings.parquet").read_bytes()
-    (dataset / "timings.parquet").write_bytes(b"x")
-    if how == "other":
-        lines = [{"id": "ab", "item": 0, "seconds": {"total": 5.0}}]
-        write_timings(dataset / "timings.parquet", lines)
-    (problem,) = verify(dataset, repair=False).problems
-    assert problem.startswith(f"{dataset}/timings.parquet {'cannot be read' if how == 'garbage' else 'differs'}")
-    verify(dataset, repair=True)
-    assert (dataset / "timings.parquet").read_bytes() == before
-
-
-@pytest.mark.parametrize("how", ["missing", "changed", "damaged", "additional"])
-def test_a_list_of_failures_is_made_again_and_its_shard_stays(dataset: Path, how: str) -> None:
-    path = dataset / "failures/00001.jsonl"
-    before, shard = path.read_bytes(), (dataset / "shards/00001.tar").stat().st_mtime_ns
-    if how == "missing":
-        path.unlink()
-    else:
-        path.write_bytes({"changed": before.replace(b"face", b"nose"), "damaged": b"[", "additional": before * 2}[how])
-    (problem,) = verify(dataset, repair=False).problems
-    assert problem.startswith(f"{path} ")
-    found = verify(dataset, repair=True)
-    assert found.repaired[0] == f"{path} was made again from the list of its shard."
-    assert path.read_bytes() == before
-    assert (dataset / "shards/00001.tar").stat().st_mtime_ns == shard
-    assert verify(dataset, repair=False).problems == []
-
-
-@pytest.mark.parametrize("lost", [None, "state", "shards"])
+@pytest.mark.parametrize("lost", [None, "shards"])
 def test_verifying_writes_nothing(dataset: Path, lost: str | None) -> None:
     if lost:
         shutil.rmtree(dataset / lost)
@@ -106,43 +66,27 @@ def test_a_manifest_of_other_rows_is_found(dataset: Path, tmp_path: Path) -> Non
     assert problem.endswith("manifest.parquet differs from the shards.")
 
 
-@pytest.mark.parametrize("lost", ["state/sealed", "state", "state/plan"])
-def test_lists_are_made_again_from_the_manifest(dataset: Path, lost: str) -> None:
-    before = content(dataset)
-    shutil.rmtree(dataset / lost)
-    found = verify(dataset, repair=True)
-    assert found.problems
-    after = content(dataset)
-    changed = {name for name in before if before[name] != after.get(name)}
-    assert changed <= ({"README.md"} if lost != "state/sealed" else set())  # licences are not in the shards
-    assert verify(dataset, repair=False).problems == []
-    assert build(dataset).pending == 0
-    assert Dataset.open(dataset).plan.read(1)[0].number == 8
-
-
 @pytest.mark.parametrize("lost", ["state", "state/plan"])
-def test_nothing_is_made_up_where_the_manifest_is_lost_too(dataset: Path, lost: str) -> None:
-    """An empty plan would have photos that are done planned again."""
+def test_nothing_is_made_up_where_the_state_is_lost(dataset: Path, lost: str) -> None:
+    """An empty plan would have photos that are done planned again; what is done can still be read."""
     shutil.rmtree(dataset / lost)
-    (dataset / "manifest.parquet").unlink()
-
-    def files() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file() and "lock" not in path.name}
-
-    before = files()
-    found = verify(dataset, repair=True)
-    assert "The manifest does not know the photos of all lost lists: nothing was repaired." in found.problems
-    assert found.repaired == []
-    assert files() == before
-    with pytest.raises(AssetError):
-        Dataset.open(dataset)
+    before = {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()}
+    for act in (Dataset.open, lambda folder: verify(folder, repair=True)):
+        with pytest.raises(AssetError, match="does not know all shards"):
+            act(dataset)
+    assert {path: path.read_bytes() for path in dataset.rglob("*") if path.is_file()} == before
+    assert len(FinishedDataset(dataset).faces_table())
 
 
-def test_a_shard_that_is_not_what_was_made_is_not_listed_again(dataset: Path) -> None:
-    before, path = content(dataset), dataset / "shards/00001.tar"
-    path.write_bytes(path.read_bytes().replace(b"soft", b"hard"))
-    (dataset / "state/sealed/00001.jsonl").unlink()
-    assert verify(dataset, repair=True).problems[0] == "The list of 00001.tar is missing."
+@pytest.mark.parametrize("keep", [None, 0, 10, 900])
+def test_a_shard_whose_list_is_lost_is_done_again(dataset: Path, keep: int | None) -> None:
+    """By a power cut, for one."""
+    before, path = content(dataset), dataset / "state/sealed/00001.jsonl"
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:keep])
+    assert "00001" in verify(dataset, repair=True).problems[0]
     assert Dataset.open(dataset).count().pending == 8
     build(dataset)
     assert content(dataset) == before
@@ -194,31 +138,9 @@ def test_a_dataset_where_nothing_can_be_written_is_verified(dataset: Path, monke
         verify(dataset, repair=False)
 
 
-@pytest.mark.parametrize("keep", [0, 10, 900])
-def test_a_list_that_a_power_cut_shortened_costs_no_photo(dataset: Path, keep: int) -> None:
-    before = content(dataset)
-    path = dataset / "state/sealed/00001.jsonl"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:keep])
-    found = verify(dataset, repair=True)
-    assert "00001.jsonl is damaged" in found.problems[0]
-    assert found.repaired[0] == "The list of 00001.tar was made again from the manifest."
-    assert content(dataset) == before
-    assert Dataset.open(dataset).count().pending == 0
-
-
 def test_pipes_and_devices_in_a_dataset_are_not_read(dataset: Path) -> None:
-    for name in ("shards/00001.tar", "failures/00000.jsonl", "state/sealed/00002.jsonl"):
+    for name in ("state/plan/00000.jsonl", "shards/00001.tar", "state/sealed/00002.jsonl"):
         (dataset / name).unlink()
         os.mkfifo(dataset / name)
     problems = verify(dataset, repair=False).problems
     assert [word in problem for word, problem in zip(("00000", "00001", "00002"), problems, strict=False)] == [True] * 3
-
-
-def test_damaged_seconds_cost_nothing_else(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
-    before = content(dataset)
-    (dataset / "state/timings/00001.jsonl").write_text('{"item": 8, "seconds": 5}\n')
-    assert build(dataset).pending == 0
-    assert content(dataset) == before
-    (sentence,) = caplog.messages
-    assert sentence.endswith("00001.jsonl is damaged and left out (it holds something else than seconds).")

@@ -147,19 +147,11 @@ def _generator(source: FinishedDataset) -> Path:
 
 
 def _write(path: Path, drawn: list[ShardMember], mixes: list[Mix], artist: _Artist) -> None:
-    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are.
-
-    The list beside the archive is written first, so that what is in the archive is in the list.
-    """
-    lines, parts = [], [path.read_bytes()[: drawn[-1].end]] if drawn else []
-    for number, mix in enumerate(mixes):
-        name, attributes = f"{mix.index:06d}", dict(mix.attributes)
-        told = {"one": mix.one, "other": mix.other, "weight": mix.weight, "attributes": attributes}
-        lines.append(json.dumps({"name": f"{name}.png", "class": mix.group, **told}, sort_keys=True) + "\n")
-        if number >= len(drawn) // _MEMBERS:
-            own = json.dumps(attributes, sort_keys=True).encode("ascii")
-            parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
-    write_atomic(path.with_suffix(".jsonl"), "".join(lines).encode("ascii"))
+    """Put further portraits behind those that are drawn, whose bytes decide about their ids and stay as they are."""
+    parts = [path.read_bytes()[: drawn[-1].end]] if drawn else []
+    for mix in mixes[len(drawn) // _MEMBERS :]:
+        name, own = f"{mix.index:06d}", json.dumps(mix.attributes, sort_keys=True).encode("ascii")
+        parts.append(pack_members([(f"{name}.png", artist(mix)), (f"{name}.json", own)]))
     write_atomic(path, b"".join(parts) + TRAILER)
 
 

@@ -3,18 +3,14 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ostec.app.options import Flat, option
 from ostec.app.train.journal import Journal, finish_step_first, resume
-from ostec.app.train.prior import TrainOptions, excluded_numbers, read_portraits, write_trained
+from ostec.app.train.prior import TrainOptions, read_sources, texture_sources, write_trained
 from ostec.core.errors import UsageError
 from ostec.core.settings import to_json
 from ostec.train.settings import DiffusionTrainSettings
-
-if TYPE_CHECKING:
-    from ostec.train.portraits import PortraitTexels
-    from ostec.train.prepare import TextureSources
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +56,9 @@ class TrainDiffusion:
 
         for folder in (self.work, self.out.parent):
             remove_leftovers(make_folder(folder))
-        sources = self._sources()
+        sources = texture_sources(self.portraits, self.prior, self.running.exclude)
 
-        prepared = prepare_imagined(sources, settings, self.work, lambda: _read(sources), log.info)
+        prepared = prepare_imagined(sources, settings, self.work, lambda: read_sources(sources), log.info)
         data = prepared.portraits
         rows = torch.from_numpy(~data.held_out).nonzero()[:, 0]
         if not len(rows):
@@ -88,21 +84,3 @@ class TrainDiffusion:
         content = encode_safetensors({name: tensor.half() for name, tensor in network.state_dict().items()})
         write_trained(self.out, content, card)
         return 0
-
-    def _sources(self) -> "TextureSources":
-        import torch
-
-        from ostec.core.assets import asset_path, sha256_of, verified_path
-        from ostec.load.topology import read_topology
-        from ostec.pipeline import load_prior
-        from ostec.train.prepare import TextureSources
-
-        topology = read_topology(asset_path("topology/facemesh.npz"))
-        path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
-        prior = load_prior(path, topology, torch.device("cpu"))
-        excluded = excluded_numbers(self.running.exclude)
-        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), prior.size)
-
-
-def _read(sources: "TextureSources") -> "PortraitTexels":
-    return read_portraits(sources.portraits, sources.excluded, sources.topology, sources.size)

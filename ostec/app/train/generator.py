@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ostec.app.options import Flat, option
 from ostec.app.train.journal import Journal, finish_step_first, resume
-from ostec.app.train.prior import TrainOptions, excluded_numbers, read_portraits, write_trained
+from ostec.app.train.prior import TrainOptions, read_sources, texture_sources, write_trained
 from ostec.core.errors import UsageError
 from ostec.core.settings import to_json
 from ostec.train.settings import GeneratorTrainSettings, level_at
@@ -17,10 +17,10 @@ from ostec.train.settings import GeneratorTrainSettings, level_at
 if TYPE_CHECKING:
     import torch
 
-    from ostec.core.types import Topology, ViewFrame
+    from ostec.core.types import ViewFrame
     from ostec.nets.checkpoint import PortraitGenerator
     from ostec.prior.linear import LinearPrior
-    from ostec.train.prepare import PreparedTextures, TextureSources
+    from ostec.train.prepare import PreparedTextures
     from ostec.train.renders import PoseBank
 
 log = logging.getLogger(__name__)
@@ -62,19 +62,18 @@ class TrainGenerator:
         settings, device = self.settings, self.running.begin(*self.portraits)
         if self.out.suffix != ".safetensors":
             raise UsageError(f"--out must end in .safetensors, got {self.out}.")
-        from ostec.core.assets import asset_path
         from ostec.core.types import ViewFrame
         from ostec.io.files import make_folder, remove_leftovers
-        from ostec.load.topology import read_topology
         from ostec.train.prepare import PreparedTextures, prepare_textures
         from ostec.train.renders import make_pose_bank
 
         remove_leftovers(make_folder(self.work))
-        topology = read_topology(asset_path("topology/facemesh.npz"))
-        sources = self._sources(topology)
+        texels = training_texels(settings.resolution)
+        sources = texture_sources(self.portraits, self.prior, self.running.exclude, texels)
+        topology = sources.topology
 
         def prepare() -> PreparedTextures:
-            made = prepare_textures(sources, settings, self.work, lambda: _read(sources), log.info)
+            made = prepare_textures(sources, settings, self.work, lambda: read_sources(sources), log.info)
             if made.held_out.all():
                 raise UsageError(f"{self.portraits} holds no portrait that may be trained on.")
             return made
@@ -88,21 +87,6 @@ class TrainGenerator:
         }
         write_generator(self.out, train_on(prepare, bank, frame, settings, self.work, sources.prior, device), facts)
         return 0
-
-    def _sources(self, topology: "Topology") -> "TextureSources":
-        import torch
-
-        from ostec.core.assets import sha256_of, verified_path
-        from ostec.pipeline import load_prior
-        from ostec.train.prepare import TextureSources
-
-        path = verified_path("prior", "prior.safetensors") if self.prior == "default" else Path(self.prior)
-        prior = load_prior(path, topology, torch.device("cpu"))
-        texels = training_texels(self.settings.resolution)
-        if texels % prior.size:
-            raise UsageError(f"--prior must have a layout that divides {texels} texels, got {prior.size}.")
-        excluded = excluded_numbers(self.running.exclude)
-        return TextureSources(self.portraits, excluded, topology, prior, sha256_of(path), texels)
 
 
 @dataclass(frozen=True)
@@ -169,10 +153,6 @@ def write_generator(out: Path, trained: Trained, facts: dict[str, Any]) -> None:
         content = encode_safetensors(stored.tensors)
     figures = trained.judge(generator_from_tensors(stored.tensors, stored.card, out.name))
     write_trained(out, content, {**stored.card, **facts, **trained.facts, "held_out_figures_db": figures})
-
-
-def _read(sources: "TextureSources") -> Any:
-    return read_portraits(sources.portraits, sources.excluded, sources.topology, sources.size)
 
 
 def _rows(which: Any) -> "torch.Tensor":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ostec.core.types import Topology
     from ostec.train.portraits import PortraitTexels
+    from ostec.train.prepare import TextureSources
     from ostec.train.prior import PriorModel, PriorTrainSettings
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,28 @@ def read_portraits(
 
     network = load_facemesh(torch.device("cpu"))
     return collect_texels(portraits, excluded, network, topology, size, _report)
+
+
+def texture_sources(portraits: tuple[Path, ...], prior: str, exclude: Path | None, texels: int = 0) -> "TextureSources":
+    """What training textures are made of; ``texels``: their side, that of the prior if 0. Raises UsageError."""
+    import torch
+
+    from ostec.core.assets import asset_path, sha256_of, verified_path
+    from ostec.load.topology import read_topology
+    from ostec.pipeline import load_prior
+    from ostec.train.prepare import TextureSources
+
+    topology = read_topology(asset_path("topology/facemesh.npz"))
+    path = verified_path("prior", "prior.safetensors") if prior == "default" else Path(prior)
+    model = load_prior(path, topology, torch.device("cpu"))
+    if texels % model.size:
+        raise UsageError(f"--prior must have a layout that divides {texels} texels, got {model.size}.")
+    return TextureSources(portraits, excluded_numbers(exclude), topology, model, sha256_of(path), texels or model.size)
+
+
+def read_sources(sources: "TextureSources") -> "PortraitTexels":
+    """Their portraits' texels."""
+    return read_portraits(sources.portraits, sources.excluded, sources.topology, sources.size)
 
 
 def _training_set(data: "PortraitTexels") -> "tuple[np.ndarray, np.ndarray]":
