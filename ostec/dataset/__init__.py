@@ -2,11 +2,11 @@
 
 from typing import Any
 
-__all__ = ["TextureDataset"]
+__all__ = ["TextureDataset", "TextureStream"]
 
 
 def __getattr__(name: str) -> Any:
-    """Give the class of :mod:`ostec.dataset.textures`, loaded on use: only it needs PyTorch."""
+    """Give the classes of :mod:`ostec.dataset.textures`, loaded on use: only they need PyTorch."""
     if name in __all__:
         from ostec.dataset import textures
 

@@ -1,5 +1,6 @@
 """What was put into a dataset comes back as tensors, each face once whoever reads."""
 
+import itertools
 import json
 import re
 import shutil
@@ -10,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from ostec.core.errors import AssetError, ImageError, UsageError
-from ostec.dataset import TextureDataset
+from ostec.dataset import TextureDataset, TextureStream
 from ostec.dataset.manifest import read_manifest
 from tests.dataset.toy import write_photos
 from tests.dataset.toy_faces import SIDE, build_faces, latents_of, provenance_of, texture_of
@@ -46,6 +47,7 @@ def test_a_face_comes_back_as_it_went_in(ds: Path) -> None:
 def test_order_is_that_of_the_plan(ds: Path) -> None:
     rows = [row["key"] for row in read_manifest(ds / "manifest.parquet") if row["status"] == "done"]
     assert TextureDataset(ds).keys == rows
+    assert [sample["key"] for sample in TextureStream(ds)] == rows
 
 
 def test_the_lines_of_the_documentation_run(ds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,12 +66,27 @@ def test_the_lines_of_the_documentation_run(ds: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of Python 3.12, about threads of the tests
 def test_workers_and_ranks_share_every_face_once(ds: Path) -> None:
-    dataset, found = TextureDataset(ds), list[str]()
+    found = []
     for rank in range(2):
-        sampler = DistributedSampler(dataset, num_replicas=2, rank=rank, seed=1)
-        loader = DataLoader(dataset, batch_size=3, num_workers=2, sampler=sampler)
-        found += [key for batch in loader for key in batch["key"]]
-    assert sorted(found) == sorted(dataset.keys)
+        stream = TextureStream(ds, seed=1, mix=2, rank=rank, ranks=2)
+        found += [sample["key"] for sample in stream]
+    assert sorted(found) == sorted(TextureDataset(ds).keys)
+    loader = DataLoader(TextureStream(ds, seed=1), batch_size=3, num_workers=2)
+    found = [key for batch in loader for key in batch["key"]]
+    assert sorted(found) == sorted(TextureDataset(ds).keys)
+
+
+def test_shuffling_follows_from_seed_and_epoch(ds: Path) -> None:
+    def order(seed: int | None, epoch: int = 0) -> list[str]:
+        stream = TextureStream(ds, seed=seed)
+        stream.set_epoch(epoch)
+        return [sample["key"] for sample in stream]
+
+    assert order(1) == order(1)
+    assert len({tuple(order(1)), tuple(order(2)), tuple(order(1, 1)), tuple(order(None))}) == 4
+    # With mix, faces of different shards follow each other.
+    shards = [TextureDataset(ds).keys.index(key) // 4 for key in order(1)]
+    assert sum(a != b for a, b in itertools.pairwise(shards)) > 3
 
 
 def test_without_state_the_manifest_tells(ds: Path, tmp_path: Path) -> None:
@@ -97,6 +114,8 @@ def test_damage_and_wrong_use_have_a_sentence(ds: Path, tmp_path: Path) -> None:
         TextureDataset(ds, ("colour",))  # type: ignore[arg-type]
     with pytest.raises(IndexError, match="expected an index below 14, got 14"):
         TextureDataset(ds)[14]
+    with pytest.raises(UsageError, match="has 4 shards with faces, fewer than the 5 ranks"):
+        TextureStream(ds, rank=0, ranks=5)
     shutil.copytree(ds, tmp_path / "ds")
     shard = tmp_path / "ds/shards/00000.tar"
     data = shard.read_bytes()
