@@ -1,14 +1,15 @@
 """A dataset in the layouts of other programs.
 
-Tables are written as Hugging Face ``datasets`` reads them: its types are in the schema's metadata (``huggingface``),
-and a picture is a struct of ``bytes`` and ``path``.
+Tables are written as Hugging Face ``datasets`` stores them, without it: its types are in the schema's metadata
+(``huggingface``), and a picture is a struct of ``bytes`` and ``path``.
 """
 
 import functools
+import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -30,7 +31,7 @@ from ostec.io.files import make_folder, write_atomic
 from ostec.io.shards import TRAILER, pack_members
 from ostec.load.generators import encode_latent
 
-Format = Literal["ffhq-uv", "folder", "webdataset", "parquet"]
+Format = Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
 Faces = Iterator[tuple[Row, dict[str, bytes]]]  # faces with those of their members that are exported, by ending
 
 _FFHQ_UV_VIEWS = (FRONT, "left", "right")
@@ -62,8 +63,8 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
         source: the dataset.
         out: an empty folder.
         form: the layout.
-        members: endings of the members to take along; empty for all. ffhq-uv takes what belongs to it, parquet
-            takes pictures and the record.
+        members: endings of the members to take along; empty for all. ffhq-uv takes what belongs to it, parquet and
+            datasets take pictures and the record.
 
     Raises UsageError if no face is finished, none has a member of such an ending, or the format has no place for it,
     AssetError if a shard is damaged, or lacks what the format needs, OutputError or OSError if something cannot be
@@ -81,7 +82,9 @@ def export(source: FinishedDataset, out: Path, form: Format, members: Collection
     elif form == "webdataset":
         _webdataset(faces, out)
     else:
-        _parquet(faces, out)
+        names = _tables(faces, out, form)
+        if form == "datasets":
+            _state(out, names, "; ".join(sorted({build.licence for build in source.builds() if build.licence})))
     if missing := sorted(set(members) - exported.taken):
         raise UsageError(f"No face of {source.folder} has the member {', '.join(map(shown, missing))}.")
     if not exported.faces:
@@ -100,7 +103,7 @@ def _check_members(form: Format, members: Collection[str]) -> None:
         asked = ", ".join(map(shown, members))
         raise UsageError(f"--format ffhq-uv takes what its layout has; --members {asked} does not go with it.")
     other = ", ".join(shown(member) for member in members if member not in _MEMBERS)
-    if other and form == "parquet":
+    if other and form in ("parquet", "datasets"):
         raise UsageError(f"--format {form} has columns for {', '.join(_MEMBERS)}, not for {other}.")
 
 
@@ -208,19 +211,47 @@ def _webdataset(faces: Faces, out: Path) -> None:
         write_atomic(out / f"{number:06d}.tar", write)
 
 
-def _parquet(faces: Faces, out: Path) -> None:
-    """``data/train-00000-of-00042.parquet``, ...: files of a few tables, as ``load_dataset(FOLDER)`` reads them."""
+def _tables(faces: Faces, out: Path, form: Format) -> list[str]:
+    """``data/train-00000-of-00042.parquet``, or ``data-00000-of-00042.arrow``, ...: files of a few tables; their names.
+
+    ``load_dataset(FOLDER)`` reads the former, and with :func:`_state`, ``load_from_disk(FOLDER)`` the latter.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema, parts, folder = _schema(), list[Path](), make_folder(out / "data")
+    schema, parts, is_parquet = _schema(), list[Path](), form == "parquet"
+    folder, name = (make_folder(out / "data"), "train-{}.parquet") if is_parquet else (out, "data-{}.arrow")
     groups = iter(lambda: list(itertools.islice(faces, _ROWS_PER_GROUP)), [])
     for first in groups:
-        parts.append(folder / f"{len(parts):05d}.part")
-        with pq.ParquetWriter(parts[-1], schema, compression="none") as writer:
+        path = folder / f"{len(parts):05d}.part"
+        parts.append(path)
+        writer: Any = (
+            pq.ParquetWriter(path, schema, compression="none") if is_parquet else pa.ipc.new_stream(str(path), schema)
+        )
+        with writer:
             for group in itertools.chain([first], itertools.islice(groups, _GROUPS_PER_FILE - 1)):
                 writer.write_table(_table(group))
-    for number, part in enumerate(parts):
-        part.rename(folder / f"train-{number:05d}-of-{len(parts):05d}.parquet")
+    names = [name.format(f"{number:05d}-of-{len(parts):05d}") for number in range(len(parts))]
+    for part, final in zip(parts, names, strict=True):
+        part.rename(folder / final)
+    return names
+
+
+def _state(out: Path, names: Sequence[str], licences: str) -> None:
+    """What ``load_from_disk`` asks for besides the tables."""
+    digest = hashlib.sha256(repr([(name, (out / name).stat().st_size) for name in names]).encode()).hexdigest()
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": digest[:16],
+        **dict.fromkeys(("_format_columns", "_format_type")),
+        "_format_kwargs": {},
+        "_output_all_columns": False,
+        "_split": "train",
+    }
+    about = "Face textures, exported by ostec dataset export; README.md tells more."
+    information = {"description": about, "features": _features(), "license": licences, "citation": "", "homepage": ""}
+    write_json(out / "state.json", state, indent=2, sort_keys=True)
+    write_json(out / "dataset_info.json", information, indent=2, sort_keys=True)
 
 
 def _table(faces: list[tuple[Row, dict[str, bytes]]]) -> Any:

@@ -172,15 +172,19 @@ def test_parquet_files_hold_every_face_once(tmp_path: Path, monkeypatch: pytest.
 
 @needs_datasets
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["parquet", "datasets"])
 def test_hugging_face_datasets_loads_pictures_and_values(
-    ds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ds: Path, tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     import datasets
 
-    exported(ds, tmp_path / "out", "parquet")
-    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    exported(ds, tmp_path / "out", form)
+    if form == "parquet":
+        loaded = datasets.load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    else:
+        loaded = datasets.load_from_disk(str(tmp_path / "out"))
     assert len(loaded) == 5
     sample = loaded[2]
     assert (sample["source"], sample["face"], sample["faces"]) == ("01.jpg", 2, 2)
@@ -242,6 +246,8 @@ def test_every_export_has_a_card_with_its_licences(tmp_path: Path) -> None:
         assert "| 2 | CC BY 4.0 |\n| 1 | my own |" in text
         assert "An export of a dataset of ostec, " in text
         assert "| faces | 3 |" in text
+    information = json.loads((tmp_path / "datasets/dataset_info.json").read_text())
+    assert information["license"] == "CC BY 4.0; my own"
     lines = (tmp_path / "ffhq-uv/sources.jsonl").read_text().splitlines()
     assert [json.loads(line)["licence"] for line in lines] == ["CC BY 4.0", "CC BY 4.0", "my own"]
 
@@ -257,6 +263,7 @@ def test_every_export_has_a_card_with_its_licences(tmp_path: Path) -> None:
             "--format ffhq-uv takes what its layout has; --members nonsense does not go with it",
         ),
         ("parquet", ("mesh.npz",), "has columns for uv.png, provenance.png, frontal.png, json, not for mesh.npz"),
+        ("datasets", ("uv.png", "x"), "has columns for uv.png, provenance.png, frontal.png, json, not for x"),
     ],
 )
 def test_members_that_cannot_be_taken_are_said(

@@ -96,7 +96,7 @@ def test_whatever_is_in_it_ends_with_a_sentence(base: Path, tmp_path: Path, wher
         lambda: verify(ds, repair=False),
         *(
             lambda form=form: into(out / form, lambda part: export(FinishedDataset(ds), part, form))  # type: ignore[misc]
-            for form in ("folder", "webdataset", "parquet")
+            for form in ("folder", "webdataset", "parquet", "datasets")
         ),
         lambda: into(out / "chosen", lambda part: write_selection(FinishedDataset(ds), part, {}, {})),
         lambda: [sample["record"] for sample in TextureDataset(ds, ("record",))],  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ def test_whatever_is_in_it_ends_with_a_sentence(base: Path, tmp_path: Path, wher
         except OstecError:
             ended += 1
     assert {path.name for path in tmp_path.iterdir()} == {"ds", "out"}
-    assert {path.name for path in out.iterdir()} <= {"folder", "webdataset", "parquet", "chosen"}
+    assert {path.name for path in out.iterdir()} <= {"folder", "webdataset", "parquet", "datasets", "chosen"}
     assert ended < len(actions)
 
 

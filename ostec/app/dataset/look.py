@@ -139,9 +139,9 @@ class DatasetExport:
     """Folder of the dataset."""
     out: OutFolder
     """Folder of the result; it must not exist, or be empty."""
-    format: Literal["ffhq-uv", "folder", "webdataset", "parquet"]
+    format: Literal["ffhq-uv", "folder", "webdataset", "parquet", "datasets"]
     """ffhq-uv: uv-maps, face-latents and meta-info.json; folder: files as of ostec complete; webdataset: tar files;
-    parquet: pictures in tables, for load_dataset of Hugging Face."""
+    parquet: pictures in tables, for load_dataset of Hugging Face; datasets: for its load_from_disk."""
     members: Annotated[tuple[str, ...], option(metavar="ENDING...")] = ()
     """Endings of what is taken along, such as uv.png json; all if not given. Not with ffhq-uv."""
     quiet: Quiet = False
