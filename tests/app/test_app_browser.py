@@ -159,6 +159,8 @@ def test_page_fits_a_telephone(program: Chromium, fake: Server, scheme: str) -> 
     with user(program, fake, viewport={"width": 390, "height": 844}, color_scheme=scheme) as browser:
         browser.page.wait_for_timeout(500)
         assert browser.page.evaluate("document.documentElement.scrollWidth") == 390
+        for name in ("Photo", "Folder", "Track", "Compare", "Dataset", "Models"):  # none is in a menu of the rest
+            browser.page.get_by_role("tab", name=name).wait_for(timeout=10_000)
         ground = browser.picture("body")[3, 3].mean()
         assert (ground < 100) == (scheme == "dark")
         drop(browser, photo("hello"))
