@@ -214,6 +214,9 @@ def test_wrong_files_get_a_sentence(program: Chromium, fake: Server) -> None:
         drop(browser, photo("noface", "wall.png"))
         press(browser, "Complete")
         browser.page.wait_for_selector(".said.bad:has-text('No face was found.')")
+        drop(browser, photo("text", "poem.png"))
+        press(browser, "Complete")
+        browser.page.wait_for_selector(".said.bad p:text-is('poem.png is no picture.')")
 
 
 def test_two_users_at_once_get_their_own(program: Chromium, fake: Server) -> None:
@@ -358,6 +361,30 @@ def test_models_say_what_they_permit_and_are_fetched(program: Chromium, fake: Se
         press(browser, "Fetch")
         browser.page.wait_for_selector(".said:has-text('stylegan2_ffhq was fetched.')")
         row.wait_for()
+
+
+def test_keyboard_is_enough(program: Chromium, fake: Server) -> None:
+    """From the first key to a result and another tab."""
+    with user(program, fake) as browser:
+        keys = browser.page.keyboard
+
+        def reach(words: str) -> None:
+            for _ in range(40):
+                keys.press("Tab")
+                if browser.page.evaluate("document.activeElement.innerText || ''").strip() == words:
+                    return
+            raise AssertionError(f"{words} is not reached by the tabulator")
+
+        reach("Try Grace Hopper")
+        keys.press("Enter")
+        browser.page.wait_for_selector("figure.photo .boxes button")
+        reach("Complete")
+        keys.press("Enter")
+        browser.page.wait_for_selector(".result iframe")
+        browser.page.get_by_role("tab", name="Photo").focus()
+        reach("Track")
+        keys.press("Enter")
+        browser.page.locator("text=Video of a face >> visible=true").wait_for()
 
 
 def test_every_tab_opens(program: Chromium, fake: Server) -> None:
