@@ -109,8 +109,8 @@ class Parts:
         if job.cancelled and job.result is None:
             yield html.said("Cancelled; nothing of it is kept."), "", free, busy
         elif job.error:
-            error = job.error.replace(f"{session.folder}/in-{tab}/", "")  # the user knows the file by its name
-            yield html.said(error, bad=True, job=job), "", free, busy
+            reason = job.error.replace(f"{session.folder}/in-{tab}/", "")  # the user knows the file by its name
+            yield html.said(reason, bad=True, job=job), "", free, busy
         else:
             yield "", show(job), free, busy
 
