@@ -58,13 +58,13 @@ class Chromium:
 
 
 @contextmanager
-def chromium() -> Iterator[Chromium]:
-    """Start it; skips the test where there is none."""
+def chromium(*flags: str) -> Iterator[Chromium]:
+    """Start it, with more flags; skips the test where there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("needs Chromium (apt-get install chromium)")
     with playwright.sync_playwright() as running:
-        started = running.chromium.launch(executable_path=program, args=list(FLAGS))
+        started = running.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         yield Chromium(started)
         started.close()

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ostec.app.web import html, work
+from ostec.app.web import html, live, work
 from ostec.app.web.guard import UPLOAD, Guard
 from ostec.app.web.jobs import Cancelled, Job, Worker
+from ostec.app.web.live import Live
 from ostec.app.web.page import command_of, settings_of
 from ostec.app.web.sessions import Session, Sessions
 from ostec.core.errors import FaceError, UsageError
+from ostec.io.images import encode_png
 from ostec.pipeline.settings import CompleteSettings
 from tests.app.conftest import Refuses
 from tests.app.web_fake import FakeLoaded
@@ -145,6 +147,43 @@ def test_progress_of_a_cancelled_job_raises() -> None:
         job.progress("read", 0.6)
 
 
+# --- a camera ---
+
+
+def test_only_the_latest_picture_of_a_camera_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever takes them is never behind; who sends them waits until his is taken up."""
+    monkeypatch.setattr(live, "HURRY_S", 0.05)
+    recording = Live()
+    pictures = [encode_png(np.full((2, 2, 3), k / 10, np.float32)) for k in range(3)]
+    assert [recording.push(picture) for picture in pictures] == [b"", b"", b""]
+    frames = recording.frames(lambda _: None)
+    assert next(frames).image[0, 0, 0] == 51
+    recording.show(b"drawn")
+    assert recording.push(pictures[0]) == b"drawn"
+    recording.end()
+    assert recording.push(pictures[0]) is None
+    assert [*frames] == []
+
+
+def test_camera_ends_when_no_picture_comes_or_it_has_lasted_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SILENCE_S", 0.1)
+    monkeypatch.setattr(live, "HURRY_S", 0.05)
+    recording, told = Live(), list[float]()
+    recording.push(encode_png(np.zeros((2, 2, 3), np.float32)))
+    frames = recording.frames(told.append)
+    next(frames)
+    time.sleep(0.3)  # what is done with a picture is no silence
+    recording.push(encode_png(np.zeros((2, 2, 3), np.float32)))
+    assert next(frames).time_s > 0.3
+    assert [*frames] == []
+    assert recording.push(b"x") is None
+    assert told == sorted(told)
+    monkeypatch.setattr(live, "LONGEST_S", 0.0)
+    recording = Live()
+    recording.push(encode_png(np.zeros((2, 2, 3), np.float32)))
+    assert len([*recording.frames(lambda _: None)]) == 1
+
+
 # --- whose files are whose ---
 
 
@@ -194,6 +233,11 @@ def test_files_that_were_not_uploaded_are_refused(sessions: Sessions, value: str
     with pytest.raises(UsageError):
         sessions.take(page, "photo", value.replace("UPLOADS", str(sessions.uploads)))
     assert page.photos.get("photo", []) == []
+
+
+def test_list_of_files_is_text(sessions: Sessions) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        sessions.take(sessions.of("a"), "photo", 1e308)  # type: ignore[arg-type]
 
 
 def test_results_are_whole_or_not_there_and_of_one_page_alone(sessions: Sessions) -> None:

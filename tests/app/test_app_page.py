@@ -7,16 +7,21 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ostec.app.web.guard import Guard
+from ostec.app.web.live import Live
 from ostec.app.web.server import add_results
 from ostec.app.web.sessions import Result, Session, Sessions
+from ostec.io.images import encode_png
+from ostec.io.video import Frame
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,13 +70,13 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Gu
     sessions.close()
 
 
-def get(guard: Guard, path: str, query: str = "") -> tuple[int, dict[str, str], bytes]:
+def get(guard: Guard, path: str, query: str = "", picture: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
     sent: list[Any] = []
-    waiting = [{"type": "http.request", "body": b"", "more_body": False}]
+    waiting = [{"type": "http.request", "body": picture or b"", "more_body": False}]
     scope = {
         "type": "http",
         "http_version": "1.1",
-        "method": "GET",
+        "method": "GET" if picture is None else "POST",
         "scheme": "http",
         "path": urllib.parse.unquote(path),
         "raw_path": path.encode(),
@@ -113,6 +118,27 @@ def test_nobody_can_call_it_but_the_page(pages: dict[str, Any]) -> None:
     assert {path: answer[0] for path, answer in pages.items() if "gradio_api" in path} == dict.fromkeys(
         ("/gradio_api/info", "/gradio_api/file=/etc/passwd", "/gradio_api/call/complete"), 404
     )
+
+
+def test_camera_is_served_while_it_is_recorded(served: tuple[Guard, Session, Result]) -> None:
+    guard, page, _ = served
+    address = f"/live/{page.token}"
+    assert get(guard, address, picture=b"x")[0] == 404
+    page.live = Live()
+    frames = page.live.frames(lambda _: None)
+    taken: list[Frame] = []
+    thread = threading.Thread(target=lambda: taken.extend(frames))
+    thread.start()
+    picture = encode_png(np.full((4, 6, 3), 0.5, np.float32))
+    assert [get(guard, address, picture=one)[0] for one in (b"no picture", picture)] == [204, 204]
+    page.live.show(b"drawn")
+    assert get(guard, address, picture=picture)[2] == b"drawn"
+    assert get(guard, "/live/wrong", picture=picture)[0] == 404
+    assert get(guard, address)[0] == 405
+    assert get(guard, address, picture=b"")[0] == 205  # the camera is gone
+    assert get(guard, address, picture=picture)[0] == 205
+    thread.join(10)
+    assert [(frame.index, frame.image.shape) for frame in taken] == [(0, (4, 6, 3)), (1, (4, 6, 3))]
 
 
 def test_results_are_served_to_whoever_knows_their_address(served: tuple[Guard, Session, Result]) -> None:

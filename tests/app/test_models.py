@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ostec.app.web import work
+from ostec.app.web.jobs import Job
 from ostec.core import assets
 from ostec.core.inventory import State
 from tests.app.conftest import Refuses, Run
@@ -137,6 +139,13 @@ def test_listing_a_whole_collection_is_sorted_and_aligned(ostec: Run, add: Add, 
         "toy      damaged      204.8 kB  Toy licence, no commercial use\n"
     )
     assert f"weights.bin is damaged ({len(CONTENT) - 1} bytes, expected {len(CONTENT)})" in said.err
+
+
+def test_page_fetches_a_model_and_says_where_it_is(toy: Behaviour, tmp_path: Path) -> None:
+    job = Job(lambda _: None)
+    assert work.fetch_model("toy", job).startswith(str(tmp_path / "own"))
+    assert (job.stage, job.fraction, job.what) == ("fetch", 1.0, "toy/weights.bin")
+    assert work.fetch_model("toy", job) == "toy is there."
 
 
 def test_damage_is_found_by_verify_and_mended_by_fetch(ostec: Run, toy: Behaviour, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ostec.app.web.jobs import Job
 from ostec.app.web.work import Loaded
 from ostec.core.errors import FaceError, ImageError
 from ostec.core.progress import Progress
@@ -76,11 +77,18 @@ class FakeLoaded(Loaded):
         return FakeCompleter(CompleteSettings())
 
 
+def fetch(name: str, job: Job) -> str:
+    """Nothing is fetched."""
+    job.progress("fetch", 0.5)
+    return f"{name} was fetched."
+
+
 if __name__ == "__main__":
     import sys
 
     from ostec.app.cli import main
-    from ostec.app.web import server
+    from ostec.app.web import server, work
 
     server.Loaded = FakeLoaded  # type: ignore[misc]
+    work.fetch_model = fetch
     sys.exit(main(["app", "--port", "0", "--no-browser"]))

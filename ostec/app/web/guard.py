@@ -27,7 +27,7 @@ HEALTH = "/health"
 RESULTS = "/results/"
 _EXACT = frozenset(("/", "/config", "/theme.css", "/favicon.ico", "/robots.txt", HEALTH, UPLOAD))
 _BELOW = (
-    *("/assets/", "/static/", RESULTS, "/archives/"),
+    *("/assets/", "/static/", RESULTS, "/archives/", "/live/"),
     *("/gradio_api/queue/", "/gradio_api/heartbeat/", "/gradio_api/startup-events", "/gradio_api/theme.css"),
 )
 """All that the page asks for. Gradio has more, such as a proxy, an API and a history, and none of that is reached."""

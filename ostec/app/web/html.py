@@ -28,6 +28,8 @@ STAGES = {
     "stitch": "Joining photo and fill",
     "export": "Making the head and its files",
     "track": "Tracking",
+    "learn": "Learning the head: look at the camera",
+    "live": "Tracking the camera",
     "preview": "Drawing the preview",
     "fetch": "Fetching",
 }
@@ -156,3 +158,8 @@ def dataset(found: DatasetShown) -> str:
 def drop(label: str, accept: str, limit: int, many: bool = True, camera: bool = False, folders: bool = False) -> str:
     """A place to drop files on."""
     return _html("drop", label=label, accept=accept, limit=limit, many=many, camera=camera, folders=folders)
+
+
+def live() -> str:
+    """The camera, and the head that moves as the face in it does."""
+    return _html("live")

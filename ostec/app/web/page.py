@@ -1,19 +1,20 @@
-"""The page: its tabs, and what their buttons ask for. The only module that knows Gradio's components."""
+"""The page: its tabs, and what their buttons ask for."""
 
 import asyncio
 import json
 import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ostec.app.web import html, work
 from ostec.app.web.desk import Desk
-from ostec.app.web.guard import MAX_UPLOAD_BYTES
 from ostec.app.web.jobs import Job
+from ostec.app.web.live import Live
+from ostec.app.web.parts import HERE, MOST_ITERATIONS, POLL_S, Html, Parts, Update
 from ostec.app.web.sessions import Result, Session
 from ostec.core.assets import load_manifest, manifest_names
-from ostec.core.errors import OstecError, UsageError
+from ostec.core.errors import UsageError
 from ostec.core.inventory import State, inspect_model
 from ostec.io.images import IMAGE_SUFFIXES
 from ostec.pipeline.settings import CompleteSettings
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 
-HERE = Path(__file__).parent
-POLL_S = 0.25
-"""Between two looks at how far a job is."""
-ITERATIONS = 60
-"""Of each view, unless the user says otherwise: half a minute on two cores."""
-MOST_ITERATIONS = 500
 WAITING_PAGES = 100
 """Requests that may wait at once."""
 _PRIVACY = (
@@ -37,15 +32,11 @@ _PRIVACY = (
 )
 _ACCEPT = ",".join(("image/*", *sorted(IMAGE_SUFFIXES)))
 _VIDEOS = "video/*,.mp4,.mov,.webm,.mkv,.avi"
-_FIELDS = ("mode", "completer", "iterations", "frontalize", "materials")
 _GREENS = (
     *("#eef7f4", "#d5ece5", "#aedacd", "#7fc4b0", "#4fa993", "#318f79"),
     *("#247864", "#1f6f5c", "#175447", "#103d34", "#0a2822"),
 )
 """Tints of the accent of the results' pages, light to dark."""
-Html = str
-Update = Any
-Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def mount(app: "FastAPI", desk: Desk, most_bytes: int) -> "FastAPI":
@@ -89,13 +80,8 @@ def _theme() -> Any:
     )
 
 
-class Page:
+class Page(Parts):
     """Builds the tabs."""
-
-    def __init__(self, desk: Desk) -> None:
-        import gradio
-
-        self.desk, self.gr = desk, gradio
 
     def build(self) -> "gradio.Blocks":
         """The whole page."""
@@ -123,104 +109,6 @@ class Page:
             page.unload(closed)
         page.queue(api_open=False, max_size=WAITING_PAGES, default_concurrency_limit=None)
         return page
-
-    # --- what tabs have in common ---
-
-    def _asking(self, call: Call) -> Call:
-        """A handler that is to know who asks: Gradio goes by the type of its argument ``request``."""
-        call.__annotations__["request"] = self.gr.Request
-        return call
-
-    def _drop(self, label: str, accept: str, **more: bool) -> Any:
-        """A place to drop files on; its value is a JSON list."""
-        return self.gr.HTML(
-            "[]",
-            html_template=html.drop(label, accept, MAX_UPLOAD_BYTES, **more),
-            js_on_load=(HERE / "drop.js").read_text(encoding="utf-8"),
-        )
-
-    def _taking(self, tab: str, told: Callable[[list[Path]], str]) -> Callable[[str, Any], Html]:
-        """A handler that keeps the files dropped on a tab and says what ``told`` says of them."""
-        sessions = self.desk.sessions
-
-        @self._asking
-        def take(value: str, request: Any) -> Html:
-            try:
-                paths = sessions.take(sessions.of(request.session_hash), tab, value)
-            except UsageError as error:
-                return html.said(str(error), bad=True)
-            return html.said(told(paths)) if paths else ""
-
-        return take
-
-    def _run_row(self, label: str) -> tuple[Any, Any]:
-        with self.gr.Row():
-            start = self.gr.Button(label, variant="primary")
-            stop = self.gr.Button("Cancel", interactive=False)
-        return start, stop
-
-    def _settings(self) -> list[Any]:
-        """Controls of :data:`_FIELDS`."""
-        gr = self.gr
-        completer = gr.Radio(
-            [("Generator: half a minute", "generator"), ("Prior: seconds", "prior")],
-            value="generator",
-            label="What the photo does not show is filled by",
-        )
-        with gr.Accordion("More", open=False):
-            mode = gr.Radio(["auto", "soft", "hard"], value="auto", label="Mode", info=_help("mode"))
-            iterations = gr.Slider(
-                10, MOST_ITERATIONS, ITERATIONS, step=10, label="Iterations", info="Of each view, by the generator."
-            )
-            frontalize = gr.Checkbox(False, label="Frontal portrait")
-            materials = gr.Checkbox(
-                False, label="Materials", info="Albedo, normals, roughness: the photo's light goes."
-            )
-        return [mode, completer, iterations, frontalize, materials]
-
-    async def _carry_out(
-        self, session: Session, tab: str, job_of: Callable[[], Any], show: Callable[[Job], Html]
-    ) -> AsyncIterator[tuple[Html, Update, Update, Update]]:
-        """Progress, result, start button and cancel button while a job is done."""
-        gr = self.gr
-        old = session.jobs.get(tab)
-        if old is not None and not old.ended.is_set() and not old.cancelled:
-            yield html.said("This tab is at work; cancel that first.", bad=True), gr.skip(), gr.skip(), gr.skip()
-            return
-        try:
-            job = self.desk.worker.submit(job_of())
-        except (OstecError, ValueError) as error:
-            yield html.said(str(error), bad=True), "", gr.skip(), gr.skip()
-            return
-        session.jobs[tab] = job
-        told = ""
-        busy, free = gr.Button(interactive=False), gr.Button(interactive=True)
-        while not job.ended.is_set() and (job.running or not job.cancelled):
-            now = html.progress(job, self.desk.worker.ahead(job))
-            if now != told:
-                yield (now, "" if not told else gr.skip(), busy, free)
-            told = now
-            await asyncio.sleep(POLL_S)
-        if job.cancelled and job.result is None:
-            yield html.said("Cancelled; nothing of it is kept."), "", free, busy
-        elif job.error:
-            yield html.said(job.error, bad=True, job=job), "", free, busy
-        else:
-            yield "", show(job), free, busy
-
-    def _cancels(self, stop: Any, tab: str) -> None:
-        gr, desk = self.gr, self.desk
-
-        @self._asking
-        def cancel(request: Any) -> Update:
-            job = desk.sessions.of(request.session_hash).jobs.get(tab)
-            if job is not None:
-                job.cancel()
-            return gr.Button(interactive=False)
-
-        stop.click(cancel, None, stop, api_visibility="private", show_progress="hidden")
-
-    # --- the tabs ---
 
     def _photo(self) -> None:
         gr, desk = self.gr, self.desk
@@ -389,8 +277,11 @@ class Page:
                 drop = self._drop("Video of a face", _VIDEOS, many=False)
                 everybody = gr.Checkbox(False, label="Every face", info="Else the one that is largest at the start.")
                 start, stop = self._run_row("Track")
+                with gr.Row():
+                    camera, finish = gr.Button("Live camera"), gr.Button("Finish", interactive=False)
             with gr.Column(scale=2, min_width=300):
                 progress = gr.HTML("")
+                live = gr.HTML("", html_template=html.live(), js_on_load=(HERE / "live.js").read_text(encoding="utf-8"))
                 shown = gr.HTML("")
 
         @self._asking
@@ -415,6 +306,38 @@ class Page:
         drop.change(take, drop, progress, api_visibility="private", show_progress="hidden")
         start.click(track, everybody, [progress, shown, start, stop], api_visibility="private", show_progress="hidden")
         self._cancels(stop, "track")
+        self._live(live, (camera, finish), (progress, shown, start, stop))
+
+    def _live(self, live: Any, buttons: tuple[Any, Any], outputs: tuple[Any, Any, Any, Any]) -> None:
+        """Follow the face before the browser's camera."""
+        gr, desk = self.gr, self.desk
+        camera, finish = buttons
+
+        @self._asking
+        async def record(request: Any) -> AsyncIterator[Any]:
+            session = desk.sessions.of(request.session_hash)
+
+            def job_of() -> Callable[[Job], Result]:
+                recording = session.live = Live()
+                return lambda job: work.track_live(desk.loaded, session, recording, job)
+
+            def show(job: Job) -> Html:
+                return html.result(job.result, "ostec track camera:0 -o tracked")
+
+            async for update in self._carry_out(session, "track", job_of, show):
+                on = session.live is not None and session.jobs["track"].running
+                yield (*update, f"live/{session.token}" if on else "", gr.Button(interactive=on))
+
+        @self._asking
+        def ended(request: Any) -> Update:
+            recording = desk.sessions.of(request.session_hash).live
+            if recording is not None:
+                recording.end()
+            return gr.Button(interactive=False)
+
+        event = {"api_visibility": "private", "show_progress": "hidden"}
+        camera.click(record, None, [*outputs, live, finish], **event)
+        finish.click(ended, None, finish, **event)
 
     def _compare(self, tab: Any) -> None:
         gr, desk = self.gr, self.desk
@@ -515,7 +438,10 @@ class Page:
                     raise UsageError("Choose a model first.")
                 return lambda job: work.fetch_model(name, job)
 
-            async for update in self._carry_out(session, "models", job_of, lambda _: listed()[0]):
+            def show(job: Job) -> Html:
+                return html.said(job.result) + listed()[0]
+
+            async for update in self._carry_out(session, "models", job_of, show):
                 yield (update[0], update[1] or listed()[0], *update[2:]) if isinstance(update[1], str) else update
 
         event = {"api_visibility": "private", "show_progress": "hidden"}
@@ -525,10 +451,6 @@ class Page:
 
 
 _FETCH = "The one thing here that asks the internet, and only after this click. Mind the licence."
-
-
-def _help(name: str) -> str:
-    return {"mode": "soft keeps the photo's texels, hard lets the photo only guide, auto decides by yaw."}[name]
 
 
 def settings_of(mode: str, completer: str, iterations: float, frontalize: bool, materials: bool) -> CompleteSettings:

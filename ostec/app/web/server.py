@@ -1,5 +1,6 @@
 """The server: Gradio's page, the results of each page, and nothing else."""
 
+import asyncio
 import contextlib
 import logging
 import mimetypes
@@ -88,6 +89,7 @@ def application(desk: Desk, password: str = "") -> Guard:
 
 def add_results(app: "FastAPI", sessions: Sessions) -> None:
     """Routes to the files of a page's results, whose address only that page knows."""
+    from fastapi import Request
     from fastapi.responses import FileResponse, PlainTextResponse, Response
 
     nothing = PlainTextResponse("There is nothing here.", 404)
@@ -108,6 +110,19 @@ def add_results(app: "FastAPI", sessions: Sessions) -> None:
         media = kind or "application/octet-stream"
         return FileResponse(path, 200, headers, media, filename=path.name, content_disposition_type=shown)
 
+    async def live(token: str, request: Request) -> Response:
+        session = sessions.by_token(token)
+        recording = None if session is None else session.live
+        if recording is None:
+            return nothing
+        picture = await request.body()
+        if not picture:  # the camera is gone
+            recording.end()
+        drawn = await asyncio.to_thread(recording.push, picture)
+        if drawn is None:
+            return Response(status_code=205)  # the recording has ended; browsers note 410 as an error
+        return Response(drawn, media_type="image/jpeg") if drawn else Response(status_code=204)
+
     def archive(token: str, number: str) -> Response:
         session = sessions.by_token(token)
         found = None if session is None or not number.isdecimal() else session.results.get(int(number))
@@ -121,6 +136,7 @@ def add_results(app: "FastAPI", sessions: Sessions) -> None:
 
     app.add_api_route(HEALTH, health, methods=["GET"])
     app.add_api_route("/results/{token}/{number}/{name:path}", result, methods=["GET", "HEAD"])
+    app.add_api_route("/live/{token}", live, methods=["POST"])
     app.add_api_route("/archives/{token}/{number}", archive, methods=["GET"])
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from ostec.app.photos.sources import assign_names, clean_name
 from ostec.app.web.jobs import Job
+from ostec.app.web.live import Live
 from ostec.core.errors import OutputError, UsageError
 from ostec.core.text import shown
 from ostec.io.files import make_folder, make_short_temp, part_of
@@ -82,6 +83,8 @@ class Session:
     results: dict[int, Result] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     """The last job of each tab."""
+    live: Live | None = None
+    """The recording of its camera."""
     closed: bool = False
     _count: int = 0
 
@@ -168,6 +171,8 @@ class Sessions:
         return session.photos[tab]
 
     def _uploaded(self, value: str | None) -> list[Path]:
+        if not isinstance(value, str | None):
+            raise UsageError("The list of files cannot be read; please drop them again.")
         if value and len(value) > MOST_CHARACTERS:
             raise UsageError(f"More than {MOST_FILES} files at once are too many.")
         try:

@@ -17,8 +17,9 @@ from ostec.app.photos.options import BatchOptions, DeviceOptions
 from ostec.app.photos.runner import Ending, Step
 from ostec.app.photos.sources import Photo, assign_names, find_photos, refuse_replacing
 from ostec.app.track.options import TrackOptions
-from ostec.app.track.run import TrackRun
+from ostec.app.track.run import Source, TrackRun
 from ostec.app.web.jobs import Cancelled, Job
+from ostec.app.web.live import LONGEST_S, Live
 from ostec.app.web.sessions import Result, Session
 from ostec.core.errors import FaceError, OstecWarning, UsageError
 from ostec.core.progress import PhotoRun
@@ -26,11 +27,12 @@ from ostec.core.settings import Device
 from ostec.core.text import counted, shown
 from ostec.export.page import THUMBNAIL
 from ostec.io.files import write_atomic
-from ostec.io.images import at_most, encode_jpeg
+from ostec.io.images import as_picture, at_most, encode_jpeg
 from ostec.pipeline.settings import CompleteSettings
 
 if TYPE_CHECKING:
     from ostec.pipeline import Completer
+    from ostec.pipeline.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -252,6 +254,61 @@ def track(loaded: Loaded, session: Session, path: Path, every_face: bool, job: J
         _WebTrackRun(asked, job).track(Ending())
 
     return session.make(path.stem, fill)
+
+
+class _LiveRun(_WebTrackRun):
+    """Tracks a recording of the browser's camera, as ``ostec track camera:0`` does with this machine's."""
+
+    def __init__(self, asked: TrackOptions, job: Job, live: Live) -> None:
+        super().__init__(asked, job)
+        self._source, self._live = Source("camera", "the camera", camera=0), live
+
+    def record(self) -> None:
+        """Track until it ends, showing the head as it moves, and write all files. Raises FaceError, Cancelled."""
+        from ostec.fit.tracking import View
+        from ostec.heads.moving import MovingHead
+        from ostec.pipeline.motion import over
+        from ostec.pipeline.tracking import FOCAL, Tracker
+
+        tracker = Tracker.from_pretrained(self._asked.settings, self._asked.running.device)
+        moving: MovingHead | None = None
+        for frame in self._live.frames(partial(self._look, tracker)):
+            row = next(iter(tracker.feed(frame, live=True)), None)
+            head = tracker.people[0].head if row is not None else None
+            if row is None or head is None:
+                continue
+            moving, image = moving or MovingHead(head), frame.image
+            if row.seen:
+                view = View(FOCAL * max(image.shape[:2]), (image.shape[1] / 2, image.shape[0] / 2))
+                image = over(image, moving, row, view)
+            self._live.show(encode_jpeg(as_picture(image)))
+            self._job.what = f"{row.index + 1} frames, {(row.index + 1) / max(frame.time_s, 0.1):.0f} a second"
+        tracker.finish()
+        if not any(person.rows for person in tracker.people):
+            raise FaceError("The camera did not show a face long enough: look at it for some seconds.")
+        self._job.progress("export", 1.0)
+        self._write(tracker, tracker.people[0])
+
+    def _look(self, tracker: "Tracker", seconds: float) -> None:
+        known = any(person.head is not None for person in tracker.people)
+        self._job.progress("live" if known else "learn", seconds / LONGEST_S)
+
+
+def track_live(loaded: Loaded, session: Session, live: Live, job: Job) -> Result:
+    """Follow the face before a browser's camera until it ends; writes what ``ostec track camera:0`` writes."""
+    from ostec.pipeline.settings import TrackSettings
+
+    try:
+        job.progress("load", 0.0)
+
+        def fill(folder: Path) -> None:
+            running = DeviceOptions(quiet=True, device=loaded.device)
+            asked = TrackOptions("camera:0", str(folder), settings=TrackSettings(), running=running)
+            _LiveRun(asked, job, live).record()
+
+        return session.make("camera", fill)
+    finally:
+        live.end()
 
 
 def faces_of(session: Session) -> dict[int, Result]:
