@@ -110,9 +110,7 @@ def seen_head(
     top = vertices[ids, 1] > 70
     share = [float(smoothstep(np.mean(hairy[sure & part]), *HAIRY)) for part in (top, ~top) if (sure & part).sum() > 5]
     low = ~face & (scalp < 0.01) & (vertices[ids, 1] < JAW_MM)
-    of_neck = _distance(value, (skins[0], np.minimum(skins[1], NECK_SPREAD)))
-    skin = np.exp(-np.maximum(np.where(low, of_neck, of_skin) - 4, 0) / 4)
-    skin *= clear_of(low & (of_neck > UNLIKE) & (visible * person > 0.05), low, vertices[ids])
+    skin = _skin(value, skins, low, visible * person > 0.05, vertices[ids])
     shines = False
     if hairy.any():
         contrast = np.median(map_coordinates(_contrast(photo), at[:, hairy], order=1))
@@ -142,6 +140,15 @@ def seen_head(
         hair_colour=_single(usual),
         share=(share[0], max(share)),  # who has hair on top has it at the sides
     )
+
+
+def _skin(
+    value: DoubleArray, skins: tuple[DoubleArray, DoubleArray], low: BoolArray, seen: BoolArray, places: DoubleArray
+) -> DoubleArray:
+    """[V] in [0, 1]: how far a colour [V, 3] is skin's; below the jaw (``low``) nothing else may be near either."""
+    of_neck = _distance(value, (skins[0], np.minimum(skins[1], NECK_SPREAD)))
+    distance = np.where(low, of_neck, _distance(value, skins))
+    return np.exp(-np.maximum(distance - 4, 0) / 4) * clear_of(low & seen & (of_neck > UNLIKE), low, places)
 
 
 def clear_of(other: BoolArray, neck: BoolArray, places: DoubleArray) -> DoubleArray:

@@ -18,6 +18,8 @@ LEAST_SHARE = 0.03
 STRETCHED = 1.25
 """Width over height, as the landmarks show it, from which a photo counts as stretched: 0.83 to 1.18 in 3,288 portraits;
 FaceMesh shows 1.6 of a photo that is stretched twofold."""
+HARD = "The face is hard to recognise, so its landmarks may be wrong."
+"""Told of a face of which detector and landmarks' network are not both sure."""
 FACE_IN_PICTURE = 0.7
 """Side of a detected face over that of a generator's picture of it."""
 DARK = 0.06
@@ -29,7 +31,6 @@ def guesses(
     face: FittedFace,
     box: FaceBox,
     doubt: float,
-    sure: bool,
     size: tuple[int, int],
     seen: UvObservation,
     cover: Cover,
@@ -42,7 +43,6 @@ def guesses(
         face: in its photo.
         box: where it was detected.
         doubt: how far detector, landmarks and fit disagree.
-        sure: whether detector and landmarks' network are both sure that it is a face.
         size: height and width of the photo.
         seen: the photo in the layout, masked.
         cover: what was found before the face.
@@ -65,8 +65,6 @@ def guesses(
     believed = (seen.mask > 0.5) & seen.visible
     if (dark := float((seen.colour[believed].mean(-1) < DARK).mean()) if believed.any() else 0.0) >= DARK_SHARE:
         said.append(f"{100 * dark:.0f} % of the face lies in deep shadow: its colours there are uncertain.")
-    if not sure:
-        said.append("The face is hard to recognise, so its landmarks may be wrong.")
     if doubt > DOUBTFUL:
         said.append("Detector and landmarks disagree: the landmarks may not be this face's.")
     stretch = stretch_of(face.landmarks, topology)

@@ -26,7 +26,7 @@ from ostec.mask.hands import detect_hands, hand_mask
 from ostec.mask.mosaic import find_mosaic
 from ostec.mask.parsing import ParsedFace, bare_face, believed
 from ostec.mask.skin import face_mask, mask_guide, surround_colours
-from ostec.pipeline.guesses import DOUBTFUL, guesses
+from ostec.pipeline.guesses import DOUBTFUL, HARD, guesses
 from ostec.pipeline.models import Models
 from ostec.pipeline.settings import ObserveSettings
 from ostec.project.identity import identity_of
@@ -371,7 +371,6 @@ class Observer:
             found.face,
             found.box,
             found.doubt,
-            found.sure,
             photo.shape[:2],
             masked.seen,
             masked.cover,
@@ -388,7 +387,7 @@ class Observer:
             occluders=masked.occluders,
             parsing=masked.parsing,
             identity=identity_of(self.models.recogniser, shown, found.face),
-            warnings=(*said, *masked.warnings),
+            warnings=(*(() if found.sure else (HARD,)), *said, *masked.warnings),
         )
 
     def unwrap(self, photo: FloatArray, face: FittedFace) -> UvObservation:

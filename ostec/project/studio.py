@@ -1,5 +1,6 @@
 """Which views are projected, how they are drawn for a generator, and how its pictures come back to UV."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -151,7 +152,7 @@ class ViewStudio:
     def read(self, picture: torch.Tensor, view: View, size: int) -> GeneratedView:
         """Bring a picture [3, R, R] in [-1, 1] to ``size`` texels, by cubic interpolation."""
         camera = self.camera(view.pose_deg, self.resolution)
-        seen = view_surface(self._vertices, camera, self.layout_at(size))
+        seen = view_surface(self._vertices, camera, self.layout_at(size), fold_mm=math.inf)
         grid = seen.pixel / self.resolution * 2 - 1
         colour = functional.grid_sample(
             picture[None] / 2 + 0.5, grid[None], mode="bicubic", padding_mode="border", align_corners=False

@@ -73,7 +73,11 @@ class SurfaceView:
 
 
 def view_surface(
-    vertices: torch.Tensor, camera: Camera, layout: UvLayout, depth_side: int = VISIBILITY_SIDE
+    vertices: torch.Tensor,
+    camera: Camera,
+    layout: UvLayout,
+    depth_side: int = VISIBILITY_SIDE,
+    fold_mm: float = FOLD_MM,
 ) -> SurfaceView:
     """Where, at what angle and whether a camera sees each texel.
 
@@ -82,12 +86,14 @@ def view_surface(
         camera: of the picture.
         layout: the baked chart.
         depth_side: longer side in pixels of the depth image that decides what hides what.
+        fold_mm: step in depth that is a fold. Of a picture that was drawn of this very surface nothing is uncertain
+            beside one: infinite.
     """
     points = layout.attribute(vertices)
     normals = functional.normalize(layout.attribute(vertex_normals(vertices, layout.triangles)), dim=-1)
     cosine = (normals * camera.towards_viewer(points)).sum(-1)
     pixel, towards = camera.project(points)
-    nearest, unit = _depth_image(vertices, camera, layout.triangles, depth_side)
+    nearest, unit = _depth_image(vertices, camera, layout.triangles, depth_side, fold_mm)
     grid = unit.to_grid(pixel)
     seen = functional.grid_sample(
         nearest[None, None], grid[None], mode="nearest", padding_mode="border", align_corners=False
@@ -118,7 +124,7 @@ class _DepthFrame:
 
 
 def _depth_image(
-    vertices: torch.Tensor, camera: Camera, triangles: torch.Tensor, side: int
+    vertices: torch.Tensor, camera: Camera, triangles: torch.Tensor, side: int, fold_mm: float
 ) -> tuple[torch.Tensor, _DepthFrame]:
     """Height towards the viewer [h, w] of the nearest surface, first row on top; -inf where there is none."""
     pixel, towards = camera.project(vertices)
@@ -137,19 +143,19 @@ def _depth_image(
     millimetres = float((vertices @ camera.rotation[0]).max() - (vertices @ camera.rotation[0]).min()) / size[0]
     # A frame of one empty pixel, so that the window's own edge counts as outline.
     covered = functional.pad(torch.isfinite(depth).cpu(), (1, 1, 1, 1)).numpy()
-    distance, folds = distance_transform_edt(covered)[1:-1, 1:-1], _folds(depth).cpu().numpy()
+    distance, folds = distance_transform_edt(covered)[1:-1, 1:-1], _folds(depth, fold_mm).cpu().numpy()
     if folds.any():
         distance = np.minimum(distance, FOLD_MARGIN * distance_transform_edt(~folds))
     margin = torch.from_numpy(distance).to(depth) * millimetres
     return depth, _DepthFrame(low, high - low, millimetres, margin)
 
 
-def _folds(depth: torch.Tensor) -> torch.Tensor:
+def _folds(depth: torch.Tensor, least: float) -> torch.Tensor:
     """[h, w] bool: pixels beside which the surface steps back, as a nose before its cheek."""
     fold = torch.zeros_like(depth, dtype=torch.bool)
     for axis in (0, 1):
         apart = depth.diff(dim=axis).abs()
-        step = (apart > FOLD_MM) & apart.isfinite()  # at the outline one side is infinitely far
+        step = (apart > least) & apart.isfinite()  # at the outline one side is infinitely far
         one, other = fold.narrow(axis, 0, fold.shape[axis] - 1), fold.narrow(axis, 1, fold.shape[axis] - 1)
         one |= step
         other |= step

@@ -1,5 +1,6 @@
 """Training views for the generator that ships: portraits' textures on the mean shape, at the poses of the views."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
@@ -100,7 +101,7 @@ def hiding_patterns(topology: Topology, size: int) -> torch.Tensor:
     for yaw in HIDDEN_YAW_DEG:
         for sign in (1, -1):
             camera = centred_camera((0.0, sign * yaw), (0.0, 0.0, 0.0), 200.0, 512)
-            view = view_surface(vertices, camera, layout)
+            view = view_surface(vertices, camera, layout, fold_mm=math.inf)
             trust = ((view.cosine - 0.3) / 0.2).clamp(0, 1) * view.visible
             found.append(trust * (view.margin_mm / 6).clamp(0, 1))
     return torch.stack(found)

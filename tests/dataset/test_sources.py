@@ -174,7 +174,7 @@ from ostec.dataset.manifest import read_manifest
 from ostec.dataset.sources import Search, read_cells
 folder, whole = Path(sys.argv[1]), (Path(sys.argv[1]) / "p.parquet").read_bytes()
 footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
-look = Search(lambda _: (), folder / "out", beside=True, quiet=True)
+look = Search(lambda _: (), folder / "out", beside=True)
 (folder / "in").mkdir()
 path = folder / "in/p.parquet"
 for at in range(footer, len(whole)):

@@ -107,7 +107,7 @@ def _tar(path: Path) -> None:
 
 def _search(path: Path) -> None:
     with tempfile.TemporaryDirectory() as out:
-        for found in Search(lambda _: (), Path(out), beside=True, quiet=True).find([str(path)]):
+        for found in Search(lambda _: (), Path(out), beside=True).find([str(path)]):
             if not found.error and found.place.column:
                 PhotoReader()(found.place)
 

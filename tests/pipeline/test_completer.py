@@ -340,7 +340,9 @@ def test_a_false_detection_larger_than_the_face_is_not_called_completed(
     image = np.ones((512, 1024, 3), np.float32)
     image[:, :512] = read_image(ASTRONAUT)[..., :3]
     (true,) = detect_faces(image, completer.models.mtcnn)
-    false = replace(true, box=np.float32([560, 40, 1000, 480]), points=true.points + np.float32([560, 0]))
+    false = replace(
+        true, box=np.float32([560, 40, 1000, 480]), confidence=0.9, points=true.points + np.float32([560, 0])
+    )
     monkeypatch.setattr("ostec.pipeline.observe.detect_faces", lambda *_: [false, true])
     face = completer(image)
     assert face.record["face_box"][0] < 512
@@ -435,6 +437,7 @@ def test_errors_say_in_which_stage_they_arose(completer: Completer, monkeypatch:
         completer(b"no picture")
     assert found.value.stage == "read"
     monkeypatch.setattr("ostec.pipeline.observe.MIN_CONFIDENCE", 2.0)
+    monkeypatch.setattr("ostec.pipeline.observe.CERTAIN", 2.0)
     with pytest.raises(FaceError, match="does not look like a face") as found:
         completer(HOPPER)
     assert found.value.stage == "landmarks"

@@ -25,7 +25,6 @@ def told(observed: ObservedFace, topology: Topology, **changes: object) -> list[
         "face": observed.face,
         "box": observed.box,
         "doubt": 1.0,
-        "sure": True,
         "size": observed.photo.shape[:2],
         "seen": observed.seen,
         "cover": Cover(),
@@ -53,7 +52,6 @@ def test_each_guess_is_told(observed: ObservedFace, completer: Completer) -> Non
         "deep shadow": {"seen": dark},
         "times too wide": {"face": wide},
         "may not be this face's": {"doubt": 8.0},
-        "hard to recognise": {"sure": False},
     }
     for words, changes in cases.items():
         sentences = told(observed, topology, **{"pictures_px": 64, **changes})

@@ -11,6 +11,7 @@ from ostec.core.progress import PhotoRun
 from ostec.core.types import FaceBox, FaceLandmarks, FloatArray
 from ostec.detect.landmarks import detect_landmarks
 from ostec.pipeline import Completer, observe
+from ostec.pipeline.guesses import HARD
 from ostec.pipeline.observe import DOUBTFUL, FoundFace, Observer, find_face
 
 
@@ -169,9 +170,9 @@ def test_a_face_that_facemesh_does_not_know_counts_if_the_detector_is_certain(
     box = replace(upright.box, confidence=detector)
     if refused:
         with pytest.raises(FaceError, match=r"does not look like a face \(confidence 0\.30\)"):
-            find_face(photo, box, observer.models, PhotoRun(None))
+            observer.observe(photo, box, PhotoRun(None))
     else:
-        assert not find_face(photo, box, observer.models, PhotoRun(None)).sure
+        assert observer.observe(photo, box, PhotoRun(None)).warnings == (HARD,)
 
 
 def test_what_might_be_a_face_is_looked_at_where_there_is_no_other(
